@@ -1,0 +1,24 @@
+"""Errors a user can mend, and failed proofs."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input: one line that names the file, the field and the mend (exit code 2)."""
+
+    def __init__(self, file: object, field: str, problem: str, mend: str) -> None:
+        self.file, self.field, self.problem, self.mend = str(file), field, problem, mend
+        super().__init__(f"{file}: {field}: {problem}; {mend}".replace("\n", " "))
+
+
+class CertificateError(RuntimeError):
+    """A result does not carry its proof: the failing figure is in the message (exit code 1)."""
+
+    def __init__(self, certificate: str, figure: float, limit: float, detail: str = "") -> None:
+        self.certificate, self.figure, self.limit = certificate, figure, limit
+        tail = f" ({detail})" if detail else ""
+        super().__init__(f"certificate {certificate} failed: {figure:.6g} exceeds {limit:.6g}{tail}")
+
+
+class SolverError(RuntimeError):
+    """A solver stopped without an answer that can be used; the status is in the message."""

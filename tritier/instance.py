@@ -1,0 +1,169 @@
+"""What the model is given: frozen dataclasses of feeder, prosumers, days, rules and menu.
+
+Every field carries its symbol, unit and shape as metadata; the book's nomenclature is generated from it.
+Index letters: bus ``n`` (N), line ``l`` (L = N - 1), prosumer ``i`` (I), hour ``t`` (T), day or scenario ``w`` (S).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+def quantity(symbol: str, unit: str, shape: str, text: str, **kwargs):
+    """A dataclass field with its symbol (LaTeX), unit, shape and meaning."""
+    return field(metadata={"symbol": symbol, "unit": unit, "shape": shape, "text": text}, **kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class Feeder:
+    """A radial feeder. Bus position 0 is the slack; line ``l`` feeds bus position ``l + 1`` from ``parent[l] <= l``."""
+
+    bus: np.ndarray = quantity(r"n", "-", "N", "bus numbers as in the file, slack first")
+    p_kw: np.ndarray = quantity(r"P^0_n", "kW", "N", "nominal active load")
+    q_kvar: np.ndarray = quantity(r"Q^0_n", "kvar", "N", "nominal reactive load")
+    v_min: np.ndarray = quantity(r"\underline{V}_n", "p.u.", "N", "lowest voltage allowed")
+    v_max: np.ndarray = quantity(r"\overline{V}_n", "p.u.", "N", "highest voltage allowed")
+    line: np.ndarray = quantity(r"l", "-", "L", "line numbers as in the file")
+    parent: np.ndarray = quantity(r"\pi(l)", "-", "L", "position of the upstream bus of each line")
+    r_ohm: np.ndarray = quantity(r"r_l", "ohm", "L", "series resistance")
+    x_ohm: np.ndarray = quantity(r"x_l", "ohm", "L", "series reactance")
+    rating_kva: np.ndarray = quantity(r"\overline{S}_l", "kVA", "L", "thermal rating; inf where none is given")
+    vn_kv: float = quantity(r"V^{\mathrm n}", "kV", "1", "nominal line-to-line voltage")
+    v_slack: float = quantity(r"V_0", "p.u.", "1", "voltage held at the slack bus")
+
+    @property
+    def z_base_ohm(self) -> float:
+        """Ohms per p.u. when power is in kW: r [p.u. per kW] = r_ohm / z_base_ohm."""
+        return 1e3 * self.vn_kv**2
+
+    def position(self, bus: int) -> int:
+        """Position of a bus number in the arrays."""
+        return int(np.flatnonzero(self.bus == bus)[0])
+
+
+@dataclass(frozen=True)
+class Prosumer:
+    """A prosumer: the community of customers at one bus, with what it owns and its attitude to risk."""
+
+    name: str = quantity(r"i", "-", "1", "name")
+    bus: int = quantity(r"n(i)", "-", "1", "bus number")
+    pv_kw: float = quantity(r"\overline{R}^{\mathrm{pv}}_i", "kW", "1", "installed photovoltaic power")
+    wind_kw: float = quantity(r"\overline{R}^{\mathrm w}_i", "kW", "1", "installed wind power")
+    battery_kwh: float = quantity(r"\overline{E}_i", "kWh", "1", "battery capacity")
+    battery_kw: float = quantity(r"\overline{B}_i", "kW", "1", "battery power, each way")
+    eta: float = quantity(r"\eta_i", "-", "1", "one-way battery efficiency")
+    degradation: float = quantity(r"c^{\mathrm{deg}}_i", "$/kWh", "1", "battery wear per kWh charged and per kWh discharged")
+    beta: float = quantity(r"\beta_i", "-", "1", "weight of CVaR in the prosumer's objective, at most 0.9")
+
+
+@dataclass(frozen=True, eq=False)
+class Days:
+    """A weighted set of days: scenarios of a design, its forecast (S = 1) or held-out days."""
+
+    probability: np.ndarray = quantity(r"p_w", "-", "S", "probability, sums to one")
+    demand_kw: np.ndarray = quantity(r"d^0_{itw}", "kW", "I,T,S", "demand of prosumers at the reference price")
+    renewable_kw: np.ndarray = quantity(r"R_{itw}", "kW", "I,T,S", "available renewable power of prosumers")
+    passive_kw: np.ndarray = quantity(r"D_{ntw}", "kW", "N,T,S", "passive load by bus, zero at prosumer buses")
+    reactive_kvar: np.ndarray = quantity(r"Q_{ntw}", "kvar", "N,T,S", "reactive load by bus, prosumer buses included")
+    wholesale: np.ndarray = quantity(r"\omega_{tw}", "$/kWh", "T,S", "wholesale price")
+    label: tuple[str, ...] = quantity("w", "-", "S", "ISO date, or 'load date | renewable date' of a resampled day")
+
+    @property
+    def n_hours(self) -> int:
+        return self.wholesale.shape[0]
+
+    @property
+    def n_days(self) -> int:
+        return self.probability.size
+
+    def mean(self) -> Days:
+        """The forecast: one day, the probability-weighted mean of all."""
+
+        def mean(x: np.ndarray) -> np.ndarray:
+            return (x @ self.probability)[..., None]
+
+        arrays = (self.demand_kw, self.renewable_kw, self.passive_kw, self.reactive_kvar, self.wholesale)
+        return Days(np.ones(1), *(mean(x) for x in arrays), ("forecast",))
+
+    def select(self, index: list[int] | np.ndarray) -> Days:
+        """The days at the given positions, probabilities rescaled to one."""
+        index = np.asarray(index)
+        p = self.probability[index]
+        arrays = (self.demand_kw, self.renewable_kw, self.passive_kw, self.reactive_kvar, self.wholesale)
+        return Days(p / p.sum(), *(x[..., index] for x in arrays), tuple(self.label[k] for k in index))
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Prices, preferences and limits that hold for all agents and all cases."""
+
+    retail: np.ndarray = quantity(r"\pi^{\mathrm r}_t", "$/kWh", "T", "retail energy price incl. taxes, without network charge")
+    feed_in: np.ndarray = quantity(r"\pi^{\mathrm f}_t", "$/kWh", "T", "feed-in price")
+    block: np.ndarray = quantity(r"b(t)", "-", "T", "tariff block of each hour: 0 off-peak, 1 day, 2 peak")
+    reference_price: float = quantity(r"p^0", "$/kWh", "1", "all-in price of Case 1, at which demand is d0")
+    elasticity: float = quantity(r"\kappa", "-", "1", "own-price elasticity of demand, negative")
+    flexibility: float = quantity(r"\varphi", "-", "1", "served demand stays within (1 -+ phi) d0")
+    demand_blocks: int = quantity(r"K", "-", "1", "blocks of the inverse demand curve, even")
+    alpha: float = quantity(r"\alpha", "-", "1", "confidence of the prosumers' CVaR")
+    chance_level: float = quantity(r"\epsilon", "-", "1", "chance level of network limits")
+    violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
+    voltage_margin: float = quantity(r"\Delta V", "p.u.", "1", "tightening of the voltage band for the LinDistFlow error")
+    demand_charge: float = quantity(r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import")
+    tie_break: float = quantity(r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per hour of delay of battery throughput: earlier is better")
+    reference_value: float = quantity(r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only")
+
+    @property
+    def n_blocks(self) -> int:
+        return int(self.block.max()) + 1
+
+
+@dataclass(frozen=True)
+class Menu:
+    """The DSO's finite menus. Capacity limits are keyed by line number; the largest level must never bind."""
+
+    tariff: tuple[tuple[float, ...], ...] = quantity(r"\mathcal{T}_b", "$/kWh", "B", "import tariffs offered, by block")
+    p2p: tuple[float, ...] = quantity(r"\mathcal{T}^{\mathrm p}", "$/kWh", "1", "P2P charges offered, half paid by each side")
+    capacity: tuple[tuple[int, tuple[float, ...]], ...] = quantity(
+        r"\mathcal{K}_l", "kW", "C", "(line number, limits offered) of the lines whose capacity the DSO sets"
+    )
+
+    @property
+    def n_points(self) -> int:
+        sizes = [len(m) for m in (*self.tariff, self.p2p, *(levels for _, levels in self.capacity))]
+        return int(np.prod(sizes))
+
+
+@dataclass(frozen=True)
+class Design:
+    """One decision of the DSO: a point of the menu, or the flat tariff of Cases 0-2 (no capacity limits)."""
+
+    tariff: tuple[float, ...] = quantity(r"\tau_b", "$/kWh", "B", "import tariff by block")
+    p2p: float = quantity(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side")
+    capacity: tuple[tuple[int, float], ...] = quantity(r"\mathrm{cap}_l", "kW", "C", "(line number, limit)", default=())
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One optimisation problem: who is on which feeder, on which days, under which rules."""
+
+    feeder: Feeder
+    prosumers: tuple[Prosumer, ...]
+    days: Days
+    rules: Rules
+    menu: Menu
+    fixed_cost: float = quantity(r"K^{\mathrm{fix}}", "$/day", "1", "fixed network cost the tariffs must recover", default=0.0)
+
+    def on(self, days: Days) -> Instance:
+        """The same instance on other days."""
+        return replace(self, days=days)
+
+    def forecast(self) -> Instance:
+        """The same instance on its mean day."""
+        return self.on(self.days.mean())
+
+    @property
+    def prosumer_bus(self) -> np.ndarray:
+        """Bus positions of the prosumers, shape (I,)."""
+        return np.array([self.feeder.position(p.bus) for p in self.prosumers], dtype=int)
