@@ -11,8 +11,8 @@ from radial import fork, radial, trees, two_bus
 
 from tritier.acflow import ac_power_flow, feeder_report, lindistflow_error, voltage_margin
 from tritier.errors import SolverError
+from tritier.feeder_file import read_feeder
 from tritier.network import lindistflow, losses_kw
-from tritier.reading import read_feeder
 
 FEEDERS = Path(__file__).parent / "data" / "feeders"
 

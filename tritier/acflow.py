@@ -13,9 +13,9 @@ import power_grid_model as pgm
 from power_grid_model.errors import PowerGridBatchError
 
 from tritier.errors import SolverError
+from tritier.feeder_file import read_feeder
 from tritier.instance import Feeder, quantity
 from tritier.network import lindistflow
-from tritier.reading import read_feeder
 
 # A slack bus holds its voltage. power-grid-model gives every source an impedance instead (its default short-circuit
 # power would cost 3e-4 p.u. on the IEEE 33-bus feeder); at 1e18 VA the drop is below 1e-11 p.u.
@@ -93,7 +93,8 @@ def ac_power_flow(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, threads:
         where = tuple(int(k) for k in np.unravel_index(first, cases)) if cases else ()
         raise SolverError(
             f"AC power flow has no solution in {len(error.failed_scenarios)} of {n_cases} cases, "
-            f"first at index {where} (net load {p_kw[(slice(None), *where)].sum():.0f} kW): lower the load or shorten the feeder"
+            f"first at index {where} (net load {p_kw[(slice(None), *where)].sum():.0f} kW): "
+            "lower the load or shorten the feeder"
         ) from error
 
     def per_line(name: str, scale: float) -> np.ndarray:
