@@ -22,3 +22,7 @@ class CertificateError(RuntimeError):
 
 class SolverError(RuntimeError):
     """A solver stopped without an answer that can be used; the status is in the message."""
+
+
+class InfeasibleError(SolverError):
+    """No point satisfies all rows: proved by the solver on a boxed problem."""

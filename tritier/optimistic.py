@@ -1,0 +1,151 @@
+"""The optimistic response to one design: among the follower's optima that recover the revenue, the one best for society.
+
+The optimal face is written exactly: columns with a reduced cost stay at their bound, rows with a dual stay tight
+(complementary slackness), so that no tolerance on the follower's objective is traded for social cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritier.dso import SocialCost, loss_price, revenue_slack
+from tritier.errors import InfeasibleError, SolverError
+from tritier.instance import Design
+from tritier.joint import JointLP
+from tritier.parametric import LPSolution
+from tritier.prosumer import degradation_cost, lost_value, prosumer_data
+
+ACTIVE = 1e-9  # reduced costs and duals above this keep their column or row tight
+LOSS_GAP = 1e-6  # $: exact social cost less its tangents, where the search for the response stops
+ROUNDS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """An optimistic response: the follower's optimal value, its duals, the chosen point and its exact social cost."""
+
+    design: Design
+    theta: float
+    x: np.ndarray
+    y: np.ndarray
+    social: SocialCost
+    energy: np.ndarray  # (B,), kWh
+    volume: float  # kWh
+    revenue_slack: float  # $
+
+
+def follower_face(joint: JointLP, solution: LPSolution) -> None:
+    """Restrict the LP to the follower's optimal face through complementary slackness with ``solution``'s duals."""
+    lp = joint.warm.current()
+    x, d, y = solution.x, solution.reduced, solution.y
+    tight = np.flatnonzero((np.abs(d) > ACTIVE) & (lp.col_lower < lp.col_upper))
+    at_lower = d[tight] > 0
+    held = np.where(at_lower, lp.col_lower[tight], lp.col_upper[tight])
+    if np.abs(x[tight] - held).max(initial=0) > 1e-5:
+        raise SolverError("a column with a reduced cost is off its bound: the basis is not optimal")
+    joint.warm.set_bounds(tight, held, held)
+    rows = np.flatnonzero((np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
+    level = np.where(y[rows] > 0, lp.row_lower[rows], lp.row_upper[rows])
+    joint.warm.set_rows(rows, level, level)
+
+
+def release(joint: JointLP) -> None:
+    """Undo :func:`follower_face` and the revenue row."""
+    lp = joint.lp
+    joint.warm.set_bounds(np.arange(lp.cost.size), lp.col_lower, lp.col_upper)
+    joint.warm.set_rows(np.arange(lp.row_lower.size), lp.row_lower, lp.row_upper)
+
+
+def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
+    """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
+    instance, days, rules = joint.instance, joint.instance.days, joint.instance.rules
+    load = joint.net_load(x)
+    p = days.probability
+    head = load.sum(axis=0)
+    wear = lost = 0.0
+    for i, own in enumerate(instance.prosumers):
+        d = prosumer_data(instance, i)
+        ch, dis = x[joint.lp.at(f"ch[{own.name}]")], x[joint.lp.at(f"dis[{own.name}]")]
+        served = [x[joint.lp.at(f"served{k}[{own.name}]")] for k in range(rules.demand_blocks)]
+        wear += float(degradation_cost(d, ch, dis) @ p)
+        lost += float(lost_value(d, served) @ p)
+    slack = float(x[joint.lp.at("slack")])
+    return SocialCost(
+        wholesale=float((days.wholesale * head).sum(axis=0) @ p),
+        losses=float((loss_price(instance) * joint.exact_losses(load)).sum(axis=0) @ p),
+        demand_charge=float(rules.demand_charge * np.maximum(head.max(axis=0), 0) @ p),
+        degradation=wear,
+        lost_value=lost,
+        violation=rules.violation_price * slack,
+    )
+
+
+def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) -> Response:
+    """The optimistic response to a design (:eq:`eq-optimistic`).
+
+    With ``revenue`` the response must recover the fixed and network cost; raises InfeasibleError where none does.
+    """
+    joint.offer(design)
+    for _ in range(ROUNDS):
+        best = joint.settle(joint.cost(design))
+        follower_face(joint, best)
+        if revenue:
+            joint.require_revenue(design)
+        try:
+            x, blocks = _best_for_society(joint, design)
+        finally:
+            release(joint)
+            joint.offer(design)
+        if not blocks:
+            return _response(joint, design, best, x)
+        for block in blocks:
+            joint.add_block(block)
+    raise SolverError(f"no optimistic response after {ROUNDS} rounds of chance blocks")
+
+
+def _best_for_society(joint: JointLP, design: Design):
+    """Least social cost on the present face; stops early with the chance blocks that the point violates."""
+    for _ in range(ROUNDS):
+        solution = joint.warm.solve(_only(joint, "F"), "primal")
+        violated = joint.violated(solution.x)
+        if violated:
+            return solution.x, violated
+        exact = social_cost(joint, solution.x)
+        if exact.total - solution.objective <= LOSS_GAP and exact.network - solution.x[joint.lp.at("N")] <= LOSS_GAP:
+            return (solution.x if design.p2p > 0 else _least_volume(joint, solution)), []
+        joint.tangent(joint.net_load(solution.x))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds")
+
+
+def _only(joint: JointLP, name: str) -> np.ndarray:
+    cost = np.zeros(joint.lp.cost.size)
+    cost[joint.lp.at(name)] = 1.0
+    return cost
+
+
+def _least_volume(joint: JointLP, solution: LPSolution) -> np.ndarray:
+    """At a zero P2P charge the volume is arbitrary: the point with the least, at the same social cost."""
+    f = joint.lp.at("F").ravel()
+    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([solution.objective + LOSS_GAP]))
+    return joint.warm.solve(_only(joint, "Z"), "primal").x
+
+
+def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -> Response:
+    social = social_cost(joint, x)
+    energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
+    slack = revenue_slack(joint.instance, design, energy, volume, social.network)
+    y = np.append(best.y, np.zeros(joint.lp.row_lower.size - best.y.size))
+    return Response(design, best.objective, x, y, social, energy, volume, slack)
+
+
+def enumerate_menu(joint: JointLP, designs) -> list[Response]:
+    """Optimistic responses of all designs that can recover the revenue, in the order given: exact, slow, a reference."""
+    found = []
+    for design in designs:
+        try:
+            found.append(optimistic_response(joint, design))
+        except InfeasibleError:
+            continue
+    return found

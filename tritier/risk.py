@@ -1,0 +1,35 @@
+"""The one risk operator of the model: conditional value at risk (CVaR) at confidence ``a``.
+
+CVaR_a(X) = min_eta eta + E[(X - eta)^+] / (1 - a) (Rockafellar and Uryasev 2000, doi:10.21314/JOR.2000.038).
+The same form, with a = 1 - epsilon, is the convex safe form of the chance constraints.
+"""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import numpy as np
+
+
+def cvar_rows(x, var, excess) -> list[cp.Constraint]:
+    """Rows of the Rockafellar-Uryasev form: excess >= x - value at risk; excess >= 0 is a bound (:eq:`eq-cvar`)."""
+    return [excess >= x - var]
+
+
+def cvar(probability: np.ndarray, confidence: float, var, excess) -> cp.Expression:
+    """CVaR from its value at risk and the excess above it, shape () (:eq:`eq-cvar`)."""
+    return var + probability @ excess / (1 - confidence)
+
+
+def value_at_risk(x: np.ndarray, probability: np.ndarray, confidence: float) -> np.ndarray:
+    """Smallest value with P(X <= value) >= confidence along the last axis of ``x``, shape (..., S) -> (...)."""
+    order = np.argsort(x, axis=-1)
+    cumulated = np.cumsum(probability[order], axis=-1)
+    first = np.argmax(cumulated >= confidence - 1e-12, axis=-1)
+    position = np.take_along_axis(order, first[..., None], axis=-1)
+    return np.take_along_axis(x, position, axis=-1)[..., 0]
+
+
+def sample_cvar(x: np.ndarray, probability: np.ndarray, confidence: float) -> np.ndarray:
+    """CVaR of a discrete distribution along the last axis of ``x``, shape (..., S) -> (...) (:eq:`eq-cvar`)."""
+    eta = value_at_risk(x, probability, confidence)
+    return eta + np.maximum(x - eta[..., None], 0) @ probability / (1 - confidence)
