@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from radial import fork, radial, trees, two_bus
 
-from tritier.acflow import ac_power_flow, feeder_report, lindistflow_error, voltage_margin
+from tritier.acflow import (
+    ac_power_flow,
+    compare_losses,
+    compare_voltages,
+    feeder_report,
+    lindistflow_error,
+    voltage_margin,
+)
 from tritier.errors import SolverError
 from tritier.feeder_file import read_feeder
 from tritier.network import lindistflow, losses_kw
@@ -168,10 +175,28 @@ def test_a_net_load_that_is_not_a_number_is_refused(bad):
         ac_power_flow(feeder, np.array([0.0, bad]), feeder.q_kvar)
 
 
-def test_margin_is_a_percentile_over_all_buses_but_the_slack():
+def test_margin_is_a_percentile_over_the_lowest_voltages():
+    """21 loads on one bus: errors rise with the load, so the lowest 5 % of voltages carry the last two errors."""
     feeder = two_bus()
     p, q = feeder.p_kw[:, None] * np.linspace(0, 1, 21), feeder.q_kvar[:, None] * np.linspace(0, 1, 21)
     error = lindistflow_error(feeder, p, q)[1]
-    # 21 errors rising with the load: the 95th percentile is the last but one
-    assert voltage_margin(feeder, p, q) == pytest.approx(error[19], abs=1e-12)
-    assert voltage_margin(feeder, p, q, percentile=100) == pytest.approx(error[20], abs=1e-12)
+    assert voltage_margin(feeder, p, q) == pytest.approx(0.05 * error[19] + 0.95 * error[20], abs=1e-12)
+    assert voltage_margin(feeder, p, q, percentile=0) == pytest.approx(error[19], abs=1e-12)
+    assert voltage_margin(feeder, p, q, lowest=1) == pytest.approx(error[19], abs=1e-12)
+    assert voltage_margin(feeder, p, q, percentile=100, lowest=1) == pytest.approx(error[20], abs=1e-12)
+
+
+def test_comparison_tables_carry_the_cases_in_order():
+    feeder = fork()
+    p = feeder.p_kw[:, None, None] * np.array([[0.0, 1.0, 2.0], [-1.0, 3.0, 0.5]])
+    q = 0.1 * p
+    flow = ac_power_flow(feeder, p, q)
+    voltages, losses = compare_voltages(feeder, p, q), compare_losses(feeder, p, q)
+    assert voltages["bus"].tolist() == [10] * 6 + [20] * 6 + [30] * 6 + [40] * 6
+    assert voltages["path_ohm"].to_numpy() == pytest.approx(np.repeat([0, 0.1, 0.3, 0.4], 6))
+    assert voltages["ac_pu"].to_numpy().reshape(4, 2, 3) == pytest.approx(flow.v_pu, abs=1e-12)
+    assert voltages["error_pu"].to_numpy().reshape(4, 2, 3) == pytest.approx(lindistflow_error(feeder, p, q), abs=1e-12)
+    assert losses["net_load_kw"].tolist() == pytest.approx([0, 25, 50, -25, 75, 12.5])
+    assert losses["ac_kw"].to_numpy().reshape(2, 3) == pytest.approx(flow.losses_kw, abs=1e-12)
+    # at twice the load, 4 * 0.15 kW of active and 1 % of that for reactive flows
+    assert losses["lindistflow_kw"][2] == pytest.approx(0.6 * 1.01, abs=1e-12)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import power_grid_model as pgm
 from power_grid_model.errors import PowerGridBatchError
 
 from tritier.errors import SolverError
 from tritier.feeder_file import read_feeder
 from tritier.instance import Feeder, quantity
-from tritier.network import lindistflow
+from tritier.network import downstream_matrix, lindistflow, losses_kw
 
 # A slack bus holds its voltage. power-grid-model gives every source an impedance instead (its default short-circuit
 # power would cost 3e-4 p.u. on the IEEE 33-bus feeder); at 1e18 VA the drop is below 1e-11 p.u.
@@ -37,7 +38,7 @@ class AcFlow:
 
 
 def grid_model(feeder: Feeder) -> pgm.PowerGridModel:
-    """The feeder as a power-grid-model: bus n is node n, line l is component N + l, the load of bus n is N + L + n."""
+    """The feeder as a power-grid-model: bus n is node n, line l component N + l, a load at every bus but the slack."""
     n_bus, n_line = feeder.bus.size, feeder.line.size
     node = pgm.initialize_array("input", "node", n_bus)
     node["id"], node["u_rated"] = np.arange(n_bus), 1e3 * feeder.vn_kv
@@ -50,19 +51,18 @@ def grid_model(feeder: Feeder) -> pgm.PowerGridModel:
     line["i_n"] = ANY_CURRENT_A
 
     load = pgm.initialize_array("input", "sym_load", n_line)
-    load["node"] = 1 + np.arange(n_line)
-    load["id"] = n_bus + n_line + load["node"]
+    load["node"], load["id"] = 1 + np.arange(n_line), load_ids(n_bus)
     load["status"], load["type"] = 1, pgm.LoadGenType.const_power
     load["p_specified"] = load["q_specified"] = 0.0
 
     source = pgm.initialize_array("input", "source", 1)
-    source["id"], source["node"], source["status"] = 2 * n_bus + n_line, 0, 1
+    source["id"], source["node"], source["status"] = n_bus + n_line, 0, 1
     source["u_ref"], source["sk"] = feeder.v_slack, SHORT_CIRCUIT_POWER_VA
     return pgm.PowerGridModel({"node": node, "line": line, "sym_load": load, "source": source})
 
 
 def ac_power_flow(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, threads: int = 1) -> AcFlow:
-    """AC power flow (:eq:`eq-distflow`) with constant net loads, all cases in one batch by Newton's method.
+    """AC power flow :eq:`eq-distflow` with constant net loads, all cases in one batch by Newton's method.
 
     ``p_kw``, ``q_kvar``: net loads (N, ...) in kW and kvar, negative for generation; they broadcast against each other.
     What the slack bus draws itself changes nothing. ``threads``: 1 runs in the calling thread, 0 on every core.
@@ -70,46 +70,58 @@ def ac_power_flow(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, threads:
     Source: power-grid-model (Xiang et al. 2023).
     """
     p_kw, q_kvar = np.broadcast_arrays(np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float))
-    # power-grid-model reads NaN as "unchanged" and would quietly compute the case without that load.
-    if not (np.isfinite(p_kw).all() and np.isfinite(q_kvar).all()):
-        raise ValueError("net loads of an AC power flow must be finite")
-    n_bus, n_line = feeder.bus.size, feeder.line.size
-    cases = p_kw.shape[1:]
-    n_cases = int(np.prod(cases))
-
-    update = pgm.initialize_array("update", "sym_load", (n_cases, n_line))
-    update["id"] = n_bus + n_line + 1 + np.arange(n_line)
-    update["p_specified"] = 1e3 * p_kw[1:].reshape(n_line, n_cases).T
-    update["q_specified"] = 1e3 * q_kvar[1:].reshape(n_line, n_cases).T
     try:
         result = grid_model(feeder).calculate_power_flow(
-            update_data={"sym_load": update},
+            update_data={"sym_load": load_update(p_kw, q_kvar)},
             error_tolerance=1e-10,
             threading=-1 if threads == 1 else threads,
             output_component_types={"node": ["u_pu"], "line": ["p_from", "p_to", "q_from", "i_from"]},
         )
     except PowerGridBatchError as error:
-        first = int(np.min(error.failed_scenarios))
-        where = tuple(int(k) for k in np.unravel_index(first, cases)) if cases else ()
-        raise SolverError(
-            f"AC power flow has no solution in {len(error.failed_scenarios)} of {n_cases} cases, "
-            f"first at index {where} (net load {p_kw[(slice(None), *where)].sum():.0f} kW): "
-            "lower the load or shorten the feeder"
-        ) from error
-
-    def per_line(name: str, scale: float) -> np.ndarray:
-        return scale * result["line"][name].T.reshape(n_line, *cases)
-
-    current = per_line("i_from", 1.0)
+        raise no_solution(error.failed_scenarios, p_kw) from error
+    cases = p_kw.shape[1:]
+    p_from, p_to, q_from, current = (
+        result["line"][name].T.reshape(-1, *cases) for name in ("p_from", "p_to", "q_from", "i_from")
+    )
     rated = feeder.rating_kva / (np.sqrt(3) * feeder.vn_kv)
-    p_from = per_line("p_from", 1e-3)
     return AcFlow(
-        v_pu=result["node"]["u_pu"].T.reshape(n_bus, *cases),
-        p_line_kw=p_from,
-        q_line_kvar=per_line("q_from", 1e-3),
+        v_pu=result["node"]["u_pu"].T.reshape(-1, *cases),
+        p_line_kw=1e-3 * p_from,
+        q_line_kvar=1e-3 * q_from,
         current_a=current,
         loading=current / rated.reshape(-1, *[1] * len(cases)),
-        losses_kw=(p_from + per_line("p_to", 1e-3)).sum(axis=0),
+        losses_kw=1e-3 * (p_from + p_to).sum(axis=0),
+    )
+
+
+def load_update(p_kw: np.ndarray, q_kvar: np.ndarray) -> np.ndarray:
+    """Net loads (N, ...) of all cases as a power-grid-model batch, (cases, N - 1), slack left out.
+
+    Raises ValueError for a net load that is not finite.
+    """
+    # power-grid-model reads NaN as "unchanged" and would quietly compute the case without that load.
+    if not (np.isfinite(p_kw).all() and np.isfinite(q_kvar).all()):
+        raise ValueError("net loads of an AC power flow must be finite")
+    n_load, n_cases = p_kw.shape[0] - 1, int(np.prod(p_kw.shape[1:]))
+    update = pgm.initialize_array("update", "sym_load", (n_cases, n_load))
+    update["id"] = load_ids(n_load + 1)
+    update["p_specified"] = 1e3 * p_kw[1:].reshape(n_load, n_cases).T
+    update["q_specified"] = 1e3 * q_kvar[1:].reshape(n_load, n_cases).T
+    return update
+
+
+def load_ids(n_bus: int) -> np.ndarray:
+    """Component numbers of the loads at all buses but the slack; nodes and lines come before them."""
+    return 2 * n_bus + np.arange(n_bus - 1)
+
+
+def no_solution(failed: np.ndarray, p_kw: np.ndarray) -> SolverError:
+    """The error that names the first of the cases without a solution by its position on the trailing axes."""
+    cases = p_kw.shape[1:]
+    where = tuple(int(k) for k in np.unravel_index(int(np.min(failed)), cases)) if cases else ()
+    return SolverError(
+        f"AC power flow has no solution in {len(failed)} of {int(np.prod(cases))} cases, first at index {where} "
+        f"(net load {p_kw[(slice(None), *where)].sum():.0f} kW): lower the load or shorten the feeder"
     )
 
 
@@ -118,18 +130,62 @@ def lindistflow_error(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> n
 
     Never negative: LinDistFlow leaves out the losses, which only ever pull voltages down (Gan et al. 2015, lemma 1).
     """
-    p_kw, q_kvar = np.broadcast_arrays(np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float))
     # AC first: where it has a solution the squared LinDistFlow voltage is positive.
     v_ac = ac_power_flow(feeder, p_kw, q_kvar).v_pu
     return np.sqrt(lindistflow(feeder).squared_voltages(p_kw, q_kvar)) - v_ac
 
 
-def voltage_margin(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, percentile: float = 95) -> float:
+def voltage_margin(
+    feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, percentile: float = 95, lowest: float = 0.05
+) -> float:
     """Tightening of the voltage band :eq:`eq-voltage-margin` in p.u.: a percentile of the LinDistFlow error.
 
-    Taken over all buses but the slack, where the error is zero by definition, and all cases of the net loads (N, ...).
+    ``p_kw``, ``q_kvar``: net loads (N, ...) of design days. The percentile is taken over the ``lowest`` share of
+    bus-hours by LinDistFlow voltage: a limit binds where voltages are low, and the error is largest there, so that a
+    percentile over all bus-hours (``lowest`` = 1) would be smaller than most errors at the limit. The slack, which has
+    no error, does not count.
     """
-    return float(np.percentile(lindistflow_error(feeder, p_kw, q_kvar)[1:], percentile))
+    table = compare_voltages(feeder, p_kw, q_kvar)
+    table = table[table["bus"] != feeder.bus[0]]
+    low = table["lindistflow_pu"] <= table["lindistflow_pu"].quantile(lowest)
+    return float(np.percentile(table.loc[low, "error_pu"], percentile))
+
+
+def compare_voltages(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> pd.DataFrame:
+    """Both models' voltages at the same net loads (N, ...), one row per bus and case, bus by bus.
+
+    Columns: ``bus``, ``path_ohm`` (resistance of its path from the slack), ``lindistflow_pu``, ``ac_pu``, ``error_pu``.
+    """
+    p_kw, q_kvar = np.broadcast_arrays(np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float))
+    # AC first: where it has a solution the squared LinDistFlow voltage is positive.
+    v_ac = ac_power_flow(feeder, p_kw, q_kvar).v_pu.reshape(feeder.bus.size, -1)
+    v_linear = np.sqrt(lindistflow(feeder).squared_voltages(p_kw, q_kvar)).reshape(v_ac.shape)
+    cases = v_ac.shape[1]
+    return pd.DataFrame(
+        {
+            "bus": np.repeat(feeder.bus, cases),
+            "path_ohm": np.repeat(feeder.r_ohm @ downstream_matrix(feeder), cases),
+            "lindistflow_pu": v_linear.ravel(),
+            "ac_pu": v_ac.ravel(),
+            "error_pu": (v_linear - v_ac).ravel(),
+        }
+    )
+
+
+def compare_losses(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> pd.DataFrame:
+    """Both models' losses at the same net loads (N, ...), one row per case.
+
+    Columns: ``net_load_kw`` (of all buses behind the slack, negative for export), ``lindistflow_kw``, ``ac_kw``.
+    """
+    p_kw, q_kvar = np.broadcast_arrays(np.asarray(p_kw, dtype=float), np.asarray(q_kvar, dtype=float))
+    model = lindistflow(feeder)
+    return pd.DataFrame(
+        {
+            "net_load_kw": np.ravel(p_kw[1:].sum(axis=0)),
+            "lindistflow_kw": np.ravel(losses_kw(model.flows(p_kw), model.flows(q_kvar), feeder)),
+            "ac_kw": np.ravel(ac_power_flow(feeder, p_kw, q_kvar).losses_kw),
+        }
+    )
 
 
 def feeder_report(bus_csv: str | Path, branch_csv: str | Path) -> dict[str, float | int]:

@@ -112,14 +112,14 @@ def head_line(feeder: Feeder) -> int:
     return int(heads[0])
 
 
-def main_line(feeder: Feeder) -> np.ndarray:
-    """Bus positions of the main line, slack first: at each fork it follows the branch that reaches most buses deep."""
+def main_line(feeder: Feeder, start: int = 0) -> np.ndarray:
+    """Bus positions of the main line from ``start`` on: at each fork, the branch with the longest path ahead."""
     n_bus = feeder.bus.size
     depth = np.zeros(n_bus, dtype=int)
     for line in reversed(range(n_bus - 1)):
         parent = feeder.parent[line]
         depth[parent] = max(depth[parent], depth[line + 1] + 1)
-    path = [0]
+    path = [start]
     while depth[path[-1]]:
         children = np.flatnonzero(feeder.parent == path[-1]) + 1
         path.append(int(children[np.argmax(depth[children])]))
