@@ -145,45 +145,50 @@ class JointLP:
             solution = self.warm.solve(cost)
         raise SolverError(f"chance blocks still violated after {ROUNDS} rounds: {violated[0].label}")
 
+    def violation_rows(self, block: Block) -> tuple[sp.csr_array, np.ndarray]:
+        """Rows (K S, n) and right-hand sides of ``violation <= 0`` of a block, sign by sign, scenario by scenario."""
+        instance, days, form = self.instance, self.instance.days, self.network.form(block)
+        at, t, s = self.layout, block.hour, days.n_days
+        touched = np.flatnonzero(form.gradient[:, instance.prosumer_bus].any(axis=0))
+        entries, upper = [], np.empty(form.gradient.shape[0] * s)
+        for k, gradient in enumerate(form.gradient):
+            g = np.repeat(gradient[instance.prosumer_bus[touched], None], s, axis=1)  # (touched, S)
+            row = np.broadcast_to(k * s + np.arange(s), g.shape)
+            trade = [np.broadcast_to(c[touched, t][:, None], g.shape) for c in (at.zs, at.zb)]
+            for column, value in ((at.gm[touched, t], -g), (at.gp[touched, t], g), (trade[0], -g), (trade[1], g)):
+                entries.append((row.ravel(), column.ravel(), value.ravel()))
+            if form.capacity is not None:
+                offered = self.lp.at("cap")[[line_position(instance, line) for line in self.lines].index(form.capacity)]
+                entries.append((row[0], np.full(s, offered), -np.ones(s)))
+            upper[k * s : (k + 1) * s] = form.limit[k] - gradient @ days.passive_kw[:, t, :]
+        rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
+        return sp.csr_array((values, (rows, columns)), shape=(upper.size, self.lp.cost.size)), upper
+
     def add_block(self, block: Block) -> None:
         """Append one chance block: its quantile, tail and slack columns, its CVaR row and tail rows (:eq:`eq-chance`)."""
-        instance, days = self.instance, self.instance.days
-        form = self.network.form(block)
-        n, m, s = self.lp.cost.size, self.lp.row_lower.size, days.n_days
-        box = violation_box(instance, form)
-        signs = form.gradient.shape[0]
-        touched = np.flatnonzero(form.gradient[:, instance.prosumer_bus].any(axis=0))
-        rows = sp.lil_array((signs * s + 1, n + s + 2))
-        upper = np.zeros(signs * s + 1)
-        at, t = self.layout, block.hour
-        for k in range(signs):
-            g = form.gradient[k, instance.prosumer_bus[touched]]
-            for w in range(s):
-                r = k * s + w
-                rows[r, at.gm[touched, t, w]], rows[r, at.gp[touched, t, w]] = -g, g
-                rows[r, at.zs[touched, t]], rows[r, at.zb[touched, t]] = -g, g
-                rows[r, n], rows[r, n + 1 + w] = -1.0, -1.0
-                if form.capacity is not None:
-                    position = [line_position(instance, line) for line in self.lines].index(form.capacity)
-                    rows[r, self.lp.at("cap")[position]] = -1.0
-            upper[k * s : (k + 1) * s] = form.limit[k] - form.gradient[k] @ days.passive_kw[:, t, :]
-        rows[-1, n] = 1.0
-        rows[-1, n + 1 : n + 1 + s] = days.probability / instance.rules.chance_level
-        rows[-1, n + 1 + s] = -1.0
-        into_slack = sp.lil_array((m, s + 2))
-        into_slack[int(self.lp.row_at("slack")), s + 1] = -1.0
+        days, level = self.instance.days, self.instance.rules.chance_level
+        violation, upper = self.violation_rows(block)
+        s, signs = days.n_days, upper.size // days.n_days
+        box = violation_box(self.instance, self.network.form(block))
+        tails = sp.hstack(
+            [violation, -np.ones((upper.size, 1)), sp.vstack([-sp.eye_array(s)] * signs), sp.csr_array((upper.size, 1))]
+        )
+        quantile = np.concatenate([[1.0], days.probability / level, [-1.0]])[None]
+        quantile = sp.hstack([sp.csr_array((1, violation.shape[1])), sp.csr_array(quantile)])
+        m = self.lp.row_lower.size
+        into_slack = sp.csr_array(([-1.0], ([int(self.lp.row_at("slack"))], [s + 1])), shape=(m, s + 2))
         label = block.label
         names = {f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())}
         self.warm.append(
             Border(
                 cost=np.zeros(s + 2),
                 col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
-                col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / instance.rules.chance_level]]),
-                old_rows=sp.csr_array(into_slack),
+                col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / level]]),
+                old_rows=into_slack,
                 columns={f"var:{label}": (0, ()), f"excess:{label}": (1, (s,)), f"slack:{label}": (s + 1, ())},
-                matrix=sp.csr_array(rows),
-                row_lower=np.full(signs * s + 1, -np.inf),
-                row_upper=upper,
+                matrix=sp.csr_array(sp.vstack([tails, quantile])),
+                row_lower=np.full(upper.size + 1, -np.inf),
+                row_upper=np.append(upper, 0.0),
                 rows=names,
             )
         )

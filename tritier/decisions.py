@@ -1,0 +1,113 @@
+"""Every decision, price and tariff of a solved case as named arrays, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritier.chance import Block
+from tritier.instance import Design
+from tritier.joint import JointLP
+from tritier.optimistic import Response
+from tritier.risk import value_at_risk
+
+PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
+PER_PROSUMER = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost")
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """A market outcome: arrays by name, the priced chance blocks and the design they answer."""
+
+    design: Design
+    blocks: tuple[Block, ...]
+    arrays: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+
+def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
+    """Price of each block's CVaR row, $/kWh, >= 0 (:eq:`eq-block-multiplier`)."""
+    return {block: max(0.0, -float(y[joint.lp.row_at(f"quantile:{block.label}")])) for block in joint.blocks}
+
+
+def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
+    """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
+
+    A positive price is paid to who injects. It is the dual of ``q = injections``: the tail rows' duals times the gradients.
+    """
+    days = joint.instance.days
+    pi = np.zeros((joint.instance.feeder.bus.size, days.n_hours, days.n_days))
+    for block in blocks:
+        form = joint.network.form(block)
+        for k, gradient in enumerate(form.gradient):
+            tail = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
+            pi[:, block.hour, :] += np.outer(gradient, tail)
+    return pi
+
+
+def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
+    """P2P price lambda, $/kWh, (T,): dual of sales less purchases (:eq:`eq-p2p-balance`)."""
+    return y[joint.lp.row_at("p2p_balance")]
+
+
+def decisions_of(joint: JointLP, response: Response) -> Decisions:
+    """Named arrays of a response. Value at risk and excess are recomputed from costs: where CVaR has no weight the LP leaves
+    them free."""
+    instance, lp, x, y = joint.instance, joint.lp, response.x, response.y
+    names = [p.name for p in instance.prosumers]
+    price = block_multipliers(joint, y)
+    blocks = tuple(block for block in joint.blocks if price[block] > PRICED)
+    arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in PER_PROSUMER}
+    k = range(instance.rules.demand_blocks)
+    arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+    arrays["var"] = value_at_risk(arrays["cost"], instance.days.probability, instance.rules.alpha)
+    arrays["excess"] = np.maximum(arrays["cost"] - arrays["var"][:, None], 0)
+    load = joint.net_load(x)
+    arrays["P"] = joint.network.matrices.flows(load)
+    arrays["v"] = np.sqrt(joint.network.matrices.squared_voltages(load, instance.days.reactive_kvar))
+    arrays["tau"] = np.array(response.design.tariff)
+    arrays["tau_p"] = np.array(response.design.p2p)
+    arrays["cap"] = np.array([limit for _, limit in response.design.capacity])
+    arrays["lambda"] = p2p_price(joint, y)
+    arrays["pi"] = injection_prices(joint, blocks, y)
+    arrays["mu"] = np.array([price[block] for block in blocks])
+    arrays["eta"] = block_quantiles(joint, blocks, load, response.design)
+    arrays["nu"] = np.array([_tails(joint, block, y) for block in blocks]).reshape(len(blocks), 2, instance.days.n_days)
+    arrays["y"] = np.concatenate([y[lp.row_at(label)].ravel(order="F") for label in private_rows(joint)])
+    arrays["G"], arrays["Z"] = response.energy, np.array(response.volume)
+    arrays["theta"] = np.array(response.theta)
+    return Decisions(response.design, blocks, arrays)
+
+
+def private_rows(joint: JointLP) -> list[str]:
+    """Labels of the rows whose duals are stored as ``y``: all but the blocks, the tangents and the DSO's own."""
+    own = ("tail", "quantile", "tangent", "revenue", "head", "peak", "N", "F")
+    return [label for label in joint.lp.rows if not label.startswith(own)]
+
+
+def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
+    """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
+    days, rules = joint.instance.days, joint.instance.rules
+    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(len(blocks), days.n_days)
+    return value_at_risk(samples, days.probability, 1 - rules.chance_level)
+
+
+def block_samples(joint: JointLP, block: Block, load: np.ndarray, design: Design) -> np.ndarray:
+    """Violation of one block in every scenario, kW, (S,) (:eq:`eq-block-forms`)."""
+    form = joint.network.form(block)
+    value = (form.gradient @ load[:, block.hour, :] - form.limit).max(axis=0)
+    if form.capacity is None:
+        return value
+    line = int(joint.instance.feeder.line[form.capacity])
+    return value - dict(design.capacity)[line]
+
+
+def _tails(joint: JointLP, block: Block, y: np.ndarray) -> np.ndarray:
+    """Duals of the tail rows, >= 0, (2, S); a voltage block has one sign, its second row is zero."""
+    tails = np.zeros((2, joint.instance.days.n_days))
+    for k in range(joint.network.form(block).gradient.shape[0]):
+        tails[k] = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
+    return tails
