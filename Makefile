@@ -1,0 +1,49 @@
+# make book | test | figures | data | bench | strip | clean        PRESET=smoke|fast|paper  JOBS=2
+PYTHON ?= python3
+PRESET ?= fast
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.from-lock
+DATA_VENV := .venv-data
+DATA_READY := $(DATA_VENV)/.ready
+
+.PHONY: book test figures data bench strip clean
+.DELETE_ON_ERROR:
+
+book: $(READY)
+	$(BIN)/tritier book --preset $(PRESET) --jobs $(JOBS)
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+
+# Runs what is stale and refreshes figures/ with its manifest, without the HTML.
+figures: $(READY)
+	$(BIN)/python -m tritier.book --preset $(PRESET) --jobs $(JOBS) --no-html
+
+# Rebuilds data/ from its packages (about 400 MB) in an environment of its own.
+data: $(DATA_READY)
+	$(DATA_VENV)/bin/python data/rebuild.py
+
+bench: $(READY)
+	$(BIN)/tritier book --preset paper --jobs 1
+
+strip: $(READY)
+	$(BIN)/nbstripout --keep-id chapters/*.ipynb
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tritier needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(DATA_READY): pyproject.toml
+	$(PYTHON) -m venv --clear $(DATA_VENV)
+	$(DATA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
+	touch $@
+
+clean:
+	rm -rf _run _build results out figures/*.svg figures/*.pdf figures/manifest.json .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,193 @@
+"""From executed chapters to HTML: publish the figures, write the generated pages, stage, build strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+
+from tritier import instance
+from tritier.book_depends import digest
+from tritier.book_page import PACKAGES, commit
+from tritier.book_run import Book
+from tritier.errors import InputError
+
+COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
+FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
+
+
+def publish_figures(book: Book) -> None:
+    """Copy the figures of all chapters to figures/ and gather their entries in figures/manifest.json."""
+    target = book.root / "figures"
+    target.mkdir(exist_ok=True)
+    manifest = {}
+    for chapter in book.chapters:
+        for path in sorted(book.record(chapter)["outputs"]):
+            source = book.root / path
+            if source.parent != book.run_folder / "figures":
+                continue
+            if source.suffix == ".json":
+                manifest[source.stem] = json.loads(source.read_text())
+            else:
+                _put(target / source.name, source.read_bytes())
+    _put(target / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write only what differs: Sphinx reads again what has a new date."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _cell(text: object) -> str:
+    """Text as it stands in a MyST table: no column break, no mathematics."""
+    return str(text).replace("|", "\\|").replace("$", "\\$")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def nomenclature() -> str:
+    """Tables of symbols, one for each dataclass of the inputs, from the metadata of their fields."""
+    parts = []
+    for kind in (getattr(instance, name) for name in dir(instance)):
+        if not (dataclasses.is_dataclass(kind) and kind.__module__ == instance.__name__):
+            continue
+        rows = [
+            (f"${f.metadata['symbol']}$", f"`{f.name}`", _cell(f.metadata["text"]), _cell(f.metadata["unit"]), shape)
+            for f in dataclasses.fields(kind)
+            if f.metadata
+            for shape in [_cell(f.metadata["shape"])]
+        ]
+        if rows:
+            title = (
+                f"### {kind.__name__}\n\n{{py:class}}`{kind.__module__}.{kind.__name__}`: {_cell(_first_line(kind))}\n"
+            )
+            parts.append(f"{title}\n{_table(('symbol', 'name', 'meaning', 'unit', 'shape'), rows)}")
+    return "\n".join(parts)
+
+
+def _first_line(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").split())
+
+
+def status(book: Book) -> str:
+    """Run time, date, hashes and commit of each chapter, and the versions of what computed them."""
+    rows = []
+    for chapter in book.chapters:
+        r = book.record(chapter)
+        sources = digest(json.dumps([r["notebook"], r["functions"], r["lock"]], sort_keys=True))
+        data = digest(json.dumps(r["files"], sort_keys=True)) if r["files"] else "none"
+        link = f"[{chapter}]({chapter}.ipynb)"
+        rows.append(
+            (
+                link,
+                f"{r['seconds']:.0f}",
+                r["finished"][:16].replace("T", " "),
+                *map(_code, (sources, data)),
+                r["commit"],
+            )
+        )
+    head = ("chapter", "seconds", "finished (UTC)", "sources", "files read", "commit")
+    versions = [(name, version(name)) for name in PACKAGES]
+    return (
+        f"Preset `{book.preset}`, Python {sys.version.split()[0]}, built from commit `{commit(book.root)}`.\n\n"
+        + _table(head, rows)
+        + "\n"
+        + _table(("package", "version"), versions)
+    )
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def with_provenance(path: Path) -> str:
+    """An executed notebook whose figures say below their captions where they come from.
+
+    Raises:
+        InputError: a saved figure has no caption, no label or no alt text.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            line = output.get("metadata", {}).get("tritier", {}).get("provenance")
+            if line is None:
+                continue
+            look = cell.metadata.get("mystnb", {})
+            figure, image = look.get("figure", {}), look.get("image", {})
+            if not (figure.get("caption") and figure.get("name") and image.get("alt")):
+                first = cell.source.strip().splitlines()[0]
+                raise InputError(
+                    f"chapters/{path.name}",
+                    f"cell {first!r}",
+                    "a figure without caption, label or alt text",
+                    "set mystnb.figure.caption, mystnb.figure.name and mystnb.image.alt in the cell's metadata",
+                )
+            figure["caption"] += f"\n\n{line}"
+    return nbformat.writes(notebook)
+
+
+def stage(book: Book) -> Path:
+    """Lay out what Sphinx reads: pages, executed chapters, generated tables, scripts for reading offline."""
+    import plotly
+
+    target = book.root / "_build" / "source"
+    wanted: dict[str, bytes] = {}
+    for name in COPIED:
+        if (book.root / name).is_file():
+            wanted[name] = (book.root / name).read_bytes()
+    for page in book.pages:
+        name = Path(page).name
+        if name in book.chapters:
+            wanted[f"{page}.ipynb"] = with_provenance(book.executed(name)).encode()
+        else:
+            wanted[f"{page}.md"] = (book.root / f"{page}.md").read_bytes()
+    for folder in FOLDERS:
+        for path in sorted((book.root / folder).rglob("*")):
+            if path.is_file() and (folder != "data" or path.suffix == ".md"):
+                wanted[path.relative_to(book.root).as_posix()] = path.read_bytes()
+    for path in sorted((book.root / "figures").glob("*.svg")):
+        wanted[f"figures/{path.name}"] = path.read_bytes()
+    for path in sorted((book.root / "vendor" / "mathjax").rglob("*")):
+        if path.is_file():
+            wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
+    wanted["_generated/nomenclature.txt"] = nomenclature().encode()
+    wanted["_generated/status.txt"] = status(book).encode()
+
+    for path in [p for p in target.rglob("*") if p.is_file()]:
+        if path.relative_to(target).as_posix() not in wanted:
+            path.unlink()
+    for name, content in wanted.items():
+        _put(target / name, content)
+    return target
+
+
+def build_html(book: Book) -> int:
+    """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html."""
+    source = stage(book)
+    html = book.root / "_build" / "html"
+    if html.is_dir() and not (html / "index.html").is_file():
+        shutil.rmtree(html)
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", "-W", "-n", "--keep-going", "--path-output", str(book.root)]
+    log = book.root / "_build" / "build.log"
+    run = subprocess.run([*command, str(source)], cwd=book.root, capture_output=True, text=True)
+    log.write_text(run.stdout + run.stderr)
+    if run.returncode != 0:
+        told = [x for x in (run.stdout + run.stderr).splitlines() if "WARNING" in x or "ERROR" in x or "rror:" in x]
+        for line in dict.fromkeys(told):
+            print(f"book: {line.replace(str(source) + '/', '')}", file=sys.stderr)
+        print(f"book: the HTML build failed (see {log.relative_to(book.root)})", file=sys.stderr)
+    return 1 if run.returncode else 0
