@@ -112,7 +112,7 @@ def test_random_trees_agree_with_the_sweep_and_balance_power(feeder):
 @settings(deadline=None)
 @given(trees())
 def test_lindistflow_never_reads_voltages_too_low(feeder):
-    """Gan, Li, Topcu & Low 2015, lemma 1: whatever the direction of the flows."""
+    """Gan, Li, Topcu & Low 2015: whatever the direction of the flows."""
     assert lindistflow_error(feeder, feeder.p_kw, feeder.q_kvar).min() >= -1e-9
 
 

@@ -128,7 +128,7 @@ def no_solution(failed: np.ndarray, p_kw: np.ndarray) -> SolverError:
 def lindistflow_error(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> np.ndarray:
     """LinDistFlow voltage minus AC voltage :eq:`eq-lindistflow-error` in p.u., (N, ...), at the same net loads.
 
-    Never negative: LinDistFlow leaves out the losses, which only ever pull voltages down (Gan et al. 2015, lemma 1).
+    Never negative: LinDistFlow leaves out the losses, which only ever pull voltages down (Gan et al. 2015).
     """
     # AC first: where it has a solution the squared LinDistFlow voltage is positive.
     v_ac = ac_power_flow(feeder, p_kw, q_kvar).v_pu

@@ -58,7 +58,7 @@ def _block(
 
 
 def _fits(block: set[tuple[int, int]], used: set[tuple[int, int]], x: int, shift: int, side: int, row: int) -> bool:
-    """Whether a lateral's cells are free if it starts on this side and row; shifted laterals of a bus share its column."""
+    """Whether a lateral may start on this side and row; shifted laterals of a bus share its column."""
     column = set() if shift else {(x, side * j) for j in range(1, row + 1)}
     return not used & (column | {(x + shift + i, side * (row + j)) for i, j in block})
 
