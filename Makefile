@@ -12,7 +12,7 @@ DATA_READY := $(DATA_VENV)/.ready
 .DELETE_ON_ERROR:
 
 book: $(READY)
-	$(BIN)/tritier book --preset $(PRESET) --jobs $(JOBS)
+	$(BIN)/python -m tritier.book --preset $(PRESET) --jobs $(JOBS)
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -28,7 +28,7 @@ data: $(DATA_READY)
 	$(DATA_VENV)/bin/python data/rebuild.py
 
 bench: $(READY)
-	$(BIN)/tritier book --preset paper --jobs 1
+	$(BIN)/python -m tritier.book --preset paper --jobs 1 --no-html
 
 strip: $(READY)
 	$(BIN)/nbstripout --keep-id chapters/*.ipynb
