@@ -177,6 +177,22 @@ class Settings(Section):
         return self.retail_usd_per_kwh + self.network_charge_usd_per_kwh
 
 
+class RepeatedKey(yaml.constructor.ConstructorError):
+    """A key stands twice in one section: YAML would keep the last and say nothing."""
+
+
+class OneValueLoader(yaml.SafeLoader):
+    """Safe YAML that refuses repeated keys."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise RepeatedKey(None, None, f"gives {key.value} a second time", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Settings:
     """Read and check study.yaml.
 
@@ -190,10 +206,12 @@ def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Se
     if not path.is_file():
         raise InputError(path, "file", "does not exist", "give a folder that holds study.yaml")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=OneValueLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "text"
+        if isinstance(error, RepeatedKey):
+            raise InputError(path, where, error.problem, "keep one of them") from error
         raise InputError(path, where, "is not YAML", "mind indentation, colons and brackets near that line") from error
     if not isinstance(content, dict):
         raise InputError(path, "file", "holds no keys", "write 'key: value' lines, see data/studies/ieee33/study.yaml")

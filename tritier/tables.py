@@ -26,7 +26,8 @@ def read_table(path: Path, text: tuple[str, ...] = (), numbers: tuple[str, ...] 
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), encoding="utf-8", skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(path, "table", f"is not a CSV table ({error})", "save it as comma-separated UTF-8") from error
+        reason = " ".join(str(error).split())
+        raise InputError(path, "table", f"is not a CSV table ({reason})", "save it as comma-separated UTF-8") from error
     names = tuple(c for c in frame.columns if c not in text) if numbers is None else numbers
     for name in (*text, *names):
         if name not in frame.columns:

@@ -1,0 +1,67 @@
+"""Presets and their overrides."""
+
+from __future__ import annotations
+
+import pytest
+from small_study import write_study
+
+from tritier.errors import InputError
+from tritier.preset import PRESETS, find_preset, parse_changes
+from tritier.reading import read_study
+
+
+def test_overrides_replace_values_and_convert_text():
+    preset = find_preset("fast", {"n_prosumers": "10", "n_scenarios": 20, "gap": "0.01", "seed": "0"})
+    assert (preset.n_prosumers, preset.n_scenarios, preset.gap, preset.seed) == (10, 20, 0.01, 0)
+    assert preset.name == "fast"
+    assert PRESETS["fast"].n_scenarios == 12
+
+
+def test_presets_grow():
+    sizes = [(PRESETS[n].n_prosumers * PRESETS[n].n_scenarios) for n in ("smoke", "fast", "paper")]
+    assert sizes == sorted(sizes)
+    assert PRESETS["paper"].n_scenarios >= 50
+    assert PRESETS["paper"].n_resampled_days >= 300
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("huge", {}, "--preset: preset: unknown preset 'huge'; choose one of smoke, fast, paper"),
+        ("fast", {"n_days": 3}, "--set: n_days: unknown key of a preset; choose one of n_prosumers, n_scenarios, gap"),
+        ("fast", {"name": "x"}, "--set: name: unknown key"),
+        (
+            "fast",
+            {"n_scenarios": "many"},
+            "--set: n_scenarios: 'many' is not allowed; give a whole number of at least 1",
+        ),
+        ("fast", {"n_scenarios": 2.5}, "give a whole number of at least 1"),
+        ("fast", {"n_scenarios": True}, "give a whole number of at least 1"),
+        ("fast", {"n_scenarios": "inf"}, "give a whole number of at least 1"),
+        ("fast", {"n_prosumers": 0}, "give a whole number of at least 1"),
+        ("fast", {"gap": "0"}, "--set: gap: '0' is not a share; give a number between 0 and 1"),
+        ("fast", {"gap": "nan"}, "give a number between 0 and 1"),
+        ("fast", {"gap": None}, "give a number between 0 and 1"),
+    ],
+)
+def test_unknown_or_impossible_values_name_the_choices(name, changes, message):
+    with pytest.raises(InputError) as caught:
+        find_preset(name, changes)
+    assert message in str(caught.value)
+
+
+def test_changes_of_the_command_line():
+    assert parse_changes(["n_prosumers=10", " gap = 0.1"]) == {"n_prosumers": "10", "gap": "0.1"}
+    for text in ("n_prosumers", "=3"):
+        with pytest.raises(InputError, match=r"--set.*KEY=VALUE"):
+            parse_changes([text])
+
+
+def test_command_line_beats_study_beats_built_in(tmp_path):
+    study = read_study(write_study(tmp_path / "study"))
+    assert study.preset("smoke").n_scenarios == 5
+    assert study.preset("smoke", {"n_scenarios": 2}).n_scenarios == 2
+    assert study.preset("smoke").gap == PRESETS["smoke"].gap
+    assert study.preset(study.preset("smoke", {"seed": 7})).seed == 7
+    with pytest.raises(InputError, match="choose one of smoke, fast, paper"):
+        study.preset("slow")
