@@ -113,6 +113,7 @@ class Rules:
     demand_charge: float = quantity(r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import")
     tie_break: float = quantity(r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per hour of delay of battery throughput: earlier is better")
     reference_value: float = quantity(r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only")
+    tax_share: float = quantity(r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175)
 
     @property
     def n_blocks(self) -> int:

@@ -52,13 +52,18 @@ class Layout:
 
 
 class JointLP:
-    """The joint follower of an instance, warm; ``network=False`` leaves the network out of the clearing (Cases 0-2)."""
+    """The joint follower of an instance, warm; ``network=False`` leaves the network out of the clearing (Cases 0-2).
 
-    def __init__(self, instance: Instance, market: bool = True, network: bool = True) -> None:
+    ``lp``: the instance's :func:`follower_lp` where it has been built before.
+    """
+
+    def __init__(
+        self, instance: Instance, market: bool = True, network: bool = True, lp: ParametricLP | None = None
+    ) -> None:
         self.instance = instance
         self.sees_network = network
         self.network = Network(instance)
-        self.warm = WarmLP(follower_lp(instance, market))
+        self.warm = WarmLP(lp or follower_lp(instance, market))
         self.layout = Layout.of(self.warm.lp, (p.name for p in instance.prosumers))
         self.blocks: list[Block] = []
         self.tangents = 0

@@ -1,0 +1,181 @@
+"""How a day goes once its day-ahead trades stand: the three recourse policies, on many days at once.
+
+Days are independent and equally weighed; P2P trades and tariffs are those of the design.
+
+- ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
+- ``design policy``: the day clears with each violation priced at its block's multiplier above its quantile, as in the design.
+- ``hard-limit redispatch``: the day clears with every network limit as a hard row, violated only at the declared price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tritier.chance import Block, net_load
+from tritier.decisions import Decisions
+from tritier.errors import SolverError
+from tritier.instance import Instance
+from tritier.joint import JointLP, follower_lp
+from tritier.market import line_position
+from tritier.parametric import Border
+
+POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
+VIOLATED_KW = 1e-6
+ROUNDS = 60
+TERMS = ("gp", "gm", "cu", "ch", "dis", "soc", "cost")
+
+
+@dataclass(frozen=True, eq=False)
+class DayDecisions:
+    """What happened on each judged day: arrays with the days on the last axis, and the day's own network prices."""
+
+    instance: Instance
+    policy: str
+    arrays: dict[str, np.ndarray]
+    pi: np.ndarray  # (N, T, W), $/kWh, price of net injection, not weighed by probability
+    bought: np.ndarray  # (W,), violations bought at the declared price, kWh
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def injection(self) -> np.ndarray:
+        """Net injection of prosumers, kW, (I, T, W)."""
+        a = self.arrays
+        return a["gm"] - a["gp"] + (a["zs"] - a["zb"])[..., None]
+
+    @property
+    def net_load(self) -> np.ndarray:
+        """Net load of every bus, kW, (N, T, W)."""
+        return net_load(self.instance, self.injection)
+
+
+class Recourse:
+    """Judges designs on a set of days: one LP over all days, re-solved warm for each design and policy.
+
+    ``instance``: risk-neutral, on the days to be judged (:func:`tritier.cases.judging_instance`).
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._lp = follower_lp(instance)
+
+    def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
+        """The days under a policy. Raises SolverError where limits still fail after the last round."""
+        if policy not in POLICIES:
+            raise ValueError(f"unknown policy {policy!r}; choose one of {', '.join(POLICIES)}")
+        lp = _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions)
+        return {"network-blind": lp.blind, "design policy": lp.priced, "hard-limit redispatch": lp.hard}[policy]()
+
+
+class _PolicyLP:
+    """The LP of one design on the judged days, with priced network rows."""
+
+    def __init__(self, joint: JointLP, decisions: Decisions) -> None:
+        self.joint, self.instance, self.decisions = joint, joint.instance, decisions
+        self.extra: list[tuple[np.ndarray, np.ndarray]] = []  # (columns, costs) of priced violations
+        self.rows: list[Block] = []
+        self._fix_trades()
+
+    def _fix_trades(self) -> None:
+        joint, at = self.joint, self.joint.layout
+        buy, sell = self.decisions["zb"], self.decisions["zs"]
+        own = np.array([p.battery_kw for p in self.instance.prosumers])[:, None, None]
+        days, most = self.instance.days, 1 + self.instance.rules.flexibility
+        joint.offer(self.decisions.design)
+        joint.warm.set_bounds(at.zb.ravel(), buy.ravel(), buy.ravel())
+        joint.warm.set_bounds(at.zs.ravel(), sell.ravel(), sell.ravel())
+        imports = most * days.demand_kw + own + sell[..., None]
+        exports = days.renewable_kw + own + buy[..., None]
+        joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
+        joint.warm.set_bounds(at.gm.ravel(), np.zeros(exports.size), exports.ravel())
+
+    def blind(self) -> DayDecisions:
+        return self._answer("network-blind", self._solve())
+
+    def priced(self) -> DayDecisions:
+        level = self._chance_level()
+        for block, price, quantile in zip(self.decisions.blocks, self.decisions["mu"], self.decisions["eta"], strict=True):
+            self._add(block, price / level, quantile)
+        return self._answer("design policy", self._solve())
+
+    def _chance_level(self) -> float:
+        """Chance level that the design's blocks were priced at; a forecast is a single scenario, whose tail is itself."""
+        return self.instance.rules.chance_level if self.decisions["gp"].shape[-1] > 1 else 1.0
+
+    def hard(self) -> DayDecisions:
+        known: set[Block] = set()
+        for _ in range(ROUNDS):
+            x = self._solve()
+            fresh = [block for block in self._violated(x) if block not in known]
+            if not fresh:
+                return self._answer("hard-limit redispatch", x)
+            for block in fresh:
+                self._add(block, self.instance.rules.violation_price, 0.0)
+            known.update(fresh)
+        raise SolverError(f"network limits still violated after {ROUNDS} rounds: {fresh[0].label}")
+
+    def _limits(self) -> dict[int, float]:
+        return {line_position(self.instance, line): limit for line, limit in self.decisions.design.capacity}
+
+    def _violated(self, x: np.ndarray) -> list[Block]:
+        load = self.joint.net_load(x)
+        limits = self._limits()
+        lines = sorted(limits)
+        found = []
+        for kind, violation in self.joint.network.violations(load, limits).items():
+            for place, hour in np.argwhere(violation.max(axis=-1) > VIOLATED_KW).tolist():
+                found.append(Block(kind, lines[place] if kind == "capacity" else place, hour))
+        return found
+
+    def _add(self, block: Block, price: float, offset: float) -> None:
+        """Rows violation - s <= offset with s >= 0 at ``price`` on each day."""
+        joint, s = self.joint, self.instance.days.n_days
+        rows, upper = joint.violation_rows(block)
+        signs = upper.size // s
+        n = joint.lp.cost.size
+        most = np.full(s, 1e7)
+        matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * signs)]))
+        joint.warm.append(
+            Border(
+                cost=np.zeros(s),
+                col_lower=np.zeros(s),
+                col_upper=most,
+                old_rows=sp.csr_array((joint.lp.row_lower.size, s)),
+                columns={f"s:{block.label}": (0, (s,))},
+                matrix=matrix,
+                row_lower=np.full(upper.size, -np.inf),
+                row_upper=upper + offset,
+                rows={f"priced:{block.label}": (0, (upper.size,))},
+            )
+        )
+        self.extra.append((np.arange(n, n + s), price * self.instance.days.probability))
+        self.rows.append(block)
+
+    def _solve(self) -> np.ndarray:
+        cost = self.joint.cost(self.decisions.design)
+        for columns, price in self.extra:
+            cost[columns] = price
+        self.solution = self.joint.warm.solve(cost)
+        return self.solution.x
+
+    def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
+        joint, lp, instance = self.joint, self.joint.lp, self.instance
+        names = [p.name for p in instance.prosumers]
+        arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in TERMS}
+        k = range(instance.rules.demand_blocks)
+        arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+        arrays["zb"], arrays["zs"] = self.decisions["zb"], self.decisions["zs"]
+        days = instance.days
+        pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
+        bought = np.zeros(days.n_days)
+        for block, (columns, _) in zip(self.rows, self.extra, strict=True):
+            form = joint.network.form(block)
+            tails = -self.solution.y[lp.row_at(f"priced:{block.label}")].reshape(-1, days.n_days)
+            for gradient, tail in zip(form.gradient, tails, strict=True):
+                pi[:, block.hour, :] += np.outer(gradient, tail / days.probability)
+            bought += x[columns]
+        return DayDecisions(instance, policy, arrays, pi, bought)
