@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_study import BRANCH, BUS
 
+from tritier.acflow import feeder_report
 from tritier.feeder_file import read_feeder
 
 FEEDERS = Path(__file__).parents[1] / "data" / "feeders"
@@ -69,3 +70,10 @@ def test_ratings_of_ieee33_follow_the_rule():
     assert ampere[1:].min() == pytest.approx(100.0, abs=1e-9)
     assert np.all(feeder.v_min[1:] == 0.95)
     assert np.all(feeder.v_max[1:] == 1.05)
+
+
+def test_the_two_oberrhein_feeders_keep_the_physics_of_the_full_network():
+    # pandapower's mv_oberrhein, transformers and cable capacitance included: 876.02 kW in the lines, 0.97562 p.u.
+    reports = [feeder_report(FEEDERS / f"oberrhein{k}_bus.csv", FEEDERS / f"oberrhein{k}_branch.csv") for k in (1, 2)]
+    assert sum(r["ac_losses_kw"] for r in reports) == pytest.approx(876.02, rel=1e-3)
+    assert min(r["v_min_pu"] for r in reports) == pytest.approx(0.97562, abs=2e-4)
