@@ -21,7 +21,8 @@ from tritier.errors import SolverError
 from tritier.feeder_file import read_feeder
 from tritier.network import lindistflow, losses_kw
 
-FEEDERS = Path(__file__).parent / "data" / "feeders"
+ROOT = Path(__file__).parents[1]
+FEEDERS = ROOT / "tests" / "data" / "feeders"
 
 
 def benchmark(name: str):
@@ -41,13 +42,14 @@ def sweep(feeder, p_kw, q_kvar, steps: int = 200):
     return v, float(z.real @ np.abs(current[1:]) ** 2)
 
 
+@pytest.mark.parametrize("folder", [FEEDERS, ROOT / "data" / "feeders"], ids=["tests", "data"])
 @pytest.mark.parametrize(
     ("name", "losses", "v_min", "bus", "linear", "difference"),
     [("ieee33", 202.6771, 0.91309, 18, 0.91593, 0.00284), ("ieee69", 224.9917, 0.90919, 65, 0.91306, 0.00388)],
 )
-def test_published_feeders(name, losses, v_min, bus, linear, difference):
+def test_published_feeders(folder, name, losses, v_min, bus, linear, difference):
     """Baran & Wu 1989; the table in tests/data/feeders/README.md."""
-    report = feeder_report(FEEDERS / f"{name}_bus.csv", FEEDERS / f"{name}_branch.csv")
+    report = feeder_report(folder / f"{name}_bus.csv", folder / f"{name}_branch.csv")
     assert report["ac_losses_kw"] == pytest.approx(losses, abs=1e-3)
     assert report["v_min_pu"] == pytest.approx(v_min, abs=1e-5)
     assert report["v_min_bus"] == report["lindistflow_v_min_bus"] == bus

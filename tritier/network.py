@@ -86,17 +86,23 @@ def active_limit_kw(rating_kva: np.ndarray, q_line: np.ndarray) -> np.ndarray:
     ``rating_kva`` (L,), ``q_line`` (L, ...) in kvar. Raises InputError where the reactive flow alone exceeds a rating.
     """
     rating = np.asarray(rating_kva, dtype=float).reshape(-1, *[1] * (np.ndim(q_line) - 1))
-    excess = np.abs(q_line) - rating
-    if (excess > 0).any():
-        worst = np.unravel_index(np.argmax(excess), excess.shape)
-        raise InputError(
-            "branch.csv",
-            "rating_a",
-            f"the line at position {worst[0]} (counted from the slack) carries {abs(q_line[worst]):.1f} kvar, "
-            f"more than its rating of {rating_kva[worst[0]]:.1f} kVA leaves for active power",
-            "raise its rating_a or lower q_kvar of the buses behind it",
-        )
+    if (np.abs(q_line) > rating).any():
+        raise reactive_overload(rating, q_line)
     return np.sqrt(rating**2 - np.asarray(q_line, dtype=float) ** 2)
+
+
+def reactive_overload(rating_kva: np.ndarray, q_line: np.ndarray) -> InputError:
+    """The error that names the line whose reactive flow exceeds its rating most."""
+    excess = np.abs(q_line) - rating_kva
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    reactive = abs(q_line[worst])
+    return InputError(
+        "branch.csv",
+        "rating_a",
+        f"the line at position {worst[0]} (counted from the slack) carries {reactive:.1f} kvar, "
+        f"more than its rating of {reactive - excess[worst]:.1f} kVA",
+        "raise its rating_a or lower q_kvar of the buses behind it",
+    )
 
 
 def head_line(feeder: Feeder) -> int:

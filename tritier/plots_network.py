@@ -201,5 +201,6 @@ def loss_figure(table: pd.DataFrame) -> Figure:
             ax.scatter(table.loc[chosen, "net_load_kw"], percent[chosen], **dots)
     ax.axhline(0, color=GREY, linewidth=1)
     ax.set(xlabel="net load of the feeder [kW]", ylabel="LinDistFlow losses minus AC [%]")
-    ax.legend(loc="upper right")
+    if exports.any():
+        ax.legend(loc="lower left")
     return finish(fig)
