@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritier.chance import Block
-from tritier.instance import Design
+from tritier.instance import Design, Instance
 from tritier.joint import JointLP
-from tritier.optimistic import Response
-from tritier.risk import value_at_risk
+from tritier.optimistic import Response, social_cost
+from tritier.risk import sample_cvar, value_at_risk
 
 PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
 PER_PROSUMER = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost")
@@ -111,3 +111,56 @@ def _tails(joint: JointLP, block: Block, y: np.ndarray) -> np.ndarray:
     for k in range(joint.network.form(block).gradient.shape[0]):
         tails[k] = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
     return tails
+
+
+def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
+    """The point of the LP that named arrays stand for; bookkeeping columns are recomputed, not read."""
+    instance, lp = joint.instance, joint.lp
+    days, rules = instance.days, instance.rules
+    x = np.zeros(lp.cost.size)
+    for i, own in enumerate(instance.prosumers):
+        for term in (*PER_PROSUMER, "var", "excess"):
+            x[lp.at(f"{term}[{own.name}]")] = decisions[term][i]
+        for b in range(rules.demand_blocks):
+            x[lp.at(f"served{b}[{own.name}]")] = decisions["served"][i, b]
+    load = joint.net_load(x)
+    bought = 0.0
+    for block, eta in zip(decisions.blocks, decisions["eta"], strict=True):
+        sample = block_samples(joint, block, load, decisions.design)
+        excess = np.maximum(sample - eta, 0)
+        slack = max(0.0, float(eta + excess @ days.probability / rules.chance_level))
+        label, bought = block.label, bought + slack
+        x[lp.at(f"var:{label}")], x[lp.at(f"excess:{label}")], x[lp.at(f"slack:{label}")] = eta, excess, slack
+    membership = np.equal.outer(np.arange(rules.n_blocks), rules.block).astype(float)
+    imports = decisions["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)
+    x[lp.at("slack")] = bought
+    x[lp.at("R")] = prosumer_risk(instance, decisions).sum() + rules.violation_price * bought
+    x[lp.at("G")] = membership @ (imports @ days.probability)
+    x[lp.at("Z")] = (decisions["zb"] + decisions["zs"]).sum() / 2
+    if joint.lines:
+        x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
+    head, losses = load.sum(axis=0), joint.exact_losses(load)
+    x[lp.at("head")], x[lp.at("peak")], x[lp.at("loss")] = head, np.maximum(head.max(axis=0), 0), losses
+    social = social_cost(joint, x)
+    x[lp.at("N")], x[lp.at("F")] = social.network, social.total
+    return x
+
+
+def duals_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
+    """The LP's row duals that the stored arrays stand for; zero on the DSO's own rows."""
+    lp = joint.lp
+    y = np.zeros(lp.row_lower.size)
+    rows = np.concatenate([lp.row_at(label).ravel(order="F") for label in private_rows(joint)])
+    y[rows] = decisions["y"]
+    for block, mu, nu in zip(decisions.blocks, decisions["mu"], decisions["nu"], strict=True):
+        y[lp.row_at(f"quantile:{block.label}")] = -mu
+        for k in range(joint.network.form(block).gradient.shape[0]):
+            y[lp.row_at(f"tail{k}:{block.label}")] = -nu[k]
+    return y
+
+
+def prosumer_risk(instance: Instance, decisions: Decisions) -> np.ndarray:
+    """rho_i of every prosumer, $, (I,) (:eq:`eq-risk`)."""
+    p, alpha = instance.days.probability, instance.rules.alpha
+    beta = np.array([own.beta for own in instance.prosumers])
+    return (1 - beta) * (decisions["cost"] @ p) + beta * sample_cvar(decisions["cost"], p, alpha)

@@ -97,13 +97,15 @@ def p2p_volume(prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
     return sum(cp.sum(v.zb) + cp.sum(v.zs) for v in prosumers) / 2
 
 
-def block_violation(instance: Instance, form: BlockForm, hour: int, prosumers) -> list[cp.Expression]:
-    """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,) (:eq:`eq-block-forms`)."""
+def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> list[cp.Expression]:
+    """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,) (:eq:`eq-block-forms`).
+
+    inject: net injection of every prosumer, kW, I of (T, S).
+    """
     bus = instance.prosumer_bus
     passive = instance.days.passive_kw[:, hour, :]
-    inject = [injection(v)[hour] for v in prosumers]
     return [
-        gradient @ passive - limit - sum(gradient[bus[i]] * q for i, q in enumerate(inject) if gradient[bus[i]] != 0)
+        gradient @ passive - limit - sum(gradient[bus[i]] * q[hour] for i, q in enumerate(inject) if gradient[bus[i]] != 0)
         for gradient, limit in zip(form.gradient, form.limit, strict=True)
     ]
 
@@ -129,8 +131,11 @@ def _largest_capacity(instance: Instance, form: BlockForm) -> float:
     return max(max(levels) for line, levels in instance.menu.capacity if line_position(instance, line) == form.capacity)
 
 
-def chance_block(instance: Instance, form: BlockForm, block: Block, prosumers, books: Books):
-    """Rows of CVaR_{1-eps}(violation) <= slack, and the block's slack, kW (:eq:`eq-chance`)."""
+def chance_block(instance: Instance, form: BlockForm, block: Block, inject, cap):
+    """Rows of CVaR_{1-eps}(violation) <= slack, and the block's slack, kW (:eq:`eq-chance`).
+
+    inject: net injection of every prosumer, kW, I of (T, S); cap: limits offered, kW, (C,), in the order of the menu.
+    """
     days, rules = instance.days, instance.rules
     box = violation_box(instance, form)
     var = cp.Variable(name=f"var:{block.label}", bounds=[-box, box])
@@ -139,9 +144,9 @@ def chance_block(instance: Instance, form: BlockForm, block: Block, prosumers, b
     offered = 0.0
     if form.capacity is not None:
         lines = [line_position(instance, line) for line in capacity_lines(instance)]
-        offered = books.cap[lines.index(form.capacity)]
+        offered = cap[lines.index(form.capacity)]
     rows: Labelled = []
-    for k, x in enumerate(block_violation(instance, form, block.hour, prosumers)):
+    for k, x in enumerate(block_violation(instance, form, block.hour, inject)):
         rows += [(f"tail{k}:{block.label}", c) for c in cvar_rows(x - offered, var, excess)]
     rows.append((f"quantile:{block.label}", cvar(days.probability, 1 - rules.chance_level, var, excess) <= slack))
     return rows, slack
@@ -184,9 +189,9 @@ def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: boo
         rows += [(f"{term}{k}[{d.own.name}]", c) for term, group in terms.items() for k, c in enumerate(group)]
     rows.append(("p2p_balance", p2p_balance(prosumers)))
     network = Network(instance)
-    bought = []
+    bought, inject = [], [injection(v) for v in prosumers]
     for block in blocks:
-        block_rows, slack = chance_block(instance, network.form(block), block, prosumers, books)
+        block_rows, slack = chance_block(instance, network.form(block), block, inject, books.cap)
         rows += block_rows
         bought.append(slack)
     rows.append(("slack", books.slack == sum(bought)))

@@ -1,0 +1,342 @@
+"""A study from its folder to a solved case: what is prepared, solved, certified and judged, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tritier import certificate as cert
+from tritier.acflow import voltage_margin
+from tritier.cases import (
+    CASES,
+    Case,
+    anchored_fixed_cost,
+    clearing_instance,
+    find_case,
+    judging_instance,
+    risk_neutral,
+    without_limits,
+)
+from tritier.chance import net_load
+from tritier.decisions import Decisions, decisions_of
+from tritier.dso import menu_points, on_menu, revenue_slack
+from tritier.errors import InputError
+from tritier.flat import flat_tariff
+from tritier.instance import Days, Design, Instance
+from tritier.joint import JointLP
+from tritier.optimistic import Response, optimistic_response
+from tritier.outcome import daily_table, mean_and_cvar, physics_table, settlement_of
+from tritier.preset import Preset
+from tritier.reading import Study, read_study
+from tritier.recourse import POLICIES, DayDecisions, Recourse
+from tritier.scenarios import build_instance, design_days
+from tritier.settlement import imbalance
+
+FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study at a preset: the instance on its scenarios, margin and reference price filled in."""
+
+    study: Study
+    preset: Preset
+    half: str
+    instance: Instance
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class DesignProof:
+    """Bounds on the social cost of the best design, $, and how they were proved."""
+
+    lower_bound: float
+    upper_bound: float
+    flat: float
+    first_best: float
+    menu_points: int
+    lp_solves: int
+    proof: str
+
+    @property
+    def gap_usd(self) -> float:
+        return max(0.0, self.upper_bound - self.lower_bound)
+
+    @property
+    def gap(self) -> float:
+        """Share of the achievable gain between the flat tariff and the first best (:eq:`eq-gap`)."""
+        gain = self.flat - self.first_best
+        return 0.0 if self.gap_usd == 0 else (self.gap_usd / gain if gain > 0 else float("inf"))
+
+    @property
+    def gap_relative(self) -> float:
+        return self.gap_usd / max(1e-9, abs(self.upper_bound))
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedCase:
+    """A solved case: what it cleared, its decisions, its proof and its days on the design scenarios."""
+
+    prepared: Prepared
+    case: Case
+    clearing: Instance
+    decisions: Decisions
+    response: Response
+    design: DesignProof | None
+    days: DayDecisions
+    trace: pd.DataFrame
+    result: object = None  # the search's own answer, whose pool becomes proof.npz
+
+
+def prepare(folder: str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd") -> Prepared:
+    """Read a study and build its instance at a preset; the voltage margin is measured where study.yaml leaves it open.
+
+    Keys of ``changes`` with a dot change study.yaml (``chance_level`` and other top-level keys too), others the preset.
+    """
+    changes = dict(changes or {})
+    study_changes, preset_changes = split_changes(changes)
+    study = read_study(folder, study_changes)
+    chosen = study.preset(preset, preset_changes)
+    instance = build_instance(study, chosen, half)
+    if study.settings.voltage_margin_pu is None:
+        instance = replace(instance, rules=replace(instance.rules, voltage_margin=measured_margin(study, half)))
+    return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
+
+
+def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Changes of study.yaml and of the preset, told apart by the preset's field names."""
+    fields = set(Preset.__dataclass_fields__) - {"name"}
+    return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
+
+
+def measured_margin(study: Study, half: str) -> float:
+    """LinDistFlow error on the design half's real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
+    days = design_days(study, half)
+    bare = days.passive_kw.copy()
+    bus = [study.feeder.position(p.bus) for p in study.prosumers]
+    np.add.at(bare, bus, days.demand_kw - days.renewable_kw)
+    return voltage_margin(study.feeder, bare, days.reactive_kvar)
+
+
+def with_fixed_cost(prepared: Prepared, clearing: Instance) -> Instance:
+    """The clearing's instance with the fixed cost to recover.
+
+    Given in study.yaml, or what the network charge recovers in Case 1 on the same days, net of losses and demand charge.
+    """
+    given = prepared.study.settings.fixed_cost_usd
+    if given is not None:
+        return replace(clearing, fixed_cost=given)
+    anchor = prepared.study.settings.network_charge_usd_per_kwh
+    baseline = without_limits(risk_neutral(prepared.instance.on(clearing.days)))
+    joint = JointLP(baseline, market=False, network=False)
+    flat = Design((anchor,) * baseline.rules.n_blocks, anchor)
+    response = optimistic_response(joint, flat, revenue=False)
+    cost = anchored_fixed_cost(anchor, response.energy, response.social.network)
+    if cost < 0:
+        raise InputError(
+            prepared.study.paths["study"],
+            "network_charge_usd_per_kwh",
+            f"recovers {anchor * response.energy.sum():.2f} $/day, less than losses and demand charge alone",
+            "raise it, lower demand_charge_usd_per_kw, or give fixed_cost_usd",
+        )
+    return replace(clearing, fixed_cost=cost)
+
+
+def solve_case(
+    prepared: Prepared,
+    number: int,
+    gap: float | None = None,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+) -> SolvedCase:
+    """Solve one case and judge it on the design scenarios under its headline policy.
+
+    Raises InputError where no design recovers the revenue.
+    """
+    case = find_case(number)
+    clearing = with_fixed_cost(prepared, clearing_instance(prepared.instance, case))
+    joint = JointLP(clearing, case.market, case.network)
+    proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
+    if case.optimised:
+        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state)
+    else:
+        anchor = prepared.study.settings.network_charge_usd_per_kwh
+        response = flat_tariff(joint, guess=anchor)
+    decisions = decisions_of(joint, response)
+    days = judged_on_scenarios(prepared, case, clearing, decisions)
+    return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
+
+
+def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, progress, state: Path | None):
+    """The best design of the menu by the hybrid algorithm, with its bounds."""
+    from tritier import hybrid
+
+    flat = flat_tariff(joint)
+    first_best = hybrid.f_first_best(joint)
+    result = hybrid.solve(
+        joint,
+        gap=prepared.preset.gap if gap is None else gap,
+        f_flat=flat.social.total,
+        f_first_best=first_best,
+        jobs=jobs,
+        progress=progress,
+        state=state,
+    )
+    proof = DesignProof(
+        lower_bound=result.lower_bound,
+        upper_bound=result.upper_bound,
+        flat=flat.social.total,
+        first_best=first_best,
+        menu_points=result.menu_points,
+        lp_solves=result.lp_solves,
+        proof=result.proof,
+    )
+    return result.best, proof, result.trace, result
+
+
+def judged_on_scenarios(prepared: Prepared, case: Case, clearing: Instance, decisions: Decisions) -> DayDecisions:
+    """The design scenarios as they go: the clearing's own recourse where it saw them, else the headline policy."""
+    if case.scenarios:
+        arrays = {k: v for k, v in decisions.arrays.items() if k in ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "served")}
+        pi = decisions["pi"] / clearing.days.probability
+        return DayDecisions(clearing, "design", arrays, pi, np.zeros(clearing.days.n_days))
+    return judge(prepared, case, decisions, prepared.instance.days, case.policy)
+
+
+def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:
+    """A design's days under a recourse policy."""
+    return Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
+
+
+def judge_all(prepared: Prepared, cases: Mapping[int, Decisions], days: Days, policies=POLICIES):
+    """Yield (case number, policy, DayDecisions) for all cases and policies, with one LP for all cases with assets."""
+    built: dict[bool, Recourse] = {}
+    for number, decisions in cases.items():
+        case = CASES[number]
+        if case.assets not in built:
+            built[case.assets] = Recourse(judging_instance(prepared.instance, case, days))
+        for policy in policies:
+            yield number, policy, built[case.assets].judge(decisions, policy)
+
+
+def summary(solved: SolvedCase) -> dict[str, float | int | str]:
+    """Headline figures of a case, expected over the design scenarios under its headline policy."""
+    day, decisions, instance = solved.days, solved.decisions, solved.prepared.instance
+    table = daily_table(day, decisions)
+    mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
+    physics = physics_table(day)
+    p = instance.days.probability
+    fixed = with_fixed_cost(solved.prepared, instance).fixed_cost
+    surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
+    share = prosumer_bill_share(solved.prepared)
+    return {
+        "case": solved.case.number,
+        "policy": day.policy,
+        "welfare_usd": mean["welfare_usd"],
+        "social_cost_usd": mean["social_cost_usd"],
+        "prosumer_cost_usd": mean["prosumer_cost_usd"],
+        "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"] - share * (surplus + mean["congestion_rent_usd"]),
+        "prosumer_cvar_usd": mean_and_cvar(table, "prosumer_cost_usd", instance.rules.alpha)[1],
+        "losses_kwh": mean["losses_kwh"],
+        "ac_losses_kwh": float(physics["ac_losses_kwh"].to_numpy() @ p),
+        "p2p_kwh": mean["p2p_kwh"],
+        "curtailed_kwh": mean["curtailed_kwh"],
+        "peak_kw": mean["peak_kw"],
+        "dso_revenue_usd": mean["dso_revenue_usd"],
+        "dso_surplus_usd": surplus,
+        "congestion_rent_usd": mean["congestion_rent_usd"],
+        "fixed_cost_usd": fixed,
+        "refund_share_prosumers": share,
+        "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
+    }
+
+
+def prosumer_bill_share(prepared: Prepared) -> float:
+    """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
+    baseline = without_limits(risk_neutral(prepared.instance))
+    joint = JointLP(baseline, market=False, network=False)
+    anchor = prepared.study.settings.network_charge_usd_per_kwh
+    x = joint.warm.solve(joint.cost(Design((anchor,) * baseline.rules.n_blocks, anchor))).x
+    total = float(x[joint.lp.at("G")].sum())
+    passive = float((baseline.days.passive_kw.sum(axis=(0, 1)) @ baseline.days.probability))
+    return (total - passive) / total
+
+
+def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
+    """All certificates of a solved case, recomputed from its decisions; raises CertificateError at the first that fails."""
+    return recheck(solved.prepared, solved.case, solved.clearing, solved.decisions, solved.days, solved.design)
+
+
+def recheck(
+    prepared: Prepared, case: Case, clearing: Instance, decisions: Decisions, days: DayDecisions, design: DesignProof | None
+) -> dict[str, dict[str, object]]:
+    """Certificates of design section 5 for stored decisions."""
+    joint = cert.stored_lp(clearing, decisions, case.market, case.network)
+    cert.check_arrays(joint, decisions)
+    follower = cert.follower_residuals(joint, decisions)
+    cert.check_follower(follower)
+    if case.network:
+        cert.require("network.worst_cvar_kw", cert.worst_violation(joint, decisions), cert.VIOLATED_KW)
+    balance = cert.equilibrium(clearing, decisions, joint, case.market)
+    cert.check_equilibrium(balance, [p.name for p in clearing.prosumers])
+    slack = revenue_slack(clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions))
+    cert.require("revenue.shortfall_usd", -slack, 1e-4)
+    money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
+    cert.require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
+    check_design(case, joint, decisions)
+    out: dict[str, dict[str, object]] = {
+        "equilibrium": {
+            "max_relative_gain": float(balance.relative_gain.max()),
+            "prosumer_gain_usd": balance.prosumer_gain.tolist(),
+            "platform_gain_usd": balance.platform_gain,
+        },
+        "follower": {
+            "primal": follower.primal,
+            "dual": follower.dual,
+            "complementarity": follower.complementarity,
+            "duality_gap": follower.duality_gap,
+            "slack_kwh": follower.slack,
+        },
+        "money": {"imbalance_usd": money},
+        "revenue": {"slack_usd": slack, "fixed_cost_usd": clearing.fixed_cost},
+    }
+    if design is not None:
+        out["design"] = {
+            "lower_bound": design.lower_bound,
+            "upper_bound": design.upper_bound,
+            "gap": design.gap,
+            "gap_usd": design.gap_usd,
+            "gap_relative": design.gap_relative,
+            "flat": design.flat,
+            "first_best": design.first_best,
+            "proof": design.proof,
+            "menu_points": design.menu_points,
+            "lp_solves": design.lp_solves,
+        }
+    return out
+
+
+def network_cost(joint: JointLP, decisions: Decisions) -> float:
+    """Losses and demand charge of stored decisions, $/day (:eq:`eq-network-cost`)."""
+    from tritier.decisions import point_of
+
+    return float(point_of(joint, decisions)[joint.lp.at("N")])
+
+
+def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
+    """Tariffs are menu points, or the smallest flat root; raises CertificateError."""
+    if case.optimised:
+        cert.require("design.off_menu", 0.0 if on_menu(joint.instance.menu, decisions.design) else 1.0, 0.0)
+        return
+    again = flat_tariff(JointLP(joint.instance, case.market, case.network), guess=decisions.design.tariff[0])
+    off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
+    cert.require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
+
+
+def menu_size(instance: Instance) -> int:
+    return sum(1 for _ in menu_points(instance.menu))
