@@ -54,6 +54,13 @@ BROKEN = {
     "missing study.yaml": (remove("study.yaml"), "study.yaml", "file", "give a folder that holds study.yaml"),
     "missing table": (remove("bus.csv"), "bus.csv", "file", "add it"),
     "YAML syntax": (edit("study.yaml", "risk:", "risk: ["), "study.yaml", "line ", "mind indentation"),
+    "date of month 13": (
+        edit("study.yaml", "name: small", "name: 2016-13-40"),
+        "study.yaml",
+        "text",
+        "mind indentation",
+    ),
+    "list as a key": (edit("study.yaml", "name: small", "[name]: small"), "study.yaml", "line 1", "mind indentation"),
     "key twice": (edit("study.yaml", "usd_per_eur", "chance_level"), "study.yaml", "line ", "keep one of them"),
     "YAML without keys": (lambda f: (f / "study.yaml").write_text("- a\n"), "study.yaml", "file", "write 'key: value'"),
     "binary table": (

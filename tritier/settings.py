@@ -187,6 +187,8 @@ class OneValueLoader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no word", key.start_mark)
             if key.value in seen:
                 raise RepeatedKey(None, None, f"gives {key.value} a second time", key.start_mark)
             seen.add(key.value)
@@ -207,7 +209,11 @@ def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Se
         raise InputError(path, "file", "does not exist", "give a folder that holds study.yaml")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=OneValueLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+    ) as error:  # a date of month 13, a list as a key, bytes that are no text
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "text"
         if isinstance(error, RepeatedKey):
