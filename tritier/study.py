@@ -103,7 +103,7 @@ def prepare(folder: str | Path, preset: str = "fast", changes: Mapping[str, obje
     chosen = study.preset(preset, preset_changes)
     instance = build_instance(study, chosen, half)
     if study.settings.voltage_margin_pu is None:
-        instance = replace(instance, rules=replace(instance.rules, voltage_margin=measured_margin(study, half)))
+        instance = replace(instance, rules=replace(instance.rules, voltage_margin=measured_margin(instance, design_days(study, chosen, half))))
     return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
 
 
@@ -113,13 +113,10 @@ def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dic
     return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
 
 
-def measured_margin(study: Study, half: str) -> float:
+def measured_margin(instance: Instance, days: Days) -> float:
     """LinDistFlow error on the design half's real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
-    days = design_days(study, half)
-    bare = days.passive_kw.copy()
-    bus = [study.feeder.position(p.bus) for p in study.prosumers]
-    np.add.at(bare, bus, days.demand_kw - days.renewable_kw)
-    return voltage_margin(study.feeder, bare, days.reactive_kvar)
+    bare = net_load(instance.on(days), days.renewable_kw - days.demand_kw)
+    return voltage_margin(instance.feeder, bare, days.reactive_kvar)
 
 
 def with_fixed_cost(prepared: Prepared, clearing: Instance) -> Instance:
