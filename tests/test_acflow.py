@@ -82,6 +82,15 @@ def test_two_bus_feeder_in_closed_form():
     )
 
 
+def test_slack_voltage_is_held():
+    """The same line from 1.02 p.u.: u^2 + (0.05 - 1.02^2) u + 0.000625 = 0."""
+    feeder = radial([0], [0.5], [0.25], [40.0], [20.0], v_slack=1.02)
+    b = 1.02**2 - 0.05
+    u = (b + np.sqrt(b**2 - 4 * 6.25e-4)) / 2
+    v = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar).v_pu
+    assert v == pytest.approx([1.02, np.sqrt(u)], abs=1e-10)
+
+
 def test_reversed_flow_in_closed_form():
     """40 kW fed in: u^2 - 1.04 u + 0.0005 = 0 with r = 5e-4, x = 2.5e-4 and P = -40; the losses come off the export."""
     feeder = two_bus()
