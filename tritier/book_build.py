@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 
-from tritier import instance
 from tritier.book_depends import digest
 from tritier.book_page import PACKAGES, commit
 from tritier.book_run import Book
@@ -56,24 +58,30 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def nomenclature() -> str:
-    """Tables of symbols, one for each dataclass of the inputs, from the metadata of their fields."""
+def nomenclature(modules: list[str]) -> str:
+    """Tables of symbols, one for each dataclass of these modules whose fields carry symbol, unit, shape and text."""
     parts = []
-    for kind in (getattr(instance, name) for name in dir(instance)):
-        if not (dataclasses.is_dataclass(kind) and kind.__module__ == instance.__name__):
-            continue
-        rows = [
-            (f"${f.metadata['symbol']}$", f"`{f.name}`", _cell(f.metadata["text"]), _cell(f.metadata["unit"]), shape)
-            for f in dataclasses.fields(kind)
-            if f.metadata
-            for shape in [_cell(f.metadata["shape"])]
-        ]
-        if rows:
-            title = (
-                f"### {kind.__name__}\n\n{{py:class}}`{kind.__module__}.{kind.__name__}`: {_cell(_first_line(kind))}\n"
-            )
-            parts.append(f"{title}\n{_table(('symbol', 'name', 'meaning', 'unit', 'shape'), rows)}")
+    for name in modules:
+        module = importlib.import_module(name)
+        for kind in vars(module).values():
+            if not (dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == name):
+                continue
+            rows = [_row(f.name, f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata]
+            if rows:
+                link = f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}"
+                table = _table(("symbol", "name", "meaning", "unit", "shape"), rows)
+                parts.append(f"### {kind.__name__}\n\n{link}\n\n{table}")
     return "\n".join(parts)
+
+
+def _row(name: str, about: Mapping[str, str]) -> tuple[str, ...]:
+    return (f"${about['symbol']}$", f"`{name}`", *(_cell(about[key]) for key in ("text", "unit", "shape")))
+
+
+def documented(book: Book) -> list[str]:
+    """Modules on the API page, in its order."""
+    page = book.root / "chapters" / "api.md"
+    return re.findall(r"automodule:: (\S+)", page.read_text()) if page.is_file() else []
 
 
 def _first_line(kind: type) -> str:
@@ -163,7 +171,7 @@ def stage(book: Book) -> Path:
             wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
-    wanted["_generated/nomenclature.txt"] = nomenclature().encode()
+    wanted["_generated/nomenclature.txt"] = nomenclature(documented(book)).encode()
     wanted["_generated/status.txt"] = status(book).encode()
 
     for path in [p for p in target.rglob("*") if p.is_file()]:

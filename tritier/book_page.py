@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import floor, log10
 from pathlib import Path
 
 import pandas as pd
@@ -201,7 +202,9 @@ def show_table(frame: pd.DataFrame, digits: int = 4) -> None:
     from IPython.display import HTML, display
 
     def number(x: float) -> str:
-        return f"{x:,.{max(0, digits - len(str(int(abs(x)))))}f}" if abs(x) >= 1e-4 or x == 0 else f"{x:.{digits - 1}e}"
+        if x and abs(x) < 1e-4:
+            return f"{x:.{digits - 1}e}"
+        return f"{x:,.{max(0, digits - 1 - floor(log10(abs(x))))}f}" if x else "0"
 
     text = frame.to_html(index=False, border=0, na_rep="–", float_format=number, classes="table", justify="left")
     display(HTML(text))

@@ -1,0 +1,389 @@
+"""The book's machinery on a small book: what gets stale, what the gate refuses, what a strict build finds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tritier import book as command
+from tritier import plots
+from tritier.book_build import build_html, with_provenance
+from tritier.book_depends import Package
+from tritier.book_run import Book, gate, run_stale, stale_because
+from tritier.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ALPHA = '''
+"""First module."""
+
+SCALE = 2
+
+
+def double(x):
+    """Twice the value."""
+    return SCALE * x
+
+
+def unused(x):
+    return x
+
+
+class Box:
+    def __init__(self, x):
+        self.x = x
+
+    def half(self):
+        return _halve(self.x)
+
+
+def _halve(x):
+    return x / 2
+'''
+BETA = '''
+"""Second module."""
+
+from toy import alpha
+from toy.alpha import double as twice
+
+
+def quadruple(x):
+    return twice(twice(x))
+
+
+def boxed(x):
+    return alpha.Box(x)
+'''
+CHAPTERS = {
+    "01-double": (
+        """from pathlib import Path
+from toy.alpha import double
+folder = Path("results") / preset / "01-double"
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "out.txt").write_text(str(double(float(open("data/one.csv").read()))))""",
+        [],
+    ),
+    "02-quadruple": (
+        """import subprocess, sys
+from toy import beta
+code = 'print(open("data/two.csv").read())'
+x = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+print(beta.quadruple(x), beta.boxed(x).half())""",
+        [],
+    ),
+    "03-reader": ("""print(open(f"results/{preset}/01-double/out.txt").read())""", ["01-double"]),
+}
+
+
+def write_chapter(root: Path, name: str, code: str, needs: list[str]) -> None:
+    cells = [
+        new_markdown_cell(f"# {name}"),
+        new_code_cell('preset = "fast"', metadata={"tags": ["parameters"]}),
+        new_code_cell(code),
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "tritier": {"needs": needs}}
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), root / "chapters" / f"{name}.ipynb")
+
+
+def write_book(root: Path) -> Book:
+    for folder in ("toy", "chapters", "data"):
+        (root / folder).mkdir(parents=True)
+    (root / "toy" / "__init__.py").write_text("")
+    (root / "toy" / "alpha.py").write_text(ALPHA)
+    (root / "toy" / "beta.py").write_text(BETA)
+    for name, value in (("one", 1), ("two", 2), ("three", 3)):
+        (root / "data" / f"{name}.csv").write_text(str(value))
+    (root / "requirements.lock").write_text("toy==1\n")
+    for name, (code, needs) in CHAPTERS.items():
+        write_chapter(root, name, code, needs)
+    (root / "intro.md").write_text("# Toy\n")
+    listed = "".join(f"  - file: chapters/{name}\n" for name in CHAPTERS)
+    (root / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{listed}")
+    return Book(root, "smoke", package="toy")
+
+
+def stale(book: Book) -> set[str]:
+    package = Package(book.root / book.package)
+    return {chapter for chapter in book.chapters if stale_because(book, package, chapter)}
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory) -> Book:
+    """The toy book, all chapters run once."""
+    book = write_book(tmp_path_factory.mktemp("toy") / "book")
+    run_stale(book)
+    return book
+
+
+@pytest.fixture
+def copy(executed, tmp_path) -> Book:
+    """A copy to edit: records hold paths from the root, so a moved book stays fresh."""
+    shutil.copytree(executed.root, tmp_path / "book")
+    return Book(tmp_path / "book", "smoke", package="toy")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_executed_book_passes_the_gate_and_nothing_is_run_twice(executed):
+    assert gate(executed) == []
+    before = {p: p.stat().st_mtime_ns for p in executed.run_folder.glob("*.ipynb")}
+    assert len(before) == 3
+    run_stale(executed)
+    assert {p: p.stat().st_mtime_ns for p in executed.run_folder.glob("*.ipynb")} == before
+
+
+def test_later_chapter_read_what_the_earlier_one_wrote(executed):
+    cell = nbformat.read(executed.executed("03-reader"), as_version=4).cells[-1]
+    assert float(cell.outputs[0].text) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("toy/alpha.py", "return SCALE * x", "return x * SCALE", {"01-double", "02-quadruple"}),
+        ("toy/alpha.py", "SCALE = 2", "SCALE = 3", {"01-double", "02-quadruple"}),
+        ("toy/alpha.py", "return x / 2", "return 0.5 * x", {"02-quadruple"}),
+        ("toy/alpha.py", "    return x\n", "    return 1 * x\n", set()),
+        ("toy/alpha.py", '"""First module."""', '"""Module one."""', set()),
+        ("toy/alpha.py", "SCALE = 2", "print()\nSCALE = 2", {"01-double", "02-quadruple"}),
+        ("toy/beta.py", "twice(twice(x))", "twice(x) + twice(x)", {"02-quadruple"}),
+        ("data/one.csv", "1", "5", {"01-double"}),
+        ("data/two.csv", "2", "5", {"02-quadruple"}),
+        ("data/three.csv", "3", "5", set()),
+        ("results/smoke/01-double/out.txt", "2", "7", {"01-double", "03-reader"}),
+        ("chapters/02-quadruple.ipynb", "# 02", "# Chapter 02", {"02-quadruple"}),
+        ("chapters/02-quadruple.ipynb", "fast", "paper", {"02-quadruple"}),
+        ("_run/smoke/02-quadruple.ipynb", "# 02", "# Chapter 02", {"02-quadruple"}),
+        ("requirements.lock", "toy==1", "toy==2", set(CHAPTERS)),
+    ],
+)
+def test_an_edit_makes_exactly_the_dependents_stale(copy, file, old, new, expected):
+    assert stale(copy) == set()
+    edit(copy.root / file, old, new)
+    assert stale(copy) == expected
+    assert {line.partition(":")[0] for line in gate(copy)} == expected
+
+
+def test_a_deleted_file_that_was_read_makes_its_reader_stale(copy):
+    (copy.root / "data" / "two.csv").unlink()
+    assert stale(copy) == {"02-quadruple"}
+
+
+def test_another_preset_has_never_been_executed(copy):
+    other = Book(copy.root, "fast", package="toy")
+    assert stale(other) == set(CHAPTERS)
+    assert gate(other) == [f"{chapter}: never executed" for chapter in CHAPTERS]
+
+
+def test_a_changed_result_is_passed_on_to_its_reader(copy):
+    edit(copy.root / "data" / "one.csv", "1", "10")
+    run_stale(copy)
+    cell = nbformat.read(copy.executed("03-reader"), as_version=4).cells[-1]
+    assert float(cell.outputs[0].text) == pytest.approx(20.0)
+    assert gate(copy) == []
+
+
+def test_a_failing_chapter_is_refused_and_its_reader_is_not_run(copy):
+    write_chapter(copy.root, "01-double", "1 / 0", [])
+    copy.executed("03-reader").unlink()
+    run_stale(copy)
+    refused = gate(copy)
+    assert refused[0] == "01-double: failed (see _run/smoke/01-double.log)"
+    assert [line.partition(":")[0] for line in refused] == ["01-double", "03-reader"]
+    assert "ZeroDivisionError" in (copy.run_folder / "01-double.log").read_text()
+    assert not copy.executed("03-reader").exists()
+
+
+@pytest.mark.parametrize("damage", ["error", "not run"])
+def test_the_gate_looks_into_the_executed_notebook(copy, damage):
+    path = copy.executed("01-double")
+    notebook = nbformat.read(path, as_version=4)
+    if damage == "error":
+        notebook.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+    else:
+        notebook.cells[-1].execution_count = None
+    nbformat.write(notebook, path)
+    record = copy.record("01-double")
+    from tritier.book_depends import digest
+
+    copy.record_path("01-double").write_text(json.dumps(record | {"executed": digest(path.read_bytes())}))
+    assert len(gate(copy)) == 1
+    assert gate(copy)[0].startswith("01-double: a cell")
+
+
+def test_a_page_that_does_not_exist_is_named(copy):
+    edit(copy.root / "_toc.yml", "chapters/02-quadruple", "chapters/02-missing")
+    with pytest.raises(InputError, match=r"_toc.yml: chapters/02-missing: no such page"):
+        gate(copy)
+
+
+@pytest.mark.parametrize(("needs", "message"), [(["03-reader"], "a circle"), (["09-none"], "is not a chapter")])
+def test_impossible_needs_are_named(copy, needs, message):
+    write_chapter(copy.root, "01-double", "1", needs)
+    with pytest.raises(InputError, match=message):
+        run_stale(copy)
+
+
+@pytest.mark.parametrize("arguments", [{"preset": "huge"}, {"preset": "smoke", "root": Path("/")}])
+def test_bad_arguments_are_one_line_and_exit_2(arguments, capsys):
+    assert command.main(**arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_stale_chapter_fails_the_build_with_one_line(copy, capsys):
+    edit(copy.root / "data" / "one.csv", "1", "5")
+    (copy.root / "toy").rename(copy.root / "tritier")
+    assert command.main("smoke", root=copy.root, run=False) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2  # the toy package moved with its name: chapters 1 and 2 are stale
+    assert all(line.startswith("book: refused: 0") for line in lines)
+
+
+def test_figures_need_a_caption_and_carry_their_provenance(tmp_path):
+    output = nbformat.v4.new_output("display_data", data={"image/svg+xml": "<svg/>"})
+    output.metadata = {"tritier": {"provenance": "chapter 1 · preset smoke"}}
+    look = {"figure": {"name": "fig-a", "caption": "A picture."}, "image": {"alt": "A line."}}
+    cell = new_code_cell("draw()", metadata={"mystnb": look}, outputs=[output])
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[cell]), path)
+    staged = nbformat.reads(with_provenance(path), as_version=4)
+    assert staged.cells[0].metadata.mystnb.figure.caption == "A picture.\n\nchapter 1 · preset smoke"
+    del cell.metadata["mystnb"]["image"]
+    nbformat.write(new_notebook(cells=[cell]), path)
+    with pytest.raises(InputError, match=r"chapters/a.ipynb: cell 'draw\(\)': a figure without"):
+        with_provenance(path)
+
+
+LINKED = """# Toy
+
+$$ a = b $$ (eq-toy)
+
+By {eq}`eq-toy` and {py:func}`toybook.links`, see {ref}`here`.
+
+(here)=
+## Here
+
+```{eval-rst}
+.. automodule:: toybook
+   :members:
+```
+"""
+DOCUMENTED = '''"""A module."""
+
+
+def links():
+    """Equation :eq:`eq-toy`."""
+'''
+
+
+def strict_build(root: Path, monkeypatch, page: str) -> int:
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    (root / "toybook.py").write_text(DOCUMENTED)
+    shutil.copy(ROOT / "_config.yml", root)
+    (root / "references.bib").write_text("")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (root / "intro.md").write_text(page)
+    return build_html(Book(root, "smoke"))
+
+
+def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "vendor", tmp_path / "vendor")
+    assert strict_build(tmp_path, monkeypatch, LINKED) == 0
+    html = tmp_path / "_build" / "html"
+    text = (html / "intro.html").read_text()
+    assert '#equation-eq-toy"' in text.partition("toybook.links")[2], "no link from the function back to its equation"
+    assert 'src="https' not in text
+    assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
+    assert (html / "_static" / "plotly" / "plotly.min.js").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("(eq-toy)", "(eq-renamed)", "eq-toy"),
+        ("toybook.links`", "toybook.linked`", "toybook.linked"),
+        ("py:func}`toybook.links`", "py:class}`tritier.Toy`", "tritier.Toy"),
+        ("{ref}`here`", "{ref}`there`", "there"),
+    ],
+)
+def test_a_broken_link_fails_the_build(tmp_path, monkeypatch, capsys, old, new, named):
+    assert strict_build(tmp_path, monkeypatch, LINKED.replace(old, new)) == 1
+    assert named in capsys.readouterr().err
+
+
+def test_real_chapter_depends_on_what_it_calls_and_on_nothing_else():
+    functions = Package(ROOT / "tritier").of_notebook(ROOT / "chapters" / "02-paper-and-ours.ipynb")
+    assert {"tritier.plots:three_levels", "tritier.plots:finish", "tritier.book_page:save_figure"} <= set(functions)
+    assert not [name for name in functions if name.startswith(("tritier.network", "tritier.book_run"))]
+
+
+def test_an_axis_without_label_is_refused():
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1])
+    ax.set_xlabel("time [h]")
+    fig.canvas.draw()
+    with pytest.raises(ValueError, match="axis y"):
+        plots.finish(fig)
+    ax.set_ylabel("power [kW]")
+    assert plots.finish(fig) is fig
+    plt.close(fig)
+
+
+class Sample:
+    """Stands for a documented class."""
+
+    def area(self, width, height):
+        """Area of a rectangle (:eq:`eq-area`), half of :eq:`eq-double`."""
+
+        # sides in metres
+        return width * height
+
+
+def shown(monkeypatch, call) -> list:
+    import IPython.display
+
+    found: list = []
+    monkeypatch.setattr(IPython.display, "display", lambda *objects, **_: found.extend(objects))
+    call()
+    return found
+
+
+def test_show_links_a_function_to_its_equations_and_leaves_its_docstring_out(monkeypatch):
+    (markdown,) = shown(monkeypatch, lambda: command.show(Sample.area))
+    line, _, code = markdown.data.partition("\n\n")
+    assert line == ("{py:meth}`test_book.Sample.area` computes equation {eq}`eq-area`, equation {eq}`eq-double`")
+    assert code.strip().splitlines() == [
+        "```python",
+        "def area(self, width, height):",
+        "    # sides in metres",
+        "    return width * height",
+        "```",
+    ]
+
+
+def test_tables_print_significant_digits(monkeypatch):
+    import pandas as pd
+
+    frame = pd.DataFrame({"losses [kWh]": [1234.5678, 0.012356, None]})
+    (table,) = shown(monkeypatch, lambda: command.show_table(frame, digits=4))
+    assert "<td>1,235</td>" in table.data
+    assert "<td>0.01236</td>" in table.data
+    assert "<td>–</td>" in table.data
+
+
+def test_a_chapter_begins_in_the_repository_root_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="repository root"):
+        command.begin("02-paper-and-ours", "smoke")
