@@ -15,9 +15,10 @@ from tritier.acflow import (
     compare_voltages,
     feeder_report,
     lindistflow_error,
+    load_factor_at_limit,
     voltage_margin,
 )
-from tritier.errors import SolverError
+from tritier.errors import InputError, SolverError
 from tritier.feeder_file import read_feeder
 from tritier.network import lindistflow, losses_kw
 
@@ -186,15 +187,37 @@ def test_a_net_load_that_is_not_a_number_is_refused(bad):
         ac_power_flow(feeder, np.array([0.0, bad]), feeder.q_kvar)
 
 
-def test_margin_is_a_percentile_over_the_lowest_voltages():
-    """21 loads on one bus: errors rise with the load, so the lowest 5 % of voltages carry the last two errors."""
+def test_margin_is_the_error_where_lindistflow_reads_the_limit():
+    """Two-bus feeder, limit 0.9: LinDistFlow falls by 0.05 p.u.^2 at nominal load and by 0.19 at 3.8 times that."""
     feeder = two_bus()
+    u = (0.81 + np.sqrt(0.81**2 - 4 * 6.25e-4 * 3.8**2)) / 2
     p, q = feeder.p_kw[:, None] * np.linspace(0, 1, 21), feeder.q_kvar[:, None] * np.linspace(0, 1, 21)
-    error = lindistflow_error(feeder, p, q)[1]
-    assert voltage_margin(feeder, p, q) == pytest.approx(0.05 * error[19] + 0.95 * error[20], abs=1e-12)
-    assert voltage_margin(feeder, p, q, percentile=0) == pytest.approx(error[19], abs=1e-12)
-    assert voltage_margin(feeder, p, q, lowest=1) == pytest.approx(error[19], abs=1e-12)
-    assert voltage_margin(feeder, p, q, percentile=100, lowest=1) == pytest.approx(error[20], abs=1e-12)
+    factor, bus = load_factor_at_limit(feeder, p, q)
+    assert factor[[0, 10, 20]] == pytest.approx([np.inf, 7.6, 3.8])
+    assert bus.tolist() == [1] * 21
+    for percentile, share in ((95, 0.05), (0, 0.9), (100, 0.9)):
+        assert voltage_margin(feeder, p, q, percentile, share) == pytest.approx(0.9 - np.sqrt(u), abs=1e-9)
+
+
+def test_margin_is_a_percentile_over_the_hours_nearest_the_limit():
+    """Three hours that load the two ends of a fork unlike: only the chosen ones count."""
+    feeder = radial([0, 1, 1], [0.1, 0.2, 0.4], [0.1, 0.0, 0.1], [0, 0, 0], [0, 0, 0])
+    p = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 30.0], [0.0, 60.0, 0.0], [100.0, 0.0, 0.0]])
+    q = 0.3 * p
+    factor, bus = load_factor_at_limit(feeder, p, q)
+    assert np.argsort(factor).tolist() == [0, 1, 2]
+    assert bus[:2].tolist() == [3, 2]
+    error = lindistflow_error(feeder, factor * p, factor * q)[bus, np.arange(3)]
+    assert error.std() > 1e-4
+    assert voltage_margin(feeder, p, q, share=0) == pytest.approx(error[0], abs=1e-12)
+    assert voltage_margin(feeder, p, q, share=0.5) == pytest.approx(np.percentile(error[:2], 95), abs=1e-12)
+    assert voltage_margin(feeder, p, q, 100, share=1) == pytest.approx(error.max(), abs=1e-12)
+
+
+def test_margin_cannot_be_measured_where_every_bus_feeds_in():
+    feeder = two_bus()
+    with pytest.raises(InputError, match=r"voltage_margin_pu: cannot be measured"):
+        voltage_margin(feeder, -feeder.p_kw, 0 * feeder.q_kvar)
 
 
 def test_comparison_tables_carry_the_cases_in_order():

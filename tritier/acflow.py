@@ -13,7 +13,7 @@ import pandas as pd
 import power_grid_model as pgm
 from power_grid_model.errors import PowerGridBatchError
 
-from tritier.errors import SolverError
+from tritier.errors import InputError, SolverError
 from tritier.feeder_file import read_feeder
 from tritier.instance import Feeder, quantity
 from tritier.network import downstream_matrix, lindistflow, losses_kw
@@ -135,20 +135,34 @@ def lindistflow_error(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> n
     return np.sqrt(lindistflow(feeder).squared_voltages(p_kw, q_kvar)) - v_ac
 
 
-def voltage_margin(
-    feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, percentile: float = 95, lowest: float = 0.05
-) -> float:
-    """Tightening of the voltage band :eq:`eq-voltage-margin` in p.u.: a percentile of the LinDistFlow error.
+def load_factor_at_limit(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factor on all net loads at which LinDistFlow first reads a lower voltage limit :eq:`eq-load-factor`.
 
-    ``p_kw``, ``q_kvar``: net loads (N, ...) of design days. The percentile is taken over the ``lowest`` share of
-    bus-hours by LinDistFlow voltage: a limit binds where voltages are low, and the error is largest there, so that a
-    percentile over all bus-hours (``lowest`` = 1) would be smaller than most errors at the limit. The slack, which has
-    no error, does not count.
+    ``p_kw``, ``q_kvar``: net loads (N, cases). Returns the factors (cases), inf where no voltage is below the slack's,
+    and the positions (cases) of the buses that reach their limits.
     """
-    table = compare_voltages(feeder, p_kw, q_kvar)
-    table = table[table["bus"] != feeder.bus[0]]
-    low = table["lindistflow_pu"] <= table["lindistflow_pu"].quantile(lowest)
-    return float(np.percentile(table.loc[low, "error_pu"], percentile))
+    drop = feeder.v_slack**2 - lindistflow(feeder).squared_voltages(p_kw, q_kvar)[1:]
+    room = (feeder.v_slack**2 - feeder.v_min[1:, None] ** 2) * np.ones_like(drop)
+    factor = np.divide(room, drop, out=np.full_like(drop, np.inf), where=drop > 0)
+    return factor.min(axis=0), 1 + factor.argmin(axis=0)
+
+
+def voltage_margin(
+    feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray, percentile: float = 95, share: float = 0.05
+) -> float:
+    """Tightening of the lower voltage limit :eq:`eq-voltage-margin` in p.u.: LinDistFlow error where the limit binds.
+
+    ``p_kw``, ``q_kvar``: net loads (N, ...) of design hours. The ``share`` of them that is nearest to a lower limit is
+    scaled until LinDistFlow reads the limit exactly; the margin is the ``percentile`` of the errors at the buses that
+    reach it. Raises InputError if these hours pull no voltage below the slack's: no lower limit can bind then.
+    """
+    p_kw, q_kvar = (x.reshape(feeder.bus.size, -1) for x in np.broadcast_arrays(p_kw, q_kvar))
+    factor, bus = load_factor_at_limit(feeder, p_kw, q_kvar)
+    near = np.flatnonzero(factor <= np.quantile(factor, share, method="lower"))
+    if not np.isfinite(factor[near]).all():
+        raise InputError("study.yaml", "voltage_margin_pu", "cannot be measured: no load lowers a voltage", "give it")
+    error = lindistflow_error(feeder, factor[near] * p_kw[:, near], factor[near] * q_kvar[:, near])
+    return float(np.percentile(error[bus[near], np.arange(near.size)], percentile))
 
 
 def compare_voltages(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> pd.DataFrame:
