@@ -207,7 +207,7 @@ def shape_weights(bus: int) -> dict[str, float]:
         return {shapes[(bus + k) % len(shapes)]: round(share * w, 4) for k, w in enumerate(weights)}
 
     household, other = (0.4, 0.2, 0.2, 0.1, 0.1), (0.5, 0.3, 0.2)
-    kind = SHAPE_CYCLE[bus % len(SHAPE_CYCLE)]
+    kind = SHAPE_CYCLE[(bus - 1) % len(SHAPE_CYCLE)]  # bus 1 takes the first
     if kind == "household":
         return lead(HOUSEHOLD, household, 1.0)
     if kind == "commercial":

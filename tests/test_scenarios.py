@@ -27,7 +27,8 @@ from tritier.scenarios import (
 )
 
 FOLDER = Path(__file__).parents[1] / "data" / "studies" / "ieee33"
-STUDY = read_study(FOLDER)
+PLAIN = {"load.scale": 1.0, "reference_value_usd_per_kwh": None}  # the study before its calibration
+STUDY = read_study(FOLDER, PLAIN)
 
 
 def real(days) -> set[str]:
@@ -40,7 +41,7 @@ def real(days) -> set[str]:
 
 def test_annual_peak_is_the_nominal_load_times_the_scale():
     assert STUDY.load_kw.sum(axis=0).max() == pytest.approx(3715.0, rel=1e-12)
-    scaled = read_study(FOLDER, {"load.scale": 1.02})
+    scaled = read_study(FOLDER, PLAIN | {"load.scale": 1.02})
     assert scaled.load_kw.sum(axis=0).max() == pytest.approx(1.02 * 3715.0, rel=1e-12)
     assert np.allclose(scaled.renewable_kw, 1.02 * STUDY.renewable_kw)
     for a, b in zip(scaled.prosumers, STUDY.prosumers, strict=True):
@@ -65,15 +66,20 @@ def test_a_capacitor_is_constant(tmp_path):
 
 
 def test_pv_is_shifted_and_scaled_and_wind_is_not():
-    plain = read_study(FOLDER, {"renewables.pv_shift_h": 0, "renewables.pv_yield_factor": 1.0})
+    plain = read_study(FOLDER, PLAIN | {"renewables.pv_shift_h": 0, "renewables.pv_yield_factor": 1.0})
     k = [p.name for p in STUDY.prosumers].index("bus7")  # PV only
     assert np.allclose(STUDY.renewable_kw[k].ravel()[1:], 1.3 * plain.renewable_kw[k].ravel()[:-1])
-    high = read_study(FOLDER, {"renewables.pv_scale": 1.5})
+    high = read_study(FOLDER, PLAIN | {"renewables.pv_scale": 1.5})
     k = [p.name for p in STUDY.prosumers].index("bus12")  # 60 kW PV, 30 kW wind
     assert (high.prosumers[k].pv_kw, high.prosumers[k].wind_kw) == (90.0, 30.0)
     assert high.prosumers[k].battery_kwh == STUDY.prosumers[k].battery_kwh
     night = np.s_[k, :, 0]
     assert np.allclose(high.renewable_kw[night], STUDY.renewable_kw[night])
+
+
+def test_a_calibrated_scale_stays_near_one():
+    # Outside, the load mixes would no longer be those of the case study: nominal loads are annual peaks.
+    assert 0.9 < read_study(FOLDER).settings.load.scale < 1.1
 
 
 def test_data_hash_sees_content_and_not_place(tmp_path):
