@@ -303,6 +303,7 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
     text = (html / "intro.html").read_text()
     assert '#equation-eq-toy"' in text.partition("toybook.links")[2], "no link from the function back to its equation"
     assert 'src="https' not in text
+    assert "THEBE_JS_URL" not in text
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
     assert (html / "_static" / "plotly" / "plotly.min.js").is_file()
 
