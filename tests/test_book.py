@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -287,9 +288,10 @@ def links():
 
 
 def strict_build(root: Path, monkeypatch, page: str) -> int:
-    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(ROOT)]))
     (root / "toybook.py").write_text(DOCUMENTED)
     shutil.copy(ROOT / "_config.yml", root)
+    shutil.copytree(ROOT / "_static", root / "_static")
     (root / "references.bib").write_text("")
     (root / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
     (root / "intro.md").write_text(page)

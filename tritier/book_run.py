@@ -189,7 +189,7 @@ def run_chapter(book: Book, package: Package, chapter: str) -> dict:
     files, outputs = observed(book, opened)
     record = made | {
         "chapter": chapter,
-        "status": "executed" if code == 0 else "failed",
+        "status": "executed" if code == 0 else "failed" if code > 0 else f"stopped by signal {-code}",
         "files": files,
         "outputs": outputs,
         "executed": _hash(book.executed(chapter)),
@@ -209,7 +209,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
 
     Raises:
         InputError: chapters need each other in a circle.
-        KeyboardInterrupt: after the running chapters have been stopped; they count as failed.
+        KeyboardInterrupt: after the running chapters have been stopped; they count as stopped.
     """
     (book.run_folder / "recorder").mkdir(parents=True, exist_ok=True)
     (book.run_folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
