@@ -46,7 +46,9 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     joint = JointLP(instance, market=False, network=False)
     anchor = prepared.study.settings.network_charge_usd_per_kwh
     x = joint.warm.solve(joint.cost(Design((anchor,) * instance.rules.n_blocks, anchor))).x
-    imports = np.array([x[joint.lp.at(f"gp[{p.name}]")] for p in instance.prosumers]).sum(axis=(0, 1)) @ days.probability
+    imports = (
+        np.array([x[joint.lp.at(f"gp[{p.name}]")] for p in instance.prosumers]).sum(axis=(0, 1)) @ days.probability
+    )
     cost = float(x[joint.lp.at("R")]) + anchor * float(imports)
     reference = (days.demand_kw.sum(axis=(0, 1)) + days.passive_kw.sum(axis=(0, 1))) @ days.probability
     return cost, social_cost(joint, x).total, float(reference)

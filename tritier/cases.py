@@ -19,7 +19,9 @@ class Case:
     assets: bool = quantity("-", "-", "1", "batteries and demand response")
     market: bool = quantity("-", "-", "1", "P2P market open")
     network: bool = quantity("-", "-", "1", "network seen in clearing")
-    optimised: bool = quantity("-", "-", "1", "tariffs and capacity limits optimised; otherwise the flat tariff at cost recovery")
+    optimised: bool = quantity(
+        "-", "-", "1", "tariffs and capacity limits optimised; otherwise the flat tariff at cost recovery"
+    )
     scenarios: bool = quantity("-", "-", "1", "clears on scenarios with CVaR; otherwise on the forecast, risk neutral")
     policy: str = quantity("-", "-", "1", "headline recourse policy")
 

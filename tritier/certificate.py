@@ -90,7 +90,9 @@ def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market:
     return float(objective.value), optimum, bill
 
 
-def platform_deviation(instance: Instance, decisions: Decisions, joint: JointLP, load: np.ndarray) -> tuple[float, float]:
+def platform_deviation(
+    instance: Instance, decisions: Decisions, joint: JointLP, load: np.ndarray
+) -> tuple[float, float]:
     """(gain, scale) of the platform re-optimising alone: least pi.q plus violations bought over the priced blocks, $."""
     if not decisions.blocks:
         return 0.0, 1.0
@@ -105,10 +107,14 @@ def platform_deviation(instance: Instance, decisions: Decisions, joint: JointLP,
         block_rows, slack = chance_block(instance, joint.network.form(block), block, inject, limits)
         rows += [constraint for _, constraint in block_rows]
         bought = bought + slack
-    objective = sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject)) + instance.rules.violation_price * bought
+    objective = (
+        sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject)) + instance.rules.violation_price * bought
+    )
     best = cp.Problem(cp.Minimize(objective), rows)
     best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
-    paid = float((pi * actual).sum()) + instance.rules.violation_price * float(point_of(joint, decisions)[joint.lp.at("slack")])
+    paid = float((pi * actual).sum()) + instance.rules.violation_price * float(
+        point_of(joint, decisions)[joint.lp.at("slack")]
+    )
     return paid - float(best.value), max(1.0, float(np.abs(pi * actual).sum()))
 
 
@@ -131,7 +137,9 @@ def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResidual
     to_bound = np.minimum(x - lp.col_lower, lp.col_upper - x)
     wrong = np.concatenate([np.where(np.isinf(lp.row_lower), y, 0), np.where(np.isinf(lp.row_upper), -y, 0), [0.0]])
     slack = np.where(y > 0, rows - lp.row_lower, lp.row_upper - rows)
-    products = np.concatenate([np.abs(reduced) * np.where(_toward(reduced, x, lp), 0, to_bound), np.abs(y) * np.where(y == 0, 0, slack)])
+    products = np.concatenate(
+        [np.abs(reduced) * np.where(_toward(reduced, x, lp), 0, to_bound), np.abs(y) * np.where(y == 0, 0, slack)]
+    )
     value = float(cost @ x)
     return FollowerResiduals(
         primal=primal_residual(lp, x),

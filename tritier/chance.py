@@ -51,9 +51,9 @@ class Network:
         self.feeder: Feeder = instance.feeder
         self.matrices: LinDistFlow = lindistflow(instance.feeder)
         self.reactive_flow = self.matrices.flows(instance.days.reactive_kvar)  # (L, T, S), kvar
-        margin = instance.rules.voltage_margin
-        self.v2_low = (self.feeder.v_min + margin) ** 2
-        self.v2_high = (self.feeder.v_max - margin) ** 2
+        # LinDistFlow never reads a voltage too low, so only the lower limit needs the margin.
+        self.v2_low = (self.feeder.v_min + instance.rules.voltage_margin) ** 2
+        self.v2_high = self.feeder.v_max**2
 
     @cached_property
     def active_limit(self) -> np.ndarray:

@@ -91,7 +91,9 @@ def private_rows(joint: JointLP) -> list[str]:
 def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
     """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
     days, rules = joint.instance.days, joint.instance.rules
-    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(len(blocks), days.n_days)
+    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
+        len(blocks), days.n_days
+    )
     return value_at_risk(samples, days.probability, 1 - rules.chance_level)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tritier.errors import InfeasibleError, InputError
+from tritier.errors import InputError
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.optimistic import Response, optimistic_response
 
-STEP = 0.01  # $/kWh: the scan that brackets the smallest root
-WIDTH = 1e-9  # $/kWh: where bisection stops
+STEP = 0.02  # $/kWh: the scan that brackets the smallest root
+WIDTH = 1e-9  # $/kWh: a bracket this narrow is a jump of the revenue, its upper end the root
+CLOSE = 1e-5  # $/day: surplus at which the root is found
 
 
 def flat_design(joint: JointLP, tariff: float) -> Design:
@@ -17,36 +18,38 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
     return Design((tariff,) * joint.instance.rules.n_blocks, tariff, limits)
 
 
-def flat_tariff(joint: JointLP, highest: float = 1.0, guess: float | None = None) -> Response:
+def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`).
 
-    A scan in steps of 1 ct brackets the smallest root, bisection closes in to 1e-9 $/kWh from above. A ``guess`` that
-    recovers the cost, and whose next lower value does not, is taken as it is. Raises InputError if no tariff up to
-    ``highest`` ($/kWh) recovers the cost.
+    A scan from zero in steps of 2 ct brackets the smallest root of the surplus; the Illinois method closes in from above.
+    Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
-    found = {}
 
-    def recovers(tariff: float) -> bool:
-        try:
-            found[tariff] = optimistic_response(joint, flat_design(joint, tariff))
-        except InfeasibleError:
-            return False
-        return True
+    def respond(tariff: float) -> Response:
+        return optimistic_response(joint, flat_design(joint, tariff), revenue=False)
 
-    if guess is not None and recovers(guess) and not recovers(guess - WIDTH):
-        return found[guess]
-    least = max(0.0, -min(0.0, float((joint.instance.rules.retail - joint.instance.rules.feed_in).min())))
-    low, high = least, least
-    while not recovers(high):
-        low, high = high, high + STEP
-        if high > highest:
+    low = high = respond(0.0)
+    while high.revenue_slack < 0:
+        low, high = high, respond(high.design.p2p + STEP)
+        if high.design.p2p > highest:
             raise InputError(
                 "study.yaml",
                 "fixed_cost_usd",
                 f"no flat tariff up to {highest:g} $/kWh recovers {joint.instance.fixed_cost:.2f} $/day",
                 "lower fixed_cost_usd or network_charge_usd_per_kwh",
             )
-    while high - low > WIDTH:
-        middle = (low + high) / 2
-        low, high = (low, middle) if recovers(middle) else (middle, high)
-    return found[high]
+    return _illinois(respond, low, high)
+
+
+def _illinois(respond, low: Response, high: Response) -> Response:
+    """Regula falsi that halves the weight of an end which stays; returns the upper end, which recovers the cost."""
+    below, above = low.revenue_slack, high.revenue_slack
+    while high.revenue_slack > CLOSE and high.design.p2p - low.design.p2p > WIDTH:
+        a, b = low.design.p2p, high.design.p2p
+        middle = respond(min(max((a * above - b * below) / (above - below), a + WIDTH / 4), b - WIDTH / 4))
+        if middle.revenue_slack < 0:
+            low, below, above = middle, middle.revenue_slack, above / 2
+            above = max(above, CLOSE / 4)
+        else:
+            high, above, below = middle, middle.revenue_slack, below / 2
+    return high

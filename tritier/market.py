@@ -105,7 +105,9 @@ def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> l
     bus = instance.prosumer_bus
     passive = instance.days.passive_kw[:, hour, :]
     return [
-        gradient @ passive - limit - sum(gradient[bus[i]] * q[hour] for i, q in enumerate(inject) if gradient[bus[i]] != 0)
+        gradient @ passive
+        - limit
+        - sum(gradient[bus[i]] * q[hour] for i, q in enumerate(inject) if gradient[bus[i]] != 0)
         for gradient, limit in zip(form.gradient, form.limit, strict=True)
     ]
 

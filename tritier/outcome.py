@@ -25,7 +25,9 @@ def linear_losses(instance: Instance, net_load: np.ndarray) -> np.ndarray:
 
 def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
     """Payments of judged days at the design's P2P price and the days' own network prices."""
-    return settle(day.instance, decisions.design, day, decisions["lambda"], day.pi, linear_losses(day.instance, day.net_load))
+    return settle(
+        day.instance, decisions.design, day, decisions["lambda"], day.pi, linear_losses(day.instance, day.net_load)
+    )
 
 
 def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
@@ -42,7 +44,8 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
         {
             "day": list(days.label),
             "probability": days.probability,
-            "social_cost_usd": social + instance.rules.violation_price * day.bought * (day.policy == "hard-limit redispatch"),
+            "social_cost_usd": social
+            + instance.rules.violation_price * day.bought * (day.policy == "hard-limit redispatch"),
             "welfare_usd": instance.rules.reference_value * reference - social,
             "prosumer_cost_usd": prosumer.sum(axis=0),
             "wholesale_usd": money.wholesale,

@@ -25,6 +25,7 @@ from tritier.parametric import Border
 POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
 ROUNDS = 60
+CHECKED = ("power_balance", "soc_dynamics", "energy_cost")  # rows that stored days must satisfy
 TERMS = ("gp", "gm", "cu", "ch", "dis", "soc", "cost")
 
 
@@ -71,6 +72,59 @@ class Recourse:
         return {"network-blind": lp.blind, "design policy": lp.priced, "hard-limit redispatch": lp.hard}[policy]()
 
 
+@dataclass(frozen=True)
+class DayCheck:
+    """Stored days against their LP: largest row or bound violation, objective above the optimum (relative), prices off."""
+
+    primal: float
+    suboptimality: float
+    prices: float
+
+
+def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
+    """Whether stored days are feasible and optimal under their policy, and their network prices those of the policy."""
+    lp = _PolicyLP(JointLP(day.instance, network=False), decisions)
+    again = {"network-blind": lp.blind, "design policy": lp.priced, "hard-limit redispatch": lp.hard}[day.policy]()
+    joint, x = lp.joint, lp.solution.x.copy()
+    for i, own in enumerate(day.instance.prosumers):
+        for term in (*TERMS, "zb", "zs"):
+            x[joint.lp.at(f"{term}[{own.name}]")] = day[term][i]
+        for b in range(day.instance.rules.demand_blocks):
+            x[joint.lp.at(f"served{b}[{own.name}]")] = day["served"][i, b]
+        x[joint.lp.at(f"var[{own.name}]")] = day["cost"][i].max()
+        x[joint.lp.at(f"excess[{own.name}]")] = 0.0
+    violation = 0.0
+    for block, (columns, price) in zip(lp.rows, lp.extra, strict=True):
+        rows = joint.lp.row_at(f"priced:{block.label}")
+        over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size) + x[columns]
+        x[columns] = np.maximum(over.max(axis=0), 0)
+        violation += float(price @ x[columns])
+    own = [r for label in joint.lp.rows if label.startswith(CHECKED) for r in joint.lp.row_at(label).ravel()]
+    current = joint.warm.current()
+    level = joint.lp.matrix[own] @ x
+    columns = np.concatenate([joint.lp.at(f"{t}[{p.name}]").ravel() for p in day.instance.prosumers for t in TERMS])
+    off = np.concatenate(
+        [
+            current.row_lower[own] - level,
+            level - current.row_upper[own],
+            (current.col_lower - x)[columns],
+            (x - current.col_upper)[columns],
+        ]
+    )
+    tau = np.asarray(decisions.design.tariff)[day.instance.rules.block]
+    energy = day["gp"] @ day.instance.days.probability
+    passive = tau @ (day.instance.days.passive_kw.sum(axis=0) @ day.instance.days.probability)
+    trade = decisions.design.p2p * (day["zb"] + day["zs"]).sum() / 2
+    cost = float(
+        (day["cost"] @ day.instance.days.probability).sum() + (energy @ tau).sum() + passive + trade + violation
+    )
+    optimum = lp.solution.objective
+    prices = max(
+        float(np.abs(again.pi - day.pi).max(initial=0)), float(np.abs(again.bought - day.bought).max(initial=0))
+    )
+    return DayCheck(float(max(0.0, off.max())), (cost - optimum) / max(1.0, abs(optimum)), prices)
+
+
 class _PolicyLP:
     """The LP of one design on the judged days, with priced network rows."""
 
@@ -98,7 +152,9 @@ class _PolicyLP:
 
     def priced(self) -> DayDecisions:
         level = self._chance_level()
-        for block, price, quantile in zip(self.decisions.blocks, self.decisions["mu"], self.decisions["eta"], strict=True):
+        for block, price, quantile in zip(
+            self.decisions.blocks, self.decisions["mu"], self.decisions["eta"], strict=True
+        ):
             self._add(block, price / level, quantile)
         return self._answer("design policy", self._solve())
 

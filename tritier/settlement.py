@@ -49,7 +49,9 @@ class Settlement:
         }
 
 
-def settle(instance: Instance, design: Design, day, lam: np.ndarray, pi: np.ndarray, losses_kw: np.ndarray) -> Settlement:
+def settle(
+    instance: Instance, design: Design, day, lam: np.ndarray, pi: np.ndarray, losses_kw: np.ndarray
+) -> Settlement:
     """Payments of every day (:eq:`eq-settlement`).
 
     day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi: price of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tritier import certificate as cert
@@ -22,8 +22,8 @@ from tritier.cases import (
     without_limits,
 )
 from tritier.chance import net_load
-from tritier.decisions import Decisions, decisions_of
-from tritier.dso import menu_points, on_menu, revenue_slack
+from tritier.decisions import Decisions, decisions_of, point_of
+from tritier.dso import on_menu, revenue_slack
 from tritier.errors import InputError
 from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
@@ -32,7 +32,7 @@ from tritier.optimistic import Response, optimistic_response
 from tritier.outcome import daily_table, mean_and_cvar, physics_table, settlement_of
 from tritier.preset import Preset
 from tritier.reading import Study, read_study
-from tritier.recourse import POLICIES, DayDecisions, Recourse
+from tritier.recourse import POLICIES, DayDecisions, Recourse, check_days
 from tritier.scenarios import build_instance, design_days
 from tritier.settlement import imbalance
 
@@ -79,7 +79,7 @@ class DesignProof:
 
 @dataclass(frozen=True, eq=False)
 class SolvedCase:
-    """A solved case: what it cleared, its decisions, its proof and its days on the design scenarios."""
+    """A solved case: what it cleared, its decisions, its proof, and the design scenarios under its headline policy."""
 
     prepared: Prepared
     case: Case
@@ -92,7 +92,9 @@ class SolvedCase:
     result: object = None  # the search's own answer, whose pool becomes proof.npz
 
 
-def prepare(folder: str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd") -> Prepared:
+def prepare(
+    folder: str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd"
+) -> Prepared:
     """Read a study and build its instance at a preset; the voltage margin is measured where study.yaml leaves it open.
 
     Keys of ``changes`` with a dot change study.yaml (``chance_level`` and other top-level keys too), others the preset.
@@ -103,7 +105,10 @@ def prepare(folder: str | Path, preset: str = "fast", changes: Mapping[str, obje
     chosen = study.preset(preset, preset_changes)
     instance = build_instance(study, chosen, half)
     if study.settings.voltage_margin_pu is None:
-        instance = replace(instance, rules=replace(instance.rules, voltage_margin=measured_margin(instance, design_days(study, chosen, half))))
+        instance = replace(
+            instance,
+            rules=replace(instance.rules, voltage_margin=measured_margin(instance, design_days(study, chosen, half))),
+        )
     return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
 
 
@@ -119,28 +124,36 @@ def measured_margin(instance: Instance, days: Days) -> float:
     return voltage_margin(instance.feeder, bare, days.reactive_kvar)
 
 
-def with_fixed_cost(prepared: Prepared, clearing: Instance) -> Instance:
-    """The clearing's instance with the fixed cost to recover.
-
-    Given in study.yaml, or what the network charge recovers in Case 1 on the same days, net of losses and demand charge.
-    """
-    given = prepared.study.settings.fixed_cost_usd
-    if given is not None:
-        return replace(clearing, fixed_cost=given)
+@lru_cache(maxsize=16)
+def anchored_baseline(prepared: Prepared, forecast: bool) -> Response:
+    """Case 1 at the network charge that anchors the fixed cost, on the forecast or on the scenarios."""
+    instance = without_limits(risk_neutral(prepared.instance.forecast() if forecast else prepared.instance))
     anchor = prepared.study.settings.network_charge_usd_per_kwh
-    baseline = without_limits(risk_neutral(prepared.instance.on(clearing.days)))
-    joint = JointLP(baseline, market=False, network=False)
-    flat = Design((anchor,) * baseline.rules.n_blocks, anchor)
-    response = optimistic_response(joint, flat, revenue=False)
-    cost = anchored_fixed_cost(anchor, response.energy, response.social.network)
+    joint = JointLP(instance, market=False, network=False)
+    return optimistic_response(joint, Design((anchor,) * instance.rules.n_blocks, anchor), revenue=False)
+
+
+def fixed_cost(prepared: Prepared, forecast: bool) -> float:
+    """Fixed cost to recover, $/day: given in study.yaml, or what the network charge recovers in Case 1 on the same days,
+    net of losses and demand charge (:eq:`eq-fixed-cost`)."""
+    settings = prepared.study.settings
+    if settings.fixed_cost_usd is not None:
+        return settings.fixed_cost_usd
+    base = anchored_baseline(prepared, forecast)
+    cost = anchored_fixed_cost(settings.network_charge_usd_per_kwh, base.energy, base.social.network)
     if cost < 0:
         raise InputError(
             prepared.study.paths["study"],
             "network_charge_usd_per_kwh",
-            f"recovers {anchor * response.energy.sum():.2f} $/day, less than losses and demand charge alone",
+            f"recovers {cost + base.social.network:.2f} $/day, less than losses and demand charge alone",
             "raise it, lower demand_charge_usd_per_kw, or give fixed_cost_usd",
         )
-    return replace(clearing, fixed_cost=cost)
+    return cost
+
+
+def cleared(prepared: Prepared, case: Case) -> Instance:
+    """The instance that a case's market clears, with the fixed cost to recover."""
+    return replace(clearing_instance(prepared.instance, case), fixed_cost=fixed_cost(prepared, not case.scenarios))
 
 
 def solve_case(
@@ -156,16 +169,15 @@ def solve_case(
     Raises InputError where no design recovers the revenue.
     """
     case = find_case(number)
-    clearing = with_fixed_cost(prepared, clearing_instance(prepared.instance, case))
+    clearing = cleared(prepared, case)
     joint = JointLP(clearing, case.market, case.network)
     proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
     if case.optimised:
         response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state)
     else:
-        anchor = prepared.study.settings.network_charge_usd_per_kwh
-        response = flat_tariff(joint, guess=anchor)
+        response = flat_tariff(joint)
     decisions = decisions_of(joint, response)
-    days = judged_on_scenarios(prepared, case, clearing, decisions)
+    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
     return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
 
 
@@ -196,15 +208,6 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, p
     return result.best, proof, result.trace, result
 
 
-def judged_on_scenarios(prepared: Prepared, case: Case, clearing: Instance, decisions: Decisions) -> DayDecisions:
-    """The design scenarios as they go: the clearing's own recourse where it saw them, else the headline policy."""
-    if case.scenarios:
-        arrays = {k: v for k, v in decisions.arrays.items() if k in ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "served")}
-        pi = decisions["pi"] / clearing.days.probability
-        return DayDecisions(clearing, "design", arrays, pi, np.zeros(clearing.days.n_days))
-    return judge(prepared, case, decisions, prepared.instance.days, case.policy)
-
-
 def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:
     """A design's days under a recourse policy."""
     return Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
@@ -228,7 +231,7 @@ def summary(solved: SolvedCase) -> dict[str, float | int | str]:
     mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
     physics = physics_table(day)
     p = instance.days.probability
-    fixed = with_fixed_cost(solved.prepared, instance).fixed_cost
+    fixed = fixed_cost(solved.prepared, forecast=False)
     surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
     share = prosumer_bill_share(solved.prepared)
     return {
@@ -255,13 +258,8 @@ def summary(solved: SolvedCase) -> dict[str, float | int | str]:
 
 def prosumer_bill_share(prepared: Prepared) -> float:
     """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
-    baseline = without_limits(risk_neutral(prepared.instance))
-    joint = JointLP(baseline, market=False, network=False)
-    anchor = prepared.study.settings.network_charge_usd_per_kwh
-    x = joint.warm.solve(joint.cost(Design((anchor,) * baseline.rules.n_blocks, anchor))).x
-    total = float(x[joint.lp.at("G")].sum())
-    passive = float((baseline.days.passive_kw.sum(axis=(0, 1)) @ baseline.days.probability))
-    return (total - passive) / total
+    days, total = prepared.instance.days, float(anchored_baseline(prepared, False).energy.sum())
+    return 1 - float(days.passive_kw.sum(axis=(0, 1)) @ days.probability) / total
 
 
 def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
@@ -270,7 +268,12 @@ def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
 
 
 def recheck(
-    prepared: Prepared, case: Case, clearing: Instance, decisions: Decisions, days: DayDecisions, design: DesignProof | None
+    prepared: Prepared,
+    case: Case,
+    clearing: Instance,
+    decisions: Decisions,
+    days: DayDecisions,
+    design: DesignProof | None,
 ) -> dict[str, dict[str, object]]:
     """Certificates of design section 5 for stored decisions."""
     joint = cert.stored_lp(clearing, decisions, case.market, case.network)
@@ -281,11 +284,17 @@ def recheck(
         cert.require("network.worst_cvar_kw", cert.worst_violation(joint, decisions), cert.VIOLATED_KW)
     balance = cert.equilibrium(clearing, decisions, joint, case.market)
     cert.check_equilibrium(balance, [p.name for p in clearing.prosumers])
-    slack = revenue_slack(clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions))
+    slack = revenue_slack(
+        clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions)
+    )
     cert.require("revenue.shortfall_usd", -slack, 1e-4)
     money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
     cert.require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
     check_design(case, joint, decisions)
+    judged = check_days(days, decisions)
+    cert.require("days.primal", judged.primal, cert.RESIDUAL)
+    cert.require("days.suboptimality", abs(judged.suboptimality), cert.RESIDUAL)
+    cert.require("days.prices", judged.prices, 1e-5)
     out: dict[str, dict[str, object]] = {
         "equilibrium": {
             "max_relative_gain": float(balance.relative_gain.max()),
@@ -320,8 +329,6 @@ def recheck(
 
 def network_cost(joint: JointLP, decisions: Decisions) -> float:
     """Losses and demand charge of stored decisions, $/day (:eq:`eq-network-cost`)."""
-    from tritier.decisions import point_of
-
     return float(point_of(joint, decisions)[joint.lp.at("N")])
 
 
@@ -330,10 +337,6 @@ def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
     if case.optimised:
         cert.require("design.off_menu", 0.0 if on_menu(joint.instance.menu, decisions.design) else 1.0, 0.0)
         return
-    again = flat_tariff(JointLP(joint.instance, case.market, case.network), guess=decisions.design.tariff[0])
+    again = flat_tariff(JointLP(joint.instance, case.market, case.network))
     off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
     cert.require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
-
-
-def menu_size(instance: Instance) -> int:
-    return sum(1 for _ in menu_points(instance.menu))
