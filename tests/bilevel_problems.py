@@ -1,0 +1,159 @@
+"""Published linear bilevel problems, written out from their papers (as min F, min f), with their published optima.
+
+Optima are those of the papers, except where ``note`` says that a paper prints a rounded or different figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritier.bilevel import LinearBilevel, linear_bilevel
+
+INF = np.inf
+
+
+@dataclass(frozen=True)
+class Published:
+    """A problem, its optimum (None: infeasible) and where both come from."""
+
+    key: str
+    problem: LinearBilevel
+    optimum: float | None
+    source: str
+    note: str = ""
+
+
+def write_out(key, leader, follower, F, f, upper=(), lower=(), bounds=None) -> LinearBilevel:
+    """``F``, ``f`` and rows as {name: coefficient}; rows as (coefficients, sense, side); bounds default to [0, inf)."""
+    names = [*leader, *follower]
+
+    def vector(entries):
+        return [float(entries.get(name, 0.0)) for name in names]
+
+    def block(rows):
+        matrix = np.array([vector(row[0]) for row in rows]).reshape(len(rows), len(names))
+        low = [row[2] if row[1] in (">=", "==") else -INF for row in rows]
+        high = [row[2] if row[1] in ("<=", "==") else INF for row in rows]
+        return matrix, low, high
+
+    box = [(bounds or {}).get(name, (0.0, INF)) for name in names]
+    n = len(leader)
+    return linear_bilevel(
+        vector(F), vector(f), n, upper=block(upper), lower=block(lower), x_bounds=box[:n], y_bounds=box[n:],
+        x_name=leader, y_name=follower, name=key,
+    )  # fmt: skip
+
+
+FREE = (-INF, INF)
+
+PUBLISHED = (
+    Published(
+        "pineda2019",
+        write_out("pineda2019", ["x"], ["y"], {"x": -1, "y": -1}, {"y": 1},
+                  lower=[({"x": 1, "y": -0.01}, "<=", 1)], bounds={"x": (0, 2)}),
+        -102.0,
+        "Pineda, Morales: Solving linear bilevel problems using big-Ms: not all that glitters is gold. IEEE Trans. "
+        "Power Systems 34(3), 2019, 2469-2471, numerical example (max x + y)",
+    ),
+    Published(
+        "candler1982",
+        write_out("candler1982", ["x1", "x2"], ["y1", "y2", "y3"],
+                  {"x1": -8, "x2": -4, "y1": 4, "y2": -40, "y3": -4}, {"x1": 1, "x2": 2, "y1": 1, "y2": 1, "y3": 2},
+                  lower=[({"y1": -1, "y2": 1, "y3": 1}, "<=", 1), ({"x1": 2, "y1": -1, "y2": 2, "y3": -0.5}, "<=", 1),
+                         ({"x2": 2, "y1": 2, "y2": -1, "y3": -0.5}, "<=", 1)]),
+        -29.2,
+        "Candler, Townsley: A linear two-level programming problem. Computers & Operations Research 9(1), 1982, 59-76",
+    ),
+    Published(
+        "bard1982",
+        write_out("bard1982", ["x1", "x2"], ["y1", "y2"], {"x1": -2, "x2": 1, "y1": 0.5},
+                  {"x1": 1, "x2": 1, "y1": -4, "y2": 1},
+                  lower=[({"x1": -2, "y1": 1, "y2": -1}, "<=", -2.5), ({"x1": 1, "x2": -3, "y2": 1}, "<=", 2),
+                         ({"x1": 1, "x2": 1}, "<=", 2)]),
+        -3.25,
+        "Bard, Falk: An explicit solution to the multi-level programming problem. Computers & Operations Research "
+        "9(1), 1982, 77-100, example 2",
+    ),
+    Published(
+        "bialas1984",
+        write_out("bialas1984", ["x"], ["y"], {"y": -1}, {"y": 1},
+                  lower=[({"x": 1, "y": 2}, ">=", 10), ({"x": 1, "y": 2}, "<=", 38), ({"x": -1, "y": 2}, "<=", 18),
+                         ({"x": 1, "y": -2}, "<=", 6), ({"x": 2, "y": -1}, "<=", 21)]),
+        -11.0,
+        "Bialas, Karwan: Two-level linear programming. Management Science 30(8), 1984, 1004-1020",
+    ),
+    Published(
+        "clark1990",
+        write_out("clark1990", ["x"], ["y1", "y2"], {"x": -1, "y1": -3, "y2": 2}, {"y1": -1},
+                  lower=[({"x": -2, "y1": 1, "y2": 4}, "<=", 16), ({"x": 8, "y1": 3, "y2": -2}, "<=", 48),
+                         ({"x": -2, "y1": 1, "y2": -3}, "<=", -12)],
+                  bounds={"x": (0, 8), "y1": (0, 4)}),
+        -13.0,
+        "Clark, Westerberg: Bilevel programming for steady-state chemical process design I. Computers & Chemical "
+        "Engineering 14(1), 1990, 87-97",
+    ),
+    Published(
+        "bard1991",
+        write_out("bard1991", ["x"], ["y1", "y2"], {"x": -1, "y1": 10, "y2": -1}, {"y1": -1, "y2": -1},
+                  lower=[({"x": 1, "y1": 1}, "<=", 1), ({"x": 1, "y2": 1}, "<=", 1), ({"y1": 1, "y2": 1}, "<=", 1)]),
+        -1.0,
+        "Bard: Some properties of the bilevel programming problem. J. Optimization Theory and Applications 68(2), "
+        "1991, 371-378, example 2",
+        "two optima: (0, 0, 1) and (1, 0, 0)",
+    ),
+    Published(
+        "haurie1990",
+        write_out("haurie1990", ["x"], ["y"], {"x": 1, "y": 5}, {"y": -1},
+                  lower=[({"x": -3, "y": 2}, "<=", 6), ({"x": 3, "y": 4}, "<=", 48), ({"x": 2, "y": -5}, "<=", 9),
+                         ({"x": 1, "y": 1}, ">=", 8)], bounds={"x": FREE, "y": FREE}),
+        27.0,
+        "Haurie, Savard, White: A note on: an efficient point algorithm for a linear two-stage optimization problem. "
+        "Operations Research 38(3), 1990, 553-555",
+    ),
+    Published(
+        "benayed1990",
+        write_out("benayed1990", ["x"], ["y1", "y2"], {"x": -1.5, "y1": -6, "y2": -1}, {"y1": -1, "y2": -5},
+                  lower=[({"x": 1, "y1": 3, "y2": 1}, "<=", 5), ({"x": 2, "y1": 1, "y2": 3}, "<=", 5)],
+                  bounds={"x": (0, 1)}),
+        -2.5,
+        "Ben-Ayed, Blair: Computational difficulties of bilevel linear programming. Operations Research 38(3), 1990, "
+        "556-560, example 1",
+    ),
+    Published(
+        "liu1994",
+        write_out("liu1994", ["x"], ["y"], {"x": -1, "y": -3}, {"y": 1},
+                  lower=[({"x": -1, "y": 1}, "<=", 3), ({"x": 1, "y": 2}, "<=", 12), ({"x": 4, "y": -1}, "<=", 12)]),
+        -16.0,
+        "Liu, Hart: Characterizing an optimal solution to the linear bilevel programming problem. European J. of "
+        "Operational Research 73(1), 1994, 164-166",
+    ),
+    Published(
+        "mersha2006_upper",
+        write_out("mersha2006_upper", ["x"], ["y"], {"x": -1, "y": -2}, {"y": -1},
+                  upper=[({"x": -2, "y": 3}, "<=", 12), ({"x": 1, "y": 1}, "<=", 14)],
+                  lower=[({"x": -3, "y": 1}, "<=", -3), ({"x": 3, "y": 1}, "<=", 30)], bounds={"x": FREE, "y": FREE}),
+        -20.0,
+        "Mersha, Dempe: Linear bilevel programming with upper level constraints depending on the lower level solution. "
+        "Applied Mathematics and Computation 180(1), 2006, 247-254",
+        "with two rows at the upper level",
+    ),
+    Published(
+        "mersha2006_lower",
+        write_out("mersha2006_lower", ["x"], ["y"], {"x": -1, "y": -2}, {"y": -1},
+                  lower=[({"x": -2, "y": 3}, "<=", 12), ({"x": 1, "y": 1}, "<=", 14),
+                         ({"x": -3, "y": 1}, "<=", -3), ({"x": 3, "y": 1}, "<=", 30)], bounds={"x": FREE, "y": FREE}),
+        -22.0,
+        "Mersha, Dempe (2006), as above",
+        "the same rows at the lower level: another problem, another optimum",
+    ),
+    Published(
+        "mitsos2007_infeasible",
+        write_out("mitsos2007_infeasible", [], ["y"], {"y": 1}, {"y": -1}, upper=[({"y": 1}, "<=", 0)],
+                  bounds={"y": (-1, 1)}),
+        None,
+        "Mitsos, Barton: A test set for bilevel programs. MIT technical report, 2007, problem mb_2007_02",
+        "the follower's only answer breaks the leader's row",
+    ),
+)  # fmt: skip

@@ -1,0 +1,173 @@
+"""Every way a solve can end, and every gate that refuses an answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bilevel_problems import PUBLISHED, write_out
+
+from tritier import bilevel_solve
+from tritier.bilevel import linear_bilevel
+from tritier.bilevel_modes import MODES, run_mode
+from tritier.bilevel_solve import pessimistic, solve
+from tritier.errors import CertificateError, InputError, SolverError
+
+INF = np.inf
+PINEDA = next(p.problem for p in PUBLISHED if p.key == "pineda2019")
+#: the same problem with its follower row times 100: now the slack, not the multiplier, needs M >= 100
+PINEDA_SCALED = write_out("pineda scaled", ["x"], ["y"], {"x": -1, "y": -1}, {"y": 1},
+                          lower=[({"x": 100, "y": -1}, "<=", 100)], bounds={"x": (0, 2)})  # fmt: skip
+
+
+@pytest.mark.parametrize(("big_m", "wrong"), [(10, -1.0), (50, -1.0), (99, -1.0)])
+def test_small_m_is_wrong_without_checks_and_refused_with_them(big_m, wrong):
+    """Pineda and Morales: no multiplier sits at its bound, yet the answer is wrong; only a second opinion sees it."""
+    unchecked = solve(PINEDA, "bigm", big_m=big_m, check=False)
+    assert unchecked.status == "optimal" and unchecked.objective == pytest.approx(wrong, abs=1e-6)
+    with pytest.raises(CertificateError, match="second_opinion"):
+        solve(PINEDA, "bigm", big_m=big_m)
+
+
+@pytest.mark.parametrize(("big_m", "wrong"), [(10, -11.1), (50, -51.5), (99, -100.99)])
+def test_small_m_on_a_slack_is_seen_at_its_bound(big_m, wrong):
+    unchecked = solve(PINEDA_SCALED, "bigm", big_m=big_m, check=False)
+    assert unchecked.status == "optimal" and unchecked.objective == pytest.approx(wrong, abs=1e-6)
+    with pytest.raises(CertificateError, match="slack_at_bound"):
+        solve(PINEDA_SCALED, "bigm", big_m=big_m)
+
+
+def test_small_m_on_a_multiplier_is_seen_at_its_bound():
+    """min y needs the multiplier 1 of y >= x; M = 0.5 leaves both multipliers at 0.5."""
+    problem = linear_bilevel([1.0, 1.0], [0.0, 1.0], 1, lower=([[-1.0, 1.0]], [0.0], [INF]), x_bounds=[(0, 1)],
+                             y_bounds=[(0, INF)])  # fmt: skip
+    with pytest.raises(CertificateError, match="multiplier_at_bound"):
+        solve(problem, "bigm", big_m=0.5)
+
+
+@pytest.mark.parametrize("big_m", [101, 1000, None])
+def test_large_enough_m_is_right(big_m):
+    found = solve(PINEDA, "bigm", big_m=big_m)
+    assert found.status == "optimal" and found.objective == pytest.approx(-102.0, abs=1e-6)
+    assert found.proof == "second opinion"
+
+
+def test_infeasible_because_of_a_small_m_is_not_believed():
+    with pytest.raises(CertificateError, match="sos1 finds a point"):
+        solve(PINEDA, "bigm", big_m=0.5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_unbounded_is_its_own_outcome(mode):
+    """x grows without limit and the follower answers y = x."""
+    problem = linear_bilevel([-1.0, -1.0], [0.0, 1.0], 1, lower=([[-1.0, 1.0]], [0.0], [INF]), x_bounds=[(0, INF)],
+                             y_bounds=[(0, INF)])  # fmt: skip
+    found = solve(problem, mode)
+    assert (found.status, found.objective, found.bound) == ("unbounded", None, -INF)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_follower_without_an_answer_is_infeasible(mode):
+    """The follower is unbounded below whatever the leader does."""
+    problem = linear_bilevel([1.0, 1.0], [0.0, -1.0], 1, x_bounds=[(0, 1)], y_bounds=[(0, INF)])
+    assert solve(problem, mode).status == "infeasible"
+
+
+def test_no_point_at_all_is_infeasible_without_a_solver_mode():
+    problem = linear_bilevel([1.0, 1.0], [0.0, 1.0], 1, upper=([[1.0, 0.0]], [3.0], [INF]), x_bounds=[(0, 1)])
+    found = solve(problem)
+    assert found.status == "infeasible" and found.nodes == 0
+
+
+def knapsack(n: int = 24):
+    """A follower with n columns, each priced by a leader variable, six joint rows and a coupling row."""
+    rng = np.random.default_rng(5)
+    F = np.concatenate([np.zeros(n), -rng.uniform(1, 2, n)])
+    return linear_bilevel(
+        F, np.concatenate([np.zeros(n), -rng.uniform(0.5, 1.5, n)]), n, Q=np.eye(n),
+        lower=(np.hstack([np.zeros((6, n)), rng.uniform(0, 1, (6, n))]), np.full(6, -INF), np.full(6, 3.0)),
+        upper=(np.hstack([np.ones((1, n)), rng.uniform(-1, 1, (1, n))]), [2.0], [INF]),
+        x_bounds=[(0, 1)] * n, y_bounds=[(0, 1)] * n,
+    )  # fmt: skip
+
+
+def test_limits_with_and_without_a_point(monkeypatch):
+    nothing = solve(knapsack(), "bigm", time_limit=0.0)
+    assert nothing.status == "no_solution" and nothing.objective is None
+    best = solve(knapsack(), "indicator")
+
+    def interrupted(*args, **kwargs):
+        return replace(run_mode(*args, **kwargs), status="timelimit", bound=-100.0)
+
+    monkeypatch.setattr(bilevel_solve, "run_mode", interrupted)
+    some = solve(knapsack(), "indicator")
+    assert (some.status, some.bound) == ("time_limit", -100.0)
+    assert some.objective == pytest.approx(best.objective)
+    assert max(some.residuals.values()) < 1e-6
+
+
+def test_an_optimum_whose_second_opinion_hits_the_limit_is_not_called_optimal(monkeypatch):
+    def hurried(kkt, boxes, mode, *args, **kwargs):
+        answer = run_mode(kkt, boxes, mode, *args, **kwargs)
+        return answer if mode == "bigm" else replace(answer, status="timelimit", point=None)
+
+    monkeypatch.setattr(bilevel_solve, "run_mode", hurried)
+    found = solve(PINEDA, "bigm")
+    assert (found.status, found.proof) == ("time_limit", "open")
+    assert found.objective == pytest.approx(-102.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_tariff_from_a_menu(mode):
+    """The follower buys y <= 1, worth 5 to it, when the price x is at most 5.
+
+    F = x - 10 y makes the cheapest price best, and the leader's row x >= 2 forbids price 1.
+    """
+    problem = linear_bilevel(
+        [1.0, -10.0], [0.0, -5.0], 1, Q=[[1.0]], menu={0: [1.0, 2.5, 4.0, 7.0]}, upper=([[1.0, 0.0]], [2.0], [INF]),
+        y_bounds=[(0, 1)], x_bounds=[(0, 10)],
+    )  # fmt: skip
+    found = solve(problem, mode)
+    assert found.objective == pytest.approx(-7.5, abs=1e-6)
+    assert found.x == pytest.approx([2.5]) and found.y == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_integer_leader(mode):
+    """y = max(0, x - 1.5) and F = -x + 3 y: continuous x stops at 1.5, integer x takes 1 (F = -1) over 2 (-0.5)."""
+    problem = linear_bilevel([-1.0, 3.0], [0.0, 1.0], 1, lower=([[-1.0, 1.0]], [-1.5], [INF]), x_bounds=[(0, 4)],
+                             y_bounds=[(0, INF)], integer=[0])  # fmt: skip
+    found = solve(problem, mode)
+    assert found.x == pytest.approx([1.0]) and found.objective == pytest.approx(-1.0, abs=1e-6)
+
+
+def test_optimistic_and_pessimistic_reading():
+    """An indifferent follower: the leader hopes for y = 1 and must fear y = 0; one with a taste leaves no doubt."""
+    problem = linear_bilevel([0.0, -1.0], [0.0, 0.0], 1, x_bounds=[(0, 1)], y_bounds=[(0, 1)])
+    assert solve(problem).objective == pytest.approx(-1.0)
+    worst, y = pessimistic(problem, np.array([0.5]))
+    assert worst == pytest.approx(0.0) and y == pytest.approx([0.0])
+    decided = replace(problem, f=np.array([0.0, -1.0]))
+    assert pessimistic(decided, np.array([0.5]))[0] == pytest.approx(-1.0, abs=1e-6)
+    with pytest.raises(SolverError, match="unbounded"):
+        pessimistic(replace(decided, y_upper=np.array([INF])), np.array([0.5]))
+
+
+def test_a_wrong_answer_from_the_solver_is_refused(monkeypatch):
+    """The gates look at the point, not at the status: a point that is not the follower's answer does not pass."""
+
+    def liar(kkt, boxes, mode, *args, **kwargs):
+        true = run_mode(kkt, boxes, mode, *args, **kwargs)
+        x, y, mu, slack = true.point
+        return replace(true, objective=true.objective - 1.0, point=(x, y, mu, slack))
+
+    problem = next(p.problem for p in PUBLISHED if p.key == "liu1994")
+    monkeypatch.setattr(bilevel_solve, "run_mode", liar)
+    with pytest.raises(CertificateError, match=r"bilevel\.objective"):
+        solve(problem, "sos1")
+
+
+def test_unknown_mode():
+    with pytest.raises(InputError, match="unknown mode 'magic'"):
+        solve(PINEDA, "magic")
