@@ -2,8 +2,8 @@
 
 Format: ``nx``, ``ny``, ``bounds`` (pairs, null is infinite), ``F_c``, ``F_const``, ``f_c``, ``f_const``,
 ``upper_rows``, ``lower_rows`` (objects with ``a``, ``sense`` "<=", ">=" or "=", ``b``), optional ``var_names``,
-``sense`` ("min"), ``name``, ``integer`` (positions of integer leader variables), ``menu`` (position -> values) and ``Q`` (nx rows of ny
-numbers). Rows act on [x, y].
+``sense`` ("min"), ``name``, ``integer`` (positions of integer leader variables), ``menu`` (position -> values) and
+``Q`` (nx rows of ny numbers). Rows act on [x, y].
 """
 
 from __future__ import annotations
