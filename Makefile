@@ -27,6 +27,7 @@ figures: $(READY)
 data: $(DATA_READY)
 	$(DATA_VENV)/bin/python data/rebuild.py
 
+# Every chapter at full size, one at a time, so that the times on the status page are not shared.
 bench: $(READY)
 	$(BIN)/python -m tritier.book --preset paper --jobs 1 --no-html
 
@@ -40,9 +41,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-$(DATA_READY): pyproject.toml
+$(DATA_READY): data/requirements.lock
 	$(PYTHON) -m venv --clear $(DATA_VENV)
-	$(DATA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
+	$(DATA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r data/requirements.lock
 	touch $@
 
 clean:

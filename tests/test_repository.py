@@ -44,8 +44,8 @@ def requirements() -> list[Requirement]:
     return [Requirement(text) for text in [*PROJECT["dependencies"], *(t for e in IN_LOCK for t in extras[e])]]
 
 
-def lock() -> dict[str, str]:
-    pins = [x for x in (ROOT / "requirements.lock").read_text().splitlines() if x and not x.startswith("#")]
+def lock(path: str = "requirements.lock") -> dict[str, str]:
+    pins = [x for x in (ROOT / path).read_text().splitlines() if x and not x.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", pin) for pin in pins)
     return {canonicalize_name(name): pin for name, pin in (x.split("==") for x in pins)}
 
@@ -70,6 +70,12 @@ def closure(roots: list[Requirement]) -> set[str]:
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_lock_lies_within_the_ranges_of_pyproject(requirement):
     assert requirement.specifier.contains(lock()[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("text", PROJECT["optional-dependencies"]["data"])
+def test_lock_of_the_data_lies_within_its_ranges(text):
+    requirement = Requirement(text)
+    assert requirement.specifier.contains(lock("data/requirements.lock")[canonicalize_name(requirement.name)])
 
 
 def test_lock_pins_what_is_needed_and_nothing_else():
