@@ -14,6 +14,7 @@ import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tritier.book_run import Book
@@ -83,6 +84,13 @@ def test_lock_pins_what_is_needed_and_nothing_else():
         Requirement(text) for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     ]
     assert set(lock()) == closure(requirements() + build)
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_every_pin_installs_on_the_promised_pythons(python):
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+    needs = {name: distribution(name).metadata.get("Requires-Python") or "" for name in lock()}
+    assert {name: spec for name, spec in needs.items() if not SpecifierSet(spec).contains(python)} == {}
 
 
 def test_the_environment_of_this_run_is_the_lock():
