@@ -1,0 +1,163 @@
+"""Two-stage robust optimisation: a published optimum, modes against each other, vertices, certificates,
+infeasibility."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tritier.adversary import MODES, Enumeration
+from tritier.errors import CertificateError, SolverError
+from tritier.robust import (
+    FirstStage,
+    Recourse,
+    TwoStage,
+    certify_robust,
+    column_and_constraint_generation,
+    enumeration_optimum,
+)
+from tritier.uncertainty import box_with_rows, budget_set, budget_vertices, polytope_vertices
+
+
+def location_transportation(complete: bool = True, enough_capacity: bool = True) -> TwoStage:
+    """Zeng and Zhao (2013), section 4: open facilities (y), build capacity (z), ship (x) under demand 40 g."""
+    shipping = np.array([[22.0, 33.0, 24.0], [33.0, 23.0, 30.0], [20.0, 25.0, 27.0]])
+    rows = np.hstack([-800.0 * np.eye(3), np.eye(3)])
+    low, high = np.full(3, -np.inf), np.zeros(3)
+    if enough_capacity:
+        rows, low, high = np.vstack([rows, [0, 0, 0, 1, 1, 1]]), np.r_[low, 772.0], np.r_[high, np.inf]
+    first = FirstStage(
+        np.array([400.0, 414.0, 326.0, 18.0, 25.0, 20.0]),
+        sp.csr_matrix(rows),
+        low,
+        high,
+        np.zeros(6),
+        np.array([1.0, 1.0, 1.0, 800.0, 800.0, 800.0]),
+        np.array([True] * 3 + [False] * 3),
+    )
+    supply, demand = -np.kron(np.eye(3), np.ones((1, 3))), np.kron(np.ones((1, 3)), np.eye(3))
+    recourse = Recourse(
+        cost=shipping.ravel(),
+        G=sp.csr_matrix(np.vstack([supply, demand])),
+        E=sp.csr_matrix(np.vstack([np.hstack([np.zeros((3, 3)), np.eye(3)]), np.zeros((3, 6))])),
+        M=sp.csr_matrix(np.vstack([np.zeros((3, 3)), -40.0 * np.eye(3)])),
+        h=np.r_[np.zeros(3), 206.0, 274.0, 220.0],
+        equality=np.zeros(6, dtype=bool),
+        uncertainty=box_with_rows(3, [[1, 1, 1], [1, 1, 0]], [1.8, 1.2]),
+        upper=np.full(9, 320.0),
+        slack_upper=np.full(6, 1000.0),
+        dual_upper=np.full(6, 100.0),
+        complete=complete,
+    )
+    return TwoStage(first, (recourse,))
+
+
+@pytest.mark.parametrize("mode", ["sos1", "bigm", "enumerate"])
+def test_published_optimum_and_bounds_in_two_iterations(mode):
+    problem = location_transportation()
+    began = time.perf_counter()
+    solution = column_and_constraint_generation(problem, MODES[mode], reference=[np.zeros(3)])
+    seconds = time.perf_counter() - began
+    assert [(round(s.lower_bound), round(s.upper_bound)) for s in solution.trace] == [(14296, 35238), (33680, 33680)]
+    assert solution.upper_bound == pytest.approx(33680, abs=1e-3)
+    assert solution.y == pytest.approx([1, 0, 1, 458, 0, 314], abs=1e-3)
+    assert seconds < 1.0
+    certificate = certify_robust(problem, solution)
+    assert certificate["every_vertex_checked"] and certificate["vertices_checked"] >= 8
+
+
+def test_bilinear_dual_finds_the_same_worst_case():
+    problem = location_transportation()
+    y = np.array([1.0, 0.0, 0.0, 772.0, 0.0, 0.0])
+    tight = replace(problem.recourse[0], dual_upper=np.full(6, 60.0))
+    assert MODES["strong_duality"](tight, y).value == pytest.approx(35238 - 14296, abs=1e-2)
+
+
+def test_optimum_of_all_vertices_is_the_optimum():
+    assert enumeration_optimum(location_transportation())[1] == pytest.approx(33680, abs=1e-6 * 33680)
+
+
+@pytest.mark.parametrize("mode", ["sos1", "enumerate"])
+def test_scenarios_without_recourse_become_feasibility_cuts(mode):
+    problem = location_transportation(complete=False, enough_capacity=False)
+    adversary = MODES[mode] if mode == "sos1" else Enumeration(patience=None)
+    solution = column_and_constraint_generation(problem, adversary)
+    assert np.isinf(solution.trace[0].upper_bound)  # with nothing built there is no recourse
+    assert solution.upper_bound == pytest.approx(33680, abs=0.05)
+    certify_robust(problem, solution)
+
+
+def test_infeasible_problem_is_named():
+    problem = location_transportation(complete=False, enough_capacity=False)
+    first = replace(problem.first, upper=np.array([1.0, 1.0, 1.0, 100.0, 100.0, 100.0]))
+    with pytest.raises(SolverError, match="infeasible"):
+        column_and_constraint_generation(TwoStage(first, problem.recourse), MODES["enumerate"])
+
+
+def test_multiplier_bounds_that_are_too_small_are_caught():
+    problem = location_transportation()
+    small = replace(problem.recourse[0], dual_upper=np.full(6, 20.0))
+    y = np.array([1.0, 0.0, 1.0, 458.0, 0.0, 314.0])
+    for mode in ("sos1", "bigm"):
+        with pytest.raises((CertificateError, SolverError)):
+            MODES[mode](small, y)
+
+
+def test_certificate_refuses_a_forged_bound():
+    problem = location_transportation()
+    solution = column_and_constraint_generation(problem, MODES["enumerate"])
+    with pytest.raises(CertificateError, match="upper_bound_mismatch"):
+        certify_robust(problem, replace(solution, upper_bound=solution.upper_bound - 50))
+    with pytest.raises(CertificateError, match="worst_vertex_excess"):
+        easy = MODES["enumerate"](
+            replace(problem.recourse[0], uncertainty=box_with_rows(3, [[1, 1, 1]], [0.1])), solution.y
+        )
+        certify_robust(problem, replace(solution, worst=(easy.u,), worst_value=(easy.value,)))
+
+
+def test_budget_vertices_are_counted_and_inside():
+    for factors, budget in ((3, 2.0), (4, 1.0), (3, 1.5), (2, 2.0), (3, 0.0)):
+        chosen = budget_set(factors, budget)
+        points = budget_vertices(factors, budget)
+        assert len(points) == chosen.vertex_bound == len(np.unique(points, axis=0))
+        assert max(chosen.excess(u) for u in points) <= 1e-12
+
+
+def test_budget_vertices_are_those_of_the_half_spaces():
+    chosen = budget_set(2, 1.5)
+    geometric = polytope_vertices(chosen)
+    written = budget_vertices(2, 1.5)
+    for direction in np.random.default_rng(1).normal(size=(50, 4)):
+        assert (written @ direction).max() == pytest.approx((geometric @ direction).max(), abs=1e-9)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 10_000))
+def test_adversaries_agree_on_random_recourse(seed):
+    """Random covering recourse with a slack column per row, three two-sided factors of which two may deviate."""
+    draw = np.random.default_rng(seed)
+    rows, columns, sites = 4, 5, 3
+    G = np.hstack([draw.uniform(0.2, 1.0, (rows, columns)), np.eye(rows)])
+    E_u = tuple(sp.csr_matrix(draw.uniform(-0.3, 0.3, (rows, sites))) for _ in range(6))
+    recourse = Recourse(
+        cost=np.r_[draw.uniform(1.0, 3.0, columns), np.full(rows, 10.0)],
+        G=sp.csr_matrix(G),
+        E=sp.csr_matrix(draw.uniform(0.0, 0.5, (rows, sites))),
+        M=sp.csr_matrix(draw.uniform(-1.0, 1.0, (rows, 6))),
+        h=draw.uniform(1.0, 4.0, rows),
+        equality=np.zeros(rows, dtype=bool),
+        uncertainty=budget_set(3, 2),
+        upper=np.full(columns + rows, 100.0),
+        slack_upper=np.full(rows, 400.0),
+        dual_upper=np.full(rows, 10.0),
+        E_u=E_u,
+    )
+    y = draw.uniform(0.0, 2.0, sites)
+    values = [MODES[mode](recourse, y).value for mode in ("enumerate", "binary", "sos1", "bigm")]
+    assert values == pytest.approx([values[0]] * 4, rel=1e-6, abs=1e-6)
