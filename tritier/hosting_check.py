@@ -1,0 +1,121 @@
+"""Hosting plans on days they were not made for: dispatch, LinDistFlow limits, AC power flow, and a stress set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tritier.acflow import ac_power_flow
+from tritier.errors import SolverError
+from tritier.hosting_case import DayModel, HostingCase
+from tritier.hosting_rows import BLOCKS, Watch, day_recourse, net_load, operating_cost, violated
+from tritier.instance import Feeder
+from tritier.linear import LinearProgram
+
+#: Price of a violated network limit in the dispatch [$/kWh], and how much dearer curtailment beyond its share is.
+VIOLATION_PRICE, SHARE_PRICE = 100.0, 10.0
+#: Excess of an AC voltage [p.u.] or loading [-] that is read as rounding.
+AC_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Dispatch:
+    """Dispatch of a plan on S days: net loads (N, T, S) and reactive loads [kW, kvar], and what happened by day
+    (S,)."""
+
+    net_kw: np.ndarray
+    reactive_kvar: np.ndarray
+    overload_kw: np.ndarray
+    voltage_excess_pu: np.ndarray
+    excess_curtailment_kwh: np.ndarray
+    curtailed_kwh: np.ndarray
+    available_kwh: np.ndarray
+    cost_usd: np.ndarray
+    weight: np.ndarray
+
+
+def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rounds: int = 40) -> Dispatch:
+    """Least-cost dispatch of capacities y on each day, with the day known ahead and network limits at a high price.
+
+    Curtailment keeps to its share first; a limit that cannot be kept is broken by as little energy as possible. Network
+    rows join the watch list until none is broken beyond what the dispatch already pays for.
+    """
+    n, hours, results = case.n_sites, case.n_hours, []
+    for day in days:
+        for _ in range(max_rounds):
+            term = day_recourse(case, day, watch, operating_cost(case, day), VIOLATION_PRICE, SHARE_PRICE)
+            h0, _ = term.at(y)
+            right = np.where(term.equality, h0, np.inf)
+            answer = LinearProgram(term.cost, term.G, h0, right, 0.0, np.inf, method="simplex").solve()
+            if answer is None:
+                raise SolverError(f"dispatch of {day.label} is infeasible")
+            net = net_load(case, day, y, answer.x)
+            paid = answer.x[len(BLOCKS) * n * hours :]
+            seen, flow, volt = violated(case, day, net, 1e-4 + float(paid[:hours].max()))
+            if not watch.add(seen):
+                break
+        cu = answer.x[: n * hours].sum()
+        have = (y[:n] @ day.pv + y[n : 2 * n] @ day.wind).sum()
+        cost = answer.value - term.cost[-paid.size :] @ paid
+        cost += float(day.wholesale @ (day.load.sum(axis=0) - y[:n] @ day.pv - y[n : 2 * n] @ day.wind))
+        results.append((net, day.reactive, flow, volt, paid[hours:].sum(), cu, have, cost, day.weight))
+    columns = [np.array(column) for column in zip(*results, strict=True)]
+    net, reactive = (np.moveaxis(x, 0, -1) for x in columns[:2])
+    return Dispatch(net, reactive, *columns[2:])
+
+
+def judge(case: HostingCase, feeder: Feeder, y: np.ndarray, days, watch: Watch) -> dict:
+    """Figures of a plan on a set of days, limits as in the feeder's files.
+
+    Shares count bus-hours (slack excluded) and line-hours; ``*_days`` count days with any. Undervoltages are set beside
+    those of the bare feeder. Costs are per year: investment, and operation with AC losses at the wholesale price.
+    """
+    out = dispatch(case, y, days, watch)
+    flow = ac_power_flow(feeder, out.net_kw, out.reactive_kvar)
+    bare = ac_power_flow(feeder, np.stack([d.load for d in days], -1), out.reactive_kvar)
+    high = flow.v_pu[1:] > feeder.v_max[1:, None, None] + AC_TOLERANCE
+    low = flow.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
+    bare_low = bare.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
+    over = flow.loading > 1.0 + AC_TOLERANCE
+    transformer = np.abs(out.net_kw.sum(axis=0) + flow.losses_kw) > case.substation_kva * (1 + AC_TOLERANCE)
+    price = np.stack([d.wholesale for d in days], -1)
+    weight = out.weight
+    losses = float((flow.losses_kw * weight).sum())
+    operation = float(out.cost_usd @ weight + (flow.losses_kw * price * weight).sum())
+    n = case.n_sites
+    investment = float(np.repeat(case.annuity, n) @ y)
+    broken = (out.overload_kw > 1e-3) | (out.voltage_excess_pu > 1e-6) | (out.excess_curtailment_kwh > 1e-3)
+    return {
+        "days": len(days),
+        "lindistflow_days_violated": int(broken.sum()),
+        "lindistflow_worst_overload_kw": float(out.overload_kw.max()),
+        "lindistflow_worst_voltage_excess_pu": float(out.voltage_excess_pu.max()),
+        "excess_curtailment_kwh": float(out.excess_curtailment_kwh.max()),
+        "ac_overvoltage_share": float(high.mean()),
+        "ac_overvoltage_days": int(high.any(axis=(0, 1)).sum()),
+        "ac_highest_voltage_pu": float(flow.v_pu.max()),
+        "ac_undervoltage_share": float(low.mean()),
+        "ac_undervoltage_share_bare": float(bare_low.mean()),
+        "ac_overload_share": float(over.mean()),
+        "ac_overload_days": int((over.any(axis=(0, 1)) | transformer.any(axis=0)).sum()),
+        "ac_highest_loading": float(flow.loading.max()),
+        "curtailed_share": float(out.curtailed_kwh @ weight / max(out.available_kwh @ weight, 1e-9)),
+        "renewable_kwh": float((out.available_kwh - out.curtailed_kwh) @ weight),
+        "losses_kwh": losses,
+        "operating_cost_usd": operation,
+        "investment_usd": investment,
+        "annual_cost_usd": operation + investment,
+    }
+
+
+def stress_days(case: HostingCase, points: int, seed: int) -> tuple[DayModel, ...]:
+    """Days drawn from the uncertainty sets: half vertices, half points inside, as many of each representative day."""
+    draw, days = np.random.default_rng(seed), []
+    for day in case.days:
+        vertices = day.uncertainty.vertices()
+        for k in range(max(points // len(case.days), 1)):
+            chosen = vertices[draw.integers(len(vertices), size=6)]
+            u = chosen[0] if k % 2 == 0 else draw.dirichlet(np.ones(6)) @ chosen
+            days.append(day.at(u))
+    return tuple(replace(day, weight=365.0 / len(days)) for day in days)
