@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from tritier import store
-from tritier.certificate import require
+from tritier.certificate import require, stored_lp
 from tritier.days import make_days, season_days
+from tritier.enumeration import enumerate_menu
 from tritier.errors import InputError
+from tritier.joint import JointLP
 from tritier.outcome import daily_table, physics_table, settlement_of
 from tritier.recourse import POLICIES
 from tritier.scenarios import design_days, held_out_days, resampled_days
 from tritier.settlement import imbalance
-from tritier.study import SolvedCase, certificates, judge_all, prepare, solve_case, summary
+from tritier.study import ENUMERATED, SolvedCase, certificates, judge_all, prepare, solve_case, summary
 
 SAME = 1e-6  # relative: a recomputed summary figure against the stored one
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season")
@@ -78,11 +80,25 @@ def check_summary(stored: dict, again: dict) -> None:
 
 def check_proof(path: Path, solved: SolvedCase) -> None:
     """Re-check every cut and response of proof.npz and the bounds that rest on them."""
-    from tritier import proof
-    from tritier.certificate import stored_lp
-
+    if solved.clearing.menu.n_points <= ENUMERATED:
+        check_enumeration(path / "proof.npz", solved)
+        return
     joint = stored_lp(solved.clearing, solved.decisions, solved.case.market, solved.case.network)
+    from tritier import proof
+
     proof.check(path / "proof.npz", joint, solved.design)
+
+
+def check_enumeration(path: Path, solved: SolvedCase) -> None:
+    """Enumerate the menu again: no stored value may differ, and none may be better than the design."""
+    again = enumerate_menu(JointLP(solved.clearing, solved.case.market, solved.case.network)).table.select_dtypes(
+        "number"
+    )
+    with np.load(path, allow_pickle=False) as stored:
+        off = np.abs(np.nan_to_num(stored["enumeration"]) - np.nan_to_num(again.to_numpy())).max()
+    require("design.enumeration", float(off), 1e-4)
+    require("design.upper_bound", abs(solved.design.upper_bound - float(again["social_cost"].min())), 1e-4)
+    require("design.lower_bound", abs(solved.design.lower_bound - float(again["social_cost"].min())), 1e-4)
 
 
 def evaluate(folder: str, days: str, study: str | None = None) -> int:

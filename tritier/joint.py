@@ -66,7 +66,9 @@ class JointLP:
         self.warm = WarmLP(lp or follower_lp(instance, market))
         self.layout = Layout.of(self.warm.lp, (p.name for p in instance.prosumers))
         self.blocks: list[Block] = []
+        self.recovering: Design | None = None  # the design whose revenue row holds
         self.tangents = 0
+        self.history: list[Block | np.ndarray] = []  # what was appended, in order: blocks, and net loads of tangents
         self.lines = capacity_lines(instance)
         self._append_revenue_row()
         self.tangent(instance.days.passive_kw)
@@ -89,6 +91,7 @@ class JointLP:
 
     def require_revenue(self, design: Design | None) -> None:
         """Ask that a design recovers the fixed and the network cost (:eq:`eq-revenue-adequacy`); ``None`` lifts the row."""
+        self.recovering = design
         row = int(self.lp.row_at("revenue"))
         if design is not None:
             values = (*design.tariff, design.p2p, -1.0)
@@ -144,8 +147,7 @@ class JointLP:
             violated = self.violated(solution.x)
             if not violated:
                 return solution
-            for block in violated:
-                self.add_block(block)
+            self.add_blocks(violated)
             cost = np.append(cost, np.zeros(self.lp.cost.size - cost.size))
             solution = self.warm.solve(cost)
         raise SolverError(f"chance blocks still violated after {ROUNDS} rounds: {violated[0].label}")
@@ -170,34 +172,81 @@ class JointLP:
         return sp.csr_array((values, (rows, columns)), shape=(upper.size, self.lp.cost.size)), upper
 
     def add_block(self, block: Block) -> None:
-        """Append one chance block: its quantile, tail and slack columns, its CVaR row and tail rows (:eq:`eq-chance`)."""
-        days, level = self.instance.days, self.instance.rules.chance_level
-        violation, upper = self.violation_rows(block)
-        s, signs = days.n_days, upper.size // days.n_days
-        box = violation_box(self.instance, self.network.form(block))
-        tails = sp.hstack(
-            [violation, -np.ones((upper.size, 1)), sp.vstack([-sp.eye_array(s)] * signs), sp.csr_array((upper.size, 1))]
-        )
-        quantile = np.concatenate([[1.0], days.probability / level, [-1.0]])[None]
-        quantile = sp.hstack([sp.csr_array((1, violation.shape[1])), sp.csr_array(quantile)])
-        m = self.lp.row_lower.size
-        into_slack = sp.csr_array(([-1.0], ([int(self.lp.row_at("slack"))], [s + 1])), shape=(m, s + 2))
-        label = block.label
-        names = {f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())}
+        """Append one chance block (:meth:`add_blocks`)."""
+        self.add_blocks([block])
+
+    def add_blocks(self, blocks: Iterable[Block]) -> None:
+        """Append chance blocks: each its quantile, tail and slack columns, its tail rows and its CVaR row (:eq:`eq-chance`)."""
+        blocks = list(blocks)
+        if not blocks:
+            return
+        parts = [self._block_border(block) for block in blocks]
+        n, m = self.lp.cost.size, self.lp.row_lower.size
+        columns, rows, first_column, first_row = {}, {}, 0, 0
+        for part in parts:
+            columns |= {k: (first_column + a, shape) for k, (a, shape) in part.columns.items()}
+            rows |= {k: (first_row + a, shape) for k, (a, shape) in part.rows.items()}
+            first_column, first_row = first_column + part.cost.size, first_row + part.row_lower.size
+        old = sp.vstack([part.matrix[:, :n] for part in parts])
+        own = sp.block_diag([part.matrix[:, n:] for part in parts])
         self.warm.append(
             Border(
-                cost=np.zeros(s + 2),
-                col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
-                col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / level]]),
-                old_rows=into_slack,
-                columns={f"var:{label}": (0, ()), f"excess:{label}": (1, (s,)), f"slack:{label}": (s + 1, ())},
-                matrix=sp.csr_array(sp.vstack([tails, quantile])),
-                row_lower=np.full(upper.size + 1, -np.inf),
-                row_upper=np.append(upper, 0.0),
-                rows=names,
+                cost=np.zeros(first_column),
+                col_lower=np.concatenate([part.col_lower for part in parts]),
+                col_upper=np.concatenate([part.col_upper for part in parts]),
+                old_rows=sp.hstack([part.old_rows for part in parts]).reshape((m, first_column)).tocsr(),
+                columns=columns,
+                matrix=sp.hstack([old, own]).tocsr(),
+                row_lower=np.concatenate([part.row_lower for part in parts]),
+                row_upper=np.concatenate([part.row_upper for part in parts]),
+                rows=rows,
             )
         )
-        self.blocks.append(block)
+        self.blocks += blocks
+        self.history += blocks
+
+    def _block_border(self, block: Block) -> Border:
+        """Columns and rows of one chance block on top of the LP as it stands."""
+        instance, days = self.instance, self.instance.days
+        form = self.network.form(block)
+        n, m, s = self.lp.cost.size, self.lp.row_lower.size, days.n_days
+        box = violation_box(instance, form)
+        signs = form.gradient.shape[0]
+        touched = np.flatnonzero(form.gradient[:, instance.prosumer_bus].any(axis=0))
+        at, t = self.layout, block.hour
+        tails = np.arange(signs * s).reshape(signs, s)
+        g = form.gradient[:, instance.prosumer_bus[touched]]  # (K, touched)
+        shape = (signs, touched.size, s)
+        day = [np.broadcast_to(at.gm[touched, t], shape), np.broadcast_to(at.gp[touched, t], shape)]
+        ahead = [np.broadcast_to(z[touched, t][:, None], shape) for z in (at.zs, at.zb)]
+        value = np.broadcast_to(g[:, :, None], shape)
+        wide = np.broadcast_to(tails[:, None, :], shape)
+        own = np.broadcast_to(n + 1 + np.arange(s), (signs, s))
+        entries = [(wide, day[0], -value), (wide, day[1], value), (wide, ahead[0], -value), (wide, ahead[1], value)]
+        entries += [(tails, np.full((signs, s), n), np.full((signs, s), -1.0)), (tails, own, np.full((signs, s), -1.0))]
+        if form.capacity is not None:
+            position = [line_position(instance, line) for line in self.lines].index(form.capacity)
+            offered = int(self.lp.at("cap")[position])
+            entries.append((tails, np.full((signs, s), offered), np.full((signs, s), -1.0)))
+        last = np.full(s + 2, signs * s)
+        weights = np.concatenate([[1.0], days.probability / instance.rules.chance_level, [-1.0]])
+        entries.append((last, n + np.arange(s + 2), weights))
+        index, column, data = (np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3))
+        upper = np.append((form.limit - form.gradient @ days.passive_kw[:, t, :]).ravel(), 0.0)
+        slack = sp.csr_array((np.array([-1.0]), (np.array([int(self.lp.row_at("slack"))]), np.array([s + 1]))), shape=(m, s + 2))
+        label = block.label
+        names = {f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())}
+        return Border(
+            cost=np.zeros(s + 2),
+            col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
+            col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / instance.rules.chance_level]]),
+            old_rows=slack,
+            columns={f"var:{label}": (0, ()), f"excess:{label}": (1, (s,)), f"slack:{label}": (s + 1, ())},
+            matrix=sp.csr_array((data, (index, column)), shape=(signs * s + 1, n + s + 2)),
+            row_lower=np.full(signs * s + 1, -np.inf),
+            row_upper=upper,
+            rows=names,
+        )
 
     def tangent(self, load: np.ndarray) -> None:
         """Append one loss tangent per hour and scenario at the given net loads, kW, (N, T, S) (:eq:`eq-loss-tangent`)."""
@@ -238,6 +287,7 @@ class JointLP:
             )
         )
         self.tangents += 1
+        self.history.append(load)
 
     def exact_losses(self, load: np.ndarray) -> np.ndarray:
         """Losses at given net loads, kW, (T, S) (:eq:`eq-losses`)."""

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritier.chance import Block
 from tritier.dso import SocialCost, loss_price, revenue_slack
-from tritier.errors import InfeasibleError, SolverError
+from tritier.errors import SolverError
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.parametric import LPSolution
 from tritier.prosumer import degradation_cost, lost_value, prosumer_data
 
 ACTIVE = 1e-9  # reduced costs and duals above this keep their column or row tight
-LOSS_GAP = 1e-6  # $: exact social cost less its tangents, where the search for the response stops
+LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
+SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so far to the LP's
 ROUNDS = 40
 
 
@@ -53,6 +55,7 @@ def follower_face(joint: JointLP, solution: LPSolution) -> None:
 
 def release(joint: JointLP) -> None:
     """Undo :func:`follower_face` and the revenue row."""
+    joint.recovering = None
     lp = joint.lp
     joint.warm.set_bounds(np.arange(lp.cost.size), lp.col_lower, lp.col_upper)
     joint.warm.set_rows(np.arange(lp.row_lower.size), lp.row_lower, lp.row_upper)
@@ -107,29 +110,71 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
 
 def _best_for_society(joint: JointLP, design: Design):
     """Least social cost on the present face; stops early with the chance blocks that the point violates."""
+    least = least_social_cost(joint, LOSS_GAP)
+    if least.blocks or design.p2p > 0:
+        return least.x, least.blocks
+    return _least_volume(joint, least), []
+
+
+@dataclass(frozen=True, eq=False)
+class LeastCost:
+    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound, blocks it violates (then stop)."""
+
+    x: np.ndarray
+    exact: float
+    bound: float
+    blocks: list[Block]
+
+
+def least_social_cost(joint: JointLP, tolerance: float) -> LeastCost:
+    """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $.
+
+    The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment from the
+    best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its ends.
+    """
+    solution = joint.warm.solve(only(joint, "F"), "primal")
+    inner, exact = solution.x, np.inf
     for _ in range(ROUNDS):
-        solution = joint.warm.solve(_only(joint, "F"), "primal")
         violated = joint.violated(solution.x)
         if violated:
-            return solution.x, violated
-        exact = social_cost(joint, solution.x)
-        if exact.total - solution.objective <= LOSS_GAP and exact.network - solution.x[joint.lp.at("N")] <= LOSS_GAP:
-            return (solution.x if design.p2p > 0 else _least_volume(joint, solution)), []
+            return LeastCost(solution.x, np.inf, solution.objective, violated)
+        inner, exact = _best_between(joint, inner, solution.x)
+        if exact - solution.objective <= tolerance and shortfall(joint, inner) <= tolerance:
+            return LeastCost(inner, exact, solution.objective, [])
         joint.tangent(joint.net_load(solution.x))
-    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds")
+        joint.tangent(joint.net_load(inner))
+        solution = joint.warm.solve(only(joint, "F"))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {exact - solution.objective:.2g} $ left")
 
 
-def _only(joint: JointLP, name: str) -> np.ndarray:
+def shortfall(joint: JointLP, x: np.ndarray) -> float:
+    """Exact network cost that a point leaves uncovered while the revenue row holds, $."""
+    if joint.recovering is None:
+        return 0.0
+    cost = social_cost(joint, x).network
+    return -revenue_slack(joint.instance, joint.recovering, x[joint.lp.at("G")], float(x[joint.lp.at("Z")]), cost)
+
+
+def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, float]:
+    """The best of a few points between two, with its exact social cost; the cost is convex along the segment."""
+    inner = np.append(inner, np.zeros(outer.size - inner.size))
+    points = [inner + step * (outer - inner) for step in SEGMENT]
+    costs = [social_cost(joint, x).total for x in points]
+    return points[int(np.argmin(costs))], min(costs)
+
+
+def only(joint: JointLP, name: str) -> np.ndarray:
+    """Cost vector with a single one, at a bookkeeping column."""
     cost = np.zeros(joint.lp.cost.size)
     cost[joint.lp.at(name)] = 1.0
     return cost
 
 
-def _least_volume(joint: JointLP, solution: LPSolution) -> np.ndarray:
+def _least_volume(joint: JointLP, least: LeastCost) -> np.ndarray:
     """At a zero P2P charge the volume is arbitrary: the point with the least, at the same social cost."""
     f = joint.lp.at("F").ravel()
-    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([solution.objective + LOSS_GAP]))
-    return joint.warm.solve(_only(joint, "Z"), "primal").x
+    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([least.bound + LOSS_GAP]))
+    return joint.warm.solve(only(joint, "Z")).x
 
 
 def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -> Response:
@@ -138,14 +183,3 @@ def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -
     slack = revenue_slack(joint.instance, design, energy, volume, social.network)
     y = np.append(best.y, np.zeros(joint.lp.row_lower.size - best.y.size))
     return Response(design, best.objective, x, y, social, energy, volume, slack)
-
-
-def enumerate_menu(joint: JointLP, designs) -> list[Response]:
-    """Optimistic responses of all designs that can recover the revenue, in the order given: exact, slow, a reference."""
-    found = []
-    for design in designs:
-        try:
-            found.append(optimistic_response(joint, design))
-        except InfeasibleError:
-            continue
-    return found

@@ -22,7 +22,7 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset("smoke", n_prosumers=4, n_scenarios=3, gap=0.10, n_resampled_days=4, days_used=4),
+    "smoke": Preset("smoke", n_prosumers=14, n_scenarios=3, gap=0.10, n_resampled_days=4, days_used=4),
     "fast": Preset("fast", n_prosumers=14, n_scenarios=12, gap=0.05, n_resampled_days=60, days_used=366),
     "paper": Preset("paper", n_prosumers=14, n_scenarios=50, gap=0.05, n_resampled_days=300, days_used=366),
 }

@@ -24,7 +24,9 @@ from tritier.cases import (
 from tritier.chance import net_load
 from tritier.decisions import Decisions, decisions_of, point_of
 from tritier.dso import on_menu, revenue_slack
+from tritier.enumeration import enumerate_menu
 from tritier.errors import InputError
+from tritier.first_best import first_best
 from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
 from tritier.joint import JointLP
@@ -36,6 +38,7 @@ from tritier.recourse import POLICIES, DayDecisions, Recourse, check_days
 from tritier.scenarios import build_instance, design_days
 from tritier.settlement import imbalance
 
+ENUMERATED = 64  # menu points up to which complete enumeration is the search
 FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
 
 
@@ -182,25 +185,28 @@ def solve_case(
 
 
 def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, progress, state: Path | None):
-    """The best design of the menu by the hybrid algorithm, with its bounds."""
-    from tritier import hybrid
-
+    """The best design of the menu with its bounds: small menus by complete enumeration, others by the hybrid algorithm."""
     flat = flat_tariff(joint)
-    first_best = hybrid.f_first_best(joint)
-    result = hybrid.solve(
-        joint,
-        gap=prepared.preset.gap if gap is None else gap,
-        f_flat=flat.social.total,
-        f_first_best=first_best,
-        jobs=jobs,
-        progress=progress,
-        state=state,
-    )
+    ideal = first_best(joint)
+    if joint.instance.menu.n_points <= ENUMERATED:
+        result = enumerate_menu(joint, progress)
+    else:
+        from tritier import hybrid
+
+        result = hybrid.solve(
+            joint,
+            gap=prepared.preset.gap if gap is None else gap,
+            f_flat=flat.social.total,
+            f_first_best=ideal,
+            jobs=jobs,
+            progress=progress,
+            state=state,
+        )
     proof = DesignProof(
         lower_bound=result.lower_bound,
         upper_bound=result.upper_bound,
         flat=flat.social.total,
-        first_best=first_best,
+        first_best=ideal,
         menu_points=result.menu_points,
         lp_solves=result.lp_solves,
         proof=result.proof,
