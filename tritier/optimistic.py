@@ -126,13 +126,13 @@ class LeastCost:
     blocks: list[Block]
 
 
-def least_social_cost(joint: JointLP, tolerance: float) -> LeastCost:
+def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal") -> LeastCost:
     """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $.
 
     The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment from the
     best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its ends.
     """
-    solution = joint.warm.solve(only(joint, "F"), "primal")
+    solution = joint.warm.solve(only(joint, "F"), simplex)
     inner, exact = solution.x, np.inf
     for _ in range(ROUNDS):
         violated = joint.violated(solution.x)

@@ -183,12 +183,14 @@ class WarmLP:
             self._highs.changeRowsBounds(rows.size, rows, self._row_lower[rows], self._row_upper[rows])
 
     def set_row_entries(self, row: int, entries: dict[int, float]) -> None:
-        """Replace the given entries of one row."""
-        a = self.lp.matrix.tolil()
+        """Replace entries of one row that are in the matrix already."""
+        a = self.lp.matrix.copy()
+        first, last = a.indptr[row], a.indptr[row + 1]
+        place = {int(column): first + k for k, column in enumerate(a.indices[first:last])}
         for column, value in entries.items():
-            a[row, column] = value
+            a.data[place[int(column)]] = value
             self._highs.changeCoeff(int(row), int(column), float(value))
-        self.lp = replace(self.lp, matrix=sp.csr_array(a))
+        self.lp = replace(self.lp, matrix=a)
 
     def append(self, border: Border) -> None:
         """Append columns and rows; the basis is kept, new rows start basic."""
@@ -236,6 +238,23 @@ class WarmLP:
             raise InfeasibleError("the LP has no feasible point")
         status = self._highs.modelStatusToString(self._highs.getModelStatus())
         raise SolverError(f"HiGHS gave no LP solution that can be trusted: status {status}")
+
+    def basis(self) -> bytes:
+        """The present basis: one byte per column and row."""
+        basis = self._highs.getBasis()
+        return bytes(int(status) for status in (*basis.col_status, *basis.row_status))
+
+    def set_basis(self, basis: bytes) -> None:
+        """Start the next solve from a basis taken from an LP with as many columns and as many or fewer rows."""
+        n, status = self.lp.cost.size, [highspy.HighsBasisStatus(s) for s in basis]
+        start = highspy.HighsBasis()
+        start.col_status, rows = status[:n], status[n:]
+        start.row_status = rows + [highspy.HighsBasisStatus.kBasic] * (self.lp.row_lower.size - len(rows))
+        self._highs.setBasis(start)
+
+    def forget(self) -> None:
+        """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
+        self._highs.clearSolver()
 
     def safe_bound(self, y: np.ndarray) -> float:
         """Safe lower bound at the present costs and bounds (:func:`safe_bound`)."""
