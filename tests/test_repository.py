@@ -29,14 +29,39 @@ LINES = 330
 # An entry ending in * stands for all modules with that beginning.
 LEVELS = (
     ("errors",),
-    ("instance", "tables", "settings", "reading", "days", "medoids", "scenarios", "cases", "feeder_file", "preset"),
+    (
+        "instance",
+        "tables",
+        "settings",
+        "reading",
+        "days",
+        "medoids",
+        "scenarios",
+        "cases",
+        "feeder_file",
+        "preset",
+        "hand",
+    ),
     ("network", "acflow", "risk", "chance", "prosumer", "market", "dso"),
     ("linear", "parametric", "kkt", "joint", "mccormick", "bilevel*"),
-    ("optimistic", "flat", "uncertainty", "adversary", "trilevel", "hybrid*", "robust*", "hosting*"),
+    (
+        "optimistic",
+        "flat",
+        "uncertainty",
+        "adversary",
+        "trilevel",
+        "enumeration",
+        "first_best",
+        "cuts",
+        "menu_search",
+        "hybrid*",
+        "robust*",
+        "hosting*",
+    ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
     ("plots*",),
     ("book*",),
-    ("__main__",),
+    ("commands", "__main__"),
 )
 
 
