@@ -1,16 +1,17 @@
 """The command line: ``tritier VERB ...`` or ``python -m tritier VERB ...``.
 
-Exit codes: 0 done, 1 a certificate failed, 2 bad input or an infeasible study, 3 a bilevel problem is infeasible, 4 a limit was hit.
+Exit codes: 0 done, 1 a certificate failed, 2 bad input or an infeasible study, 3 a bilevel problem is infeasible,
+4 a limit was hit, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from tritier.errors import CertificateError, InfeasibleError, InputError, SolverError
 
-PRESETS = ("smoke", "fast", "paper")
 MODES = ("bigm", "sos1", "indicator", "strong_duality")
 
 
@@ -116,8 +117,18 @@ def main(words: list[str] | None = None) -> int:
     except SolverError as error:
         print(f"tritier: {arguments.verb}: {error}", file=sys.stderr)
         return 4
+    except BrokenPipeError:  # the reader of our output, say `head`, has gone: every verb prints last
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(
+            f"tritier: {error.filename or arguments.verb}: {error.strerror}; check path, rights and free space",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
-        print("tritier: interrupted; a run with --resume goes on from what is stored", file=sys.stderr)
+        mend = "; --resume goes on from what is stored" if arguments.verb == "solve" else ""
+        print(f"tritier: {arguments.verb}: interrupted{mend}", file=sys.stderr)
         return 130
 
 

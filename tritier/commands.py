@@ -8,12 +8,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tritier import store
+from tritier.cases import find_case
 from tritier.certificate import require, stored_lp
 from tritier.days import make_days, season_days
 from tritier.enumeration import enumerate_menu
 from tritier.errors import InputError
+from tritier.first_best import first_best
+from tritier.flat import flat_tariff
 from tritier.joint import JointLP
 from tritier.outcome import daily_table, physics_table, settlement_of
 from tritier.recourse import POLICIES
@@ -22,6 +26,7 @@ from tritier.settlement import imbalance
 from tritier.study import ENUMERATED, SolvedCase, certificates, judge_all, prepare, solve_case, summary
 
 SAME = 1e-6  # relative: a recomputed summary figure against the stored one
+BOUND = 1e-4  # $/day: a social cost of the design's proof, solved again
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season")
 
 
@@ -35,14 +40,16 @@ def solve(
 ) -> int:
     """Solve a case, certify it and write it to ``out``; a failed certificate writes nothing."""
     begin = time.perf_counter()
-    out_folder = Path(out)
-    if out_folder.exists() and not out_folder.is_dir():
-        raise InputError(out, "--out", "is a file", "name a folder")
+    find_case(case)
+    if gap is not None and not 0 < gap < 1:
+        raise InputError("--gap", "gap", f"{gap:g} is not a share", "give a number between 0 and 1")
+    if jobs == 0:
+        raise InputError("--jobs", "jobs", "0 is no number of processes", "give 1 or more, or -1 for all cores")
+    prepared = prepare(study, preset, changes)
+    out_folder = store.check_out(Path(out))
     state = out_folder.with_name(f"{out_folder.name}.state.npz")
     if not resume:
         state.unlink(missing_ok=True)
-    state.parent.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(study, preset, changes)
     say(
         f"{prepared.study.name}: case {case}, preset {preset}, {len(prepared.instance.prosumers)} prosumers, "
         f"{prepared.instance.days.n_days} scenarios"
@@ -60,45 +67,63 @@ def certify(folder: str, study: str | None = None) -> int:
     path = Path(folder)
     solved = store.read_case(path, Path(study) if study else None)
     fresh = certificates(solved)
-    check_summary(json.loads((path / "summary.json").read_text()), summary(solved))
+    for name, again in (("summary", summary(solved)), ("certificate", fresh)):
+        check_figures(path / f"{name}.json", name, store.read_json(path / f"{name}.json"), again)
     if solved.design is not None:
         check_proof(path, solved)
     print(json.dumps(fresh, indent=1, default=float))
     return 0
 
 
-def check_summary(stored: dict, again: dict) -> None:
-    """Raise CertificateError where a stored figure is not what decisions and study give."""
-    for key, value in again.items():
-        if key not in stored:
-            raise InputError("summary.json", key, "is missing", "solve the case again")
-        if isinstance(value, str):
-            require(f"summary.{key}", float(stored[key] != value), 0.0)
-        else:
-            require(f"summary.{key}", abs(stored[key] - value) / max(1.0, abs(value)), SAME)
+def check_figures(path: Path, name: str, stored: object, again: object) -> None:
+    """Compare a stored file with what decisions and study give, key by key.
+
+    Raises InputError where it is not of the same form, CertificateError where a figure or word differs.
+    """
+    if isinstance(again, dict | list):
+        places = again if isinstance(again, dict) else range(len(again))
+        if not isinstance(stored, type(again)) or list(
+            stored if isinstance(again, dict) else range(len(stored))
+        ) != list(places):
+            raise InputError(path, name, "does not hold the expected keys", store.AGAIN)
+        for k in places:
+            check_figures(path, f"{name}.{k}", stored[k], again[k])
+    elif isinstance(again, str):
+        require(name, float(stored != again), 0.0, f"{stored!r} is stored, {again!r} is found")
+    elif isinstance(stored, bool) or not isinstance(stored, int | float):
+        raise InputError(path, name, f"{stored!r} is no number", store.AGAIN)
+    elif stored != again:  # infinities are equal, not close
+        least = 1e-2 if "share" in name else 1.0
+        require(name, abs(stored - again) / max(least, abs(again)), SAME, f"{stored:g} is stored, {again:g} is found")
 
 
 def check_proof(path: Path, solved: SolvedCase) -> None:
-    """Re-check every cut and response of proof.npz and the bounds that rest on them."""
+    """Re-check the bounds of a design: every cut and response of proof.npz, and both ends of the achievable gain."""
+    joint = JointLP(solved.clearing, solved.case.market, solved.case.network)
+    for name, again in (("flat", flat_tariff(joint).social.total), ("first_best", first_best(joint))):
+        require(f"design.{name}", abs(getattr(solved.design, name) - again), BOUND, f"{again:.6f} is found")
+    require("design.menu_points", abs(solved.design.menu_points - solved.clearing.menu.n_points), 0.0)
     if solved.clearing.menu.n_points <= ENUMERATED:
-        check_enumeration(path / "proof.npz", solved)
+        check_enumeration(path / "proof.npz", solved, joint)
         return
-    joint = stored_lp(solved.clearing, solved.decisions, solved.case.market, solved.case.network)
     from tritier import proof
 
+    joint = stored_lp(solved.clearing, solved.decisions, solved.case.market, solved.case.network)
     proof.check(path / "proof.npz", joint, solved.design)
 
 
-def check_enumeration(path: Path, solved: SolvedCase) -> None:
+def check_enumeration(path: Path, solved: SolvedCase, joint: JointLP) -> None:
     """Enumerate the menu again: no stored value may differ, and none may be better than the design."""
-    again = enumerate_menu(JointLP(solved.clearing, solved.case.market, solved.case.network)).table.select_dtypes(
-        "number"
-    )
-    with np.load(path, allow_pickle=False) as stored:
-        off = np.abs(np.nan_to_num(stored["enumeration"]) - np.nan_to_num(again.to_numpy())).max()
-    require("design.enumeration", float(off), 1e-4)
-    require("design.upper_bound", abs(solved.design.upper_bound - float(again["social_cost"].min())), 1e-4)
-    require("design.lower_bound", abs(solved.design.lower_bound - float(again["social_cost"].min())), 1e-4)
+    values = enumerate_menu(joint).table.select_dtypes("number")
+    stored = store.read_arrays(path).get("enumeration")
+    if stored is None or stored.shape != values.shape:
+        raise InputError(path, "enumeration", "does not hold every point of the menu", store.AGAIN)
+    same = np.isclose(stored, values, rtol=0, atol=BOUND, equal_nan=True)
+    require("design.enumeration", float((~same).sum()), 0.0, "values of menu points that differ")
+    best = float(values["social_cost"].min())
+    require("design.upper_bound", abs(solved.design.upper_bound - best), BOUND)
+    require("design.lower_bound", abs(solved.design.lower_bound - best), BOUND)
+    require("design.proof", float(solved.design.proof != "closed"), 0.0, "complete enumeration closes the gap")
 
 
 def evaluate(folder: str, days: str, study: str | None = None) -> int:
@@ -113,19 +138,18 @@ def evaluate(folder: str, days: str, study: str | None = None) -> int:
         economics, physics = daily_table(judged, solved.decisions), physics_table(judged)
         require("money.imbalance_usd", imbalance(settlement_of(judged, solved.decisions), 0.0), 1e-3)
         tables.append(economics.merge(physics, on="day").assign(policy=policy))
+        p = chosen.probability  # equal on real days, unequal on scenarios
         rows[policy] = {
-            "violation_share": float(physics["ac_violation_share"].mean()),
-            "violation_days_share": float((physics["ac_violation_share"] > 0).mean()),
-            "overload_share": float(physics["ac_overload_share"].mean()),
-            "losses_kwh": float(physics["ac_losses_kwh"].mean()),
+            "violation_share": float(physics["ac_violation_share"] @ p),
+            "violation_days_share": float((physics["ac_violation_share"] > 0) @ p),
+            "overload_share": float(physics["ac_overload_share"] @ p),
+            "losses_kwh": float(physics["ac_losses_kwh"] @ p),
             "days": len(physics),
             "chance_level": solved.prepared.instance.rules.chance_level,
             "lindistflow_max_error_pu": float(physics["lindistflow_max_error_pu"].max()),
-            "lindistflow_violation_share": float(physics["lindistflow_violation_share"].mean()),
+            "lindistflow_violation_share": float(physics["lindistflow_violation_share"] @ p),
         }
         say(f"{policy}: {len(physics)} days, violations {rows[policy]['violation_share']:.4%} of bus-hours")
-    import pandas as pd
-
     headline = rows[solved.case.policy]
     store.write_json(
         path / "physics.json", headline | {"policy": solved.case.policy, "day_set": days, "policies": rows}

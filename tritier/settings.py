@@ -252,7 +252,12 @@ def check_arbitrage(path: Path, settings: Settings) -> None:
 
 
 def put(path: Path, content: dict, key: str, value: object) -> None:
-    """Set a dotted key in nested dictionaries."""
+    """Set a dotted key in nested dictionaries. Text that is a YAML list, mapping or null is read as such."""
+    if isinstance(value, str) and (value == "null" or value[:1] in ("[", "{")):
+        try:
+            value = yaml.load(value, Loader=OneValueLoader)
+        except yaml.YAMLError as error:
+            raise InputError("--set", key, f"{value} is not YAML", "close its brackets") from error
     *sections, last = key.split(".")
     for section in sections:
         content = content.setdefault(section, {})

@@ -7,36 +7,65 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
-from dataclasses import asdict
+import zipfile
+import zlib
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from tritier.cases import Case, find_case, judging_instance
-from tritier.chance import Block
+from tritier.chance import KINDS, Block
 from tritier.decisions import Decisions
 from tritier.errors import InputError
-from tritier.instance import Design
+from tritier.instance import Design, Instance
 from tritier.preset import Preset
 from tritier.recourse import DayDecisions
 from tritier.study import DesignProof, Prepared, SolvedCase, cleared, prepare
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
+LATER = ("proof.npz", "physics.json", "evaluation.csv")  # what a result may hold besides
+ORIGIN = {"study": str, "case": int, "half": str, "preset": str, "parameters": dict, "changes": dict, "data_hash": str}
+WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
+AGAIN = "solve the case again with --out"
 PACKAGES = ("numpy", "pandas", "cvxpy", "highspy", "pyscipopt", "power-grid-model")
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
 
 
+def check_out(out: Path) -> Path:
+    """The folder a result may go to, absolute, its parent made. An earlier result gives way; nothing else is touched.
+
+    Raises InputError where ``out`` is a file, holds anything but a result, or cannot be written.
+    """
+    if not str(out).strip():
+        raise InputError("--out", "out", "is empty", "name a folder")
+    folder = out.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(out, "--out", "is a file", "name a folder")
+    foreign = [p.name for p in sorted(folder.iterdir()) if p.name not in FILES + LATER] if folder.is_dir() else []
+    if foreign:
+        raise InputError(out, "--out", f"holds {foreign[0]}, which is no part of a result", "name a new folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            out, "--out", f"cannot be made ({error.strerror})", "name a folder you may write to"
+        ) from error
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise InputError(out, "--out", "is in a folder you may not write to", "name another folder")
+    return folder
+
+
 def write_case(out: Path, solved: SolvedCase, summary: dict, certificate: dict, seconds: float) -> None:
     """Write all files of a solved case into a fresh folder that then takes the place of ``out``."""
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    out = check_out(Path(out))
+    fresh = out.with_name(f".{out.name}-{os.getpid()}")
     try:
+        fresh.mkdir()
         write_json(fresh / "summary.json", summary)
         write_json(fresh / "certificate.json", certificate)
-        write_json(fresh / "provenance.json", provenance(solved.prepared, solved.case.number, seconds))
+        write_json(fresh / "provenance.json", provenance(solved.prepared, solved.case.number, seconds, out))
         solved.trace.to_csv(fresh / "trace.csv", index=False)
         np.savez_compressed(fresh / "decisions.npz", **packed(solved))
         if solved.result is not None:
@@ -72,10 +101,10 @@ def packed(solved: SolvedCase) -> dict[str, np.ndarray]:
     return arrays
 
 
-def provenance(prepared: Prepared, case: int, seconds: float) -> dict[str, object]:
-    """Where a result comes from: commit, versions, data hash, preset, parameters, seed, seconds."""
+def provenance(prepared: Prepared, case: int, seconds: float, out: Path) -> dict[str, object]:
+    """Where a result comes from: study (as seen from ``out``), commit, versions, data hash, preset, parameters."""
     return {
-        "study": os.path.relpath(prepared.study.folder),
+        "study": os.path.relpath(prepared.study.folder.resolve(), out),
         "study_name": prepared.study.name,
         "case": case,
         "half": prepared.half,
@@ -104,6 +133,17 @@ def commit() -> str:
     return head + ("+" if git("status", "--porcelain", "--", ".", "../data") else "")
 
 
+def read_json(path: Path) -> dict:
+    """A JSON file that holds keys; InputError otherwise."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, "text", "is not JSON", AGAIN) from error
+    if not isinstance(content, dict):
+        raise InputError(path, "text", "holds no keys", AGAIN)
+    return content
+
+
 def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
     """A stored case, with its study read again. ``study`` where the study's folder has moved.
 
@@ -112,17 +152,19 @@ def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
     folder = Path(folder)
     for name in FILES:
         if not (folder / name).is_file():
-            raise InputError(folder / name, "file", "is missing", "solve the case again with --out")
-    origin = json.loads((folder / "provenance.json").read_text())
-    prepared = prepare(study or Path(origin["study"]), origin["preset"], stored_changes(origin), origin["half"])
+            raise InputError(folder / name, "file", "is missing", AGAIN)
+    origin = read_json(folder / "provenance.json")
+    for key, kind in ORIGIN.items():
+        if not isinstance(origin.get(key), kind):
+            raise InputError(folder / "provenance.json", key, "is missing or of another kind", AGAIN)
+    case = find_case(origin["case"])
+    source = study or Path(os.path.relpath(folder.resolve() / origin["study"]))
+    prepared = prepare(source, origin["preset"], stored_changes(origin), origin["half"])
     if prepared.study.data_hash != origin["data_hash"]:
-        raise InputError(
-            folder / "provenance.json", "data_hash", "the study's files have changed since", "solve the case again"
-        )
-    case = find_case(int(origin["case"]))
+        raise InputError(folder / "provenance.json", "data_hash", "the study's files have changed since", AGAIN)
     clearing = cleared(prepared, case)
-    decisions, days = unpacked(folder / "decisions.npz", prepared, case)
-    return SolvedCase(prepared, case, clearing, decisions, None, stored_proof(folder), days, None)
+    decisions, days = unpacked(folder / "decisions.npz", prepared, case, clearing)
+    return SolvedCase(prepared, case, clearing, decisions, None, stored_proof(folder, case), days, None)
 
 
 def stored_changes(origin: dict) -> dict[str, object]:
@@ -131,25 +173,80 @@ def stored_changes(origin: dict) -> dict[str, object]:
     return preset | {k: v for k, v in origin["changes"].items() if k not in preset}
 
 
-def stored_proof(folder: Path) -> DesignProof | None:
+def stored_proof(folder: Path, case: Case) -> DesignProof | None:
     """The bounds on record, or None for a case without a menu."""
-    design = json.loads((folder / "certificate.json").read_text()).get("design")
-    if design is None:
+    if not case.optimised:
         return None
-    keys = DesignProof.__dataclass_fields__
-    return DesignProof(**{k: design[k] for k in keys})
+    path = folder / "certificate.json"
+    design = read_json(path).get("design")
+    if not isinstance(design, dict):
+        raise InputError(path, "design", "is missing", AGAIN)
+    kinds = {f.name: str if f.name == "proof" else (int, float) for f in fields(DesignProof)}
+    for key, kind in kinds.items():
+        if not isinstance(design.get(key), kind):
+            raise InputError(path, f"design.{key}", "is missing or of another kind", AGAIN)
+    return DesignProof(**{key: design[key] for key in kinds})
 
 
-def unpacked(path: Path, prepared: Prepared, case: Case) -> tuple[Decisions, DayDecisions]:
-    """Decisions and judged days of decisions.npz."""
-    with np.load(path, allow_pickle=False) as store:
-        arrays = {name: store[name] for name in store.files}
-    blocks = tuple(Block(str(k), int(p), int(t)) for k, p, t in arrays.pop("blocks"))
-    lines = [int(line) for line in arrays.pop("cap_line")]
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file; InputError where it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as store:
+            return {name: store[name] for name in store.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(path, "file", "is missing, damaged or no npz file", AGAIN) from error
+
+
+def shapes(prepared: Prepared, clearing: Instance, n_blocks: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of decisions.npz."""
+    feeder, rules = clearing.feeder, clearing.rules
+    buses, lines, people = feeder.bus.size, feeder.line.size, len(clearing.prosumers)
+    hours, k = clearing.days.n_hours, rules.demand_blocks
+
+    def recourse(days: int) -> dict[str, tuple[int, ...]]:
+        flows = {name: (people, hours, days) for name in ("gp", "gm", "cu", "ch", "dis")}
+        rest = {"soc": (people, hours + 1, days), "served": (people, k, hours, days), "cost": (people, days)}
+        return flows | rest | {"pi": (buses, hours, days)}
+
+    s, w = clearing.days.n_days, prepared.instance.days.n_days
+    market = {"zb": (people, hours), "zs": (people, hours), "lambda": (hours,), "tau": (rules.n_blocks,), "tau_p": ()}
+    books = {"G": (rules.n_blocks,), "Z": (), "theta": (), "var": (people,), "excess": (people, s)}
+    priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
+    offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
+    network = {"P": (lines, hours, s), "v": (buses, hours, s)}
+    days = {DAY + name: shape for name, shape in (recourse(w) | {"bought": (w,)}).items()}
+    return recourse(s) | market | books | priced | offered | network | days
+
+
+def unpacked(path: Path, prepared: Prepared, case: Case, clearing: Instance) -> tuple[Decisions, DayDecisions]:
+    """Decisions and judged days of decisions.npz. Raises InputError where an array does not fit the study."""
+    arrays = read_arrays(path)
+    for name, values in arrays.items():
+        if values.dtype.kind != ("U" if name in WORDS else "f"):
+            raise InputError(path, name, f"is of type {values.dtype}", AGAIN)
+        if name not in WORDS and not np.isfinite(values).all():
+            raise InputError(path, name, "holds NaN or infinite numbers", AGAIN)
+    for name, shape in shapes(prepared, clearing, len(arrays.get("blocks", ()))).items():
+        if name not in arrays:
+            raise InputError(path, name, "is missing", AGAIN)
+        if arrays[name].shape != shape:
+            raise InputError(path, name, f"has shape {arrays[name].shape}, not {shape}", AGAIN)
+    blocks = tuple(stored_block(path, clearing, *row) for row in arrays.pop("blocks"))
+    lines = tuple(line for line, _ in clearing.menu.capacity)
+    if tuple(arrays.pop("cap_line")) != tuple(map(str, lines)):
+        raise InputError(path, "cap_line", "names other lines than the menu", AGAIN)
     day = {name.removeprefix(DAY): arrays.pop(name) for name in list(arrays) if name.startswith(DAY)}
-    limits = tuple(zip(lines, (float(v) for v in arrays["cap"]), strict=True))
-    design = Design(tuple(float(t) for t in arrays["tau"]), float(arrays["tau_p"]), limits)
+    limits = tuple(zip(lines, arrays["cap"].tolist(), strict=True))
+    design = Design(tuple(arrays["tau"].tolist()), float(arrays["tau_p"]), limits)
     pi, bought = day.pop("pi"), day.pop("bought")
     day |= {"zb": arrays["zb"], "zs": arrays["zs"]}
     judged = judging_instance(prepared.instance, case, prepared.instance.days)
     return Decisions(design, blocks, arrays), DayDecisions(judged, case.policy, day, pi, bought)
+
+
+def stored_block(path: Path, clearing: Instance, kind: str, place: str, hour: str) -> Block:
+    """A chance block from its three words; InputError where the feeder has no such block."""
+    places = clearing.feeder.bus.size if kind.startswith("voltage") else clearing.feeder.line.size
+    if kind not in KINDS or place not in map(str, range(places)) or hour not in map(str, range(clearing.days.n_hours)):
+        raise InputError(path, "blocks", f"names no chance block: {kind}[{place},{hour}]", AGAIN)
+    return Block(str(kind), int(place), int(hour))

@@ -36,6 +36,7 @@ from tritier.preset import Preset
 from tritier.reading import Study, read_study
 from tritier.recourse import POLICIES, DayDecisions, Recourse, check_days
 from tritier.scenarios import build_instance, design_days
+from tritier.settings import Settings
 from tritier.settlement import imbalance
 
 ENUMERATED = 64  # menu points up to which complete enumeration is the search
@@ -116,8 +117,19 @@ def prepare(
 
 
 def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
-    """Changes of study.yaml and of the preset, told apart by the preset's field names."""
+    """Changes of study.yaml and of the preset, told apart by the preset's field names.
+
+    Raises InputError for a key that neither has.
+    """
     fields = set(Preset.__dataclass_fields__) - {"name"}
+    for key in changes:
+        if key not in fields and key.split(".")[0] not in Settings.model_fields:
+            raise InputError(
+                "--set",
+                key,
+                "is a key neither of the preset nor of study.yaml",
+                f"use one of {', '.join(sorted(fields))}, or a key of study.yaml as chance_level or load.scale",
+            )
     return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
 
 
@@ -137,8 +149,10 @@ def anchored_baseline(prepared: Prepared, forecast: bool) -> Response:
 
 
 def fixed_cost(prepared: Prepared, forecast: bool) -> float:
-    """Fixed cost to recover, $/day: given in study.yaml, or what the network charge recovers in Case 1 on the same days,
-    net of losses and demand charge (:eq:`eq-fixed-cost`)."""
+    """Fixed cost to recover, $/day (:eq:`eq-fixed-cost`).
+
+    Given in study.yaml, or what the network charge recovers in Case 1 on the same days beyond losses and demand charge.
+    """
     settings = prepared.study.settings
     if settings.fixed_cost_usd is not None:
         return settings.fixed_cost_usd
@@ -185,7 +199,7 @@ def solve_case(
 
 
 def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, progress, state: Path | None):
-    """The best design of the menu with its bounds: small menus by complete enumeration, others by the hybrid algorithm."""
+    """The best design of the menu with its bounds: complete enumeration of small menus, the hybrid algorithm else."""
     flat = flat_tariff(joint)
     ideal = first_best(joint)
     if joint.instance.menu.n_points <= ENUMERATED:
@@ -269,7 +283,7 @@ def prosumer_bill_share(prepared: Prepared) -> float:
 
 
 def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
-    """All certificates of a solved case, recomputed from its decisions; raises CertificateError at the first that fails."""
+    """All certificates of a solved case, recomputed from its decisions; CertificateError at the first that fails."""
     return recheck(solved.prepared, solved.case, solved.clearing, solved.decisions, solved.days, solved.design)
 
 
@@ -318,6 +332,8 @@ def recheck(
         "revenue": {"slack_usd": slack, "fixed_cost_usd": clearing.fixed_cost},
     }
     if design is not None:
+        social = float(point_of(joint, decisions)[joint.lp.at("F")])
+        cert.require("design.upper_bound", abs(design.upper_bound - social), 1e-4, f"{social:.6f} is found")
         out["design"] = {
             "lower_bound": design.lower_bound,
             "upper_bound": design.upper_bound,
