@@ -12,6 +12,7 @@ from tritier.decisions import (
     block_quantiles,
     duals_of,
     injection_prices,
+    lowest_level,
     p2p_price,
     point_of,
 )
@@ -61,7 +62,7 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
 
 
 def posted_objective(instance: Instance, i: int, decisions: Decisions, variables, data) -> cp.Expression:
-    """What prosumer i pays at posted prices: risk-adjusted energy cost, charges, trade and injection (:eq:`eq-prosumer`)."""
+    """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
     design, rules = decisions.design, instance.rules
     tau = np.asarray(design.tariff)[rules.block]
     charges = tau @ (variables.gp @ data.probability) + design.p2p / 2 * cp.sum(variables.zb + variables.zs)
@@ -73,7 +74,7 @@ def posted_objective(instance: Instance, i: int, decisions: Decisions, variables
 def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market: bool) -> tuple[float, float, float]:
     """(cost, best reply, bill without trade or assets) of prosumer i at the posted prices, $.
 
-    The prosumer re-optimises alone, in a problem of its own that shares only the term functions with the joint follower.
+    The prosumer re-optimises alone, in a problem of its own that shares only the terms with the joint follower.
     """
     data = prosumer_data(instance, i)
     v = prosumer_variables(data, "alone", market)
@@ -93,7 +94,7 @@ def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market:
 def platform_deviation(
     instance: Instance, decisions: Decisions, joint: JointLP, load: np.ndarray
 ) -> tuple[float, float]:
-    """(gain, scale) of the platform re-optimising alone: least pi.q plus violations bought over the priced blocks, $."""
+    """(gain, scale) of the platform re-optimising alone, $: least pi.q plus violations bought over priced blocks."""
     if not decisions.blocks:
         return 0.0, 1.0
     shape = (instance.days.n_hours, instance.days.n_days)
@@ -134,12 +135,10 @@ def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResidual
     x, y = point_of(joint, decisions), duals_of(joint, decisions)
     cost = joint.cost(decisions.design)
     reduced, rows = cost - lp.matrix.T @ y, lp.matrix @ x
-    to_bound = np.minimum(x - lp.col_lower, lp.col_upper - x)
+    off_bound = np.where(reduced > 0, x - lp.col_lower, lp.col_upper - x)  # from the bound the reduced cost pushes to
     wrong = np.concatenate([np.where(np.isinf(lp.row_lower), y, 0), np.where(np.isinf(lp.row_upper), -y, 0), [0.0]])
     slack = np.where(y > 0, rows - lp.row_lower, lp.row_upper - rows)
-    products = np.concatenate(
-        [np.abs(reduced) * np.where(_toward(reduced, x, lp), 0, to_bound), np.abs(y) * np.where(y == 0, 0, slack)]
-    )
+    products = np.concatenate([np.abs(reduced * off_bound), np.abs(y) * np.where(y == 0, 0, slack)])
     value = float(cost @ x)
     return FollowerResiduals(
         primal=primal_residual(lp, x),
@@ -148,11 +147,6 @@ def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResidual
         duality_gap=(value - safe_bound(lp, cost, y)) / max(1.0, abs(value)),
         slack=float(x[joint.lp.at("slack")]),
     )
-
-
-def _toward(reduced: np.ndarray, x: np.ndarray, lp) -> np.ndarray:
-    """Columns that stand at the bound to which their reduced cost pushes them."""
-    return np.where(reduced > 0, x <= lp.col_lower, x >= lp.col_upper)
 
 
 def recomputed(joint: JointLP, decisions: Decisions) -> dict[str, np.ndarray]:
@@ -167,6 +161,7 @@ def recomputed(joint: JointLP, decisions: Decisions) -> dict[str, np.ndarray]:
         "cap": np.array([limit for _, limit in decisions.design.capacity]),
         "P": joint.network.matrices.flows(load),
         "v": np.sqrt(joint.network.matrices.squared_voltages(load, days.reactive_kvar)),
+        "soc": lowest_level(decisions["soc"]),
         "var": var,
         "excess": np.maximum(decisions["cost"] - var[:, None], 0),
         "G": x[joint.lp.at("G")],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritier.chance import Block
+from tritier.errors import CertificateError
 from tritier.instance import Design, Instance
 from tritier.joint import JointLP
 from tritier.optimistic import Response, social_cost
@@ -36,7 +37,7 @@ def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
 def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
     """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
 
-    A positive price is paid to who injects. It is the dual of ``q = injections``: the tail rows' duals times the gradients.
+    A positive price is paid to who injects. It is the dual of ``q = injections``: duals of tail rows times gradients.
     """
     days = joint.instance.days
     pi = np.zeros((joint.instance.feeder.bus.size, days.n_hours, days.n_days))
@@ -54,13 +55,16 @@ def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
 
 
 def decisions_of(joint: JointLP, response: Response) -> Decisions:
-    """Named arrays of a response. Value at risk and excess are recomputed from costs: where CVaR has no weight the LP leaves
-    them free."""
+    """Named arrays of a response.
+
+    Value at risk and excess are recomputed from costs: where CVaR has no weight the LP leaves them free.
+    """
     instance, lp, x, y = joint.instance, joint.lp, response.x, response.y
     names = [p.name for p in instance.prosumers]
     price = block_multipliers(joint, y)
     blocks = tuple(block for block in joint.blocks if price[block] > PRICED)
     arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in PER_PROSUMER}
+    arrays["soc"] = lowest_level(arrays["soc"])
     k = range(instance.rules.demand_blocks)
     arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
     arrays["var"] = value_at_risk(arrays["cost"], instance.days.probability, instance.rules.alpha)
@@ -80,6 +84,11 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
     arrays["G"], arrays["Z"] = response.energy, np.array(response.volume)
     arrays["theta"] = np.array(response.theta)
     return Decisions(response.design, blocks, arrays)
+
+
+def lowest_level(soc: np.ndarray) -> np.ndarray:
+    """State of charge (I, T + 1, S) lowered until its least is zero: the level of a cyclic day is free."""
+    return soc - soc.min(axis=1, keepdims=True)
 
 
 def private_rows(joint: JointLP) -> list[str]:
@@ -149,11 +158,17 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
 
 
 def duals_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
-    """The LP's row duals that the stored arrays stand for; zero on the DSO's own rows."""
+    """The LP's row duals that the stored arrays stand for; zero on the DSO's own rows.
+
+    Raises CertificateError where there is not one dual for each row.
+    """
     lp = joint.lp
     y = np.zeros(lp.row_lower.size)
     rows = np.concatenate([lp.row_at(label).ravel(order="F") for label in private_rows(joint)])
-    y[rows] = decisions["y"]
+    stored = decisions.arrays.get("y", np.empty(0))
+    if stored.shape != rows.shape:
+        raise CertificateError("decisions.y", float(stored.size), float(rows.size), "not one dual for each row")
+    y[rows] = stored
     for block, mu, nu in zip(decisions.blocks, decisions["mu"], decisions["nu"], strict=True):
         y[lp.row_at(f"quantile:{block.label}")] = -mu
         for k in range(joint.network.form(block).gradient.shape[0]):

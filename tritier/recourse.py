@@ -3,7 +3,7 @@
 Days are independent and equally weighed; P2P trades and tariffs are those of the design.
 
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
-- ``design policy``: the day clears with each violation priced at its block's multiplier above its quantile, as in the design.
+- ``design policy``: the day clears with violations priced, as designed: at their block's multiplier above its quantile.
 - ``hard-limit redispatch``: the day clears with every network limit as a hard row, violated only at the declared price.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tritier.chance import Block, net_load
-from tritier.decisions import Decisions
+from tritier.decisions import Decisions, lowest_level
 from tritier.errors import SolverError
 from tritier.instance import Instance
 from tritier.joint import JointLP, follower_lp
@@ -68,13 +68,12 @@ class Recourse:
         """The days under a policy. Raises SolverError where limits still fail after the last round."""
         if policy not in POLICIES:
             raise ValueError(f"unknown policy {policy!r}; choose one of {', '.join(POLICIES)}")
-        lp = _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions)
-        return {"network-blind": lp.blind, "design policy": lp.priced, "hard-limit redispatch": lp.hard}[policy]()
+        return _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions).day(policy)
 
 
 @dataclass(frozen=True)
 class DayCheck:
-    """Stored days against their LP: largest row or bound violation, objective above the optimum (relative), prices off."""
+    """Stored days against their LP: largest row or bound violation, objective above the optimum, prices off."""
 
     primal: float
     suboptimality: float
@@ -84,7 +83,7 @@ class DayCheck:
 def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
     """Whether stored days are feasible and optimal under their policy, and their network prices those of the policy."""
     lp = _PolicyLP(JointLP(day.instance, network=False), decisions)
-    again = {"network-blind": lp.blind, "design policy": lp.priced, "hard-limit redispatch": lp.hard}[day.policy]()
+    again = lp.day(day.policy)
     joint, x = lp.joint, lp.solution.x.copy()
     for i, own in enumerate(day.instance.prosumers):
         for term in (*TERMS, "zb", "zs"):
@@ -102,13 +101,15 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
     own = [r for label in joint.lp.rows if label.startswith(CHECKED) for r in joint.lp.row_at(label).ravel()]
     current = joint.warm.current()
     level = joint.lp.matrix[own] @ x
-    columns = np.concatenate([joint.lp.at(f"{t}[{p.name}]").ravel() for p in day.instance.prosumers for t in TERMS])
+    terms = (*TERMS, *(f"served{b}" for b in range(day.instance.rules.demand_blocks)))
+    columns = np.concatenate([joint.lp.at(f"{t}[{p.name}]").ravel() for p in day.instance.prosumers for t in terms])
     off = np.concatenate(
         [
             current.row_lower[own] - level,
             level - current.row_upper[own],
             (current.col_lower - x)[columns],
             (x - current.col_upper)[columns],
+            day["soc"].min(axis=1).ravel(),  # the level of a cyclic day is free: the lowest is the one stored
         ]
     )
     tau = np.asarray(decisions.design.tariff)[day.instance.rules.block]
@@ -147,6 +148,10 @@ class _PolicyLP:
         joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
         joint.warm.set_bounds(at.gm.ravel(), np.zeros(exports.size), exports.ravel())
 
+    def day(self, policy: str) -> DayDecisions:
+        """The days under one of the policies."""
+        return {"network-blind": self.blind, "design policy": self.priced, "hard-limit redispatch": self.hard}[policy]()
+
     def blind(self) -> DayDecisions:
         return self._answer("network-blind", self._solve())
 
@@ -159,7 +164,7 @@ class _PolicyLP:
         return self._answer("design policy", self._solve())
 
     def _chance_level(self) -> float:
-        """Chance level that the design's blocks were priced at; a forecast is a single scenario, whose tail is itself."""
+        """Chance level at which the design's blocks were priced; a forecast is one scenario, whose tail is itself."""
         return self.instance.rules.chance_level if self.decisions["gp"].shape[-1] > 1 else 1.0
 
     def hard(self) -> DayDecisions:
@@ -224,6 +229,7 @@ class _PolicyLP:
         arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in TERMS}
         k = range(instance.rules.demand_blocks)
         arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+        arrays["soc"] = lowest_level(arrays["soc"])
         arrays["zb"], arrays["zs"] = self.decisions["zb"], self.decisions["zs"]
         days = instance.days
         pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
