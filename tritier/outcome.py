@@ -1,4 +1,4 @@
-"""What a day was like: welfare, costs, losses, violations and money, one row per day, in LinDistFlow and by AC power flow."""
+"""What a day was like: welfare, costs, losses, violations and money by day, in LinDistFlow and by AC power flow."""
 
 from __future__ import annotations
 
@@ -31,21 +31,26 @@ def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
 
 
 def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
-    """One row per day: economics, energy and money. Prosumer cost is before any refund, congestion payments included."""
+    """One row per day: economics, energy and money.
+
+    Prosumer cost is before any refund, congestion payments included. Violations that hard-limit redispatch buys at the
+    declared price are a social cost; those of the other policies are counted by :func:`physics_table`.
+    """
     instance, days = day.instance, day.instance.days
     money = settlement_of(day, decisions)
     wear, lost = private_costs(day)
     load = day.net_load
     head = load.sum(axis=0)
     social = money.wholesale + money.losses + money.demand_charge + wear.sum(axis=0) + lost.sum(axis=0)
+    if day.policy == "hard-limit redispatch":
+        social = social + instance.rules.violation_price * day.bought
     reference = (days.demand_kw.sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0)
     prosumer = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None] + wear + lost
     return pd.DataFrame(
         {
             "day": list(days.label),
             "probability": days.probability,
-            "social_cost_usd": social
-            + instance.rules.violation_price * day.bought * (day.policy == "hard-limit redispatch"),
+            "social_cost_usd": social,
             "welfare_usd": instance.rules.reference_value * reference - social,
             "prosumer_cost_usd": prosumer.sum(axis=0),
             "wholesale_usd": money.wholesale,
