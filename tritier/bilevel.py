@@ -3,8 +3,9 @@
 The leader chooses ``x``, the follower answers with ``y``, and of several best answers the one the leader prefers is
 taken (the optimistic reading):
 
+Equation :eq:`eq-bilevel`:
+
 .. math::
-   :label: eq-bilevel
 
    \\min_{x, y}\\; F^\\top (x, y) + F_0 \\quad\\text{s.t.}\\quad (x, y) \\in \\mathcal{U}, \\qquad
    y \\in \\arg\\min_{y'} \\{ f^\\top (x, y') + x^\\top Q y' + f_0 :
@@ -23,7 +24,7 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from .errors import InputError, SolverError
+from tritier.errors import InputError, SolverError
 
 INF = np.inf
 

@@ -20,8 +20,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import qr
 
-from .bilevel import INF, LinearBilevel, solve_lp
-from .kkt import KKT
+from tritier.bilevel import INF, LinearBilevel, solve_lp
+from tritier.kkt import KKT
 
 DECLARED_BOX = 1e4
 DECLARED_DUAL = 1e4
@@ -89,10 +89,12 @@ def propagate(rows: tuple, rounds: int = 5) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def primal_boxes(problem: LinearBilevel) -> tuple[np.ndarray, np.ndarray, str]:
+def primal_boxes(problem: LinearBilevel, given: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, str]:
     """Finite boxes of [x, y], (n, 2); which sides are declared, (n, 2) bool; status of the high-point relaxation.
 
-    Only infinite sides are derived; a finite bound of the problem is kept as it is.
+    Only infinite sides are derived; a finite bound of the problem is kept as it is. ``given`` (n, 2) holds sides
+    that the caller has proved for every point with a follower-optimal y (infinite where there is none); they are no
+    constraints of the follower and carry no multiplier.
     """
     rows = high_point_rows(problem)
     n = problem.nx + problem.ny
@@ -101,6 +103,8 @@ def primal_boxes(problem: LinearBilevel) -> tuple[np.ndarray, np.ndarray, str]:
     declared = np.zeros((n, 2), dtype=bool)
     if status != "optimal":
         return np.clip(box, -DECLARED_BOX, DECLARED_BOX), declared, status
+    if given is not None:
+        box = np.stack([np.maximum(box[:, 0], given[:, 0]), np.minimum(box[:, 1], given[:, 1])], axis=1)
     numbers = np.concatenate([v[np.isfinite(v)] for v in (rows[1], rows[2], box.ravel())])
     wide = DECLARED_BOX * max(1.0, np.abs(numbers).max(initial=0.0) / 10.0)
     for j, side in zip(*np.nonzero(~np.isfinite(box)), strict=True):
@@ -176,39 +180,38 @@ def basis_bounds(kkt: KKT, x_box: np.ndarray) -> np.ndarray | None:
     return worst[group]
 
 
-def propagated_bounds(kkt: KKT, x_box: np.ndarray, bound: np.ndarray, rounds: int = 20) -> np.ndarray:
+def propagated_bounds(kkt: KKT, x_box: np.ndarray, bound: np.ndarray, rounds: int = 30) -> np.ndarray:
     """Multiplier bounds implied by stationarity and the bounds already known (inf where unknown), (K,).
 
-    At most one side of a bound or a range carries a multiplier, so ``nu_lo = (price - rest)^+`` and
-    ``nu_up = (rest - price)^+``: an interval for the rest bounds both. A column priced on its own, such as a slack that
-    buys a violation, bounds the multiplier of its row from above.
+    Intervals, column by column: the price lies between known ends, and so does what the other multipliers contribute.
+    At most one side of a bound or a range carries a multiplier, so the twin of a positive multiplier is zero. A column
+    priced on its own, such as a slack that buys a violation, bounds the multiplier of its row.
     """
-    low, high = price_range(kkt, x_box)
+    price_low, price_high = price_range(kkt, x_box)
     D = kkt.Hy.T.tocsr()
-    bound = bound.copy()
-    opposite = {(kkt.kind[k].split()[0], kkt.source[k]): [] for k in range(bound.size)}
-    for k in range(bound.size):
-        opposite[kkt.kind[k].split()[0], kkt.source[k]].append(k)
+    low, high = np.where(kkt.equation, -bound, 0.0), bound.copy()
+    home = [(kind.split()[0], int(j)) for kind, j in zip(kkt.kind, kkt.source, strict=True)]
+    columns = []
+    for j in range(D.shape[0]):
+        span = slice(D.indptr[j], D.indptr[j + 1])
+        index, a = D.indices[span], D.data[span]
+        twin = {k: [i for i, other in enumerate(index) if home[other] == home[k]] for k in index}
+        columns.append((index, a, twin))
     for _ in range(rounds):
-        before = bound.copy()
-        for j in range(D.shape[0]):
-            span = slice(D.indptr[j], D.indptr[j + 1])
-            index, a = D.indices[span], D.data[span]
-            least = np.where(kkt.equation[index] | (a < 0), -np.abs(a) * bound[index], 0.0)
-            most = np.where(kkt.equation[index] | (a > 0), np.abs(a) * bound[index], 0.0)
-            for k, v in zip(index, a, strict=True):
-                # The twin (the other side of the same row or bound) is zero whenever this multiplier is not.
-                twins = opposite[kkt.kind[k].split()[0], kkt.source[k]]
-                others = ~np.isin(index, twins)
-                rest_low, rest_high = least[others].sum(), most[others].sum()
-                reach = (high[j] - rest_low) / v if v > 0 else (low[j] - rest_high) / v
-                if kkt.equation[k]:
-                    reach = max(abs((high[j] - rest_low) / v), abs((low[j] - rest_high) / v))
-                if np.isfinite(reach):
-                    bound[k] = min(bound[k], max(reach, 0.0))
-        if np.array_equal(before, bound):
+        before = low.copy(), high.copy()
+        for j, (index, a, twin) in enumerate(columns):
+            for i, (k, v) in enumerate(zip(index, a, strict=True)):
+                least = np.where(a > 0, a * low[index], a * high[index])
+                most = np.where(a > 0, a * high[index], a * low[index])
+                skip = [i] if kkt.equation[k] else twin[k]
+                least[skip] = most[skip] = 0.0
+                ends = (price_low[j] - most.sum(), price_high[j] - least.sum())
+                bottom, top = (e / v for e in (ends if v > 0 else ends[::-1]))
+                low[k] = max(low[k], bottom) if kkt.equation[k] else 0.0
+                high[k] = max(min(high[k], top), low[k])
+        if all(np.array_equal(x, y) for x, y in zip(before, (low, high), strict=True)):
             break
-    return bound
+    return np.maximum(np.abs(low), np.abs(high))
 
 
 def dual_bounds(
@@ -235,10 +238,10 @@ def dual_bounds(
     return bound * (1.0 + MARGIN) + MARGIN, tuple(source)
 
 
-def boxes(kkt: KKT, given: dict[str, float] | None = None) -> Boxes:
-    """All bounds of the single-level problem of ``kkt``."""
+def boxes(kkt: KKT, given: dict[str, float] | None = None, given_box: np.ndarray | None = None) -> Boxes:
+    """All bounds of the single-level problem of ``kkt``; ``given`` and ``given_box`` are the caller's proofs."""
     nx = kkt.problem.nx
-    box, declared, status = primal_boxes(kkt.problem)
+    box, declared, status = primal_boxes(kkt.problem, given_box)
     dual, source = dual_bounds(kkt, box[:nx], given)
     by_lp = status == "optimal" and kkt.pairs.size <= 400
     slack = slack_bounds(kkt, box, by_lp)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .bilevel import INF, LinearBilevel, linear_bilevel
-from .bilevel_solve import solve
-from .errors import InputError
+from tritier.bilevel import INF, LinearBilevel, linear_bilevel
+from tritier.bilevel_solve import solve
+from tritier.errors import InputError
 
 
 def read_bilevel(path: str | Path) -> LinearBilevel:

@@ -13,10 +13,10 @@ import numpy as np
 from pyscipopt import Model, quicksum
 from scipy import sparse
 
-from .bilevel import INF
-from .bilevel_bounds import Boxes
-from .errors import SolverError
-from .kkt import KKT
+from tritier.bilevel import INF
+from tritier.bilevel_bounds import Boxes
+from tritier.errors import SolverError
+from tritier.kkt import KKT
 
 #: SCIP's feasibility tolerance: at 1e-8 its LP solver cannot follow any more (SoPlex without GMP stops at 1e-10)
 FEASTOL = 1e-7
@@ -71,6 +71,8 @@ def single_level(kkt: KKT, boxes: Boxes, objective: bool = True) -> SingleLevel:
     x = []
     for j, (low, high) in enumerate(boxes.x):
         var = model.addVar(f"x{j}", "I" if problem.integer[j] else "C", float(low), float(high))
+        if problem.discrete[j]:
+            model.chgVarBranchPriority(var, 1000)  # the leader's choice first: what remains is nearly an LP
         if problem.menu[j] is not None:
             pick = [model.addVar(f"pick{j}_{k}", "B") for k in range(len(problem.menu[j]))]
             model.addCons(quicksum(pick) == 1.0)
@@ -99,8 +101,9 @@ def single_level(kkt: KKT, boxes: Boxes, objective: bool = True) -> SingleLevel:
 def bigm(single: SingleLevel) -> None:
     """``mu_k <= M_k z_k`` and ``slack_k <= S_k (1 - z_k)``; M and S are the boxes, z = 1 where condition k is tight.
 
+    Equation :eq:`eq-bigm`:
+
     .. math::
-       :label: eq-bigm
 
        \\mu_k \\le M_k z_k, \\qquad H_k(x,y) - h_k \\le S_k (1 - z_k), \\qquad z_k \\in \\{0,1\\}
     """
@@ -114,8 +117,9 @@ def bigm(single: SingleLevel) -> None:
 def sos1(single: SingleLevel) -> None:
     """At most one of slack and multiplier is nonzero, as a special ordered set of type 1: no M, branching on sets.
 
+    Equation :eq:`eq-sos1`:
+
     .. math::
-       :label: eq-sos1
 
        \\{ H_k(x,y) - h_k,\\; \\mu_k \\} \\in \\mathrm{SOS1}
     """
@@ -126,8 +130,9 @@ def sos1(single: SingleLevel) -> None:
 def indicator(single: SingleLevel) -> None:
     """A binary per condition switches either the slack or the multiplier off; no coefficient carries an M.
 
+    Equation :eq:`eq-indicator`:
+
     .. math::
-       :label: eq-indicator
 
        z_k = 1 \\Rightarrow H_k(x,y) - h_k \\le 0, \\qquad z_k = 0 \\Rightarrow \\mu_k \\le 0
     """
@@ -144,8 +149,9 @@ def strong_duality(single: SingleLevel) -> None:
     The products ``x' Q y`` and ``x' H_x' mu`` are gathered per leader variable into ``x_j w_j``: the tariff times the
     billed energy plus the capacity times its multiplier.
 
+    Equation :eq:`eq-gathered`:
+
     .. math::
-       :label: eq-gathered
 
        f_y^\\top y - h^\\top \\mu + \\sum_j x_j w_j \\le 0, \\qquad w = Q y + H_x^\\top \\mu
 
@@ -180,6 +186,12 @@ def strong_duality(single: SingleLevel) -> None:
         model.addCons(gap <= 0.0)
 
 
+def bilinear_leaders(kkt: KKT) -> np.ndarray:
+    """True where a leader variable sets a price or a right-hand side of the follower, shape (nx,)."""
+    weights = sparse.hstack([kkt.problem.Q, kkt.Hx.T], format="csr")
+    return np.diff(weights.indptr) > 0
+
+
 def menu_levels(single: SingleLevel, j: int) -> tuple[float, ...] | None:
     """The finitely many values of leader variable j; None where it is continuous or an integer of a long range."""
     problem, (low, high) = single.kkt.problem, single.boxes.x[j]
@@ -194,8 +206,9 @@ def menu_levels(single: SingleLevel, j: int) -> tuple[float, ...] | None:
 def menu_product(model: Model, x, levels: tuple[float, ...], w, low: float, high: float):
     """The product ``x w`` of a menu variable and ``w`` in [low, high], as a linear expression (exact at integer picks).
 
+    Equation :eq:`eq-menu-product`:
+
     .. math::
-       :label: eq-menu-product
 
        x = \\sum_k v_k z_k, \\quad w = \\sum_k w_k, \\quad \\underline{w} z_k \\le w_k \\le \\overline{w} z_k
        \\;\\Rightarrow\\; x w = \\sum_k v_k w_k
@@ -233,11 +246,23 @@ class Answer:
 
 
 def run_mode(
-    kkt: KKT, boxes: Boxes, mode: str, time_limit: float = INF, objective: bool = True, below: float | None = None
+    kkt: KKT,
+    boxes: Boxes,
+    mode: str,
+    time_limit: float = INF,
+    objective: bool = True,
+    below: float | None = None,
+    value_cut: bool = False,
 ) -> Answer:
-    """Build and solve one mode. ``below`` asks for a point with F at most that, ``objective=False`` for any."""
+    """Build and solve one mode. ``below`` asks for a point with F at most that, ``objective=False`` for any.
+
+    ``value_cut`` adds :eq:`eq-strong-duality` to a complementarity mode where its products are linear: complementarity
+    implies it, but the LP relaxation does not, and on market instances it decides between seconds and no answer.
+    """
     single = single_level(kkt, boxes, objective)
     MODES[mode](single)
+    if value_cut and mode != "strong_duality" and not bilinear_leaders(kkt)[~kkt.problem.discrete].any():
+        strong_duality(single)
     model, constant = single.model, kkt.problem.F0
     if below is not None:
         F = kkt.problem.F

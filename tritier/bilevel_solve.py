@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import sparse
 
-from .bilevel import INF, LinearBilevel, solve_follower, solve_lp
-from .bilevel_bounds import Boxes, boxes, high_point_rows
-from .bilevel_modes import MODES, Answer, run_mode
-from .errors import CertificateError, InputError, SolverError
-from .kkt import KKT, follower_residuals, kkt_system
+from tritier.bilevel import INF, LinearBilevel, solve_follower, solve_lp
+from tritier.bilevel_bounds import Boxes, boxes, high_point_rows
+from tritier.bilevel_modes import MODES, Answer, bilinear_leaders, run_mode
+from tritier.errors import CertificateError, InputError, SolverError
+from tritier.kkt import KKT, follower_residuals, kkt_system
 
 #: outcomes: a proved optimum; proved infeasible or unbounded; a limit with and without a feasible point
 STATUSES = ("optimal", "infeasible", "unbounded", "time_limit", "no_solution")
@@ -82,7 +82,8 @@ def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
 
 def solve(
     problem: LinearBilevel, mode: str = "bigm", *, time_limit: float = INF, check: bool = True,
-    big_m: float | None = None, dual_bound: dict[str, float] | None = None,
+    big_m: float | None = None, dual_bound: dict[str, float] | None = None, box: np.ndarray | None = None,
+    value_cut: bool = False,
 ) -> BilevelSolution:  # fmt: skip
     """Solve ``problem`` by one of :data:`~tritier.bilevel_modes.MODES`.
 
@@ -92,6 +93,8 @@ def solve(
     check : False returns SCIP's answer as it is, and exists only to show what a bad M does
     big_m : a guess used for every multiplier and slack instead of the derived bounds
     dual_bound : multiplier name -> bound proved by the caller for every optimal multiplier vector
+    value_cut : strengthen a complementarity mode by strong duality, see :func:`~tritier.bilevel_modes.run_mode`
+    box : sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y
 
     Raises CertificateError when a gate fails, SolverError when SCIP stops without a usable status, InputError for an
     unknown mode.
@@ -99,14 +102,14 @@ def solve(
     if mode not in MODES:
         raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use one of {', '.join(MODES)}")
     kkt = kkt_system(problem)
-    derived = boxes(kkt, dual_bound)
+    derived = boxes(kkt, dual_bound, box)
     if derived.high_point == "infeasible":
         return BilevelSolution("infeasible", mode, proof="bounds proved")
     used, proven = derived, derived.proven
     if big_m is not None:
         used = replace(derived, dual=np.full_like(derived.dual, big_m), slack=np.where(kkt.equation, 0.0, big_m))
         proven = proven and bool(np.all(used.dual >= derived.dual) and np.all(used.slack >= derived.slack))
-    answer = run_mode(kkt, used, mode, time_limit)
+    answer = run_mode(kkt, used, mode, time_limit, value_cut=value_cut)
     if answer.status == "infeasible":
         return _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check)
     if answer.status not in (*FINISHED, "timelimit"):
@@ -141,7 +144,7 @@ def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, t
         if far and not loose:
             raise CertificateError("bilevel.objective", abs(objective - claimed), limit,
                                    f"{mode} claims {claimed:.9g}, its pattern gives {objective:.9g}")  # fmt: skip
-        spatial = mode == "strong_duality" and bool((~kkt.problem.discrete).any())
+        spatial = mode == "strong_duality" and bilinear_leaders(kkt)[~kkt.problem.discrete].any()
         if not proven or far or spatial:
             proof, x, y, mu = _second_opinion(kkt, derived, mode, (x, y, mu), time_limit, answer)
             finished = proof != "open"
@@ -289,8 +292,9 @@ def _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check)
 def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) -> tuple[float, np.ndarray]:
     """Worst F over the follower's best answers at x (one LP, F being linear), and that answer y.
 
+    Equation :eq:`eq-pessimistic`:
+
     .. math::
-       :label: eq-pessimistic
 
        \\max_{y} \\{ F^\\top (x, y) + F_0 : y \\text{ follower-feasible}, \\; f(x, y) \\le \\theta(x) + \\delta \\}
 

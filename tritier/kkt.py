@@ -3,18 +3,21 @@
 Every side of every follower row and bound becomes one condition ``H_k (x, y) >= h_k`` (``==`` for equations) with one
 multiplier. With the follower's cost ``f_y + Q' x`` the Lagrangian is ``f - mu' (H (x, y) - h)``, hence
 
+Equation :eq:`eq-stationarity`:
+
 .. math::
-   :label: eq-stationarity
 
    f_y + Q^\\top x = H_y^\\top \\mu
 
+Equation :eq:`eq-complementarity`:
+
 .. math::
-   :label: eq-complementarity
 
    0 \\le \\mu_k \\;\\perp\\; H_k (x, y) - h_k \\ge 0
 
+Equation :eq:`eq-strong-duality`:
+
 .. math::
-   :label: eq-strong-duality
 
    f_y^\\top y + x^\\top Q y = \\mu^\\top (h - H_x x)
 
@@ -30,7 +33,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from .bilevel import LinearBilevel, solve_follower
+from tritier.bilevel import LinearBilevel, solve_follower
 
 #: mark of each kind of condition in labels
 MARKS = {

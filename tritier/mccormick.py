@@ -2,8 +2,9 @@
 
 On a box the product ``w = x y`` lies between four planes, each from the product of two nonnegative distances:
 
+Equation :eq:`eq-mccormick`:
+
 .. math::
-   :label: eq-mccormick
 
    w &\\ge \\underline{x} y + x \\underline{y} - \\underline{x}\\,\\underline{y}, \\qquad
    w \\ge \\overline{x} y + x \\overline{y} - \\overline{x}\\,\\overline{y}, \\\\
@@ -20,9 +21,9 @@ import itertools
 import numpy as np
 from scipy import sparse
 
-from .bilevel import INF, LinearBilevel, solve_lp
-from .bilevel_bounds import boxes, high_point_rows
-from .kkt import kkt_system
+from tritier.bilevel import INF, LinearBilevel, solve_lp
+from tritier.bilevel_bounds import boxes, high_point_rows
+from tritier.kkt import kkt_system
 
 
 def mccormick(x: tuple[float, float], y: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

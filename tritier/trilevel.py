@@ -5,8 +5,9 @@ The lowest level's answers to (x, y) are optimal exactly when some set P of its 
 face per P, and not convex: KKT conditions written for the union are not sufficient, and those of one face say nothing
 about the others. What is right:
 
+Equation :eq:`eq-trilevel`:
+
 .. math::
-   :label: eq-trilevel
 
    g(x, y, z) \\le \\varphi_P(x) \\quad \\text{for every } P, \\qquad
    \\varphi_P(x) = \\min_{y, z} \\{ g(x, y, z) : (y, z) \\text{ on face } P \\text{ at } x \\}
@@ -27,10 +28,10 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from .bilevel import INF, LinearBilevel, linear_bilevel, solve_lp
-from .bilevel_solve import solve
-from .errors import CertificateError, InputError
-from .kkt import kkt_system
+from tritier.bilevel import INF, LinearBilevel, linear_bilevel, solve_lp
+from tritier.bilevel_solve import solve
+from tritier.errors import CertificateError, InputError
+from tritier.kkt import kkt_system
 
 #: a face counts as absent when its rows miss feasibility by this much (sum of violations)
 SEPARATION = 1e-4

@@ -1,0 +1,87 @@
+"""The three-level problem as one linear bilevel problem: the modes and the enumeration of the menu agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy import small_market
+
+from tritier.bilevel import linear_bilevel
+from tritier.bilevel_bounds import boxes
+from tritier.bilevel_enumerate import discrete_points, enumerate_menu
+from tritier.bilevel_market import design_of, market_bilevel, settled, storage_bounds
+from tritier.bilevel_solve import solve
+from tritier.errors import InputError
+from tritier.instance import Menu
+from tritier.joint import JointLP
+from tritier.kkt import kkt_system
+
+
+@pytest.fixture(scope="module")
+def market():
+    """3 prosumers, 4 hours, 2 scenarios, two batteries; 48 designs; revenue adequacy excludes most of them."""
+    instance = small_market(demand_blocks=2, demand_charge=0.1)
+    menu = Menu(((0.02, 0.08), (0.02, 0.08), (0.02, 0.14)), (0.01, 0.03), ((1, (180.0, 260.0, 1000.0)),))
+    joint = settled(JointLP(replace(instance, menu=menu, fixed_cost=10.0)))
+    problem, box = market_bilevel(joint)
+    return joint, problem, box
+
+
+def test_strong_duality_and_enumeration_choose_the_same_design(market):
+    joint, problem, box = market
+    best, x, _, values = enumerate_menu(problem)
+    found = solve(problem, "strong_duality", time_limit=120, box=box, dual_bound=storage_bounds(joint, problem, box))
+    assert (found.status, found.proof) == ("optimal", "bounds proved")
+    assert found.objective == pytest.approx(best, rel=1e-6)
+    assert design_of(joint, found.x) == design_of(joint, x)
+    assert max(found.residuals.values()) < 1e-6
+    assert values.size == 48 and np.isinf(values).sum() > 0
+
+
+def test_limit_and_revenue_adequacy_bind(market):
+    """Without the revenue row, or with the largest limit only, another design and another welfare come out."""
+    joint, problem, _ = market
+    best, x, *_ = enumerate_menu(problem)
+    free = problem.U_lower.copy()
+    free[problem.U_name.index("revenue adequacy")] = -np.inf
+    cheaper, other, *_ = enumerate_menu(replace(problem, U_lower=free))
+    assert cheaper < best - 0.1 and design_of(joint, other) != design_of(joint, x)
+    limits = problem.x_lower.copy()
+    limits[[j for j, name in enumerate(problem.x_name) if "cap[" in name]] = 1.0
+    assert enumerate_menu(replace(problem, x_lower=limits))[0] > best + 0.05
+
+
+def test_every_multiplier_of_the_market_has_a_proved_bound(market):
+    joint, problem, box = market
+    kkt = kkt_system(problem)
+    found = boxes(kkt, storage_bounds(joint, problem, box), box)
+    assert found.proven and set(found.dual_source) <= {"propagation", "given"}
+    people, days = joint.instance.prosumers, joint.instance.days
+    for person in people:
+        worst = 1 - person.beta + person.beta / (1 - joint.instance.rules.alpha)
+        for w, p in enumerate(days.probability):
+            k = kkt.name.index(f"lam[energy_cost0[{person.name}][{w}]]")
+            assert found.dual[k] <= p * worst * 1.01 + 0.01
+
+
+def test_stationarity_of_an_import_names_its_terms(market):
+    _, problem, _ = market
+    line = kkt_system(problem).stationarity("gp[P2][3, 1]")
+    for part in ("lam[power_balance0[P2][3, 1]]", "lam[energy_cost0[P2][1]]", "lam[G[2]]", "nu_lo[gp[P2][3, 1]]"):
+        assert part in line
+
+
+def test_enumeration_needs_discrete_prices():
+    problem = linear_bilevel([0.0, 1.0], [0.0, 1.0], 1, Q=[[1.0]], x_bounds=[(0, 1)], y_bounds=[(0, 1)])
+    with pytest.raises(InputError, match="continuous"):
+        enumerate_menu(problem)
+
+
+def test_discrete_points_keep_the_leaders_own_rows():
+    problem = linear_bilevel(
+        [0.0] * 4, [0.0] * 4, 3, upper=([[1, -1, 0, 0]], [0.0], [np.inf]), x_bounds=[(0, 1), (0, 1), (0, 5)],
+        y_bounds=[(0, 1)], integer=[0, 1],
+    )  # fmt: skip
+    assert [tuple(p[:2]) for p in discrete_points(problem)] == [(0, 0), (1, 0), (1, 1)]

@@ -1,0 +1,183 @@
+"""The three-level problem as one :class:`~tritier.bilevel.LinearBilevel`, for instances small enough.
+
+The joint follower (levels 2 and 3) is taken from the same LP that the hybrid algorithm uses. Menus are written by
+steps: ``tau = tau_0 + sum_k (tau_k - tau_{k-1}) z_k`` with binaries ``z_1 >= z_2 >= ...``; capacity limits likewise.
+The DSO's own columns (social cost, network cost, losses, peak) are leader variables. Revenue adequacy has ``z_k G_b``,
+exact by McCormick since z is binary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from tritier.bilevel import INF, LinearBilevel, linear_bilevel
+from tritier.bilevel_bounds import primal_boxes, propagated_bounds
+from tritier.dso import menu_points
+from tritier.instance import Design
+from tritier.joint import JointLP
+from tritier.kkt import kkt_system
+from tritier.parametric import ParametricLP
+
+LEADER = ("F", "N", "head", "peak", "loss")
+#: columns whose boxes never bind and carry no multiplier: bookkeeping, risk, trade and exchange with the retailer
+TECHNICAL = ("R", "G", "Z", "slack", "cost", "var", "excess", "gp", "gm", "zb", "zs")
+
+
+def settled(joint: JointLP) -> JointLP:
+    """Add every chance block that an answer on the menu violates, and loss tangents there, until none is missing."""
+    while True:
+        blocks = len(joint.blocks)
+        for design in menu_points(joint.instance.menu):
+            joint.offer(design)
+            joint.tangent(joint.net_load(joint.settle(joint.cost(design)).x))
+        if len(joint.blocks) == blocks:
+            joint.offer(None)
+            return joint
+
+
+def _base(name: str) -> str:
+    return name.split("[")[0].split(":")[0]
+
+
+def _columns(lp: ParametricLP, names: tuple[str, ...]) -> np.ndarray:
+    found = [lp.at(name).ravel() for name in lp.columns if _base(name) in names]
+    return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=int)
+
+
+def market_bilevel(joint: JointLP) -> tuple[LinearBilevel, np.ndarray]:
+    """The DSO's problem on the blocks and tangents in ``joint``, and boxes of [x, y] for the solver.
+
+    x = (z steps of tariffs, P2P charge and limits; products ``z G``; DSO's columns), y = the follower's columns.
+    """
+    lp, menu = joint.lp, joint.instance.menu
+    n = lp.cost.size
+    billed = [*lp.at("G").ravel().tolist(), int(lp.at("Z"))]
+    caps = lp.at("cap").ravel() if joint.lines else np.zeros(0, dtype=int)
+    own = _columns(lp, LEADER)
+    absent = np.flatnonzero((lp.col_lower == 0.0) & (lp.col_upper == 0.0))  # assets a prosumer does not have
+    follower = np.setdiff1d(np.arange(n), np.concatenate([own, caps, absent]))
+    place = {int(j): k for k, j in enumerate(follower)}
+    menus = [*menu.tariff, menu.p2p, *(levels for _, levels in menu.capacity)]
+    targets = [*billed, *caps.tolist()]
+    steps = [(m, k) for m, levels in enumerate(menus) for k in range(1, len(levels))]
+    n_tariff = sum(m < len(billed) for m, _ in steps)
+    nz, nx = len(steps), len(steps) + n_tariff + own.size
+    jump = np.array([menus[m][k] - menus[m][k - 1] for m, k in steps])
+
+    # Follower: steps of tariffs are prices, steps of limits move right-hand sides.
+    leader_rows = np.zeros(lp.row_lower.size, dtype=bool)
+    leader_rows[np.unique(lp.matrix[:, own].tocoo().row)] = True
+    revenue = int(lp.row_at("revenue"))
+    used = np.diff(lp.matrix[:, follower].tocsr().indptr) > 0
+    kept = np.flatnonzero(~leader_rows & used & (np.arange(leader_rows.size) != revenue))
+    led = np.flatnonzero(leader_rows & (np.arange(leader_rows.size) != revenue))
+    base = np.zeros(n)
+    base[caps] = [levels[0] for _, levels in menu.capacity]
+    limit_steps = sparse.lil_array((n, nx))
+    prices = sparse.lil_array((nx, follower.size))
+    for s, (m, _) in enumerate(steps):
+        if m < len(billed):
+            prices[s, place[targets[m]]] = jump[s]
+        else:
+            limit_steps[targets[m], s] = jump[s]
+    limit_steps = limit_steps.tocsr()
+    cost = np.zeros(follower.size)
+    cost[place[int(lp.at("R"))]] = 1.0
+    for m, column in enumerate(billed):
+        cost[place[column]] = menus[m][0]
+    fixed = lp.matrix @ base
+
+    def rows(index, with_own):
+        left = lp.matrix[index] @ limit_steps
+        if with_own:
+            spread = sparse.hstack([sparse.csr_array((own.size, nx - own.size)), sparse.eye_array(own.size)])
+            left = left + lp.matrix[index][:, own] @ spread
+        matrix = sparse.hstack([left, lp.matrix[index][:, follower]], format="csr")
+        return matrix, lp.row_lower[index] - fixed[index], lp.row_upper[index] - fixed[index]
+
+    lower = rows(kept, False)
+    led_block = rows(led, True)
+    extra, extra_low, extra_high, names = [], [], [], []
+
+    def add(entries, low, high, name):
+        row = np.zeros(nx + follower.size)
+        for position, value in entries:
+            row[position] += value
+        extra.append(row)
+        extra_low.append(low)
+        extra_high.append(high)
+        names.append(name)
+
+    for s, (_, k) in enumerate(steps):
+        if k > 1:
+            add([(s - 1, 1.0), (s, -1.0)], 0.0, INF, f"order[{s}]")
+    income, column = [], nz
+    x_box = [(0.0, 1.0)] * nz
+    for s, (m, _) in enumerate(steps[:n_tariff]):
+        G = nx + place[targets[m]]
+        low, high = lp.col_lower[targets[m]], lp.col_upper[targets[m]]
+        add([(column, 1.0), (s, -high)], -INF, 0.0, f"product[{s}] <= top z")
+        add([(column, 1.0), (s, -low)], 0.0, INF, f"product[{s}] >= bottom z")
+        add([(column, 1.0), (G, -1.0), (s, -low)], -INF, -low, f"product[{s}] <= G")
+        add([(column, 1.0), (G, -1.0), (s, -high)], -high, INF, f"product[{s}] >= G - top (1 - z)")
+        income.append((column, jump[s]))
+        x_box.append((min(low, 0.0), max(high, 0.0)))
+        column += 1
+    income += [(nx + place[G], menus[m][0]) for m, G in enumerate(billed)]
+    own_at = {int(j): column + k for k, j in enumerate(own)}
+    add([*income, (own_at[int(lp.at("N"))], -1.0)], joint.instance.fixed_cost, INF, "revenue adequacy")
+    x_box += list(zip(lp.col_lower[own], lp.col_upper[own], strict=True))
+
+    technical = np.isin(follower, _columns(lp, TECHNICAL))
+    always = np.isin(follower, _columns(lp, ("R", "G", "Z", "cost", "var")))
+    y_low = np.where(technical & always, -INF, lp.col_lower[follower])
+    y_high = np.where(technical, INF, lp.col_upper[follower])
+    F = np.zeros(nx + follower.size)
+    F[own_at[int(lp.at("F"))]] = 1.0
+    kinds = [*(f"tau[{b + 1}]" for b in range(len(menu.tariff))), "tau_p", *(f"cap[{line}]" for line in joint.lines)]
+    picks = [f"step {k} of {kinds[m]}" for m, k in steps]
+    problem = linear_bilevel(
+        F, np.concatenate([np.zeros(nx), cost]), nx, Q=prices,
+        upper=(sparse.vstack([led_block[0], sparse.csr_array(np.array(extra))], format="csr"),
+               np.append(led_block[1], extra_low), np.append(led_block[2], extra_high)),
+        lower=lower, x_bounds=x_box, y_bounds=list(zip(y_low, y_high, strict=True)), integer=range(nz),
+        x_name=[*picks, *(f"{name} x G" for name in picks[:n_tariff]), *(lp.column_label(j) for j in own)],
+        y_name=[lp.column_label(j) for j in follower], row_name=[lp.row_label(r) for r in kept],
+        U_name=[*(lp.row_label(r) for r in led), *names], name="three-level market",
+    )  # fmt: skip
+    box = np.concatenate([np.array(x_box), np.stack([lp.col_lower[follower], lp.col_upper[follower]], axis=1)])
+    return problem, box
+
+
+def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> dict[str, float]:
+    """Bounds of the storage multipliers, for the ``dual_bound`` of :func:`~tritier.bilevel_solve.solve`.
+
+    Stationarity alone does not bound the value of stored energy: it may run away while a battery charges at full power
+    from empty to full. Clip such values at the dearest hour, ``top = max (|balance multiplier| + wear) / eta``: steps
+    between hours keep their sign or vanish, and charging or discharging at full power keeps its reason, so the clipped
+    vector is optimal too. Balance multipliers are bounded by propagation.
+    """
+    kkt = kkt_system(problem)
+    known = propagated_bounds(kkt, primal_boxes(problem, box)[0][: problem.nx], np.full(kkt.h.size, INF))
+    balance = [known[k] for k, name in enumerate(kkt.name) if name.startswith("lam[power_balance")]
+    wear = (
+        max(p.degradation for p in joint.instance.prosumers)
+        + joint.instance.rules.tie_break * joint.instance.days.n_hours
+    )
+    risk = max(1 - p.beta + p.beta / (1 - joint.instance.rules.alpha) for p in joint.instance.prosumers)
+    top = (max(balance) + wear * risk) / min(p.eta for p in joint.instance.prosumers)
+    return {name: top for name in kkt.name if name.startswith("lam[soc_dynamics")}
+
+
+def design_of(joint: JointLP, x: np.ndarray) -> Design:
+    """The design that the steps in x choose."""
+    menu = joint.instance.menu
+    menus = [*menu.tariff, menu.p2p, *(levels for _, levels in menu.capacity)]
+    chosen, s = [], 0
+    for levels in menus:
+        count = int(np.rint(x[s : s + len(levels) - 1]).sum())
+        chosen.append(levels[count])
+        s += len(levels) - 1
+    b = len(menu.tariff)
+    return Design(tuple(chosen[:b]), chosen[b], tuple(zip(joint.lines, chosen[b + 1 :], strict=True)))
