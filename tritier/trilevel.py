@@ -75,10 +75,18 @@ def read_trilevel(path: str | Path) -> LinearTrilevel:
     """A problem with one variable or more per level: ``levels`` of ``var``, ``lb``, ``ub``, ``obj``, ``rows``."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(path, "file", f"cannot be read ({error})", "give a readable JSON file") from None
+    return trilevel_from_dict(data, path)
+
+
+def trilevel_from_dict(data: dict, path: str | Path = "problem") -> LinearTrilevel:
+    """The problem in a dictionary of the file format; ``path`` is named in errors."""
+    try:
         levels = data["levels"]
         names = [v for level in levels for v in _listed(level["var"])]
         sizes = tuple(len(_listed(level["var"])) for level in levels)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(
             path, "levels", f"cannot be read ({error})", "give three levels with var, obj and rows"
         ) from None

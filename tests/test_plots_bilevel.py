@@ -1,0 +1,30 @@
+"""Figures of the reformulation chapters: what they draw is what they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from tritier.plots_bilevel import envelope_figure, mode_figure, small_m_figure
+
+
+def test_envelope_figure_shows_the_product_in_one_and_in_four_boxes():
+    fig = envelope_figure((0.0, 0.2), (0.0, 100.0))
+    assert [len(ax.collections) for ax in fig.axes] == [1, 4]
+    x, product = fig.axes[0].lines[0].get_data()
+    assert np.allclose(product, x * (100.0 - 500.0 * x))
+
+
+def test_small_m_figure_has_a_line_per_form_and_the_optimum():
+    table = pd.DataFrame({"M": [1, 10, 1, 10], "form": ["a", "a", "b", "b"], "objective": [-1.0, -2.0, -1.0, -3.0]})
+    lines = small_m_figure(table, -3.0).axes[0].lines
+    assert [line.get_label() for line in lines] == ["a", "b", "true optimum"]
+    assert list(lines[1].get_ydata()) == [-1.0, -3.0]
+
+
+def test_mode_figure_marks_limits_open():
+    table = pd.DataFrame({"pairs": [4, 8], "mode": ["sos1"] * 2, "seconds": [0.1, 10.0], "closed": [True, False]})
+    curve, closed, reached = mode_figure(table).axes[0].lines
+    assert list(curve.get_ydata()) == [0.1, 10.0]
+    assert closed.get_xdata() == [4] and reached.get_xdata() == [8]
+    assert reached.get_markerfacecolor() == "white"
