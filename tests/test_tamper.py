@@ -1,0 +1,321 @@
+"""Stored results changed behind the program's back: every change of substance is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_study import replace_text
+from solved_small import CONGESTED, congested_study, solve
+
+from tritier import commands, store
+from tritier.__main__ import main
+from tritier.decisions import decisions_of
+from tritier.dso import menu_points
+from tritier.errors import CertificateError, InputError
+from tritier.joint import JointLP
+from tritier.optimistic import optimistic_response
+from tritier.study import certificates, judge, summary
+
+PRICES = ("lambda", "pi", "mu", "nu", "tau", "tau_p", "y", "day_pi")
+ARRAYS = (
+    *("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "served", "cost", "var", "excess", "P", "v", "eta"),
+    *("G", "Z", "theta", "cap", *PRICES, "day_gp", "day_gm", "day_cu", "day_ch", "day_dis", "day_soc"),
+    *("day_served", "day_cost", "day_bought"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Case 4 of the congested study; the study lies beside it."""
+    home = tmp_path_factory.mktemp("tamper")
+    return solve(congested_study(home / "study"), 4, home / "case4", CONGESTED)
+
+
+@pytest.fixture(scope="module")
+def solved(folder):
+    return store.read_case(folder)
+
+
+@pytest.fixture(scope="module")
+def flat_folder(folder):
+    """Case 2 of the same study: a flat tariff, days under network-blind recourse."""
+    return solve(folder.parent / "study", 2, folder.parent / "case2", CONGESTED)
+
+
+@pytest.fixture(scope="module")
+def flat(flat_folder):
+    return store.read_case(flat_folder)
+
+
+@pytest.fixture(scope="module")
+def arrays(folder):
+    return store.read_arrays(folder / "decisions.npz")
+
+
+@pytest.fixture
+def copy(folder):
+    """A copy of the result in the same place, to be damaged and certified by the command line."""
+    place = folder.parent / "copy"
+    shutil.copytree(folder, place)
+    yield place
+    shutil.rmtree(place)
+
+
+def recheck(path, changed, solved) -> None:
+    """What ``certify`` does with the arrays of decisions.npz, the study and the clearing read before."""
+    np.savez(path, **changed)
+    decisions, days = store.unpacked(path, solved.prepared, solved.case, solved.clearing)
+    again = replace(solved, decisions=decisions, days=days)
+    certificates(again)
+    commands.check_figures(path, "summary", summary(solved), summary(again))
+
+
+def certify(folder, capsys) -> tuple[int, str]:
+    """Exit code and standard error of the command; nothing may stand on standard output."""
+    capsys.readouterr()
+    code = main(["certify", str(folder)])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1 and told.err.startswith("tritier: ")
+    return code, told.err
+
+
+def test_the_untouched_result_certifies(folder, capsys):
+    assert main(["certify", str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["design"]["proof"] == "closed"
+
+
+def test_the_list_of_arrays_is_complete(arrays):
+    assert set(arrays) == {*ARRAYS, "blocks", "cap_line"}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_scaled_by_one_percent_is_refused(name, arrays, solved, tmp_path):
+    changed = arrays[name] * 1.01
+    assert np.abs(changed - arrays[name]).max() > (1e-4 if name in PRICES else 1e-3), "the study should move it"
+    with pytest.raises(CertificateError):
+        recheck(tmp_path / "decisions.npz", arrays | {name: changed}, solved)
+
+
+@pytest.mark.parametrize(
+    "name", ["tau", "tau_p", "zb", "zs", "lambda", "soc", "day_gp", "day_gm", "day_soc", "day_cost"]
+)
+def test_an_array_of_a_flat_tariff_scaled_by_one_percent_is_refused(name, flat_folder, flat, tmp_path):
+    arrays = store.read_arrays(flat_folder / "decisions.npz")
+    assert np.abs(arrays[name]).max() > 0.01
+    with pytest.raises(CertificateError):
+        recheck(tmp_path / "decisions.npz", arrays | {name: arrays[name] * 1.01}, flat)
+
+
+def test_a_battery_level_moved_as_a_whole_is_refused(arrays, solved, tmp_path):
+    """The level of a cyclic day is free: any other level is as good, but not the one that is stored by definition."""
+    for name in ("soc", "day_soc"):
+        with pytest.raises(CertificateError):
+            recheck(tmp_path / "decisions.npz", arrays | {name: arrays[name] + 0.5}, solved)
+
+
+def test_trades_scaled_on_both_sides_are_refused(arrays, solved, tmp_path):
+    """Purchases and sales by the same factor: trade stays balanced, the prosumers' balances do not."""
+    both = {name: arrays[name] * 1.01 for name in ("zb", "zs")}
+    with pytest.raises(CertificateError):
+        recheck(tmp_path / "decisions.npz", arrays | both, solved)
+
+
+@pytest.mark.parametrize("file", ["summary", "certificate"])
+def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
+    path = folder / f"{file}.json"
+    stored = store.read_json(path)
+    again = summary(solved) if file == "summary" else certificates(solved)
+    commands.check_figures(path, file, stored, again)
+    checked = 0
+    for where, value in figures(stored):
+        if isinstance(value, str) or (abs(value) < 1e-4 and file == "certificate"):
+            continue  # residuals: rounding, of which one percent means nothing
+        changed = json.loads(path.read_text())
+        *sections, last = where
+        section = changed
+        for key in sections:
+            section = section[key]
+        section[last] = value * 1.01 if value else 0.01
+        with pytest.raises(CertificateError):
+            commands.check_figures(path, file, changed, again)
+        checked += 1
+    assert checked >= {"summary": 17, "certificate": 7}[file]
+
+
+def figures(content, where=()):
+    """(keys, value) of every leaf of a JSON file."""
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from figures(value, (*where, key))
+        else:
+            yield (*where, key), value
+
+
+@pytest.mark.parametrize("key", ["lower_bound", "flat", "first_best", "menu_points", "proof"])
+def test_bounds_that_the_menu_does_not_bear_out_are_refused(key, folder, solved):
+    value = getattr(solved.design, key)
+    changed = "open" if key == "proof" else value + 1
+    with pytest.raises(CertificateError, match=key):
+        commands.check_proof(folder, replace(solved, design=replace(solved.design, **{key: changed})))
+
+
+def test_a_proof_with_another_value_is_refused(folder, solved, copy):
+    stored = store.read_arrays(copy / "proof.npz")
+    stored["enumeration"][0] *= 1.01
+    np.savez(copy / "proof.npz", **stored)
+    with pytest.raises(CertificateError, match="enumeration"):
+        commands.check_proof(copy, solved)
+    stored["enumeration"] = stored["enumeration"][1:]
+    np.savez(copy / "proof.npz", **stored)
+    with pytest.raises(InputError, match="every point of the menu"):
+        commands.check_proof(copy, solved)
+
+
+def test_another_point_of_the_menu_does_not_pass_for_the_best(solved):
+    """A sound equilibrium of a worse design, beside the bounds of the best one."""
+    joint = JointLP(solved.clearing)
+    best = solved.decisions.design
+    others = (d for d in menu_points(solved.clearing.menu) if d.tariff[-1] == best.tariff[-1] and d != best)
+    responses = (optimistic_response(joint, other, revenue=False) for other in others)
+    response = next(r for r in responses if r.revenue_slack > 0 and r.social.total > solved.design.upper_bound + 1e-3)
+    decisions = decisions_of(joint, response)
+    days = judge(solved.prepared, solved.case, decisions, solved.prepared.instance.days, solved.case.policy)
+    with pytest.raises(CertificateError, match="upper_bound"):
+        certificates(replace(solved, decisions=decisions, days=days))
+
+
+# Through the command itself: exit code, one line, and what it names.
+
+
+def test_certify_exits_1_for_scaled_decisions(copy, arrays, capsys):
+    np.savez_compressed(copy / "decisions.npz", **(arrays | {"gp": arrays["gp"] * 1.01}))
+    code, line = certify(copy, capsys)
+    assert code == 1 and "certificate decisions.P failed" in line
+
+
+def test_certify_exits_1_for_a_changed_summary(copy, capsys):
+    content = store.read_json(copy / "summary.json")
+    store.write_json(copy / "summary.json", content | {"welfare_usd": content["welfare_usd"] * 1.01})
+    code, line = certify(copy, capsys)
+    assert code == 1 and "summary.welfare_usd" in line
+
+
+def cut(name):
+    return lambda copy: (copy / name).write_bytes((copy / name).read_bytes()[:-200])
+
+
+def edit_json(name, change):
+    def apply(copy):
+        content = store.read_json(copy / name)
+        change(content)
+        store.write_json(copy / name, content)
+
+    return apply
+
+
+def edit_arrays(change):
+    def apply(copy):
+        arrays = store.read_arrays(copy / "decisions.npz")
+        change(arrays)
+        np.savez(copy / "decisions.npz", **arrays)
+
+    return apply
+
+
+def set_first(name, value):
+    def change(arrays):
+        arrays[name] = arrays[name].copy()
+        arrays[name].flat[0] = value
+
+    return edit_arrays(change)
+
+
+DAMAGED = {  # what is done to the result, then pieces of the line
+    "truncated arrays": (cut("decisions.npz"), "decisions.npz: file: is missing, damaged or no npz file"),
+    "empty arrays": (lambda c: (c / "decisions.npz").write_bytes(b""), "decisions.npz: file: is missing, damaged"),
+    "text for arrays": (lambda c: (c / "decisions.npz").write_text("no"), "decisions.npz: file: is missing, damaged"),
+    "missing arrays": (lambda c: (c / "decisions.npz").unlink(), "decisions.npz: file: is missing"),
+    "missing array": (edit_arrays(lambda a: a.pop("gp")), "decisions.npz: gp: is missing"),
+    "missing day array": (edit_arrays(lambda a: a.pop("day_soc")), "decisions.npz: day_soc: is missing"),
+    "array of another shape": (
+        edit_arrays(lambda a: a.update(zb=a["zb"][:1])),
+        "decisions.npz: zb: has shape (1, 24), not (2, 24)",
+    ),
+    "NaN": (set_first("day_ch", np.nan), "decisions.npz: day_ch: holds NaN"),
+    "whole numbers": (edit_arrays(lambda a: a.update(gm=a["gm"].astype(int))), "decisions.npz: gm: is of type int64"),
+    "unknown block": (set_first("blocks", "cap"), "decisions.npz: blocks: names no chance block"),
+    "capacity of another line": (set_first("cap_line", "3"), "decisions.npz: cap_line: names other lines"),
+    "missing summary": (lambda c: (c / "summary.json").unlink(), "summary.json: file: is missing"),
+    "truncated summary": (cut("summary.json"), "summary.json: text: is not JSON"),
+    "summary without a figure": (edit_json("summary.json", lambda s: s.pop("peak_kw")), "summary.json: summary"),
+    "text for a figure": (
+        edit_json("summary.json", lambda s: s.update(peak_kw="1")),
+        "summary.json: summary.peak_kw: '1' is no number",
+    ),
+    "missing provenance": (lambda c: (c / "provenance.json").unlink(), "provenance.json: file: is missing"),
+    "provenance without a study": (
+        edit_json("provenance.json", lambda p: p.pop("study")),
+        "provenance.json: study: is",
+    ),
+    "provenance of another preset": (
+        edit_json("provenance.json", lambda p: p.update(preset="huge")),
+        "preset: unknown preset 'huge'",
+    ),
+    "provenance of another case": (edit_json("provenance.json", lambda p: p.update(case=9)), "there is no case 9"),
+    "study moved": (
+        edit_json("provenance.json", lambda p: p.update(study="../gone")),
+        "study.yaml: file: does not exist",
+    ),
+    "certificate without a design": (
+        edit_json("certificate.json", lambda c: c.pop("design")),
+        "certificate.json: design: is missing",
+    ),
+    "certificate that is a list": (
+        lambda c: (c / "certificate.json").write_text("[]"),
+        "certificate.json: text: holds no keys",
+    ),
+    "missing proof": (lambda c: (c / "proof.npz").unlink(), "proof.npz: file: is missing"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_certify_exits_2_for_a_damaged_result(case, copy, capsys):
+    damage, piece = DAMAGED[case]
+    damage(copy)
+    code, line = certify(copy, capsys)
+    assert code == 2
+    assert piece in line and "; " in line
+
+
+def test_certify_exits_2_when_the_study_has_changed(folder, copy, capsys):
+    study = folder.parent / "study"
+    text = (study / "prices.csv").read_text()
+    replace_text(study / "prices.csv", "2018-03-01T00:00,", "2018-03-01T00:00,1")
+    try:
+        code, line = certify(copy, capsys)
+    finally:
+        (study / "prices.csv").write_text(text)
+    assert code == 2 and "data_hash: the study's files have changed since" in line
+
+
+def test_array_of_missing_duals_is_refused(arrays, solved, tmp_path):
+    for changed in (arrays["y"][:-1], arrays["y"][:0]):
+        with pytest.raises(CertificateError, match="one dual for each row"):
+            recheck(tmp_path / "decisions.npz", arrays | {"y": changed}, solved)
+
+
+def test_a_result_certifies_from_any_folder_and_with_its_study_moved(flat_folder, tmp_path, monkeypatch, capsys):
+    shutil.copytree(flat_folder, tmp_path / "elsewhere")
+    shutil.copytree(flat_folder.parent / "study", tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert main(["certify", str(flat_folder)]) == 0
+    assert main(["certify", "elsewhere", "--study", "moved"]) == 0
+    capsys.readouterr()
+    code, line = certify(tmp_path / "elsewhere", capsys)
+    assert code == 2 and "does not exist" in line
