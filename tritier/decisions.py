@@ -59,7 +59,8 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
 
     Value at risk and excess are recomputed from costs: where CVaR has no weight the LP leaves them free.
     """
-    instance, lp, x, y = joint.instance, joint.lp, response.x, response.y
+    instance, lp, x = joint.instance, joint.lp, response.x
+    y = np.append(response.y, np.zeros(lp.row_lower.size - response.y.size))  # rows that other designs added since
     names = [p.name for p in instance.prosumers]
     price = block_multipliers(joint, y)
     blocks = tuple(block for block in joint.blocks if price[block] > PRICED)
