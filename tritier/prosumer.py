@@ -65,7 +65,7 @@ def block_width(d: ProsumerData) -> np.ndarray:
 def block_value(rules: Rules) -> np.ndarray:
     """Marginal value of each demand block at its middle, $/kWh, shape (K,), falling (:eq:`eq-demand-value`).
 
-    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / |kappa|) at relative level x.
+    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / abs(kappa)) at relative level x.
     """
     k = np.arange(rules.demand_blocks)
     x = 1 - rules.flexibility + 2 * rules.flexibility * (k + 0.5) / rules.demand_blocks
