@@ -98,7 +98,7 @@ def load_problem(
     return Problem(case, data, study.feeder, chosen, settings, size, study.settings.chance_level, study.data_hash)
 
 
-def make_plan(problem: Problem, model: str, hosted_kw: float | None = None) -> Plan:
+def make_plan(problem: Problem, model: str, hosted_kw: float | None = None, jobs: int = 1) -> Plan:
     """A plan by one of the three models.
 
     Raises:
@@ -114,7 +114,7 @@ def make_plan(problem: Problem, model: str, hosted_kw: float | None = None) -> P
         days = real_days(problem.data, problem.case, chosen, problem.preset)
         return stochastic_plan(problem.case, days, np.full(len(days), 1.0 / len(days)), problem.chance_level)
     case = deterministic(problem.case) if model == "deterministic" else problem.case
-    plan = robust_plan(case, hosted_kw)
+    plan = robust_plan(case, hosted_kw, jobs=jobs)
     for name, limit in (("worst_overload_kw", 1e-3), ("worst_voltage_excess_pu", 1e-6)):
         if plan.certificate[name] > limit:
             raise CertificateError(f"hosting.{name}", plan.certificate[name], limit, "no plan keeps all limits")
@@ -169,7 +169,7 @@ def run(study_folder: str | Path, model: str, flexibility: str, preset: str, out
     if model not in MODELS:
         raise InputError("--model", model, "is unknown", f"choose one of {', '.join(MODELS)}")
     problem = load_problem(study_folder, flexibility, preset)
-    plan = make_plan(problem, model)
+    plan = make_plan(problem, model, jobs=min(2, os.cpu_count() or 1))
     planned = time.perf_counter() - began
     held_out, stress = held_out_figures(problem, plan), stress_figures(problem, plan)
     summary = {

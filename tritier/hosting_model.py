@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import Parallel, delayed
 
 from tritier.adversary import Enumeration
 from tritier.errors import SolverError
 from tritier.hosting_case import DayModel, HostingCase, with_budget
 from tritier.hosting_rows import BLOCKS, Watch, day_recourse, net_load, operating_cost, violated
 from tritier.linear import LinearProgram
-from tritier.robust import FirstStage, Iteration, RecourseProgram, TwoStage, column_and_constraint_generation
+from tritier.robust import FirstStage, Iteration, Recourse, RecourseProgram, TwoStage, column_and_constraint_generation
 
 #: Largest violation [kW] of a network limit that counts as none.
 KW = 1e-4
@@ -107,6 +108,7 @@ def robust_plan(
     method: str = "choose",
     start=None,
     max_rounds: int = 30,
+    jobs: int = 1,
 ) -> Plan:
     """C&CG over the days' sets; network rows join when a vertex's dispatch breaks them.
 
@@ -123,9 +125,9 @@ def robust_plan(
     for _ in range(max_rounds):
         problem = two_stage(case, watch, hosted_kw)
         offset = time.perf_counter() - began
-        solution = column_and_constraint_generation(problem, adversary, gap, start=known, method=method)
+        solution = column_and_constraint_generation(problem, adversary, gap, start=known, method=method, jobs=jobs)
         known = list(solution.scenarios)
-        report = check_vertices(case, problem, solution.y)
+        report = check_vertices(case, problem, solution.y, jobs=jobs)
         missing = watch.add(report["new"])
         trace += [
             replace(
@@ -148,31 +150,42 @@ def robust_plan(
     return Plan(y[:n], y[n : 2 * n], y[2 * n :], *bounds, tuple(trace), watch, certificate, tuple(known))
 
 
-def check_vertices(case: HostingCase, problem: TwoStage, y: np.ndarray, enough: int = 12) -> dict:
-    """Dispatch at every vertex of every set at y, all network rows checked by matrix products.
+def check_vertices(case: HostingCase, problem: TwoStage, y: np.ndarray, jobs: int = 1) -> dict:
+    """Dispatch at every vertex of every set at y, all network rows checked by matrix products."""
+    pairs = zip(problem.recourse, case.days, strict=False)
+    parts = Parallel(n_jobs=jobs, prefer="threads")(delayed(check_day)(case, term, day, y) for term, day in pairs)
+    new = Watch()
+    for watch, *_ in parts:
+        new.add(watch)
+    return {
+        "new": new,
+        "vertices_checked": sum(part[1] for part in parts),
+        "worst_overload_kw": max(part[2] for part in parts),
+        "worst_voltage_excess_pu": max(part[3] for part in parts),
+        "worst_priced_violation": max(part[4] for part in parts),
+    }
+
+
+def check_day(case: HostingCase, term: Recourse, day: DayModel, y: np.ndarray, enough: int = 12) -> tuple:
+    """One day of :func:`check_vertices`: rows to watch, vertices checked, worst overload, voltage and price paid.
 
     Stops early once ``enough`` vertices broke rows that are not watched yet: the plan will change anyway.
     """
     new, most_flow, most_volt, priced, count, broken = Watch(), 0.0, 0.0, 0.0, 0, 0
-    for term, day in zip(problem.recourse, case.days, strict=False):
-        program = RecourseProgram(term, y)
-        for u in day.uncertainty.vertices():
-            answer = program.solve(u)
-            real = day.at(u)
-            seen, flow, volt = violated(case, real, net_load(case, real, y, answer.x), KW)
-            if answer.value <= 1e-6 * case.penalty:
-                broken += new.add(seen)
-            most_flow, most_volt = max(most_flow, flow), max(most_volt, volt)
-            priced, count = max(priced, answer.value), count + 1
-            if broken >= enough:
-                break
-    return {
-        "new": new,
-        "vertices_checked": count,
-        "worst_overload_kw": most_flow,
-        "worst_voltage_excess_pu": most_volt,
-        "worst_priced_violation": priced,
-    }
+    program = RecourseProgram(term, y)
+    for u in day.uncertainty.vertices():
+        answer = program.solve(u)
+        if answer is None:
+            raise SolverError(f"dispatch of {day.label} is infeasible")
+        real = day.at(u)
+        seen, flow, volt = violated(case, real, net_load(case, real, y, answer.x), KW)
+        if answer.value <= 1e-6 * case.penalty:
+            broken += new.add(seen)
+        most_flow, most_volt = max(most_flow, flow), max(most_volt, volt)
+        priced, count = max(priced, answer.value), count + 1
+        if broken >= enough:
+            break
+    return new, count, most_flow, most_volt, priced
 
 
 def stochastic_plan(

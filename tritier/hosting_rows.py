@@ -48,6 +48,8 @@ class RowBook:
         self.G, self.E, self.M, self.h, self.E_u = [], [], [], [], [[] for _ in range(self.factors)]
         self.equality: list[np.ndarray] = []
         self.identity = sp.identity(self.size, format="csr")
+        outputs = [(day.pv, day.wind), *zip(day.pv_shift, day.wind_shift, strict=True)]
+        self.power = [self.available(pv, wind) for pv, wind in outputs]  # mean, then one for each factor
 
     def over_x(self, **parts) -> sp.csr_matrix:
         """A matrix over x from its parts by block name; ``e`` over the hours, ``g`` over the groups."""
@@ -74,19 +76,18 @@ class RowBook:
         """
         rows, day = G.shape[0], self.day
         E = sp.csr_matrix((rows, 3 * self.n)) if y is None else sp.csr_matrix(y)
-        if available is not None:
-            E = E + available @ self.available(day.pv, day.wind)
         right = np.broadcast_to(np.asarray(right, dtype=float), rows).copy()
         M = np.zeros((rows, self.factors))
         if load is not None:
             right -= load(day.load, day.reactive)
             for k in range(self.factors):
                 M[:, k] = load(day.load_shift[k], day.reactive_shift[k])
-        for k in range(self.factors):
-            part = sp.csr_matrix((rows, 3 * self.n))
-            if available is not None:
-                part = available @ self.available(day.pv_shift[k], day.wind_shift[k])
-            self.E_u[k].append(part)
+        shifts = [sp.csr_matrix((rows, 3 * self.n))] * self.factors
+        if available is not None:
+            E = E + available @ self.power[0]
+            shifts = [available @ part for part in self.power[1:]]
+        for parts, part in zip(self.E_u, shifts, strict=True):
+            parts.append(part)
         self.G.append(G)
         self.E.append(E)
         self.M.append(sp.csr_matrix(M))
@@ -147,37 +148,47 @@ def network_rows(book: RowBook, watch: Watch) -> None:
     all."""
     case, grid = book.case, book.case.grid
     lines, high, low = sorted(watch.line), sorted(watch.high), sorted(watch.low)
-    relax = book.over_x(e=sp.identity(book.hours, format="csr"))
+    weights, limits, reactive = [], [], []
 
-    def weighted(weights: np.ndarray, limit: np.ndarray, active: np.ndarray, reactive: np.ndarray | None) -> None:
-        """``limit - weights . net load - reactive part >= -e`` with weights over buses."""
-        sites = sp.kron(weights[case.site][None, :], sp.identity(book.hours), format="csr")
-        over = book.over_x(cu=-sites, ch=-sites, dis=sites, up=-sites, dn=sites) + relax
-
-        def load(active_load: np.ndarray, reactive_load: np.ndarray) -> np.ndarray:
-            fixed = -(active @ active_load)
-            return fixed if reactive is None else fixed - reactive @ reactive_load
-
-        book.add(over, -limit, available=sites, load=load)
+    def bound(row: np.ndarray, limit: np.ndarray, reactive_row: np.ndarray | None = None) -> None:
+        """``limit - row . net load - reactive_row . reactive load >= -e``, rows over the buses."""
+        weights.append(row)
+        limits.append(np.broadcast_to(limit, book.hours))
+        reactive.append(np.zeros_like(row) if reactive_row is None else reactive_row)
 
     if lines:
         limit = active_limits(case, book.day, grid.downstream[lines], case.feeder.rating_kva[lines], "line rating")
         for row, cap in zip(grid.downstream[lines], limit, strict=True):
-            weighted(row, cap, row, None)
-            weighted(-row, cap, -row, None)
+            bound(row, cap)
+            bound(-row, cap)
     if watch.substation and np.isfinite(case.substation_kva):
         total = np.ones((1, case.feeder.bus.size))
         cap = active_limits(case, book.day, total, np.array([case.substation_kva]), "substation rating")[0]
-        weighted(total[0], cap, total[0], None)
-        weighted(-total[0], cap, -total[0], None)
+        bound(total[0], cap)
+        bound(-total[0], cap)
     for bus in low:  # v0^2 - 2 (R p + X q) >= v_low^2, over 2 R_nn
         scale = 1.0 / grid.r_path[bus, bus]
-        room = np.full(book.hours, (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2)
-        weighted(grid.r_path[bus] * scale, room, grid.r_path[bus] * scale, grid.x_path[bus] * scale)
+        room = (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2
+        bound(grid.r_path[bus] * scale, room, grid.x_path[bus] * scale)
     for bus in high:  # v_high^2 >= v0^2 - 2 (R p + X q)
         scale = 1.0 / grid.r_path[bus, bus]
-        room = np.full(book.hours, (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2)
-        weighted(-grid.r_path[bus] * scale, room, -grid.r_path[bus] * scale, -grid.x_path[bus] * scale)
+        room = (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2
+        bound(-grid.r_path[bus] * scale, room, -grid.x_path[bus] * scale)
+    if not weights:
+        return
+    over_buses, over_reactive = np.array(weights), np.array(reactive)
+
+    def load(active_load: np.ndarray, reactive_load: np.ndarray) -> np.ndarray:
+        return -(over_buses @ active_load + over_reactive @ reactive_load).ravel()
+
+    sites = sp.kron(over_buses[:, case.site], sp.identity(book.hours), format="csr")
+    relax = sp.kron(np.ones((len(weights), 1)), sp.identity(book.hours), format="csr")
+    book.add(
+        book.over_x(cu=-sites, ch=-sites, dis=sites, up=-sites, dn=sites, e=relax),
+        -np.concatenate(limits),
+        available=sites,
+        load=load,
+    )
 
 
 def active_limits(case, day: DayModel, downstream: np.ndarray, rating: np.ndarray, what: str) -> np.ndarray:
@@ -268,14 +279,14 @@ def violated(case: HostingCase, day: DayModel, net: np.ndarray, tolerance: float
     above, below = v - case.v_high[:, None], case.v_low[:, None] - v
     above[0] = below[0] = -1.0
     scale = tolerance * 1e-4  # a volt limit is read to tolerance in kW over a short-circuit power of about 10 MVA
-    watch = Watch(worst_element(over, tolerance), worst_element(above, scale), worst_element(below, scale))
+    watch = Watch(worst_elements(over, tolerance), worst_elements(above, scale), worst_elements(below, scale))
     total_q = day.reactive.sum(axis=0)
     transformer = np.abs(net.sum(axis=0)) - np.sqrt(np.maximum(case.substation_kva**2 - total_q**2, 0.0))
     worst_flow = max(float(over.max(initial=0.0)), float(transformer.max(initial=0.0)))
     return watch, worst_flow, float(max(above.max(initial=0.0), below.max(initial=0.0)))
 
 
-def worst_element(excess: np.ndarray, tolerance: float) -> set[int]:
-    """The element with the largest excess (K, T), if any is beyond the tolerance."""
+def worst_elements(excess: np.ndarray, tolerance: float, count: int = 3) -> set[int]:
+    """The few elements with the largest excess (K, T) beyond the tolerance: watching all would swell the program."""
     worst = excess.max(axis=1)
-    return {int(worst.argmax())} if worst.max() > tolerance else set()
+    return {int(k) for k in np.argsort(-worst)[:count] if worst[k] > tolerance}

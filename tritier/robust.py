@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import Parallel, delayed
 
 from tritier.errors import CertificateError, SolverError
 from tritier.linear import LinearProgram
@@ -217,6 +218,7 @@ def column_and_constraint_generation(
     method: str = "choose",
     reference=None,
     time_limit: float = np.inf,
+    jobs: int = 1,
 ) -> RobustSolution:
     """Master and adversaries in turn until the bounds meet :eq:`eq-ccg`.
 
@@ -229,6 +231,7 @@ def column_and_constraint_generation(
         method: HiGHS method of the master ("choose", "simplex" or "ipm").
         reference: one point u per term that decides among optimal masters (:func:`solve_master`); None takes any.
         time_limit: seconds after which no further pass starts.
+        jobs: adversaries of different terms at a time (threads; HiGHS works outside the interpreter's lock).
 
     Raises:
         SolverError: the problem is infeasible, or no feasible decision was found within the limits.
@@ -241,7 +244,7 @@ def column_and_constraint_generation(
         tick = time.perf_counter()
         y, lower = solve_master(problem, scenarios, method, reference)
         mid = time.perf_counter()
-        found = [worst_case(term, y, adversary) for term in problem.recourse]
+        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(t, y, adversary) for t in problem.recourse)
         value = problem.first.cost @ y + sum(worst.bound for worst in found)
         if all(worst.feasible for worst in found) and value < upper:
             upper, best = value, (y, found)
