@@ -38,8 +38,6 @@ def check_out(out: Path) -> Path:
 
     Raises InputError where ``out`` is a file, holds anything but a result, or cannot be written.
     """
-    if not str(out).strip():
-        raise InputError("--out", "out", "is empty", "name a folder")
     folder = out.resolve()
     if folder.exists() and not folder.is_dir():
         raise InputError(out, "--out", "is a file", "name a folder")

@@ -25,7 +25,7 @@ from tritier.chance import net_load
 from tritier.decisions import Decisions, decisions_of, point_of
 from tritier.dso import on_menu, revenue_slack
 from tritier.enumeration import enumerate_menu
-from tritier.errors import InputError
+from tritier.errors import InfeasibleError, InputError
 from tritier.first_best import first_best
 from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
@@ -199,23 +199,34 @@ def solve_case(
 
 
 def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, progress, state: Path | None):
-    """The best design of the menu with its bounds: complete enumeration of small menus, the hybrid algorithm else."""
+    """The best design of the menu with its bounds: complete enumeration of small menus, the hybrid algorithm else.
+
+    Raises InputError where no point of the menu recovers the revenue.
+    """
     flat = flat_tariff(joint)
     ideal = first_best(joint)
-    if joint.instance.menu.n_points <= ENUMERATED:
-        result = enumerate_menu(joint, progress)
-    else:
-        from tritier import hybrid
+    try:
+        if joint.instance.menu.n_points <= ENUMERATED:
+            result = enumerate_menu(joint, progress)
+        else:
+            from tritier import hybrid
 
-        result = hybrid.solve(
-            joint,
-            gap=prepared.preset.gap if gap is None else gap,
-            f_flat=flat.social.total,
-            f_first_best=ideal,
-            jobs=jobs,
-            progress=progress,
-            state=state,
-        )
+            result = hybrid.solve(
+                joint,
+                gap=prepared.preset.gap if gap is None else gap,
+                f_flat=flat.social.total,
+                f_first_best=ideal,
+                jobs=jobs,
+                progress=progress,
+                state=state,
+            )
+    except InfeasibleError as error:
+        raise InputError(
+            prepared.study.paths["study"],
+            f"menus.{prepared.preset.name}",
+            f"no point recovers {joint.instance.fixed_cost:.2f} $/day besides losses and demand charge",
+            "add higher tariffs or lower fixed_cost_usd",
+        ) from error
     proof = DesignProof(
         lower_bound=result.lower_bound,
         upper_bound=result.upper_bound,
