@@ -59,6 +59,7 @@ LEVELS = (
         "hosting*",
     ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
+    ("heldout", "findings*"),
     ("plots*",),
     ("book*",),
     ("commands", "__main__"),

@@ -1,0 +1,128 @@
+"""Findings as tables to be read: certificates, headline figures, the grid of policies, changes and expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from tritier.certificate import COMPLEMENTARITY, GAIN, RESIDUAL
+from tritier.findings import headline, mean_interval, paired_changes, share_interval
+
+HEADLINES = (
+    ("welfare_usd", "welfare", "$/day", 1),
+    ("social_cost_usd", "social cost", "$/day", 1),
+    ("prosumer_cost_usd", "prosumer cost", "$/day", 1),
+    ("prosumer_cost_after_refund_usd", "prosumer cost after refund", "$/day", 1),
+    ("prosumer_cvar_usd", "CVaR of prosumer cost over scenarios", "$/day", 1),
+    ("ac_losses_kwh", "losses (AC)", "kWh/day", 1),
+    ("peak_kw", "peak of the feeder head", "kW", 1),
+    ("p2p_kwh", "P2P volume", "kWh/day", 1),
+    ("curtailed_kwh", "curtailed", "kWh/day", 1),
+    ("dso_revenue_usd", "revenue of the DSO", "$/day", 1),
+    ("dso_surplus_usd", "surplus of the DSO, refunded", "$/day", 1),
+    ("congestion_rent_usd", "congestion rent, refunded", "$/day", 1),
+    ("violation_share_ac", "bus-hours outside the band (AC)", "%", 100),
+)
+COMPARED = (
+    ("welfare_usd", "welfare", "$/day", 1),
+    ("prosumer_cost_usd", "prosumer cost", "$/day", 1),
+    ("prosumer_cost_after_refund_usd", "prosumer cost after refund", "$/day", 1),
+    ("ac_losses_kwh", "losses (AC)", "kWh/day", 1),
+    ("peak_kw", "peak of the feeder head", "kW", 1),
+    ("p2p_kwh", "P2P volume", "kWh/day", 1),
+    ("curtailed_kwh", "curtailed", "kWh/day", 1),
+    ("ac_violation_share", "bus-hours outside the band", "%", 100),
+)
+QUANTITIES = {key: text for key, text, *_ in COMPARED}
+
+
+def certificate_table(certificate: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    """The figures of a certificate that must be zero, or nearly so, each with what it may be at most."""
+    parts = {name: dict(part) for name, part in certificate.items()}
+    rows = [
+        (
+            "largest gain of a prosumer from deviating",
+            "share of its cost",
+            parts["equilibrium"]["max_relative_gain"],
+            GAIN,
+        ),
+        ("gain of the platform from deviating", "$/day", parts["equilibrium"]["platform_gain_usd"], None),
+        ("rows and bounds of the follower", "kW or $", parts["follower"]["primal"], RESIDUAL),
+        ("reduced costs of the follower", "$/kWh", parts["follower"]["dual"], RESIDUAL),
+        ("complementarity of the follower", "$", parts["follower"]["complementarity"], COMPLEMENTARITY),
+        ("duality gap of the follower", "relative", abs(parts["follower"]["duality_gap"]), RESIDUAL),
+        ("violations bought at the declared price", "kWh/day", parts["follower"]["slack_kwh"], RESIDUAL),
+        ("money that appears or vanishes", "$/day", parts["money"]["imbalance_usd"], None),
+        ("revenue missing for cost recovery", "$/day", max(0.0, -parts["revenue"]["slack_usd"]), 1e-4),
+    ]
+    table = pd.DataFrame(rows, columns=["figure", "unit", "found", "at most"])
+    return table.assign(
+        **{c: ["–" if pd.isna(x) else f"{x:.1e}" if x else "0" for x in table[c]] for c in table.columns[2:]}
+    )
+
+
+def headline_table(summary: Mapping[str, object]) -> pd.DataFrame:
+    """The headline figures of a case, expected over its design scenarios."""
+    rows = [(text, unit, factor * float(summary[key])) for key, text, unit, factor in HEADLINES]
+    return pd.DataFrame(rows, columns=["figure", "unit", "value"])
+
+
+def policy_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A grid of :func:`grid` for display: physics, then economics; ``*`` marks the headline policy of a case."""
+    name = table["policy"] + np.where(table["headline"], " *", "")
+    first = {"case": table["case"], "policy": name}
+    upper = [f"{r.days_hit} of {r.days} (≤ {100 * r.day_high:.1f} %)" for r in table.itertuples()]
+    physics = first | {
+        "days with a violation": upper,
+        "bus-hours, mean [%]": spread(table, "ac_violation_share", ".3f", 100),
+        "largest bus-hour [%]": [f"{100 * x:.1f}" for x in table["largest_share"]],
+        "depth [0.001 p.u.]": [f"{1e3 * x:.1f}" for x in table["depth_pu"]],
+    }
+    money = first | {
+        "AC losses [kWh]": spread(table, "ac_losses_kwh", ",.0f"),
+        "prosumer cost [$]": spread(table, "prosumer_cost_usd", ",.0f"),
+        "welfare [$]": spread(table, "welfare_usd", ",.0f"),
+    }
+    return pd.DataFrame(physics), pd.DataFrame(money)
+
+
+def spread(table: pd.DataFrame, column: str, form: str, factor: float = 1.0) -> list[str]:
+    """Mean and half-width of its interval as text."""
+    pairs = zip(factor * table[column], factor * table[f"{column}_half"], strict=True)
+    return [f"{x:{form}}" + (f" ± {h:{form}}" if h else "") for x, h in pairs]
+
+
+def change_table(daily: pd.DataFrame, case: int, base: int = 1) -> pd.DataFrame:
+    """A case beside a base case on the same held-out days, headline policies: means, change and its interval."""
+    pair = daily[daily["case"].isin((base, case))]
+    change = paired_changes(pair, [key for key, *_ in COMPARED], base).set_index("quantity")
+    rows = []
+    for key, text, unit, factor in COMPARED:
+        step = factor * change.loc[key, ["change", "low", "high", "base"]].astype(float)
+        percent = f"{100 * step.change / step.base:+.1f}" if step.base > 0 else "–"
+        between = f"{step.low:+,.4g} to {step.high:+,.4g}"
+        rows.append((text, unit, step.base, step.base + step.change, step.change, between, percent))
+    columns = ["figure", "unit", f"Case {base}", f"Case {case}", "change", "95 % interval", "change [%]"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def expected_beside(expected: pd.DataFrame, daily: pd.DataFrame, case: int) -> pd.DataFrame:
+    """Design-time expectations of a case (data/paper/expected.csv) beside what its held-out days give."""
+    rows = []
+    own = headline(daily[daily["case"] == case])
+    for row in expected[expected["case"] == case].itertuples():
+        if row.quantity == "days":
+            hits = int((own["ac_violation_share"] > 0).sum())
+            found = 100 * np.array(share_interval(hits, len(own)))
+        elif row.unit.endswith("against Case 1"):
+            step = paired_changes(daily[daily["case"].isin((1, case))], [row.quantity]).iloc[0]
+            found = step[["change", "low", "high"]].to_numpy(dtype=float)
+            found = 100 * found / step["base"] if row.unit.startswith("%") else found
+        else:
+            found = (100 if row.unit.startswith("%") else 1) * np.array(mean_interval(own[row.quantity]))
+            found[1] = max(0.0, found[1])  # shares, costs and powers of these tables are not negative
+        name = "days with a violation" if row.quantity == "days" else QUANTITIES[row.quantity]
+        rows.append((name, row.unit, row.value, found[0], f"{found[1]:,.4g} to {found[2]:,.4g}"))
+    return pd.DataFrame(rows, columns=["figure", "unit", "design-time expectation", "found", "95 % interval"])
