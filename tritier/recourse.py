@@ -55,7 +55,7 @@ class DayDecisions:
 
 
 class Recourse:
-    """Judges designs on a set of days: one LP over all days, re-solved warm for each design and policy.
+    """Judges designs on a set of days: one LP over all days, built once for all designs and policies.
 
     ``instance``: risk-neutral, on the days to be judged (:func:`tritier.cases.judging_instance`).
     """
@@ -147,6 +147,18 @@ class _PolicyLP:
         exports = days.renewable_kw + own + buy[..., None]
         joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
         joint.warm.set_bounds(at.gm.ravel(), np.zeros(exports.size), exports.ravel())
+        self._widen_books(float(buy.sum() + sell.sum()))
+
+    def _widen_books(self, traded: float) -> None:
+        """Make room for ``traded`` kWh: boxes were made for what the judged days would let prosumers trade."""
+        lp, rules = self.joint.lp, self.instance.rules
+        money = traded * float(np.abs(rules.retail).max() + np.abs(rules.feed_in).max())
+        names = [p.name for p in self.instance.prosumers]
+        extra = {"G": traded, "Z": traded, "R": money} | {f"excess[{name}]": 2 * money for name in names}
+        for column, more in (extra | {f"{term}[{name}]": money for term in ("cost", "var") for name in names}).items():
+            at = lp.at(column).ravel()
+            low, high = lp.col_lower[at], lp.col_upper[at]
+            self.joint.warm.set_bounds(at, np.where(low < 0, low - more, low), high + more)
 
     def day(self, policy: str) -> DayDecisions:
         """The days under one of the policies."""

@@ -1,0 +1,235 @@
+"""Recourse policies against problems written and solved here, and against figures by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
+
+from tritier.cases import risk_neutral
+from tritier.decisions import Decisions, decisions_of
+from tritier.instance import Design, Instance, Menu
+from tritier.joint import JointLP
+from tritier.optimistic import optimistic_response
+from tritier.outcome import settlement_of
+from tritier.recourse import POLICIES, Recourse, check_days
+from tritier.settlement import imbalance
+
+DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
+TIGHT = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),))
+
+
+@pytest.fixture(scope="module")
+def market():
+    return small_market(n=3, hours=6, scenarios=4, seed=3, chance_level=0.3)
+
+
+@pytest.fixture(scope="module")
+def recourse(market):
+    """Other days than those of the design."""
+    return Recourse(risk_neutral(market.on(small_market(n=3, hours=6, scenarios=3, seed=8).days)))
+
+
+def designed(market: Instance, design: Design) -> Decisions:
+    joint = JointLP(market)
+    return decisions_of(joint, optimistic_response(joint, design, revenue=False))
+
+
+@pytest.fixture(scope="module")
+def decisions(market):
+    found = designed(market, DESIGN)
+    assert found["zb"].sum() > 10, "prosumers trade"
+    return found
+
+
+@pytest.fixture(scope="module")
+def congested(market):
+    found = designed(market, TIGHT)
+    assert found["mu"].max() > 0.01, "limits have a price"
+    return found
+
+
+def alone(instance: Instance, i: int, w: int, decisions: Decisions) -> float:
+    """Least cost of one prosumer on one day with its trades fixed, energy and import charges, $."""
+    own, rules = instance.prosumers[i], instance.rules
+    demand, sun = instance.days.demand_kw[i, :, w], instance.days.renewable_kw[i, :, w]
+    hours, k = demand.size, rules.demand_blocks
+    tau = np.array(decisions.design.tariff)[rules.block]
+    buy, sell, cut, charge, discharge = (cp.Variable(hours, nonneg=True) for _ in range(5))
+    level, served = cp.Variable(hours + 1, nonneg=True), cp.Variable((k, hours), nonneg=True)
+    width = 2 * rules.flexibility / k
+    middle = 1 - rules.flexibility + width * (np.arange(k) + 0.5)
+    worth = rules.reference_price * (1 + (1 - middle) / abs(rules.elasticity))
+    used = (1 - rules.flexibility) * demand + cp.sum(served, axis=0)
+    lost = worth[: k // 2].sum() * width * demand.sum() - cp.sum(worth @ served)
+    wear = (own.degradation + rules.tie_break * np.arange(hours)) @ (charge + discharge)
+    bill = (rules.retail + tau) @ buy - rules.feed_in @ sell
+    rows = [
+        buy + decisions["zb"][i] + sun - cut + discharge == used + sell + decisions["zs"][i] + charge,
+        level[1:] == level[:-1] + own.eta * charge - discharge / own.eta,
+        level[0] == level[hours],
+        level <= own.battery_kwh,
+        charge <= own.battery_kw,
+        discharge <= own.battery_kw,
+        cut <= sun,
+        served <= width * np.tile(demand, (k, 1)),
+    ]
+    problem = cp.Problem(cp.Minimize(bill + wear + lost), rows)
+    problem.solve(cp.HIGHS)
+    return float(problem.value)
+
+
+def test_network_blind_is_each_prosumer_alone(recourse, decisions):
+    day = recourse.judge(decisions, "network-blind")
+    tau = np.array(decisions.design.tariff)[recourse.instance.rules.block]
+    paid = day["cost"] + np.einsum("t,itw->iw", tau, day["gp"])
+    for i in range(3):
+        for w in range(3):
+            assert paid[i, w] == pytest.approx(alone(recourse.instance, i, w, decisions), rel=1e-7, abs=1e-6)
+    assert not day.pi.any() and not day.bought.any()
+
+
+def test_design_policy_without_multipliers_is_network_blind(recourse, congested):
+    free = replace(congested, arrays=congested.arrays | {"mu": np.zeros_like(congested["mu"])})
+    blind, priced = (recourse.judge(free, policy) for policy in ("network-blind", "design policy"))
+    assert (priced["cost"] + charges(priced, free)).sum() == pytest.approx((blind["cost"] + charges(blind, free)).sum())
+    assert not priced.pi.any()
+    assert np.abs(recourse.judge(congested, "design policy").pi).max() > 0.01, "multipliers do act"
+
+
+def charges(day, decisions) -> np.ndarray:
+    """Import charges of every prosumer and day, $, (I, W)."""
+    tau = np.array(decisions.design.tariff)[day.instance.rules.block]
+    return np.einsum("t,itw->iw", tau, day["gp"])
+
+
+def test_design_policy_prices_at_most_the_multiplier(recourse, congested):
+    """A violation costs its block's multiplier over the chance level; prices are sums of such prices along the path."""
+    day = recourse.judge(congested, "design policy")
+    per_hour = np.zeros(day.instance.days.n_hours)
+    for block, price in zip(congested.blocks, congested["mu"], strict=True):
+        assert block.kind in ("capacity", "rating")
+        per_hour[block.hour] += price / day.instance.rules.chance_level
+    assert (np.abs(day.pi).max(axis=(0, 2)) <= per_hour + 1e-7).all()
+
+
+def violations(day) -> float:
+    """Largest LinDistFlow violation of band, rating or the design's capacity limits, kW, on any judged day."""
+    network = JointLP(day.instance, network=False).network
+    offered = {int(np.flatnonzero(day.instance.feeder.line == line)[0]): cap for line, cap in TIGHT.capacity}
+    return max(float(np.max(v)) for v in network.violations(day.net_load, offered).values())
+
+
+def sunny(rating: float = np.inf, demand: float = 100.0, sun: float = 300.0, **changes) -> Instance:
+    """Two prosumers behind each other, the far one with sun; no battery, no demand response; two hours, two days."""
+    shape = (2, 2, 2)
+    renewable = np.zeros(shape)
+    renewable[1] = sun
+    feeder = replace(line_feeder(3), rating_kva=np.array([np.inf, rating]))
+    people = (plain_prosumer(2), plain_prosumer(3))
+    menu = Menu(((0.05,),), (0.0,), ())
+    found = days(np.full(shape, demand), renewable, 3, (0.3, 0.7))
+    return Instance(feeder, people, found, plain_rules(2, **changes), menu)
+
+
+def by_hand(instance: Instance, trade: float) -> Decisions:
+    """A design at which bus 3 sells ``trade`` kW to bus 2 in both hours."""
+    buy = np.array([[trade] * 2, [0.0] * 2])
+    arrays = {"zb": buy, "zs": buy[::-1].copy(), "lambda": np.full(2, 0.2), "mu": np.empty(0), "eta": np.empty(0)}
+    arrays["gp"] = np.zeros((2, 2, 2))
+    return Decisions(Design((0.05,), 0.0), (), arrays)
+
+
+def test_hard_limits_curtail_what_the_line_cannot_carry():
+    """300 kW of sun less 100 of own demand over a line of 120: 80 curtailed, priced at the lost feed-in, 0.10 $/kWh."""
+    instance = sunny(rating=120.0)
+    decisions = by_hand(instance, 50.0)
+    blind, hard = (Recourse(instance).judge(decisions, p) for p in ("network-blind", "hard-limit redispatch"))
+    assert blind["cu"] == pytest.approx(np.zeros((2, 2, 2)), abs=1e-7)
+    assert hard["cu"][1] == pytest.approx(np.full((2, 2), 80.0), abs=1e-6)
+    assert -hard.net_load[2] == pytest.approx(np.full((2, 2), 120.0), abs=1e-6)
+    assert hard.bought == pytest.approx(np.zeros(2), abs=1e-9)
+    assert hard.pi[2] == pytest.approx(np.full((2, 2), -0.10), abs=1e-7)
+    assert hard.pi[:2] == pytest.approx(np.zeros((2, 2, 2)), abs=1e-9)
+
+
+def test_hard_limits_hold_wherever_they_can(recourse, congested):
+    """Imports cannot always fall to 150 kW; where no violation was bought, none is left."""
+    day = recourse.judge(congested, "hard-limit redispatch")
+    assert violations(recourse.judge(congested, "network-blind")) > 1.0
+    free = np.flatnonzero(day.bought < 1e-9)
+    for w in free:
+        one = replace(day, instance=day.instance.on(day.instance.days.select([w])), arrays=only_day(day.arrays, w))
+        assert violations(one) <= 2e-6
+    assert (day.bought > 1.0).any() or free.size == day.bought.size
+
+
+def only_day(arrays, w: int):
+    """Arrays of one of the days; trades are the same on all."""
+    return {name: x if name in ("zb", "zs") else x[..., [w]] for name, x in arrays.items()}
+
+
+def test_what_cannot_be_served_is_bought_at_the_declared_price():
+    """100 kW of firm demand behind a line of 60, no sun: 40 kW in two hours, at 3 $/kWh for who withdraws there."""
+    instance = sunny(rating=60.0, sun=0.0)
+    day = Recourse(instance).judge(by_hand(instance, 0.0), "hard-limit redispatch")
+    assert day.bought == pytest.approx([80.0, 80.0], abs=1e-6)
+    assert day.pi[2] == pytest.approx(np.full((2, 2), 3.0), abs=1e-7)
+    assert instance.rules.violation_price == 3.0
+    rent = settlement_of(day, by_hand(instance, 0.0)).rent_received
+    assert rent == pytest.approx([3.0 * 100 * 2] * 2, abs=1e-5), "all withdrawal behind the line pays the price"
+
+
+@pytest.mark.parametrize("trade", [50.0, 1000.0])
+def test_trades_stand_on_days_without_sun(trade):
+    """Sold ahead and not produced: the seller imports it, whatever the judged days would have let it sell."""
+    instance = sunny(sun=0.0, demand=10.0)
+    decisions = by_hand(instance, trade)
+    for policy in POLICIES:
+        day = Recourse(instance).judge(decisions, policy)
+        assert day["gp"][1] == pytest.approx(np.full((2, 2), 10.0 + trade), abs=1e-6)
+        assert day["gm"][0] == pytest.approx(np.full((2, 2), trade - 10.0), abs=1e-6)
+        assert day.net_load[1:] == pytest.approx(np.full((2, 2, 2), 10.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_stored_days_check_and_changed_days_do_not(policy, recourse, congested):
+    day = recourse.judge(congested, policy)
+    good = check_days(day, congested)
+    assert good.primal <= 1e-6 and abs(good.suboptimality) <= 1e-6 and good.prices <= 1e-5
+    served = replace(day, arrays=day.arrays | {"served": day["served"] * 1.01})
+    assert check_days(served, congested).primal > 1e-3
+    wasteful = day.arrays | {"gp": day["gp"] + 1.0, "gm": day["gm"] + 1.0}
+    wasteful["cost"] = day["cost"] + (day.instance.rules.retail - day.instance.rules.feed_in).sum()
+    bad = check_days(replace(day, arrays=wasteful), congested)
+    assert bad.primal <= 1e-6 and bad.suboptimality > 1e-3
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_both_sides_of_every_payment_agree(policy, recourse, congested):
+    settlement = settlement_of(recourse.judge(congested, policy), congested)
+    assert imbalance(settlement, 123.0) < 1e-8
+    accounts = settlement.accounts(123.0)
+    assert sum(accounts.values()) == pytest.approx(np.zeros(3), abs=1e-8)
+    received, paid = settlement.retail_received, settlement.retail.sum(axis=0) + settlement.passive_retail
+    assert received == pytest.approx(paid, rel=1e-10)
+    charged = settlement.network.sum(axis=0) + settlement.passive_network + settlement.p2p_charge.sum()
+    assert settlement.network_received == pytest.approx(charged, rel=1e-10)
+    rent = settlement.congestion.sum(axis=0) + settlement.passive_congestion
+    assert settlement.rent_received == pytest.approx(rent, abs=1e-9)
+
+
+def test_a_broken_ledger_is_noticed(recourse, decisions):
+    """A purchase that nobody sold: its payment has no receiver."""
+    day = recourse.judge(decisions, "network-blind")
+    broken = replace(day, arrays=day.arrays | {"zb": day["zb"] + np.eye(1, 3).T})
+    missing = imbalance(settlement_of(broken, decisions), 0.0)
+    assert missing == pytest.approx(abs(decisions["lambda"].sum()), rel=1e-9) and missing > 0.1
+
+
+def test_unknown_policy(recourse, decisions):
+    with pytest.raises(ValueError, match="unknown policy 'hope'; choose one of network-blind"):
+        recourse.judge(decisions, "hope")
