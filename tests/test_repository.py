@@ -46,6 +46,7 @@ LEVELS = (
     ("linear", "parametric", "kkt", "joint", "mccormick", "bilevel*"),
     (
         "optimistic",
+        "pessimistic",
         "flat",
         "uncertainty",
         "adversary",
