@@ -1,0 +1,86 @@
+"""The pessimistic reading of a design, by hand and against the optimistic one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
+
+from tritier.dso import menu_points
+from tritier.instance import Design, Instance, Menu
+from tritier.joint import JointLP
+from tritier.optimistic import LOSS_GAP, optimistic_response
+from tritier.pessimistic import linear_part, pessimistic_reading
+
+DESIGN = Design((0.2,), 0.0, ())
+
+
+def indifferent(wholesale: tuple[float, float], tie_break: float = 0.0) -> JointLP:
+    """One prosumer: 10 kW in each of two hours, a free and lossless battery of 10 kWh, the same price in both hours.
+
+    Any shift s in [-10, 10] kWh from the second hour to the first costs the prosumer 20 kWh, so it does not mind which.
+    """
+    own = plain_prosumer(2, battery_kwh=10.0, battery_kw=10.0, eta=1.0, degradation=0.0)
+    rules = plain_rules(2, demand_charge=0.3, tie_break=tie_break)
+    market = days(np.full((1, 2, 1), 10.0), np.zeros((1, 2, 1)), 2, wholesale=np.array(wholesale)[:, None])
+    menu = Menu(((0.2,),), (0.0,), ())
+    return JointLP(Instance(line_feeder(2), (own,), market, rules, menu, fixed_cost=0.5))
+
+
+def test_an_indifferent_follower_by_hand():
+    """F = 0.05 (10 + s) + 0.15 (10 - s) + 0.3 (10 + |s|) and revenue 0.2 x 20 = 4, whatever s.
+
+    Society wants s = 0: F = 2 + 3, and 4 - 0.5 - 3 is left. The linear part is largest at s = -10: F = 3 + 6, and
+    2.5 are missing.
+    """
+    joint = indifferent((0.05, 0.15))
+    hopeful, fearful = optimistic_response(joint, DESIGN), pessimistic_reading(joint, DESIGN)
+    assert linear_part(hopeful.social) == pytest.approx(2.0, abs=1e-3)
+    assert (hopeful.social.total, hopeful.revenue_slack) == pytest.approx((5.0, 0.5), abs=1e-3)
+    assert fearful.theta == pytest.approx(hopeful.theta, abs=1e-9)
+    assert fearful.linear_part == pytest.approx(3.0, abs=1e-8)
+    assert (fearful.social_cost, fearful.revenue_slack) == pytest.approx((9.0, -2.5), abs=1e-8)
+    assert fearful.energy == pytest.approx([20.0]) and fearful.volume == pytest.approx(0.0)
+
+
+def test_a_follower_with_a_taste_leaves_no_doubt():
+    """A tie-break that prices throughput leaves the battery idle: both readings give s = 0."""
+    joint = indifferent((0.05, 0.15), tie_break=1e-3)
+    hopeful, fearful = optimistic_response(joint, DESIGN), pessimistic_reading(joint, DESIGN)
+    assert fearful.linear_part == pytest.approx(linear_part(hopeful.social), abs=1e-8)
+    assert fearful.revenue_slack == pytest.approx(hopeful.revenue_slack, abs=1e-8)
+
+
+def test_the_lp_is_left_as_it_was():
+    """After the reading the follower finds its value again and an optimistic response is what it was."""
+    joint = indifferent((0.05, 0.15))
+    before = optimistic_response(joint, DESIGN).social.total
+    theta = pessimistic_reading(joint, DESIGN).theta
+    assert joint.settle(joint.cost(DESIGN)).objective == pytest.approx(theta, abs=1e-9)
+    assert optimistic_response(joint, DESIGN).social.total == pytest.approx(before, abs=1e-6)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 1000), st.booleans(), st.data())
+def test_pessimistic_is_no_better_than_optimistic(seed, free_wear, data):
+    """Over the same face a maximum is not below any other point's value, and F not below its least exact value."""
+    instance = small_market(seed=seed, tie_break=0.0 if free_wear else 1e-5)
+    if free_wear:
+        people = tuple(replace(p, degradation=0.0, eta=1.0) for p in instance.prosumers)
+        instance = replace(instance, prosumers=people)
+    design = data.draw(st.sampled_from(list(menu_points(instance.menu))))
+    joint = JointLP(instance)
+    fearful = pessimistic_reading(joint, design)
+    hopeful = optimistic_response(joint, design, revenue=False)
+    scale = max(1.0, abs(hopeful.social.total))
+    assert fearful.theta == pytest.approx(hopeful.theta, rel=1e-7, abs=1e-7)
+    assert fearful.linear_part >= linear_part(hopeful.social) - 1e-6 * scale
+    assert fearful.social_cost >= hopeful.social.total - LOSS_GAP - 1e-6 * scale
+    assert fearful.linear_part == pytest.approx(
+        fearful.x[joint.lp.at("F")] - fearful.x[joint.lp.at("N")], abs=1e-6 * scale
+    )
+    assert not joint.violated(fearful.x)
