@@ -1,7 +1,7 @@
 """The command line: ``tritier VERB ...`` or ``python -m tritier VERB ...``.
 
 Exit codes: 0 done, 1 a certificate failed, 2 bad input or an infeasible study, 3 a bilevel problem is infeasible,
-4 a limit was hit, 130 interrupted.
+4 no optimum (a limit was hit, or a bilevel problem is unbounded), 130 interrupted.
 """
 
 from __future__ import annotations

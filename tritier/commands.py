@@ -184,9 +184,11 @@ def feeder(bus: str, branch: str, as_json: bool) -> int:
 
 
 def bilevel(file: str, mode: str, time_limit: float, as_json: bool) -> int:
-    """Solve a linear bilevel problem from a file: 0 optimal, 3 infeasible, 4 limit or no solution."""
+    """Solve a linear bilevel problem from a file: 0 optimal, 3 infeasible, 4 no optimum (a limit, or F is unbounded)."""
     from tritier.bilevel_file import solve_file
 
+    if not time_limit >= 0:
+        raise InputError("--time-limit", "seconds", f"{time_limit:g} is no duration", "give seconds, 0 or more")
     answer = solve_file(file, mode, time_limit=time_limit)
     print(json.dumps(answer) if as_json else "\n".join(f"{k}: {v}" for k, v in answer.items()))
     return {"optimal": 0, "infeasible": 3}.get(answer["status"], 4)
