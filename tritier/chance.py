@@ -123,7 +123,10 @@ class Network:
         return sorted(risks, key=lambda item: -item[0])
 
     def required_capacity(self, net_load: np.ndarray, line: int) -> float:
-        """Smallest limit of a line that its flows respect: max over hours of CVaR_{1-eps}(|P|), kW, rounded up by 1e-9 relative."""
+        """Smallest limit of a line that its flows respect, kW: max over hours of CVaR_{1-eps} of the absolute flow.
+
+        Rounded up by 1e-9 relative.
+        """
         flow = np.abs(np.tensordot(self.matrices.downstream[line], net_load, axes=1))
         days = self.instance.days
         need = float(sample_cvar(flow, days.probability, 1 - self.instance.rules.chance_level).max())
