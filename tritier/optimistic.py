@@ -113,7 +113,7 @@ def _best_for_society(joint: JointLP, design: Design):
     least = least_social_cost(joint, LOSS_GAP)
     if least.blocks or design.p2p > 0:
         return least.x, least.blocks
-    return _least_volume(joint, least), []
+    return _least_volume(joint, least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +170,22 @@ def only(joint: JointLP, name: str) -> np.ndarray:
     return cost
 
 
-def _least_volume(joint: JointLP, least: LeastCost) -> np.ndarray:
-    """At a zero P2P charge the volume is arbitrary: the point with the least, at the same social cost."""
+def _least_volume(joint: JointLP, least: LeastCost) -> tuple[np.ndarray, list[Block]]:
+    """At a zero P2P charge the volume is arbitrary: the point with the least, at the same exact social cost.
+
+    Fewer trades may move injections, so the point is checked like any other: blocks, losses and revenue.
+    """
     f = joint.lp.at("F").ravel()
-    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([least.bound + LOSS_GAP]))
-    return joint.warm.solve(only(joint, "Z")).x
+    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([max(least.bound, least.exact) + LOSS_GAP]))
+    for _ in range(ROUNDS):
+        x = joint.warm.solve(only(joint, "Z")).x
+        violated = joint.violated(x)
+        if violated:
+            return x, violated
+        if social_cost(joint, x).total <= least.exact + 2 * LOSS_GAP and shortfall(joint, x) <= 2 * LOSS_GAP:
+            return x, []
+        joint.tangent(joint.net_load(x))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds at least P2P volume")
 
 
 def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -> Response:
