@@ -184,7 +184,7 @@ def feeder(bus: str, branch: str, as_json: bool) -> int:
 
 
 def bilevel(file: str, mode: str, time_limit: float, as_json: bool) -> int:
-    """Solve a linear bilevel problem from a file: 0 optimal, 3 infeasible, 4 no optimum (a limit, or F is unbounded)."""
+    """Solve a linear bilevel problem from a file: 0 optimal, 3 infeasible, 4 no optimum (limit hit or F unbounded)."""
     from tritier.bilevel_file import solve_file
 
     if not time_limit >= 0:
