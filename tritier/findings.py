@@ -95,6 +95,26 @@ def grid(findings: Mapping[int, HeldOut]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def gains_of_agents(cases: Mapping[int, HeldOut], base: int = 1) -> pd.DataFrame:
+    """What each agent gains against a base case after refunds, $ per day: agents by cases. They sum to welfare's."""
+    left = {number: found.agents.set_index("agent")["after_refund_usd"] for number, found in cases.items()}
+    return pd.DataFrame({number: left[number] - left[base] for number in cases if number > base})
+
+
+def savings_of_prosumers(cases: Mapping[int, HeldOut], base: int = 1) -> dict[str, np.ndarray]:
+    """What each prosumer saves against a base case after refunds, % of its cost there, by case.
+
+    Refunds go by the network charge paid in the base case.
+    """
+    key = cases[base].prosumers["network_usd"] / cases[base].prosumers["network_usd"].sum()
+    cost = {}
+    for number, found in cases.items():
+        both = found.agents.set_index("agent").loc["prosumers"]
+        back = both["after_refund_usd"] - both["before_refund_usd"]
+        cost[number] = (found.prosumers["cost_usd"] - back * key).to_numpy()
+    return {f"Case {k}": 100 * (cost[base] - c) / np.abs(cost[base]) for k, c in cost.items() if k > base}
+
+
 def promised_and_found(solved: SolvedCase, held_out: DayDecisions) -> pd.DataFrame:
     """How often voltages leave the band: promised on the scenarios as cleared, found there and on held-out days.
 

@@ -63,6 +63,41 @@ def certificate_table(certificate: Mapping[str, Mapping[str, object]]) -> pd.Dat
     )
 
 
+def design_table(design: Mapping[str, object]) -> pd.DataFrame:
+    """Bounds on the best design of the menu, and what could be gained at most, from a certificate's part ``design``."""
+    flat, first, low, high = (float(design[k]) for k in ("flat", "first_best", "lower_bound", "upper_bound"))
+    rows = [
+        ("social cost of the flat tariff", "$/day", f"{flat:,.2f}"),
+        ("social cost of the design found", "$/day", f"{high:,.2f}"),
+        ("lower bound of all designs of the menu", "$/day", f"{low:,.2f}"),
+        ("first best, without incentives", "$/day", f"{first:,.2f}"),
+        ("gain of the design", "% of what is achievable", f"{100 * (flat - high) / (flat - first):.1f}"),
+        ("gap", "% of what is achievable", f"{100 * float(design['gap']):.2f}"),
+        ("gap", "$/day", f"{float(design['gap_usd']):,.2f}"),
+        ("gap", "% of social cost", f"{100 * float(design['gap_relative']):.3f}"),
+        ("proof", "", str(design["proof"])),
+        ("points of the menu", "", f"{int(design['menu_points']):,}"),
+        ("LP solves", "", f"{int(design['lp_solves']):,}"),
+    ]
+    return pd.DataFrame(rows, columns=["figure", "unit", "value"])
+
+
+def choice_table(menu, design, flat: float) -> pd.DataFrame:
+    """What the DSO chose, from which menu, beside the flat tariff in $/kWh."""
+    blocks = ("off-peak", "day", "peak")[: len(menu.tariff)]
+    rows = [
+        (f"import tariff, {name}", "$/kWh", ", ".join(f"{x:g}" for x in levels), f"{chosen:g}", f"{flat:.4f}")
+        for name, levels, chosen in zip(blocks, menu.tariff, design.tariff, strict=True)
+    ]
+    rows.append(("P2P charge", "$/kWh", ", ".join(f"{x:g}" for x in menu.p2p), f"{design.p2p:g}", "–"))
+    limits = dict(design.capacity)
+    for line, levels in menu.capacity:
+        offered = ", ".join("none" if x == max(levels) else f"{x:,.0f}" for x in levels)
+        chosen = "none" if limits[line] == max(levels) else f"{limits[line]:,.0f}"
+        rows.append((f"limit of line {line}", "kW", offered, chosen, "none"))
+    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", "Case 1"])
+
+
 def headline_table(summary: Mapping[str, object]) -> pd.DataFrame:
     """The headline figures of a case, expected over its design scenarios."""
     rows = [(text, unit, factor * float(summary[key])) for key, text, unit, factor in HEADLINES]

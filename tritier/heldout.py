@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tritier.acflow import ac_power_flow
+from tritier.calibrate import baseline
 from tritier.cases import CASES
 from tritier.decisions import Decisions
 from tritier.instance import Days
 from tritier.network import lindistflow
 from tritier.outcome import BAND_TOLERANCE, band_depth, daily_table, physics_table, private_costs, settlement_of
 from tritier.recourse import POLICIES, DayDecisions
-from tritier.store import read_json
-from tritier.study import Prepared, fixed_cost, judge_all, prosumer_bill_share, solve_case
+from tritier.store import read_case, read_json, stored_proof
+from tritier.study import DesignProof, Prepared, SolvedCase, fixed_cost, judge_all, prosumer_bill_share, solve_case
+
+CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +164,58 @@ def hourly_means(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     )
 
 
-def of_case(folder: Path, prepared: Prepared, number: int, days: Days) -> HeldOut:
-    """Held-out tables of a case: read where its chapter has kept them for these data and parameters, else made here."""
+def lowest_voltage(day: DayDecisions) -> np.ndarray:
+    """Lowest AC voltage of the feeder by hour and day, p.u., (T, W)."""
+    return ac_power_flow(day.instance.feeder, day.net_load, day.instance.days.reactive_kvar).v_pu.min(axis=0)
+
+
+def worst_hour(day: DayDecisions) -> tuple[int, int]:
+    """(hour, position of the day) at which the lowest AC voltage of all judged days occurs."""
+    lowest = lowest_voltage(day)
+    hour, position = np.unravel_index(int(lowest.argmin()), lowest.shape)
+    return int(hour), int(position)
+
+
+def undelivered_share(day: DayDecisions) -> np.ndarray:
+    """Share of each day's P2P sales that their sellers had to import at that hour, (W,): trades stand, sun may not."""
+    sold = day["zs"][..., None]
+    return np.minimum(sold, day["gp"]).sum(axis=(0, 1)) / max(1e-9, float(sold.sum()))
+
+
+def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldOut:
+    """Held-out tables of a case: read where its chapter has kept them for these data and parameters, else made here.
+
+    ``results``: the preset's folder of all chapters' results.
+    """
+    folder = results_folder(results / CHAPTERS[number], prepared)
     if made_from(folder / "case", prepared):
         return HeldOut.read(folder)
-    decisions = solve_case(prepared, number).decisions
-    return find(prepared, number, decisions, judged(prepared, number, decisions, days))
+    made = fresh(prepared, number).decisions
+    return find(prepared, number, made, judged(prepared, number, made, days))
+
+
+def decisions(results: Path, prepared: Prepared, number: int) -> Decisions:
+    """Decisions of a case: read where its chapter has kept them for these data and parameters, else solved here."""
+    folder = results_folder(results / CHAPTERS[number], prepared) / "case"
+    return read_case(folder).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
+
+
+def design(results: Path, prepared: Prepared, number: int) -> DesignProof | None:
+    """Bounds on a design: read where its chapter has kept them for these data and parameters, else proved here."""
+    folder = results_folder(results / CHAPTERS[number], prepared) / "case"
+    return stored_proof(folder, CASES[number]) if made_from(folder, prepared) else fresh(prepared, number).design
+
+
+@lru_cache(maxsize=8)
+def fresh(prepared: Prepared, number: int) -> SolvedCase:
+    """A case solved in this process, once."""
+    return solve_case(prepared, number)
+
+
+def calibrated(prepared: Prepared) -> dict[str, float]:
+    """Prosumer cost and welfare of Case 1 on the days it is calibrated on, $ per day, by quantity."""
+    cost, social, reference = baseline(prepared)
+    return {"prosumer_cost_usd": cost, "welfare_usd": prepared.instance.rules.reference_value * reference - social}
 
 
 def made_from(case: Path, prepared: Prepared) -> bool:
