@@ -125,6 +125,7 @@ def test_prosumer_cost_is_energy_charges_trade_and_congestion(cleared):
     cost = decisions["cost"].sum(axis=0) + np.einsum("t,itw->w", tau, decisions["gp"])
     cost += DESIGN.p2p / 2 * (decisions["zb"] + decisions["zs"]).sum()
     cost -= np.einsum("itw,itw->w", day.pi[instance.prosumer_bus], day.injection)
+    cost -= instance.rules.tie_break * decisions["soc"][:, 1:].sum(axis=(0, 1))  # a rule, not money
     assert daily_table(day, decisions)["prosumer_cost_usd"].to_numpy() == pytest.approx(cost, rel=1e-9)
     assert np.abs(day.pi).max() > 0.01, "the head is congested"
 

@@ -65,7 +65,7 @@ def alone(instance: Instance, i: int, w: int, decisions: Decisions) -> float:
     worth = rules.reference_price * (1 + (1 - middle) / abs(rules.elasticity))
     used = (1 - rules.flexibility) * demand + cp.sum(served, axis=0)
     lost = worth[: k // 2].sum() * width * demand.sum() - cp.sum(worth @ served)
-    wear = (own.degradation + rules.tie_break * np.arange(hours)) @ (charge + discharge)
+    wear = own.degradation * cp.sum(charge + discharge) + rules.tie_break * cp.sum(level[1:])
     bill = (rules.retail + tau) @ buy - rules.feed_in @ sell
     rows = [
         buy + decisions["zb"][i] + sun - cut + discharge == used + sell + decisions["zs"][i] + charge,

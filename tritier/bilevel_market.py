@@ -161,10 +161,9 @@ def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> d
     kkt = kkt_system(problem)
     known = propagated_bounds(kkt, primal_boxes(problem, box)[0][: problem.nx], np.full(kkt.h.size, INF))
     balance = [known[k] for k, name in enumerate(kkt.name) if name.startswith("lam[power_balance")]
-    wear = (
-        max(p.degradation for p in joint.instance.prosumers)
-        + joint.instance.rules.tie_break * joint.instance.days.n_hours
-    )
+    if joint.instance.rules.tie_break:
+        raise ValueError("the bound holds without a price on stored energy: give an instance with tie_break 0")
+    wear = max(p.degradation for p in joint.instance.prosumers)
     risk = max(1 - p.beta + p.beta / (1 - joint.instance.rules.alpha) for p in joint.instance.prosumers)
     top = (max(balance) + wear * risk) / min(p.eta for p in joint.instance.prosumers)
     return {name: top for name in kkt.name if name.startswith("lam[soc_dynamics")}

@@ -111,7 +111,7 @@ class Rules:
     violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
     voltage_margin: float = quantity(r"\Delta V", "p.u.", "1", "tightening of the voltage band for the LinDistFlow error")
     demand_charge: float = quantity(r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import")
-    tie_break: float = quantity(r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per hour of delay of battery throughput: earlier is better")
+    tie_break: float = quantity(r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per kWh in store and hour: stored energy is used as soon as it can be")
     reference_value: float = quantity(r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only")
     tax_share: float = quantity(r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175)
 

@@ -88,7 +88,7 @@ def cost_box(d: ProsumerData) -> float:
         d.rules.retail
     )
     exports = (d.renewable.max(axis=1) + d.own.battery_kw + purchase_box(d)) @ np.abs(d.rules.feed_in)
-    wear = 2 * d.own.battery_kw * wear_price(d).sum()
+    wear = d.demand.shape[0] * (2 * d.own.battery_kw * d.own.degradation + d.own.battery_kwh * d.rules.tie_break)
     lost = np.abs(block_value(d.rules)).max() * 2 * d.rules.flexibility * d.demand.max(axis=1).sum()
     return float(imports + exports + wear + lost)
 
@@ -123,14 +123,20 @@ def served_demand(d: ProsumerData, served) -> cp.Expression:
     return (1 - d.rules.flexibility) * d.demand + sum(served)
 
 
-def wear_price(d: ProsumerData) -> np.ndarray:
-    """Battery wear, $/kWh of throughput, shape (T,); a tiny rise with the hour breaks ties in favour of earlier use."""
-    return d.own.degradation + d.rules.tie_break * np.arange(d.demand.shape[0])
-
-
 def degradation_cost(d: ProsumerData, ch, dis) -> cp.Expression:
     """Battery wear of a day, $, shape (S,), on charge and discharge alike (:eq:`eq-degradation`)."""
-    return wear_price(d) @ (ch + dis)
+    hours = np.ones(d.demand.shape[0])
+    return d.own.degradation * (hours @ (ch + dis))
+
+
+def holding_cost(d: ProsumerData, soc) -> cp.Expression:
+    """Tie-break, $, shape (S,): a tiny price on energy held in store, so that it is used as soon as it can be.
+
+    Under a flat tariff many timings cost the same; without a rule, every peak and violation would rest on the solver's
+    choice among them. A price that rises with the clock is no such rule: the day is cyclic, and the evening's energy
+    would wait for midnight. soc: kWh, shape (T + 1, S) (:eq:`eq-holding`).
+    """
+    return d.rules.tie_break * (np.ones(d.demand.shape[0]) @ soc[1:])
 
 
 def lost_value(d: ProsumerData, served) -> cp.Expression:
@@ -149,7 +155,7 @@ def retail_cost(d: ProsumerData, gp, gm) -> cp.Expression:
 def energy_cost(d: ProsumerData, v: ProsumerVariables) -> list[cp.Constraint]:
     """The energy cost of a day as a variable of its own, shape (S,) (:eq:`eq-energy-cost`)."""
     terms = retail_cost(d, v.gp, v.gm) + degradation_cost(d, v.ch, v.dis) + lost_value(d, v.served)
-    return [v.cost == terms]
+    return [v.cost == terms + holding_cost(d, v.soc)]
 
 
 def power_balance(d: ProsumerData, v: ProsumerVariables) -> list[cp.Constraint]:
