@@ -11,6 +11,7 @@ from toy import small_market
 from tritier.bilevel import linear_bilevel
 from tritier.bilevel_bounds import boxes
 from tritier.bilevel_enumerate import discrete_points, enumerate_menu
+from tritier.bilevel_example import market_example
 from tritier.bilevel_market import design_of, market_bilevel, settled, storage_bounds
 from tritier.bilevel_modes import MODES
 from tritier.bilevel_solve import solve
@@ -91,22 +92,11 @@ def test_discrete_points_keep_the_leaders_own_rows():
 @pytest.fixture(scope="module")
 def binding_market():
     """3 prosumers, 4 hours, 2 scenarios, one battery, no demand response; limit and revenue adequacy both bind."""
-    instance = small_market(demand_blocks=2, demand_charge=0.3, flexibility=0.0, seed=3)
-    people = tuple(
-        replace(p, battery_kwh=40.0 * (k == 0), battery_kw=20.0 * (k == 0)) for k, p in enumerate(instance.prosumers)
-    )
-    menu = Menu(((0.02, 0.08), (0.02, 0.08), (0.02,)), (0.01,), ((1, (220.0, 240.0, 1000.0)),))
-    joint = settled(JointLP(replace(instance, prosumers=people, menu=menu, fixed_cost=-1e3)))
-    free, box = market_bilevel(joint)
-    revenue = free.U_name.index("revenue adequacy")
-    _, x, y, _ = enumerate_menu(free)
-    least = free.U_lower.copy()
-    least[revenue] = (free.U @ np.concatenate([x, y]))[revenue] + 0.5
-    return joint, free, replace(free, U_lower=least), box
+    return market_example()
 
 
 def test_limit_and_revenue_bind_together(binding_market):
-    joint, free, problem, _ = binding_market
+    joint, free, problem = binding_market.joint, binding_market.unrestricted, binding_market.problem
     best, x, *_ = enumerate_menu(problem)
     cheaper, other, *_ = enumerate_menu(free)
     assert best > cheaper + 0.01 and design_of(joint, x).tariff != design_of(joint, other).tariff
@@ -117,10 +107,9 @@ def test_limit_and_revenue_bind_together(binding_market):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_all_modes_and_enumeration_give_the_same_design_and_welfare(mode, binding_market):
-    joint, _, problem, box = binding_market
+    joint, problem, e = binding_market.joint, binding_market.problem, binding_market
     best, x, *_ = enumerate_menu(problem)
-    proofs = storage_bounds(joint, problem, box)
-    found = solve(problem, mode, time_limit=300, box=box, dual_bound=proofs, value_cut=True)
+    found = solve(problem, mode, time_limit=300, box=e.box, dual_bound=e.dual_bound, value_cut=True)
     assert (found.status, found.proof) == ("optimal", "bounds proved")
     assert found.objective == pytest.approx(best, rel=1e-6)
     assert design_of(joint, found.x) == design_of(joint, x)

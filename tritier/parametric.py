@@ -7,6 +7,7 @@ capacity limits in the bounds of a few others, so a new menu point never touches
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import cvxpy as cp
 import highspy
@@ -300,7 +301,7 @@ def _positions(first: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def _label(names: dict[str, tuple[int, tuple[int, ...]]], position: int) -> str:
     for name, (first, shape) in names.items():
-        size = int(np.prod(shape))
+        size = prod(shape)
         if first <= position < first + size:
             index = np.unravel_index(position - first, shape, order="F") if shape else ()
             return f"{name}[{', '.join(str(int(k)) for k in index)}]" if index else name
