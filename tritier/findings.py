@@ -102,7 +102,7 @@ def gains_of_agents(cases: Mapping[int, HeldOut], base: int = 1) -> pd.DataFrame
 
 
 def savings_of_prosumers(cases: Mapping[int, HeldOut], base: int = 1) -> dict[str, np.ndarray]:
-    """What each prosumer saves against a base case after refunds, % of its cost there, by case.
+    """What each prosumer saves against a base case after refunds, $ per day, by case.
 
     Refunds go by the network charge paid in the base case.
     """
@@ -112,7 +112,7 @@ def savings_of_prosumers(cases: Mapping[int, HeldOut], base: int = 1) -> dict[st
         both = found.agents.set_index("agent").loc["prosumers"]
         back = both["after_refund_usd"] - both["before_refund_usd"]
         cost[number] = (found.prosumers["cost_usd"] - back * key).to_numpy()
-    return {f"Case {k}": 100 * (cost[base] - c) / np.abs(cost[base]) for k, c in cost.items() if k > base}
+    return {f"Case {k}": cost[base] - c for k, c in cost.items() if k > base}
 
 
 def promised_and_found(solved: SolvedCase, held_out: DayDecisions) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def choice_table(menu, design, flat: float) -> pd.DataFrame:
 
 def headline_table(summary: Mapping[str, object]) -> pd.DataFrame:
     """The headline figures of a case, expected over its design scenarios."""
-    rows = [(text, unit, factor * float(summary[key])) for key, text, unit, factor in HEADLINES]
+    rows = [(text, unit, round(factor * float(summary[key]), 6) + 0.0) for key, text, unit, factor in HEADLINES]
     return pd.DataFrame(rows, columns=["figure", "unit", "value"])
 
 

@@ -13,7 +13,6 @@ from tritier.plots import (
     BLACK,
     BLUE,
     CASE_COLOURS,
-    COLOURS,
     DIVERGING,
     GREEN,
     GREY,
@@ -134,7 +133,7 @@ def search_bounds(trace: pd.DataFrame, flat: float, first_best: float) -> Figure
         ax.axhline(y, color=GREY, lw=1.2)
         ax.annotate(text, (0.02, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9)
     ax.set(xlabel="LP solves [number]", ylabel="social cost [$/day]")
-    ax.margins(y=0.1)
+    ax.margins(x=0, y=0.1)
     label_lines(ax)
     return finish(fig)
 
@@ -180,14 +179,15 @@ def agent_bars(gains: pd.DataFrame) -> Figure:
 
 
 def prosumer_gains(buses: np.ndarray, gains: dict[str, np.ndarray]) -> Figure:
-    """What each prosumer saves against Case 1, % of its cost there: one mark for each case, prosumers named by bus."""
+    """What each prosumer saves against Case 1, $ per day: one mark for each case, prosumers named by bus."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.3))
     x = np.arange(len(buses))
-    for (name, values), colour, marker in zip(gains.items(), COLOURS, "os^D", strict=False):
+    colours = (SKY, ORANGE, BLUE, GREY)
+    for (name, values), colour, marker in zip(gains.items(), colours, "os^D", strict=False):
         ax.plot(x, values, marker, color=colour, ms=6, label=name)
     ax.axhline(0, color=BLACK, lw=1)
     ax.set_xticks(x, [str(b) for b in buses])
-    ax.set(xlabel="prosumer at bus [number]", ylabel="saving against Case 1 [%]")
+    ax.set(xlabel="prosumer at bus [number]", ylabel="saving against Case 1 [$/day]")
     ax.figure.legend(loc="outside upper center", ncols=4, fontsize=8.5)
     return finish(fig)
 
