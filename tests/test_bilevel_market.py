@@ -24,7 +24,7 @@ from tritier.kkt import kkt_system
 @pytest.fixture(scope="module")
 def market():
     """3 prosumers, 4 hours, 2 scenarios, two batteries; 48 designs; revenue adequacy excludes most of them."""
-    instance = small_market(demand_blocks=2, demand_charge=0.1)
+    instance = small_market(demand_blocks=2, demand_charge=0.1, tie_break=0.0)
     menu = Menu(((0.02, 0.08), (0.02, 0.08), (0.02, 0.14)), (0.01, 0.03), ((1, (180.0, 260.0, 1000.0)),))
     joint = settled(JointLP(replace(instance, menu=menu, fixed_cost=10.0)))
     problem, box = market_bilevel(joint)
@@ -66,6 +66,14 @@ def test_every_multiplier_of_the_market_has_a_proved_bound(market):
         for w, p in enumerate(days.probability):
             k = kkt.name.index(f"lam[energy_cost0[{person.name}][{w}]]")
             assert found.dual[k] <= p * worst * 1.01 + 0.01
+
+
+def test_storage_bounds_refuse_a_price_on_stored_energy(market):
+    """The clipped multipliers of the proof are optimal only where holding energy is free."""
+    joint, problem, box = market
+    priced = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=1e-5))
+    with pytest.raises(ValueError, match="tie_break 0"):
+        storage_bounds(JointLP(priced), problem, box)
 
 
 def test_stationarity_of_an_import_names_its_terms(market):

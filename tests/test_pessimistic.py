@@ -48,7 +48,7 @@ def test_an_indifferent_follower_by_hand():
 
 
 def test_a_follower_with_a_taste_leaves_no_doubt():
-    """A tie-break that prices throughput leaves the battery idle: both readings give s = 0."""
+    """A price on stored energy leaves the battery idle: both readings give s = 0."""
     joint = indifferent((0.05, 0.15), tie_break=1e-3)
     hopeful, fearful = optimistic_response(joint, DESIGN), pessimistic_reading(joint, DESIGN)
     assert fearful.linear_part == pytest.approx(linear_part(hopeful.social), abs=1e-8)
