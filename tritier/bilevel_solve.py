@@ -85,7 +85,7 @@ def solve(
     big_m: float | None = None, dual_bound: dict[str, float] | None = None, box: np.ndarray | None = None,
     value_cut: bool = False,
 ) -> BilevelSolution:  # fmt: skip
-    """Solve ``problem`` by one of :data:`~tritier.bilevel_modes.MODES`.
+    """Solve ``problem`` by one of ``tritier.bilevel_modes.MODES``.
 
     Arguments
     ---------
