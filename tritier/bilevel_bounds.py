@@ -54,7 +54,7 @@ class Boxes:
 
 
 def high_point_rows(problem: LinearBilevel) -> tuple:
-    """Rows and bounds on [x, y] without the follower's optimality, in the order :func:`~tritier.bilevel.solve_lp` takes them."""
+    """Rows and bounds on [x, y] without the follower's optimality, as :func:`~tritier.bilevel.solve_lp` takes them."""
     menus = [(min(m), max(m)) if m is not None else (-INF, INF) for m in problem.menu]
     x_low = np.maximum(problem.x_lower, [m[0] for m in menus]) if menus else problem.x_lower
     x_high = np.minimum(problem.x_upper, [m[1] for m in menus]) if menus else problem.x_upper
@@ -144,7 +144,7 @@ def price_range(kkt: KKT, x_box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def basis_bounds(kkt: KKT, x_box: np.ndarray) -> np.ndarray | None:
-    """Largest ``|mu_k|`` over all bases of :eq:`eq-stationarity` and all x in the box, (K,); None when there are too many.
+    """Largest ``|mu_k|`` over all bases of :eq:`eq-stationarity` and x in the box, (K,); None when there are too many.
 
     The price of column j is interval valued, so a basis inverse gives ``|B^-1| radius + |B^-1 centre|`` per entry.
     """
