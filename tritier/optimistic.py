@@ -12,7 +12,7 @@ import numpy as np
 
 from tritier.chance import Block
 from tritier.dso import SocialCost, loss_price, revenue_slack
-from tritier.errors import SolverError
+from tritier.errors import InfeasibleError, SolverError
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.parametric import LPSolution
@@ -94,10 +94,8 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
     for _ in range(ROUNDS):
         best = joint.settle(joint.cost(design))
         follower_face(joint, best)
-        if revenue:
-            joint.require_revenue(design)
         try:
-            x, blocks = _best_for_society(joint, design)
+            x, blocks = _recovering(joint, design) if revenue else _best_for_society(joint, design)
         finally:
             release(joint)
             joint.offer(design)
@@ -106,6 +104,21 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
         for block in blocks:
             joint.add_block(block)
     raise SolverError(f"no optimistic response after {ROUNDS} rounds of chance blocks")
+
+
+def _recovering(joint: JointLP, design: Design):
+    """Least social cost among the points of the face that recover the cost; the revenue row enters only where it binds.
+
+    Raises InfeasibleError where even the most revenue on the face, at losses that the tangents understate, falls short.
+    """
+    x, blocks = _best_for_society(joint, design)
+    if blocks or shortfall(joint, x, design) <= LOSS_GAP:
+        return x, blocks
+    most = -joint.warm.solve(-joint.cost(design, r=0.0) + only(joint, "N"), "primal").objective
+    if most < joint.instance.fixed_cost - LOSS_GAP:
+        raise InfeasibleError("no optimal response recovers the fixed and the network cost")
+    joint.require_revenue(design)
+    return _best_for_society(joint, design)
 
 
 def _best_for_society(joint: JointLP, design: Design):
@@ -139,7 +152,8 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
         if violated:
             return LeastCost(solution.x, np.inf, solution.objective, violated)
         inner, exact = _best_between(joint, inner, solution.x)
-        if exact - solution.objective <= tolerance and shortfall(joint, inner) <= tolerance:
+        short = shortfall(joint, inner, joint.recovering) if joint.recovering else 0.0
+        if exact - solution.objective <= tolerance and short <= tolerance:
             return LeastCost(inner, exact, solution.objective, [])
         joint.tangent(joint.net_load(solution.x))
         joint.tangent(joint.net_load(inner))
@@ -147,12 +161,10 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {exact - solution.objective:.2g} $ left")
 
 
-def shortfall(joint: JointLP, x: np.ndarray) -> float:
-    """Exact network cost that a point leaves uncovered while the revenue row holds, $."""
-    if joint.recovering is None:
-        return 0.0
+def shortfall(joint: JointLP, x: np.ndarray, design: Design) -> float:
+    """Fixed and exact network cost that a design leaves uncovered at a point, $; negative where it recovers more."""
     cost = social_cost(joint, x).network
-    return -revenue_slack(joint.instance, joint.recovering, x[joint.lp.at("G")], float(x[joint.lp.at("Z")]), cost)
+    return -revenue_slack(joint.instance, design, x[joint.lp.at("G")], float(x[joint.lp.at("Z")]), cost)
 
 
 def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, float]:
@@ -182,7 +194,8 @@ def _least_volume(joint: JointLP, least: LeastCost) -> tuple[np.ndarray, list[Bl
         violated = joint.violated(x)
         if violated:
             return x, violated
-        if social_cost(joint, x).total <= least.exact + 2 * LOSS_GAP and shortfall(joint, x) <= 2 * LOSS_GAP:
+        short = shortfall(joint, x, joint.recovering) if joint.recovering else 0.0
+        if social_cost(joint, x).total <= least.exact + 2 * LOSS_GAP and short <= LOSS_GAP:
             return x, []
         joint.tangent(joint.net_load(x))
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds at least P2P volume")

@@ -39,7 +39,7 @@ from tritier.scenarios import build_instance, design_days
 from tritier.settings import Settings
 from tritier.settlement import imbalance
 
-ENUMERATED = 64  # menu points up to which complete enumeration is the search
+ENUMERATED = 500  # menu points up to which complete enumeration is the search
 FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
 
 
