@@ -9,7 +9,9 @@ import numpy as np
 from tritier.instance import Days, Feeder, Instance, Menu, Prosumer, Rules
 
 
-def line_feeder(n: int, r_ohm: float = 0.0, x_ohm: float = 0.0, rating_kva: float = np.inf, vn_kv: float = 10.0) -> Feeder:
+def line_feeder(
+    n: int, r_ohm: float = 0.0, x_ohm: float = 0.0, rating_kva: float = np.inf, vn_kv: float = 10.0
+) -> Feeder:
     """n buses in a row, slack first."""
     lines = n - 1
     return Feeder(
@@ -51,7 +53,9 @@ def plain_rules(hours: int, **changes) -> Rules:
 
 def plain_prosumer(bus: int, **changes) -> Prosumer:
     """No assets, risk neutral."""
-    base = Prosumer(f"P{bus}", bus, pv_kw=0.0, wind_kw=0.0, battery_kwh=0.0, battery_kw=0.0, eta=0.95, degradation=0.04, beta=0.0)
+    base = Prosumer(
+        f"P{bus}", bus, pv_kw=0.0, wind_kw=0.0, battery_kwh=0.0, battery_kw=0.0, eta=0.95, degradation=0.04, beta=0.0
+    )
     return replace(base, **changes)
 
 
@@ -87,7 +91,8 @@ def small_market(n: int = 3, hours: int = 4, scenarios: int = 2, seed: int = 1, 
         demand_charge=0.5,
     )
     people = tuple(
-        plain_prosumer(k + 2, battery_kwh=40.0 * (k % 2 == 0), battery_kw=20.0 * (k % 2 == 0), beta=0.5) for k in range(n)
+        plain_prosumer(k + 2, battery_kwh=40.0 * (k % 2 == 0), battery_kw=20.0 * (k % 2 == 0), beta=0.5)
+        for k in range(n)
     )
     menu = Menu(((0.02, 0.08, 0.14),) * 3, (0.0, 0.02), ((1, (150.0, 250.0, 1000.0)),))
     return Instance(

@@ -1,6 +1,7 @@
 """Calibration of Case 1 in its two declared parameters, and of nothing else.
 
-The load scale makes Case 1 cost prosumers what the paper says; the reference value of consumption makes its welfare so. Both on
+The load scale makes Case 1 cost prosumers what the paper says; the reference value of consumption makes its welfare
+so. Both on
 the real days of the design half, under network-blind recourse. Cases 2-4 take no part.
 """
 

@@ -1,6 +1,7 @@
 """Chance blocks of the platform: one CVaR row per bus-hour side and per line-hour.
 
-A block bounds CVaR_{1-eps} of a violation over the scenarios. Every violation is a maximum of affine functions of the net
+A block bounds CVaR_{1-eps} of a violation over the scenarios. Every violation is a maximum of affine functions of the
+net
 loads, in kW: of the line's flow, or of the injection at the bus itself that would mend its voltage.
 """
 
@@ -33,9 +34,11 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class BlockForm:
-    """A block as affine functions of the net loads p of its hour: violation_w = max_k gradient_k . p_w - limit_kw - cap.
+    """A block as affine functions of the net loads p of its hour: violation_w = max_k gradient_k . p_w - limit_kw -
+    cap.
 
-    ``gradient`` (K, N); ``limit`` (K, S) in kW; ``capacity`` is the line position whose offered limit is subtracted, or None.
+    ``gradient`` (K, N); ``limit`` (K, S) in kW; ``capacity`` is the line position whose offered limit is subtracted,
+    or None.
     """
 
     gradient: np.ndarray
@@ -86,7 +89,8 @@ class Network:
         return BlockForm(both, np.zeros((2, self.instance.days.n_days)), n)
 
     def violations(self, net_load: np.ndarray, capacity: dict[int, float]) -> dict[str, np.ndarray]:
-        """Violations of all blocks, kW, by kind: (N, T, S) for voltages, (L, T, S) for ratings, (C, T, S) for capacities.
+        """Violations of all blocks, kW, by kind: (N, T, S) for voltages, (L, T, S) for ratings, (C, T, S) for
+        capacities.
 
         ``net_load`` (N, T, S) in kW; ``capacity`` maps line positions to the limits to check against, kW.
         """

@@ -118,7 +118,8 @@ def on_menu(menu: Menu, design: Design) -> bool:
 
 
 def revenue(design: Design, energy: np.ndarray, volume: float) -> float:
-    """Expected tariff revenue of the DSO, $/day (:eq:`eq-revenue`). energy: billed kWh by block (B,); volume: P2P kWh."""
+    """Expected tariff revenue of the DSO, $/day (:eq:`eq-revenue`). energy: billed kWh by block (B,); volume: P2P
+    kWh."""
     return float(np.asarray(design.tariff) @ energy + design.p2p * volume)
 
 

@@ -56,7 +56,8 @@ def row_of(design: Design) -> dict[str, float]:
 class Covered:
     """A response and the limits it needs: it answers every design of its tariffs between those limits and its own.
 
-    A tighter limit that the response respects removes decisions but not this one, so that it stays optimal at both levels
+    A tighter limit that the response respects removes decisions but not this one, so that it stays optimal at both
+    levels
     and the optimal values stay the same (:eq:`eq-covered`).
     """
 
@@ -80,7 +81,9 @@ def covered(joint: JointLP, response: Response) -> Covered:
 
 def loosest_first(joint: JointLP) -> list[Design]:
     """Menu points tariff by tariff, the largest limits first."""
-    return sorted(menu_points(joint.instance.menu), key=lambda d: (d.tariff, d.p2p, [-limit for _, limit in d.capacity]))
+    return sorted(
+        menu_points(joint.instance.menu), key=lambda d: (d.tariff, d.p2p, [-limit for _, limit in d.capacity])
+    )
 
 
 def enumerate_menu(joint: JointLP, progress: Callable[[str], None] | None = None) -> Enumeration:

@@ -21,7 +21,8 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
 def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`).
 
-    A scan from zero in steps of 2 ct brackets the smallest root of the surplus; the Illinois method closes in from above.
+    A scan from zero in steps of 2 ct brackets the smallest root of the surplus; the Illinois method closes in from
+    above.
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 

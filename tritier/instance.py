@@ -54,7 +54,9 @@ class Prosumer:
     battery_kwh: float = quantity(r"\overline{E}_i", "kWh", "1", "battery capacity")
     battery_kw: float = quantity(r"\overline{B}_i", "kW", "1", "battery power, each way")
     eta: float = quantity(r"\eta_i", "-", "1", "one-way battery efficiency")
-    degradation: float = quantity(r"c^{\mathrm{deg}}_i", "$/kWh", "1", "battery wear per kWh charged and per kWh discharged")
+    degradation: float = quantity(
+        r"c^{\mathrm{deg}}_i", "$/kWh", "1", "battery wear per kWh charged and per kWh discharged"
+    )
     beta: float = quantity(r"\beta_i", "-", "1", "weight of CVaR in the prosumer's objective, at most 0.9")
 
 
@@ -99,7 +101,9 @@ class Days:
 class Rules:
     """Prices, preferences and limits that hold for all agents and all cases."""
 
-    retail: np.ndarray = quantity(r"\pi^{\mathrm r}_t", "$/kWh", "T", "retail energy price incl. taxes, without network charge")
+    retail: np.ndarray = quantity(
+        r"\pi^{\mathrm r}_t", "$/kWh", "T", "retail energy price incl. taxes, without network charge"
+    )
     feed_in: np.ndarray = quantity(r"\pi^{\mathrm f}_t", "$/kWh", "T", "feed-in price")
     block: np.ndarray = quantity(r"b(t)", "-", "T", "tariff block of each hour: 0 off-peak, 1 day, 2 peak")
     reference_price: float = quantity(r"p^0", "$/kWh", "1", "all-in price of Case 1, at which demand is d0")
@@ -109,11 +113,21 @@ class Rules:
     alpha: float = quantity(r"\alpha", "-", "1", "confidence of the prosumers' CVaR")
     chance_level: float = quantity(r"\epsilon", "-", "1", "chance level of network limits")
     violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
-    voltage_margin: float = quantity(r"\Delta V", "p.u.", "1", "tightening of the voltage band for the LinDistFlow error")
-    demand_charge: float = quantity(r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import")
-    tie_break: float = quantity(r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per kWh in store and hour: stored energy is used as soon as it can be")
-    reference_value: float = quantity(r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only")
-    tax_share: float = quantity(r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175)
+    voltage_margin: float = quantity(
+        r"\Delta V", "p.u.", "1", "tightening of the voltage band for the LinDistFlow error"
+    )
+    demand_charge: float = quantity(
+        r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import"
+    )
+    tie_break: float = quantity(
+        r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per kWh in store and hour: stored energy is used as soon as it can be"
+    )
+    reference_value: float = quantity(
+        r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only"
+    )
+    tax_share: float = quantity(
+        r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175
+    )
 
     @property
     def n_blocks(self) -> int:
@@ -125,7 +139,9 @@ class Menu:
     """The DSO's finite menus. Capacity limits are keyed by line number; the largest level must never bind."""
 
     tariff: tuple[tuple[float, ...], ...] = quantity(r"\mathcal{T}_b", "$/kWh", "B", "import tariffs offered, by block")
-    p2p: tuple[float, ...] = quantity(r"\mathcal{T}^{\mathrm p}", "$/kWh", "1", "P2P charges offered, half paid by each side")
+    p2p: tuple[float, ...] = quantity(
+        r"\mathcal{T}^{\mathrm p}", "$/kWh", "1", "P2P charges offered, half paid by each side"
+    )
     capacity: tuple[tuple[int, tuple[float, ...]], ...] = quantity(
         r"\mathcal{K}_l", "kW", "C", "(line number, limits offered) of the lines whose capacity the DSO sets"
     )
@@ -154,7 +170,9 @@ class Instance:
     days: Days
     rules: Rules
     menu: Menu
-    fixed_cost: float = quantity(r"K^{\mathrm{fix}}", "$/day", "1", "fixed network cost the tariffs must recover", default=0.0)
+    fixed_cost: float = quantity(
+        r"K^{\mathrm{fix}}", "$/day", "1", "fixed network cost the tariffs must recover", default=0.0
+    )
 
     def on(self, days: Days) -> Instance:
         """The same instance on other days."""

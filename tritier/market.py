@@ -1,6 +1,7 @@
 """Level 2: the P2P platform, and the joint follower (levels 2 and 3 as one LP) in cvxpy.
 
-Proposition 1: for fixed tariffs and limits the equilibrium of prosumers, platform and passive loads is the solution of one
+Proposition 1: for fixed tariffs and limits the equilibrium of prosumers, platform and passive loads is the solution
+of one
 LP. :func:`joint_follower` writes that LP; prices are duals of its coupling rows.
 """
 
@@ -74,7 +75,8 @@ def line_position(instance: Instance, line: int) -> int:
 
 
 def injection(v: ProsumerVariables) -> cp.Expression:
-    """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys (:eq:`eq-injection`)."""
+    """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys
+    (:eq:`eq-injection`)."""
     trade = cp.reshape(v.zs - v.zb, (-1, 1), order="C")
     return v.gm - v.gp + trade @ np.ones((1, v.gp.shape[1]))
 
@@ -93,12 +95,14 @@ def billed_energy(instance: Instance, prosumers: Iterable[ProsumerVariables]) ->
 
 
 def p2p_volume(prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
-    """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge (:eq:`eq-p2p-volume`)."""
+    """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge
+    (:eq:`eq-p2p-volume`)."""
     return sum(cp.sum(v.zb) + cp.sum(v.zs) for v in prosumers) / 2
 
 
 def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> list[cp.Expression]:
-    """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,) (:eq:`eq-block-forms`).
+    """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,)
+    (:eq:`eq-block-forms`).
 
     inject: net injection of every prosumer, kW, I of (T, S).
     """

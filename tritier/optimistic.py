@@ -1,4 +1,5 @@
-"""The optimistic response to one design: among the follower's optima that recover the revenue, the one best for society.
+"""The optimistic response to one design: among the follower's optima that recover the revenue, the one best for
+society.
 
 The optimal face is written exactly: columns with a reduced cost stay at their bound, rows with a dual stay tight
 (complementary slackness), so that no tolerance on the follower's objective is traded for social cost.
@@ -131,7 +132,8 @@ def _best_for_society(joint: JointLP, design: Design):
 
 @dataclass(frozen=True, eq=False)
 class LeastCost:
-    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound, blocks it violates (then stop)."""
+    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound, blocks it violates (then
+    stop)."""
 
     x: np.ndarray
     exact: float
@@ -142,7 +144,8 @@ class LeastCost:
 def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal") -> LeastCost:
     """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $.
 
-    The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment from the
+    The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment
+    from the
     best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its ends.
     """
     solution = joint.warm.solve(only(joint, "F"), simplex)

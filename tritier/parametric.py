@@ -1,6 +1,7 @@
 """From a cvxpy problem to a parametric LP, and a warm simplex on it.
 
-min c.x  s.t.  row_lower <= A x <= row_upper,  col_lower <= x <= col_upper. Tariffs live in the costs of a few columns and
+min c.x  s.t.  row_lower <= A x <= row_upper,  col_lower <= x <= col_upper. Tariffs live in the costs of a few columns
+and
 capacity limits in the bounds of a few others, so a new menu point never touches the matrix.
 """
 
@@ -24,7 +25,8 @@ DUST = 1e-7  # share of the objective by which a safe bound may differ before th
 class ParametricLP:
     """An LP in row form with the names of its columns and rows.
 
-    ``columns`` and ``rows`` map a name to (first position, shape); entries of a shape follow one another in Fortran order.
+    ``columns`` and ``rows`` map a name to (first position, shape); entries of a shape follow one another in Fortran
+    order.
     """
 
     cost: np.ndarray  # (n,)
@@ -73,7 +75,8 @@ class ParametricLP:
 class Border:
     """Columns and rows to append to an LP; names count from the border's first.
 
-    ``matrix`` holds the new rows over the old and the new columns, ``old_rows`` the new columns' entries in the old rows.
+    ``matrix`` holds the new rows over the old and the new columns, ``old_rows`` the new columns' entries in the old
+    rows.
     """
 
     cost: np.ndarray
@@ -89,7 +92,8 @@ class Border:
 
 @dataclass(frozen=True, eq=False)
 class LPSolution:
-    """An optimal basis of an LP: x, row duals y (d objective / d row bound), reduced costs, objective, simplex steps."""
+    """An optimal basis of an LP: x, row duals y (d objective / d row bound), reduced costs, objective, simplex
+    steps."""
 
     x: np.ndarray
     y: np.ndarray
@@ -101,7 +105,8 @@ class LPSolution:
 def parametric_lp(problem: cp.Problem, labels: dict[int, str]) -> ParametricLP:
     """Canonical form of a linear cvxpy problem with bounds as bounds.
 
-    ``labels`` maps constraint ids to row names. Equalities come first, then rows ``<=`` (the sign cvxpy gives ``lhs - rhs``).
+    ``labels`` maps constraint ids to row names. Equalities come first, then rows ``<=`` (the sign cvxpy gives ``lhs -
+    rhs``).
     """
     data, _, _ = problem.get_problem_data(cp.HIGHS)
     cone = data["param_prob"]

@@ -1,6 +1,7 @@
 """Level 3: one prosumer, a price taker, in cvxpy; one small function per term of the model.
 
-Shapes: T hours, S scenarios, K demand blocks. Units: kW, kWh, $. Purchases, sales, imports and exports are non-negative.
+Shapes: T hours, S scenarios, K demand blocks. Units: kW, kWh, $. Purchases, sales, imports and exports are
+non-negative.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def block_width(d: ProsumerData) -> np.ndarray:
 def block_value(rules: Rules) -> np.ndarray:
     """Marginal value of each demand block at its middle, $/kWh, shape (K,), falling (:eq:`eq-demand-value`).
 
-    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / abs(kappa)) at relative level x.
+    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / abs(kappa)) at relative
+    level x.
     """
     k = np.arange(rules.demand_blocks)
     x = 1 - rules.flexibility + 2 * rules.flexibility * (k + 0.5) / rules.demand_blocks

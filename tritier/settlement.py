@@ -13,7 +13,8 @@ AGENTS = ("prosumers", "passive loads", "platform", "DSO", "retailer", "taxes", 
 
 @dataclass(frozen=True, eq=False)
 class Settlement:
-    """Both sides of every payment of each day, $, (W,) unless stated. Wear and comfort are costs, not payments, and stay apart.
+    """Both sides of every payment of each day, $, (W,) unless stated. Wear and comfort are costs, not payments, and
+    stay apart.
 
     Payers' side: what each agent is billed. Receivers' side: what each counterpart books from its own meters.
     """
@@ -35,7 +36,8 @@ class Settlement:
     demand_charge: np.ndarray  # (W,)
 
     def accounts(self, fixed_cost: float) -> dict[str, np.ndarray]:
-        """Net receipts of every agent, $, (W,). P2P payments pass through the platform; ``fixed_cost`` goes upstream."""
+        """Net receipts of every agent, $, (W,). P2P payments pass through the platform; ``fixed_cost`` goes
+        upstream."""
         private = self.retail + self.network + self.congestion + (self.p2p_charge + self.p2p)[:, None]
         costs = self.losses + self.demand_charge
         return {
@@ -54,7 +56,8 @@ def settle(
 ) -> Settlement:
     """Payments of every day (:eq:`eq-settlement`).
 
-    day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi: price of
+    day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi:
+    price of
     net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
     """
     rules, days = instance.rules, instance.days
