@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tritier.plots_bilevel import envelope_figure, mode_figure, small_m_figure
+from tritier.plots_bilevel import envelope_figure, mode_figure, small_m_figure, value_figure
 
 
 def test_envelope_figure_shows_the_product_in_one_and_in_four_boxes():
@@ -28,3 +28,12 @@ def test_mode_figure_marks_limits_open():
     assert list(curve.get_ydata()) == [0.1, 10.0]
     assert closed.get_xdata() == [4] and reached.get_xdata() == [8]
     assert reached.get_markerfacecolor() == "white"
+
+
+def test_value_figure_sets_the_volume_beside_the_slope_of_the_value():
+    table = pd.DataFrame({"charge": [0.0, 1.0, 2.0], "theta": [1.0, 4.0, 6.0], "volume": [3.0, 3.0, 2.0]})
+    value, slope = value_figure(table).axes
+    assert list(value.lines[0].get_ydata()) == [1.0, 4.0, 6.0]
+    volume, differences = slope.lines
+    assert list(volume.get_ydata()) == [3.0, 3.0, 2.0]
+    assert list(differences.get_xdata()[1:]) == [0.5, 1.5] and list(differences.get_ydata()[1:]) == [3.0, 2.0]

@@ -60,3 +60,18 @@ def mode_figure(table: pd.DataFrame) -> Figure:
     ax.set_ylabel("time [s]")
     ax.legend()
     return finish(fig)
+
+
+def value_figure(table: pd.DataFrame) -> Figure:
+    """The follower's optimal value and its slope against a charge; columns ``charge``, ``theta``, ``volume``."""
+    fig, (value, slope) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    value.plot(table["charge"], table["theta"], color=BLUE)
+    value.set_ylabel("follower's optimal value [$]")
+    slope.plot(table["charge"], table["volume"], color=RED, label="volume traded")
+    steps = table["theta"].diff() / table["charge"].diff()
+    slope.plot(table["charge"] - table["charge"].diff() / 2, steps, ".", color=GREY, label="slope of the value")
+    slope.set_ylabel("P2P volume [kWh]")
+    slope.legend()
+    for ax in (value, slope):
+        ax.set_xlabel("P2P charge [$/kWh]")
+    return finish(fig)
