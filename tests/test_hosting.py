@@ -15,9 +15,10 @@ from tritier.adversary import MODES
 from tritier.errors import InputError
 from tritier.hosting_case import DayModel, HostingCase, trading_groups, with_budget
 from tritier.hosting_check import dispatch, judge, stress_days
-from tritier.hosting_inputs import annuity, factor_size, read_hosting_settings
+from tritier.hosting_inputs import annuity, factor_size
 from tritier.hosting_model import deterministic, first_stage, robust_plan, stochastic_plan, two_stage
 from tritier.hosting_rows import Watch
+from tritier.hosting_settings import read_hosting_settings
 from tritier.instance import Feeder
 from tritier.network import lindistflow
 from tritier.robust import certify_robust, column_and_constraint_generation, enumeration_optimum

@@ -18,14 +18,13 @@ from tritier.errors import CertificateError, InputError
 from tritier.hosting_case import HostingCase, with_budget
 from tritier.hosting_check import judge, stress_days
 from tritier.hosting_inputs import (
-    HostingSettings,
     YearData,
     day_positions,
     hosting_case,
-    read_hosting_settings,
     real_days,
 )
 from tritier.hosting_model import Plan, deterministic, robust_plan, stochastic_plan
+from tritier.hosting_settings import HostingSettings, read_hosting_settings
 from tritier.instance import Feeder
 from tritier.preset import Preset
 from tritier.reading import read_study

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier import certificate as cert
 from tritier.acflow import voltage_margin
 from tritier.cases import (
     CASES,
@@ -21,9 +20,9 @@ from tritier.cases import (
     risk_neutral,
     without_limits,
 )
+from tritier.certificate_case import DesignProof, recheck
 from tritier.chance import net_load
-from tritier.decisions import Decisions, decisions_of, point_of
-from tritier.dso import on_menu, revenue_slack
+from tritier.decisions import Decisions, decisions_of
 from tritier.enumeration import enumerate_menu
 from tritier.errors import InfeasibleError, InputError
 from tritier.first_best import first_best
@@ -31,16 +30,14 @@ from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
 from tritier.joint import JointLP
 from tritier.optimistic import Response, optimistic_response
-from tritier.outcome import daily_table, mean_and_cvar, physics_table, settlement_of
+from tritier.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.preset import Preset
 from tritier.reading import Study, read_study
-from tritier.recourse import POLICIES, DayDecisions, Recourse, check_days
+from tritier.recourse import POLICIES, DayDecisions, Recourse
 from tritier.scenarios import build_instance, design_days
 from tritier.settings import Settings
-from tritier.settlement import imbalance
 
 ENUMERATED = 500  # menu points up to which complete enumeration is the search
-FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,33 +49,6 @@ class Prepared:
     half: str
     instance: Instance
     changes: dict[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class DesignProof:
-    """Bounds on the social cost of the best design, $, and how they were proved."""
-
-    lower_bound: float
-    upper_bound: float
-    flat: float
-    first_best: float
-    menu_points: int
-    lp_solves: int
-    proof: str
-
-    @property
-    def gap_usd(self) -> float:
-        return max(0.0, self.upper_bound - self.lower_bound)
-
-    @property
-    def gap(self) -> float:
-        """Share of the achievable gain between the flat tariff and the first best (:eq:`eq-gap`)."""
-        gain = self.flat - self.first_best
-        return 0.0 if self.gap_usd == 0 else (self.gap_usd / gain if gain > 0 else float("inf"))
-
-    @property
-    def gap_relative(self) -> float:
-        return self.gap_usd / max(1e-9, abs(self.upper_bound))
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,81 +265,4 @@ def prosumer_bill_share(prepared: Prepared) -> float:
 
 def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
     """All certificates of a solved case, recomputed from its decisions; CertificateError at the first that fails."""
-    return recheck(solved.prepared, solved.case, solved.clearing, solved.decisions, solved.days, solved.design)
-
-
-def recheck(
-    prepared: Prepared,
-    case: Case,
-    clearing: Instance,
-    decisions: Decisions,
-    days: DayDecisions,
-    design: DesignProof | None,
-) -> dict[str, dict[str, object]]:
-    """Certificates of design section 5 for stored decisions."""
-    joint = cert.stored_lp(clearing, decisions, case.market, case.network)
-    cert.check_arrays(joint, decisions)
-    follower = cert.follower_residuals(joint, decisions)
-    cert.check_follower(follower)
-    if case.network:
-        cert.require("network.worst_cvar_kw", cert.worst_violation(joint, decisions), cert.VIOLATED_KW)
-    balance = cert.equilibrium(clearing, decisions, joint, case.market)
-    cert.check_equilibrium(balance, [p.name for p in clearing.prosumers])
-    slack = revenue_slack(
-        clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions)
-    )
-    cert.require("revenue.shortfall_usd", -slack, 1e-4)
-    money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
-    cert.require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
-    check_design(case, joint, decisions)
-    judged = check_days(days, decisions)
-    cert.require("days.primal", judged.primal, cert.RESIDUAL)
-    cert.require("days.suboptimality", abs(judged.suboptimality), cert.RESIDUAL)
-    cert.require("days.prices", judged.prices, 1e-5)
-    out: dict[str, dict[str, object]] = {
-        "equilibrium": {
-            "max_relative_gain": float(balance.relative_gain.max()),
-            "prosumer_gain_usd": balance.prosumer_gain.tolist(),
-            "platform_gain_usd": balance.platform_gain,
-        },
-        "follower": {
-            "primal": follower.primal,
-            "dual": follower.dual,
-            "complementarity": follower.complementarity,
-            "duality_gap": follower.duality_gap,
-            "slack_kwh": follower.slack,
-        },
-        "money": {"imbalance_usd": money},
-        "revenue": {"slack_usd": slack, "fixed_cost_usd": clearing.fixed_cost},
-    }
-    if design is not None:
-        social = float(point_of(joint, decisions)[joint.lp.at("F")])
-        cert.require("design.upper_bound", abs(design.upper_bound - social), 1e-4, f"{social:.6f} is found")
-        out["design"] = {
-            "lower_bound": design.lower_bound,
-            "upper_bound": design.upper_bound,
-            "gap": design.gap,
-            "gap_usd": design.gap_usd,
-            "gap_relative": design.gap_relative,
-            "flat": design.flat,
-            "first_best": design.first_best,
-            "proof": design.proof,
-            "menu_points": design.menu_points,
-            "lp_solves": design.lp_solves,
-        }
-    return out
-
-
-def network_cost(joint: JointLP, decisions: Decisions) -> float:
-    """Losses and demand charge of stored decisions, $/day (:eq:`eq-network-cost`)."""
-    return float(point_of(joint, decisions)[joint.lp.at("N")])
-
-
-def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
-    """Tariffs are menu points, or the smallest flat root; raises CertificateError."""
-    if case.optimised:
-        cert.require("design.off_menu", 0.0 if on_menu(joint.instance.menu, decisions.design) else 1.0, 0.0)
-        return
-    again = flat_tariff(JointLP(joint.instance, case.market, case.network))
-    off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
-    cert.require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
+    return recheck(solved.case, solved.clearing, solved.decisions, solved.days, solved.design)
