@@ -326,6 +326,5 @@ def certify_robust(
         if figure > tolerance:
             raise CertificateError(f"robust.{name}", figure, tolerance)
     bounds = {"lower_bound": float(solution.lower_bound), "upper_bound": float(solution.upper_bound)}
-    return (
-        figures | bounds | {"gap_relative": solution.gap, "vertices_checked": checked, "every_vertex_checked": listed}
-    )
+    counts = {"vertices_checked": checked, "every_vertex_checked": listed}
+    return figures | bounds | {"gap_relative": float(solution.gap)} | counts
