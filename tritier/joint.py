@@ -1,6 +1,7 @@
 """The joint follower as one warm LP, with the network's chance blocks and the loss tangents added only where they bind.
 
-Radial flows and voltages are a matrix product, so all blocks are checked on every response; those it violates enter the LP
+Radial flows and voltages are a matrix product, so all blocks are checked on every response; those it violates enter
+the LP
 (column-and-constraint generation). The rows added here equal those that :mod:`tritier.market` writes in cvxpy, by test.
 """
 
@@ -63,7 +64,8 @@ class JointLP:
         self.instance = instance
         self.sees_network = network
         self.network = Network(instance)
-        self.warm = WarmLP(lp or follower_lp(instance, market))
+        self._bare = lp or follower_lp(instance, market)
+        self.warm = WarmLP(self._bare)
         self.layout = Layout.of(self.warm.lp, (p.name for p in instance.prosumers))
         self.blocks: list[Block] = []
         self.recovering: Design | None = None  # the design whose revenue row holds
@@ -76,6 +78,15 @@ class JointLP:
     @property
     def lp(self) -> ParametricLP:
         return self.warm.lp
+
+    def fresh(self, tangents: int = 2) -> JointLP:
+        """The same LP with the same chance blocks but only the latest few loss tangents, and no basis."""
+        other = JointLP(self.instance, network=self.sees_network, lp=self._bare)
+        other.add_blocks(self.blocks)
+        loads = [load for load in self.history if isinstance(load, np.ndarray)]
+        for load in loads[1:][-tangents:]:
+            other.tangent(load)
+        return other
 
     def _append_revenue_row(self) -> None:
         n = self.lp.cost.size
@@ -90,7 +101,8 @@ class JointLP:
         return np.concatenate([self.lp.at("G").ravel(), self.lp.at("Z").ravel(), self.lp.at("N").ravel()])
 
     def require_revenue(self, design: Design | None) -> None:
-        """Ask that a design recovers the fixed and the network cost (:eq:`eq-revenue-adequacy`); ``None`` lifts the row."""
+        """Ask that a design recovers the fixed and the network cost (:eq:`eq-revenue-adequacy`); ``None`` lifts the
+        row."""
         self.recovering = design
         row = int(self.lp.row_at("revenue"))
         if design is not None:
@@ -107,7 +119,8 @@ class JointLP:
         return c
 
     def offer(self, design: Design | None) -> None:
-        """Fix the capacity columns at a design's limits; ``None`` frees them within the menu, a design without limits offers
+        """Fix the capacity columns at a design's limits; ``None`` frees them within the menu, a design without limits
+        offers
         the largest."""
         if not self.lines:
             return
@@ -176,7 +189,8 @@ class JointLP:
         self.add_blocks([block])
 
     def add_blocks(self, blocks: Iterable[Block]) -> None:
-        """Append chance blocks: each its quantile, tail and slack columns, its tail rows and its CVaR row (:eq:`eq-chance`)."""
+        """Append chance blocks: each its quantile, tail and slack columns, its tail rows and its CVaR row
+        (:eq:`eq-chance`)."""
         blocks = list(blocks)
         if not blocks:
             return
@@ -233,7 +247,9 @@ class JointLP:
         entries.append((last, n + np.arange(s + 2), weights))
         index, column, data = (np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3))
         upper = np.append((form.limit - form.gradient @ days.passive_kw[:, t, :]).ravel(), 0.0)
-        slack = sp.csr_array((np.array([-1.0]), (np.array([int(self.lp.row_at("slack"))]), np.array([s + 1]))), shape=(m, s + 2))
+        slack = sp.csr_array(
+            (np.array([-1.0]), (np.array([int(self.lp.row_at("slack"))]), np.array([s + 1]))), shape=(m, s + 2)
+        )
         label = block.label
         names = {f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())}
         return Border(
@@ -249,7 +265,8 @@ class JointLP:
         )
 
     def tangent(self, load: np.ndarray) -> None:
-        """Append one loss tangent per hour and scenario at the given net loads, kW, (N, T, S) (:eq:`eq-loss-tangent`)."""
+        """Append one loss tangent per hour and scenario at the given net loads, kW, (N, T, S)
+        (:eq:`eq-loss-tangent`)."""
         flow, reactive = self.network.matrices.flows(load), self.network.reactive_flow
         value = losses_kw(flow, reactive, self.instance.feeder)  # (T, S)
         slope = loss_gradient(flow, self.instance.feeder)  # (L, T, S)
