@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from tritier.errors import InfeasibleError, SolverError
 
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
+FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
 DUST = 1e-7  # share of the objective by which a safe bound may differ before the basis is thrown away
 
 
@@ -219,7 +220,8 @@ class WarmLP:
     def solve(self, cost: np.ndarray | None = None, simplex: str = "dual") -> LPSolution:
         """Solve from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs changed).
 
-        A solution whose safe bound is not within 1e-7 of its objective is solved again from a cleared basis.
+        A solution whose safe bound is not within 1e-7 of its objective, or which violates a row, is solved again from a
+        cleared basis.
         Raises InfeasibleError, or SolverError if HiGHS returns neither an optimal basis nor a proof that there is none.
         """
         if cost is not None:
@@ -228,6 +230,7 @@ class WarmLP:
         for attempt in ("warm", "cold"):
             if attempt == "cold":
                 self._highs.clearSolver()
+                self._highs.setOptionValue("simplex_strategy", 1)
             self._highs.run()
             self.solves += 1
             if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
@@ -238,7 +241,8 @@ class WarmLP:
             answer = LPSolution(
                 x, y, np.array(solution.col_dual), info.objective_function_value, info.simplex_iteration_count
             )
-            if abs(self.safe_bound(y) - answer.objective) <= DUST * max(1.0, abs(answer.objective)):
+            sound = abs(self.safe_bound(y) - answer.objective) <= DUST * max(1.0, abs(answer.objective))
+            if sound and primal_residual(self.current(), x) <= FEASIBLE:
                 return answer
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             raise InfeasibleError("the LP has no feasible point")
@@ -249,6 +253,10 @@ class WarmLP:
         """The present basis: one byte per column and row."""
         basis = self._highs.getBasis()
         return bytes(int(status) for status in (*basis.col_status, *basis.row_status))
+
+    def forget(self) -> None:
+        """Start the next solve from no basis."""
+        self._highs.clearSolver()
 
     def set_basis(self, basis: bytes) -> None:
         """Start the next solve from a basis taken from an LP with as many columns and as many or fewer rows."""
