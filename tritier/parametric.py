@@ -254,10 +254,6 @@ class WarmLP:
         basis = self._highs.getBasis()
         return bytes(int(status) for status in (*basis.col_status, *basis.row_status))
 
-    def forget(self) -> None:
-        """Start the next solve from no basis."""
-        self._highs.clearSolver()
-
     def set_basis(self, basis: bytes) -> None:
         """Start the next solve from a basis taken from an LP with as many columns and as many or fewer rows."""
         n, status = self.lp.cost.size, [highspy.HighsBasisStatus(s) for s in basis]
