@@ -167,9 +167,9 @@ def verdict(kind: str, paper: float, ours: float, low: float = np.nan, high: flo
 
 
 def reason(kind: str, paper: float, ours: float, word: str) -> str:
-    """Why a verdict is what it is, in a few words; arguments as in :func:`verdict`."""
+    """Why a verdict is what it is, in a few words; arguments as in :func:`tritier.findings.verdict`."""
     if word == "calibrated":
-        return "one of the two figures that Case 1 is calibrated to"
+        return "Case 1 is calibrated to it"
     if word == "not comparable":
         return "calibrated for other settings" if kind == "level" else "nothing on our side to compare with"
     if word == "direction reproduced":

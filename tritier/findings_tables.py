@@ -105,7 +105,7 @@ def headline_table(summary: Mapping[str, object]) -> pd.DataFrame:
 
 
 def policy_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A grid of :func:`grid` for display: physics, then economics; ``*`` marks the headline policy of a case."""
+    """A :func:`tritier.findings.grid` for display: physics, then economics; ``*`` marks headline policies."""
     name = table["policy"] + np.where(table["headline"], " *", "")
     first = {"case": table["case"], "policy": name}
     upper = [f"{r.days_hit} of {r.days} (≤ {100 * r.day_high:.1f} %)" for r in table.itertuples()]

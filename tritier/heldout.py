@@ -48,7 +48,7 @@ class HeldOut:
 
     @classmethod
     def read(cls, folder: Path) -> HeldOut:
-        """Tables that :meth:`write` wrote."""
+        """Tables that ``write`` wrote."""
         return cls(*(pd.read_csv(folder / f"{f.name}.csv") for f in fields(cls)))
 
 
