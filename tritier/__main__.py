@@ -34,9 +34,11 @@ def parser() -> argparse.ArgumentParser:
     solve.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override the preset or study.yaml"
     )
-    solve.add_argument("--gap", type=float, default=None, help="share of the achievable gain at which the search stops")
+    solve.add_argument(
+        "--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain"
+    )
     solve.add_argument("--jobs", type=int, default=1)
-    solve.add_argument("--resume", action="store_true", help="go on from the cuts of an interrupted run")
+    solve.add_argument("--resume", action="store_true", help="go on from what an interrupted run has stored")
     solve.add_argument("--out", required=True)
 
     certify = verbs.add_parser("certify", help="recompute every certificate of a stored case")

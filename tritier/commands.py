@@ -12,7 +12,7 @@ import pandas as pd
 
 from tritier import store
 from tritier.cases import find_case
-from tritier.certificate import require, stored_lp
+from tritier.certificate import require
 from tritier.days import make_days, season_days
 from tritier.enumeration import enumerate_menu
 from tritier.errors import InputError
@@ -23,7 +23,7 @@ from tritier.outcome import daily_table, physics_table, settlement_of
 from tritier.recourse import POLICIES
 from tritier.scenarios import design_days, held_out_days, resampled_days
 from tritier.settlement import imbalance
-from tritier.study import ENUMERATED, SolvedCase, certificates, judge_all, prepare, solve_case, summary
+from tritier.study import SolvedCase, certificates, judge_all, prepare, solve_case, summary
 
 SAME = 1e-6  # relative: a recomputed summary figure against the stored one
 BOUND = 1e-4  # $/day: a social cost of the design's proof, solved again
@@ -47,14 +47,16 @@ def solve(
         raise InputError("--jobs", "jobs", "0 is no number of processes", "give 1 or more, or -1 for all cores")
     prepared = prepare(study, preset, changes)
     out_folder = store.check_out(Path(out))
-    state = out_folder.with_name(f"{out_folder.name}.state.npz")
+    state = out_folder.with_name(f"{out_folder.name}.state.json")
     if not resume:
         state.unlink(missing_ok=True)
     say(
         f"{prepared.study.name}: case {case}, preset {preset}, {len(prepared.instance.prosumers)} prosumers, "
         f"{prepared.instance.days.n_days} scenarios"
     )
-    solved = solve_case(prepared, case, gap, jobs, say, state)
+    solved = solve_case(prepared, case, jobs, say, state)
+    if solved.design is not None:
+        require("design.gap", solved.design.gap, prepared.preset.gap if gap is None else gap)
     proof = certificates(solved)
     store.write_case(out_folder, solved, summary(solved), proof, time.perf_counter() - begin)
     state.unlink(missing_ok=True)
@@ -103,13 +105,7 @@ def check_proof(path: Path, solved: SolvedCase) -> None:
     for name, again in (("flat", flat_tariff(joint).social.total), ("first_best", first_best(joint))):
         require(f"design.{name}", abs(getattr(solved.design, name) - again), BOUND, f"{again:.6f} is found")
     require("design.menu_points", abs(solved.design.menu_points - solved.clearing.menu.n_points), 0.0)
-    if solved.clearing.menu.n_points <= ENUMERATED:
-        check_enumeration(path / "proof.npz", solved, joint)
-        return
-    from tritier import proof
-
-    joint = stored_lp(solved.clearing, solved.decisions, solved.case.market, solved.case.network)
-    proof.check(path / "proof.npz", joint, solved.design)
+    check_enumeration(path / "proof.npz", solved, joint)
 
 
 def check_enumeration(path: Path, solved: SolvedCase, joint: JointLP) -> None:

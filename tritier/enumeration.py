@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
+from tritier.chance import Block
 from tritier.dso import menu_points
-from tritier.errors import InfeasibleError
-from tritier.instance import Design
+from tritier.errors import InfeasibleError, InputError
+from tritier.instance import Design, Instance
 from tritier.joint import JointLP
 from tritier.market import line_position
 from tritier.optimistic import Response, optimistic_response
+from tritier.parametric import ParametricLP
 
-TANGENTS = 40  # loss tangents after which the LP starts anew with the latest few
 TRACE = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 
 
@@ -79,22 +82,23 @@ def covered(joint: JointLP, response: Response) -> Covered:
     return Covered(response, tuple(joint.network.required_capacity(load, line) for line in lines))
 
 
-def loosest_first(joint: JointLP) -> list[Design]:
-    """Menu points tariff by tariff, the largest limits first."""
-    return sorted(
-        menu_points(joint.instance.menu), key=lambda d: (d.tariff, d.p2p, [-limit for _, limit in d.capacity])
-    )
+def tariff_groups(joint: JointLP) -> list[list[Design]]:
+    """Menu points by tariffs, in menu order; within a group the largest limits first."""
+    groups: dict[tuple, list[Design]] = {}
+    for design in menu_points(joint.instance.menu):
+        groups.setdefault((design.tariff, design.p2p), []).append(design)
+    return [sorted(group, key=lambda d: [-limit for _, limit in d.capacity]) for group in groups.values()]
 
 
-def enumerate_menu(joint: JointLP, progress: Callable[[str], None] | None = None) -> Enumeration:
-    """Optimistic response of every menu point. Raises InfeasibleError if none recovers the fixed and network cost."""
-    start, solves = time.perf_counter(), 0
-    rows, trace, best, known, worker = [], [], None, [], joint.fresh()
-    for count, design in enumerate(loosest_first(joint), 1):
-        if worker.tangents > TANGENTS:  # loss tangents of points long past only slow the LP down
-            solves, worker = solves + worker.warm.solves, worker.fresh()
+def enumerate_group(
+    instance: Instance, bare: ParametricLP, network: bool, blocks: list[Block], group: list[Design]
+) -> tuple[list[dict[str, float]], int]:
+    """Rows of the menu points of one tariff, and the LP solves they took, on an LP built for them alone."""
+    worker = JointLP(instance, network=network, lp=bare)
+    worker.add_blocks(blocks)
+    rows, known = [], []
+    for design in group:
         row = row_of(design) | {"social_cost": np.nan, "theta": np.nan}
-        known = [c for c in known if (c.response.design.tariff, c.response.design.p2p) == (design.tariff, design.p2p)]
         response = next((c.response for c in known if c.covers(design)), None)
         if response is None:
             try:
@@ -104,15 +108,74 @@ def enumerate_menu(joint: JointLP, progress: Callable[[str], None] | None = None
                 response = None
         if response is not None:
             row |= {"social_cost": response.social.total, "theta": response.theta}
-            if best is None or response.social.total < best.social.total:
-                best = replace(response, design=design)
-                trace.append((time.perf_counter() - start, solves + worker.warm.solves, -np.inf, best.social.total))
-                if progress:
-                    progress(f"point {count}: social cost {best.social.total:.4f} $/day")
         rows.append(row)
-    if best is None:
+    return rows, worker.warm.solves
+
+
+def enumerate_menu(
+    joint: JointLP,
+    progress: Callable[[str], None] | None = None,
+    jobs: int = 1,
+    state: Path | None = None,
+    origin: str = "",
+) -> Enumeration:
+    """Optimistic response of every menu point. Raises InfeasibleError if none recovers the fixed and network cost.
+
+    Tariffs are independent tasks, each on an LP of its own, so that results do not depend on ``jobs``. Finished tariffs
+    go to ``state``, from where a run of the same ``origin`` goes on.
+    """
+    start, groups = time.perf_counter(), tariff_groups(joint)
+    done = read_state(state, origin)
+    pending = [k for k in range(len(groups)) if k not in done]
+    common = (joint.instance, joint.bare, joint.sees_network, list(joint.blocks))
+    tasks = (delayed(enumerate_group)(*common, groups[k]) for k in pending)
+    trace = []
+    for k, answer in zip(pending, Parallel(n_jobs=jobs, return_as="generator")(tasks), strict=True):
+        done[k] = answer
+        write_state(state, origin, done)
+        best = min(
+            (row["social_cost"] for rows, _ in done.values() for row in rows if np.isfinite(row["social_cost"])),
+            default=np.inf,
+        )
+        solves = sum(count for _, count in done.values())
+        trace.append((time.perf_counter() - start, solves, -np.inf, best))
+        if progress:
+            progress(f"tariffs {len(done)} of {len(groups)}, best social cost {best:.4f} $/day, {solves} LP solves")
+    table = pd.DataFrame([row for k in range(len(groups)) for row in done[k][0]])
+    if table["social_cost"].isna().all():
         raise InfeasibleError("no point of the menu recovers the fixed and the network cost")
-    best = optimistic_response(joint, best.design)
-    solves += worker.warm.solves
+    designs = [design for group in groups for design in group]
+    best = optimistic_response(joint, designs[int(table["social_cost"].idxmin())])
+    solves = sum(count for _, count in done.values())
     trace.append((time.perf_counter() - start, solves, best.social.total, best.social.total))
-    return Enumeration(best, pd.DataFrame(rows), pd.DataFrame(trace, columns=TRACE), len(rows), solves)
+    return Enumeration(best, table, pd.DataFrame(trace, columns=TRACE), len(table), solves)
+
+
+def read_state(state: Path | None, origin: str) -> dict[int, tuple[list[dict[str, float]], int]]:
+    """Finished tariffs of an interrupted run of the same origin; none where there is no such file."""
+    if state is None or not state.is_file():
+        return {}
+    try:
+        stored = json.loads(state.read_text())
+        if stored["origin"] != origin:
+            return {}
+        none = float("nan")
+        return {
+            int(k): ([{n: none if v is None else v for n, v in row.items()} for row in rows], count)
+            for k, (rows, count) in stored["done"].items()
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(state, "text", "is no state of an interrupted run", "run without --resume") from error
+
+
+def write_state(state: Path | None, origin: str, done: dict[int, tuple[list[dict[str, float]], int]]) -> None:
+    """Keep finished tariffs, whole or not at all."""
+    if state is None:
+        return
+    rows = {
+        k: ([{n: None if np.isnan(v) else v for n, v in row.items()} for row in found], count)
+        for k, (found, count) in done.items()
+    }
+    fresh = state.with_name(state.name + ".new")
+    fresh.write_text(json.dumps({"origin": origin, "done": rows}))
+    fresh.replace(state)

@@ -64,8 +64,8 @@ class JointLP:
         self.instance = instance
         self.sees_network = network
         self.network = Network(instance)
-        self._bare = lp or follower_lp(instance, market)
-        self.warm = WarmLP(self._bare)
+        self.bare = lp or follower_lp(instance, market)
+        self.warm = WarmLP(self.bare)
         self.layout = Layout.of(self.warm.lp, (p.name for p in instance.prosumers))
         self.blocks: list[Block] = []
         self.recovering: Design | None = None  # the design whose revenue row holds
@@ -81,7 +81,7 @@ class JointLP:
 
     def fresh(self, tangents: int = 2) -> JointLP:
         """The same LP with the same chance blocks but only the latest few loss tangents, and no basis."""
-        other = JointLP(self.instance, network=self.sees_network, lp=self._bare)
+        other = JointLP(self.instance, network=self.sees_network, lp=self.bare)
         other.add_blocks(self.blocks)
         loads = [load for load in self.history if isinstance(load, np.ndarray)]
         for load in loads[1:][-tangents:]:

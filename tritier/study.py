@@ -146,12 +146,13 @@ def cleared(prepared: Prepared, case: Case) -> Instance:
 def solve_case(
     prepared: Prepared,
     number: int,
-    gap: float | None = None,
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
     state: Path | None = None,
 ) -> SolvedCase:
     """Solve one case and judge it on the design scenarios under its headline policy.
+
+    jobs: processes that share the menu; state: a file that keeps what an interrupted run has found.
 
     Raises InputError where no design recovers the revenue.
     """
@@ -160,7 +161,7 @@ def solve_case(
     joint = JointLP(clearing, case.market, case.network)
     proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
     if case.optimised:
-        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state)
+        response, proof, trace, result = optimise(joint, prepared, jobs, progress, state)
     else:
         response = flat_tariff(joint)
     decisions = decisions_of(joint, response)
@@ -168,32 +169,25 @@ def solve_case(
     return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
 
 
-def optimise(joint: JointLP, prepared: Prepared, gap: float | None, jobs: int, progress, state: Path | None):
-    """The best design of the menu with its bounds: complete enumeration of small menus, the hybrid algorithm else.
+def optimise(joint: JointLP, prepared: Prepared, jobs: int, progress, state: Path | None):
+    """The best design of the menu with its bounds, by complete enumeration.
 
-    Raises InputError where no point of the menu recovers the revenue.
+    Raises InputError where the menu is too long for that, or where none of its points recovers the revenue.
     """
+    path, entry, points = prepared.study.paths["study"], f"menus.{prepared.preset.name}", joint.instance.menu.n_points
+    if points > ENUMERATED:
+        raise InputError(
+            path, entry, f"has {points:,} points, complete enumeration serves {ENUMERATED:,}", "list fewer levels"
+        )
     flat = flat_tariff(joint)
     ideal = first_best(joint)
     try:
-        if joint.instance.menu.n_points <= ENUMERATED:
-            result = enumerate_menu(joint, progress)
-        else:
-            from tritier import hybrid
-
-            result = hybrid.solve(
-                joint,
-                gap=prepared.preset.gap if gap is None else gap,
-                f_flat=flat.social.total,
-                f_first_best=ideal,
-                jobs=jobs,
-                progress=progress,
-                state=state,
-            )
+        origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
+        result = enumerate_menu(joint, progress, jobs, state, f"{origin} {joint.instance.days.n_days}")
     except InfeasibleError as error:
         raise InputError(
-            prepared.study.paths["study"],
-            f"menus.{prepared.preset.name}",
+            path,
+            entry,
             f"no point recovers {joint.instance.fixed_cost:.2f} $/day besides losses and demand charge",
             "add higher tariffs or lower fixed_cost_usd",
         ) from error
