@@ -34,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
     solve.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override the preset or study.yaml"
     )
-    solve.add_argument(
-        "--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain"
-    )
+    solve.add_argument("--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain")
     solve.add_argument("--jobs", type=int, default=1)
     solve.add_argument("--resume", action="store_true", help="go on from what an interrupted run has stored")
     solve.add_argument("--out", required=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -85,20 +86,20 @@ def trades_by_hour(buses: np.ndarray, bought: np.ndarray, price: np.ndarray, cei
     top.annotate("P2P price", (hour + 0.5, price[hour]), (0, -6), textcoords="offset points", color=BLUE,
                  ha="center", va="top", fontsize=9)  # fmt: skip
     top.set_ylabel("price [$/kWh]")
-    _heat(low, np.arange(price.size + 1), buses, bought, "net P2P purchase [kW]")
+    _heat(low, buses, bought, "net P2P purchase [kW]")
     low.set_ylabel("prosumer at bus [number]")
     hours_axis(low)
     return finish(fig)
 
 
-def _heat(ax: Axes, edges: np.ndarray, names: np.ndarray, values: np.ndarray, label: str) -> None:
+def _heat(ax: Axes, names: np.ndarray, values: np.ndarray, label: str) -> None:
     most = max(1.0, float(np.abs(values).max()))
     norm = TwoSlopeNorm(0.0, -most, most)
-    mesh = ax.pcolormesh(edges, np.arange(len(names) + 1), values, cmap=DIVERGING, norm=norm)
-    ax.set_yticks(np.arange(len(names)) + 0.5, [str(n) for n in names], fontsize=8)
-    ax.invert_yaxis()
+    beside = {"pad": 0.01, "aspect": 30}
+    sns.heatmap(values, ax=ax, cmap=DIVERGING, norm=norm, yticklabels=names, xticklabels=False, cbar_kws=beside)
+    ax.tick_params(axis="y", labelsize=8, rotation=0)
     ax.grid(False)
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.01, aspect=30)
+    bar = ax.collections[0].colorbar
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
