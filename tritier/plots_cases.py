@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from tritier.plots import (
     BLACK,
@@ -98,6 +99,8 @@ def _heat(ax: Axes, names: np.ndarray, values: np.ndarray, label: str) -> None:
     beside = {"pad": 0.01, "aspect": 30}
     sns.heatmap(values, ax=ax, cmap=DIVERGING, norm=norm, yticklabels=names, xticklabels=False, cbar_kws=beside)
     ax.tick_params(axis="y", labelsize=8, rotation=0)
+    ax.xaxis.set_major_formatter(ScalarFormatter())  # hours, which seaborn takes for columns without names
+    ax.tick_params(axis="x", labelbottom=True)
     ax.grid(False)
     bar = ax.collections[0].colorbar
     bar.set_label(label, fontsize=9)
