@@ -174,6 +174,8 @@ def reason(kind: str, paper: float, ours: float, word: str) -> str:
         return "calibrated for other settings" if kind == "level" else "nothing on our side to compare with"
     if word == "direction reproduced":
         return f"{100 * ours / paper:.0f} % of the paper's change"
+    if abs(ours) < 1e-9:
+        return "no change on these days"
     return "same sign, but the interval over days holds zero" if paper * ours > 0 else "not the paper's sign"
 
 
