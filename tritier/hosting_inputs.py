@@ -102,7 +102,7 @@ def factor_shifts(values: np.ndarray, parts, quantile: float) -> tuple[np.ndarra
 
 
 def factor_size(values: np.ndarray, parts, quantile: float) -> np.ndarray:
-    """How far each day is out, by part: |deviation of the part's total| over the factor's, (D, P)."""
+    """How far each day is out, by part: size of the part's total deviation over the factor's, (D, P)."""
     shifts, mean = factor_shifts(values, parts, quantile)
     size = np.zeros((values.shape[1], len(parts)))
     for k, part in enumerate(parts):

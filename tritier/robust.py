@@ -292,7 +292,7 @@ def certify_robust(
     them is solved, and none may cost more (the recourse cost is convex in u, so vertices suffice).
 
     Raises:
-        CertificateError: a figure is beyond ``tolerance`` (relative to 1 + |value|).
+        CertificateError: a figure is beyond ``tolerance`` (relative to 1 + its absolute value).
     """
     resolve = beyond = outside = 0.0
     checked, listed = 0, True
