@@ -281,7 +281,7 @@ def test_prosumers_left_out_become_passive_load():
 
 def test_menus_have_the_sizes_promised():
     assert STUDY.menu("smoke").n_points <= 100
-    assert 400 <= STUDY.menu("fast").n_points <= 4000
+    assert 300 <= STUDY.menu("fast").n_points <= 500  # complete enumeration
     assert STUDY.menu("paper").n_points >= 1e5
     for name in ("smoke", "fast", "paper"):
         assert dict(STUDY.menu(name).capacity)[1][-1] >= STUDY.feeder.rating_kva[0]

@@ -15,7 +15,7 @@ from tritier.cases import find_case
 from tritier.certificate import require
 from tritier.days import make_days, season_days
 from tritier.enumeration import enumerate_menu
-from tritier.errors import InputError
+from tritier.errors import CertificateError, InputError, SolverError
 from tritier.first_best import first_best
 from tritier.flat import flat_tariff
 from tritier.joint import JointLP
@@ -54,11 +54,15 @@ def solve(
         f"{prepared.study.name}: case {case}, preset {preset}, {len(prepared.instance.prosumers)} prosumers, "
         f"{prepared.instance.days.n_days} scenarios"
     )
-    solved = solve_case(prepared, case, jobs, say, state)
-    if solved.design is not None:
-        require("design.gap", solved.design.gap, prepared.preset.gap if gap is None else gap)
-    proof = certificates(solved)
-    store.write_case(out_folder, solved, summary(solved), proof, time.perf_counter() - begin)
+    try:
+        solved = solve_case(prepared, case, jobs, say, state)
+        if solved.design is not None:
+            require("design.gap", solved.design.gap, prepared.preset.gap if gap is None else gap)
+        proof = certificates(solved)
+        store.write_case(out_folder, solved, summary(solved), proof, time.perf_counter() - begin)
+    except (InputError, CertificateError, SolverError):
+        state.unlink(missing_ok=True)  # only an interrupted run has something to go on from
+        raise
     state.unlink(missing_ok=True)
     say(f"written to {out}")
     return 0

@@ -19,7 +19,8 @@ from tritier.joint import JointLP
 from tritier.parametric import LPSolution
 from tritier.prosumer import degradation_cost, lost_value, prosumer_data
 
-ACTIVE = 1e-9  # reduced costs and duals above this keep their column or row tight
+ACTIVE = 1e-9  # nonbasic columns and rows whose reduced cost or dual is larger stay tight
+OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic column
 LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
 SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so far to the LP's
 ROUNDS = 40
@@ -43,15 +44,15 @@ def follower_face(joint: JointLP, solution: LPSolution) -> None:
     """Restrict the LP to the follower's optimal face through complementary slackness with ``solution``'s duals."""
     lp = joint.warm.current()
     x, d, y = solution.x, solution.reduced, solution.y
-    tight = np.flatnonzero((np.abs(d) > ACTIVE) & (lp.col_lower < lp.col_upper))
-    at_lower = d[tight] > 0
-    held = np.where(at_lower, lp.col_lower[tight], lp.col_upper[tight])
-    if np.abs(x[tight] - held).max(initial=0) > 1e-5:
+    columns, rows = joint.warm.nonbasic()
+    tight = np.flatnonzero(columns & (np.abs(d) > ACTIVE) & (lp.col_lower < lp.col_upper))
+    held = np.where(d[tight] > 0, lp.col_lower[tight], lp.col_upper[tight])
+    if np.abs(x[tight] - held).max(initial=0) > OFF_BOUND:
         raise SolverError("a column with a reduced cost is off its bound: the basis is not optimal")
     joint.warm.set_bounds(tight, held, held)
-    rows = np.flatnonzero((np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
-    level = np.where(y[rows] > 0, lp.row_lower[rows], lp.row_upper[rows])
-    joint.warm.set_rows(rows, level, level)
+    tight = np.flatnonzero(rows & (np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
+    level = np.where(y[tight] > 0, lp.row_lower[tight], lp.row_upper[tight])
+    joint.warm.set_rows(tight, level, level)
 
 
 def release(joint: JointLP) -> None:

@@ -19,7 +19,7 @@ from tritier.errors import InfeasibleError, SolverError
 
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
-DUST = 1e-7  # share of the objective by which a safe bound may differ before the basis is thrown away
+DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ class WarmLP:
     def solve(self, cost: np.ndarray | None = None, simplex: str = "dual") -> LPSolution:
         """Solve from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs changed).
 
-        A solution whose safe bound is not within 1e-7 of its objective, or which violates a row, is solved again from a
+        A solution whose safe bound is not within 1e-6 of its objective, or which violates a row, is solved again from a
         cleared basis.
         Raises InfeasibleError, or SolverError if HiGHS returns neither an optimal basis nor a proof that there is none.
         """
@@ -249,17 +249,24 @@ class WarmLP:
         status = self._highs.modelStatusToString(self._highs.getModelStatus())
         raise SolverError(f"HiGHS gave no LP solution that can be trusted: status {status}")
 
-    def basis(self) -> bytes:
-        """The present basis: one byte per column and row."""
-        basis = self._highs.getBasis()
-        return bytes(int(status) for status in (*basis.col_status, *basis.row_status))
+    def nonbasic(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which columns and which rows stand at a bound in the present basis, boolean, (n,) and (m,)."""
+        basis, basic = self._highs.getBasis(), highspy.HighsBasisStatus.kBasic
+        return tuple(np.array([s != basic for s in status]) for status in (basis.col_status, basis.row_status))
 
-    def set_basis(self, basis: bytes) -> None:
-        """Start the next solve from a basis taken from an LP with as many columns and as many or fewer rows."""
-        n, status = self.lp.cost.size, [highspy.HighsBasisStatus(s) for s in basis]
+    def basis(self) -> tuple[bytes, bytes]:
+        """The present basis: one byte per column, one per row."""
+        basis = self._highs.getBasis()
+        return bytes(map(int, basis.col_status)), bytes(map(int, basis.row_status))
+
+    def set_basis(self, basis: tuple[bytes, bytes]) -> None:
+        """Start the next solve from a basis of this LP, or of its first columns and rows: new columns at their lower
+        bounds, new rows basic."""
+        status = highspy.HighsBasisStatus
+        columns, rows = ([status(s) for s in part] for part in basis)
         start = highspy.HighsBasis()
-        start.col_status, rows = status[:n], status[n:]
-        start.row_status = rows + [highspy.HighsBasisStatus.kBasic] * (self.lp.row_lower.size - len(rows))
+        start.col_status = columns + [status.kLower] * (self.lp.cost.size - len(columns))
+        start.row_status = rows + [status.kBasic] * (self.lp.row_lower.size - len(rows))
         self._highs.setBasis(start)
 
     def forget(self) -> None:
