@@ -143,6 +143,9 @@ class _PolicyLP:
         joint.offer(self.decisions.design)
         joint.warm.set_bounds(at.zb.ravel(), buy.ravel(), buy.ravel())
         joint.warm.set_bounds(at.zs.ravel(), sell.ravel(), sell.ravel())
+        # Standing trades balance to rounding: the row decides nothing and would only call rounding infeasible.
+        balance = joint.lp.row_at("p2p_balance").ravel()
+        joint.warm.set_rows(balance, np.full(balance.size, -np.inf), np.full(balance.size, np.inf))
         imports = most * days.demand_kw + own + sell[..., None]
         exports = days.renewable_kw + own + buy[..., None]
         joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
