@@ -158,15 +158,10 @@ class WarmLP:
     def __init__(self, lp: ParametricLP) -> None:
         self.lp = lp
         self.solves = 0
-        self._highs = highspy.Highs()
-        self._highs.setOptionValue("output_flag", False)
-        self._highs.setOptionValue("threads", 1)
-        for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
-            self._highs.setOptionValue(tolerance, TOLERANCE)
         self._cost = lp.cost.copy()
         self._lower, self._upper = lp.col_lower.copy(), lp.col_upper.copy()
         self._row_lower, self._row_upper = lp.row_lower.copy(), lp.row_upper.copy()
-        self._highs.passModel(_highs_lp(lp))
+        self.restart()
 
     def set_cost(self, cost: np.ndarray) -> None:
         """Replace the cost vector; only changed entries are sent."""
@@ -268,6 +263,16 @@ class WarmLP:
         start.col_status = columns + [status.kLower] * (self.lp.cost.size - len(columns))
         start.row_status = rows + [status.kBasic] * (self.lp.row_lower.size - len(rows))
         self._highs.setBasis(start)
+
+    def restart(self) -> None:
+        """A new solver on the LP as it stands, entries in order: nothing that came before steers the next solve."""
+        self.lp = replace(self.lp, matrix=self.lp.matrix.sorted_indices())
+        self._highs = highspy.Highs()
+        self._highs.setOptionValue("output_flag", False)
+        self._highs.setOptionValue("threads", 1)
+        for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+            self._highs.setOptionValue(tolerance, TOLERANCE)
+        self._highs.passModel(_highs_lp(self.current()))
 
     def forget(self) -> None:
         """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
