@@ -60,9 +60,9 @@ LEVELS = (
         "hosting*",
     ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
-    ("heldout", "findings*"),
+    ("heldout", "findings*", "sweep_point"),
     ("plots*",),
-    ("book*",),
+    ("book*", "sweep", "sweep_plan"),
     ("commands", "__main__"),
 )
 

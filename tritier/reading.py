@@ -228,17 +228,19 @@ def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dic
                 f"use a column of the renewable profiles: {', '.join(profiles)}",
             )
     scale, scale_pv = settings.load.scale * settings.renewables.scale, settings.renewables.pv_scale
+    scale_battery = settings.load.scale * settings.batteries.scale
+    wear, weight = settings.batteries.degradation_usd_per_kwh, settings.risk.beta
     prosumers = tuple(
         Prosumer(
             name=row.prosumer,
             bus=int(row.bus),
             pv_kw=row.pv_kw * scale * scale_pv,
             wind_kw=row.wind_kw * scale,
-            battery_kwh=row.battery_kwh * settings.load.scale,
-            battery_kw=row.battery_kw * settings.load.scale,
+            battery_kwh=row.battery_kwh * scale_battery,
+            battery_kw=row.battery_kw * scale_battery,
             eta=row.eta,
-            degradation=row.degradation_usd_per_kwh,
-            beta=row.beta,
+            degradation=row.degradation_usd_per_kwh if wear is None else wear,
+            beta=row.beta if weight is None else weight,
         )
         for row in table.itertuples()
     )

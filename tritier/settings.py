@@ -79,6 +79,13 @@ class Renewables(Section):
     pv_scale: NotNegative = 1.0
 
 
+class Batteries(Section):
+    """Scale on battery capacity and power beside that of the load, and one wear for all in place of the table's."""
+
+    scale: NotNegative = 1.0
+    degradation_usd_per_kwh: NotNegative | None = None
+
+
 class Demand(Section):
     """Demand response: own-price elasticity, share of demand that moves, blocks of the inverse demand curve."""
 
@@ -88,9 +95,10 @@ class Demand(Section):
 
 
 class Risk(Section):
-    """Confidence of the prosumers' CVaR."""
+    """Confidence of the prosumers' CVaR, and one weight of it for all in place of the table's."""
 
     alpha: Share
+    beta: Annotated[float, Field(ge=0, le=0.9)] | None = None
 
 
 class TariffHours(Section):
@@ -154,6 +162,7 @@ class Settings(Section):
     season: Season
     load: Load
     renewables: Renewables = Renewables()
+    batteries: Batteries = Batteries()
     usd_per_eur: Positive
     retail_usd_per_kwh: Positive
     feed_in_usd_per_kwh: NotNegative
