@@ -1,18 +1,25 @@
-# make book | test | figures | data | bench | strip | clean        PRESET=smoke|fast|paper  JOBS=2
+# make book | check-book | test | figures | data | bench | strip | clean        PRESET=smoke|fast|paper  JOBS=2
 PYTHON ?= python3
 PRESET ?= fast
 JOBS ?= 2
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.from-lock
 DATA_VENV := .venv-data
 DATA_READY := $(DATA_VENV)/.ready
 
-.PHONY: book test figures data bench strip clean
+.PHONY: book check-book test figures data bench strip clean
 .DELETE_ON_ERROR:
 
 book: $(READY)
 	$(BIN)/python -m tritier.book --preset $(PRESET) --jobs $(JOBS)
+
+# Opens every page of the last build in a headless Chromium with the network off.
+check-book: $(READY)
+	@test -x "$(CHROMIUM)" || { echo "check-book: no chromium; install it (Debian: apt-get install chromium) or set CHROMIUM=/its/path" >&2; exit 1; }
+	@test -f _build/html/index.html || { echo "check-book: no built book in _build/html; run make book first" >&2; exit 1; }
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n $(JOBS) tests/check_book.py
 
 test: $(READY)
 	$(BIN)/ruff check .

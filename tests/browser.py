@@ -1,0 +1,133 @@
+"""Pages of the built book as a reader's browser shows them: opened from disk, with the network off."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+DESKTOP, PHONE = 1300, 390  # px
+NO_SANDBOX = "--no-sandbox"  # Chromium refuses its sandbox to root, which is who CI runs as
+
+RAW = re.compile(r"\$\$|\\[(\[]|\\begin\{|\\[a-zA-Z]{2,}\b|\{[a-z:]+\}`")  # mathematics or a role that stayed source
+TEXT = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest('script, style, pre, code, kbd, mjx-container, .interactive'))
+      found.push(walker.currentNode.textContent);
+  return found.join('\\n');
+}"""
+UNTYPESET = """() => [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container'))
+  .map(e => 'mathematics not typeset: ' + e.textContent.trim().slice(0, 60))"""
+MATH_ERRORS = """() => [...document.querySelectorAll('mjx-merror')]
+  .map(e => 'mathematics with an error: ' + (e.getAttribute('data-mjx-error') || e.textContent))"""
+PICTURES = """() => {
+  const found = [], few = text => !text || text.trim().split(/\\s+/).length < 3;
+  for (const e of document.querySelectorAll('img')) {
+    const logo = e.closest('.navbar-brand, .logo');
+    if (!logo && (few(e.alt) || /\\.(svg|png|jpe?g)$/.test(e.alt))) found.push('picture without alt text: ' + e.src);
+    if (e.complete && !e.naturalWidth) found.push('picture does not load: ' + e.src);
+  }
+  for (const e of document.querySelectorAll('.interactive')) {
+    if (few(e.getAttribute('aria-label'))) found.push('interactive figure without a label');
+    if (!e.querySelector('.main-svg')) found.push('interactive figure not drawn');
+  }
+  for (const e of document.querySelectorAll('.cell_output svg'))
+    if (!e.closest('.interactive, button')) found.push('drawing outside of a figure');
+  for (const e of document.querySelectorAll('figure'))
+    if (!e.querySelector('figcaption')) found.push('figure without caption');
+  return found;
+}"""
+WIDE = """() => {
+  const root = document.documentElement, width = root.clientWidth;
+  if (root.scrollWidth <= width) return [];
+  const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > width + 1);
+  const names = out.slice(0, 3).map(e => e.tagName.toLowerCase() + '.' + String(e.className).split(' ')[0]);
+  return ['scrolls sideways: ' + root.scrollWidth + ' px on ' + width + ', ' + names.join(', ')];
+}"""
+LINKS = "() => [...document.querySelectorAll('a[href]')].map(e => e.href).filter(h => h.startsWith('file:'))"
+IDS = re.compile(r"\b(?:id|name)=[\"']?([^\"'\s>]+)")
+
+
+def chromium() -> str:
+    """Path of the browser: ``CHROMIUM``, or the first of its usual names on the path."""
+    found = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
+    if not found:
+        raise FileNotFoundError(
+            "no chromium on the path; install it (Debian: apt-get install chromium) or set CHROMIUM"
+        )
+    return found
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A headless browser for which no host name resolves."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=chromium(), args=[NO_SANDBOX, "--host-resolver-rules=MAP * ~NOTFOUND"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, root: Path, name: str, width: int = DESKTOP) -> Iterator[tuple[Page, list[str]]]:
+    """A page of the build under ``root``, ready, by a reader who has never been here; with what went wrong on the way.
+
+    The list goes on filling while the page is in use.
+    """
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    page, wrong = context.new_page(), []
+    inside = (root.resolve().as_uri() + "/", "data:", "blob:")
+
+    def request(sent) -> None:
+        if not sent.url.startswith(inside):
+            wrong.append(f"request leaves the build: {sent.url}")
+
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+    page.on("request", request)
+    page.on("requestfailed", lambda sent: wrong.append(f"request failed: {sent.url} {sent.failure}"))
+    try:
+        page.goto((root.resolve() / name).as_uri())
+        page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 0) : 0")
+        yield page, wrong
+    finally:
+        context.close()
+
+
+def faults(page: Page) -> list[str]:
+    """What is wrong with a page as it stands: mathematics, pictures, width, links; one line each."""
+    raw = [f"source in the text: {m.group()!r}" for m in RAW.finditer(page.evaluate(TEXT))]
+    shown = [line for script in (UNTYPESET, MATH_ERRORS, PICTURES, WIDE) for line in page.evaluate(script)]
+    return raw + shown + dead_links(page.evaluate(LINKS))
+
+
+def dead_links(links: list[str]) -> list[str]:
+    """Links to files or places that are not there."""
+    found = []
+    for link in sorted(set(links)):
+        url, place = urldefrag(link)
+        path = Path(unquote(url.partition("?")[0]).removeprefix("file://"))
+        if not path.is_file():
+            found.append(f"link to no file: {link}")
+        elif place and path.suffix == ".html" and unquote(place) not in ids(path):
+            found.append(f"link to no place: {link}")
+    return found
+
+
+_ids: dict[Path, set[str]] = {}
+
+
+def ids(path: Path) -> set[str]:
+    """Places of a page that a link can name; each file is read once."""
+    if path not in _ids:
+        _ids[path] = set(IDS.findall(path.read_text()))
+    return _ids[path]
