@@ -113,6 +113,7 @@ def run_point(bench: Bench, point: Point, key: str, data: str, origin: str) -> s
             dict(point.parameters),
             kernel_name="python3",
             progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
             cwd=str(bench.root),
         )
     except papermill.PapermillExecutionError as error:

@@ -11,14 +11,14 @@ from tritier.sweep import Point
 STUDY = "data/studies/ieee33"
 PRESET = "fast"  # names the preset that every point changes; size and menu are all given below
 BASE = "base"
-MENU = {
-    "tariff": "{off_peak: [0.05, 0.085], day: [0.085], peak: [0.085, 0.11]}",
-    "p2p": "[0.085]",
+MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a limit
+    "tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.083, 0.11]}",
+    "p2p": "[0.083]",
     "capacity": "{1: [1800, 4700]}",
 }
 NO_LIMIT = {"capacity": "{1: [4700]}"}
-FLAT = {"tariff": "{off_peak: [0.085], day: [0.085], peak: [0.085]}"}
-FREE_TRADE = {"tariff": "{off_peak: [0.05, 0.085], day: [0.085], peak: [0.11, 0.14]}", "p2p": "[0.0]"}
+FLAT = {"tariff": "{off_peak: [0.083], day: [0.083], peak: [0.083]}"}
+FREE_TRADE = {"tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.11, 0.14]}", "p2p": "[0.0]"}
 
 
 @dataclass(frozen=True)

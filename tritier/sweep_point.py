@@ -15,7 +15,7 @@ from tritier.chance import Network
 from tritier.decisions import decisions_of
 from tritier.dso import SocialCost
 from tritier.errors import CertificateError, InputError
-from tritier.findings import mean_interval
+from tritier.findings import PARTS, mean_interval
 from tritier.flat import flat_tariff
 from tritier.joint import JointLP
 from tritier.outcome import daily_table, mean_and_cvar, physics_table
@@ -104,13 +104,15 @@ def flat_full(prepared: Prepared) -> SolvedCase:
 def case_figures(solved: SolvedCase) -> dict[str, object]:
     """Figures of a solved case, by name.
 
-    Plain names are means over the scenarios under the headline policy.
+    Plain names are means over the scenarios under the headline policy, parts of social cost among them.
     ``cleared_`` is before the parts of social cost as the market cleared, before any day was judged. A design's bounds
     have ``flat_usd`` and ``first_best_usd``.
     """
     told = summary(solved)
     row: dict[str, object] = {name: told[name] for name in SUMMARY} | physical(solved.days)
     row |= cleared_parts(solved.response.social)
+    table = daily_table(solved.days, solved.decisions)
+    row |= {name: mean_and_cvar(table, name)[0] for name in PARTS}
     row["tariff"] = " ".join(f"{t:.4f}" for t in solved.decisions.design.tariff)
     row["p2p_charge"] = solved.decisions.design.p2p
     row["limits"] = " ".join(f"{line}:{limit:.0f}" for line, limit in solved.decisions.design.capacity)

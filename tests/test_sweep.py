@@ -1,0 +1,254 @@
+"""Sweeps: what is executed and what is kept, on a notebook that solves nothing; points of the study; stored tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from small_study import write_study
+
+from tritier import sweep, sweep_plan, sweep_point
+from tritier.errors import InputError
+from tritier.reading import read_study
+from tritier.settings import read_settings
+from tritier.study import split_changes
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = ROOT / "data" / "studies" / "ieee33"
+WORKER = """\
+from pathlib import Path
+import time
+from tritier import sweep_point
+
+while Path("stop").is_file() and changes["x"] > 1:
+    assert Path("stop").read_text() != "fail", "stopped here"
+    time.sleep(0.1)
+with Path("executed").open("a") as log:
+    log.write(f"{changes['x']}\\n")
+sweep_point.hand_over({"twice": 2 * changes["x"]})
+"""
+
+
+@pytest.fixture
+def bench(tmp_path) -> sweep.Bench:
+    """A repository with a small study and a notebook that doubles x and writes down that it was executed."""
+    write_study(tmp_path / "study")
+    cells = [new_code_cell("changes = {}\nstudy = None", metadata={"tags": ["parameters"]}), new_code_cell(WORKER)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "point.ipynb")
+    return sweep.Bench(tmp_path, tmp_path / "kept", Path("point.ipynb"))
+
+
+def points(*values: float) -> list[sweep.Point]:
+    return [sweep.Point("x", str(v), {"study": "study", "changes": {"x": v}}) for v in values]
+
+
+def executed(bench: sweep.Bench) -> list[int]:
+    path = bench.root / "executed"
+    return sorted(int(x) for x in path.read_text().split()) if path.is_file() else []
+
+
+def test_a_second_run_executes_nothing_and_a_changed_value_one(bench):
+    first = sweep.run_sweep(bench, points(1, 2), jobs=2)
+    assert first["twice"].tolist() == [2, 4]
+    assert first["executed"].tolist() == [True, True]
+    again = sweep.run_sweep(bench, points(1, 2))
+    assert again["executed"].tolist() == [False, False]
+    assert again.drop(columns="executed").equals(first.drop(columns="executed"))
+    changed = sweep.run_sweep(bench, points(1, 3))
+    assert changed["executed"].tolist() == [False, True]
+    assert executed(bench) == [1, 2, 3]
+
+
+def test_two_workers_give_the_rows_of_one(bench):
+    rows = [
+        sweep.run_sweep(sweep.Bench(bench.root, bench.root / f"kept{n}", bench.notebook), points(1, 2, 3), n)
+        for n in (1, 2)
+    ]
+    assert rows[0].equals(rows[1])
+
+
+def test_points_with_the_same_parameters_are_run_once(bench):
+    twice = [*points(1), sweep.Point("other", "one", points(1)[0].parameters)]
+    assert sweep.run_sweep(bench, twice)["twice"].tolist() == [2, 2]
+    assert executed(bench) == [1]
+
+
+def test_a_failed_point_is_named_and_the_others_are_kept(bench):
+    (bench.root / "stop").write_text("fail")
+    with pytest.raises(InputError, match="x 2: AssertionError: stopped here"):
+        sweep.run_sweep(bench, points(1, 2))
+    (bench.root / "stop").unlink()
+    assert sweep.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
+
+
+def test_a_killed_sweep_goes_on_where_it_was(bench):
+    (bench.root / "stop").write_text("wait")
+    script = (
+        "import sys; from pathlib import Path; from tritier.sweep import *\n"
+        "root = Path(sys.argv[1])\n"
+        "points = [Point('x', str(v), {'study': 'study', 'changes': {'x': v}}) for v in (1, 2)]\n"
+        "run_sweep(Bench(root, root / 'kept', Path('point.ipynb')), points)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script, str(bench.root)], start_new_session=True)
+    try:
+        end = time.monotonic() + 300
+        while not list(bench.store.glob("*.json")) and run.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    assert executed(bench) == [1]
+    (bench.root / "stop").unlink()
+    assert sweep.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
+
+
+def test_a_damaged_point_is_refused(bench):
+    key = sweep.run_sweep(bench, points(1))["key"].iloc[0]
+    bench.path(key).write_text("{}")
+    with pytest.raises(InputError, match="is damaged"):
+        sweep.run_sweep(bench, points(1))
+
+
+def test_the_key_follows_notebook_and_inputs_but_neither_menus_nor_titles(bench):
+    folder, origin = bench.root / "study", bench.origin()
+    data = sweep.inputs_hash(read_study(folder))
+    text = (folder / "study.yaml").read_text()
+    for old, new in (("name: small", "name: other"), ("- 400.0", "- 500.0")):
+        assert old in text
+        (folder / "study.yaml").write_text(text.replace(old, new))
+        assert sweep.inputs_hash(read_study(folder)) == data
+    (folder / "study.yaml").write_text(text.replace("chance_level: 0.05", "chance_level: 0.06"))
+    assert sweep.inputs_hash(read_study(folder)) != data
+    (folder / "study.yaml").write_text(text)
+    prosumers = folder / "prosumers.csv"
+    prosumers.write_text(prosumers.read_text().replace(",0.3\n", ",0.4\n"))
+    assert sweep.inputs_hash(read_study(folder)) != data
+    notebook = nbformat.read(bench.root / bench.notebook, as_version=4)
+    notebook.cells[1].source += "\n"
+    nbformat.write(notebook, bench.root / bench.notebook)
+    assert bench.origin() != origin
+
+
+def test_the_notebook_of_the_book_reaches_the_model_and_is_stripped():
+    reached = sweep.Package(ROOT / "tritier").of_notebook(ROOT / sweep.NOTEBOOK)
+    assert {"tritier.sweep_point:point", "tritier.market:joint_follower", "tritier.flat:flat_tariff"} <= set(reached)
+    code = [c for c in nbformat.read(ROOT / sweep.NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    assert code[0].metadata.tags == ["parameters"]
+    assert [(c.outputs, c.execution_count) for c in code] == [([], None)] * len(code)
+
+
+# Points ---------------------------------------------------------------------------------------------------------------
+
+SMALL = sweep_plan.FRESH["smoke"]
+
+
+def parameters(**value) -> dict[str, object]:
+    return sweep_plan.parameters(SMALL, str(STUDY), 0.9945, sweep_plan.Value("", **value), (1, 4))
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, dict]:
+    """Case 4 over the menu and under the flat tariff, in the smallest market of the chapter."""
+    return {design: sweep_point.point(**parameters(design=design)) for design in sweep_point.DESIGNS}
+
+
+def test_the_flat_design_is_the_flat_tariff_of_the_search(rows):
+    assert rows["flat"]["c4_cleared_total_usd"] == pytest.approx(rows["menu"]["c4_flat_usd"], abs=1e-3)
+    assert rows["menu"]["c4_first_best_usd"] <= rows["menu"]["c4_cleared_total_usd"]
+    assert (rows["flat"]["menu_points"], rows["menu"]["menu_points"]) == (1, 8)
+
+
+def test_designs_share_their_baseline(rows):
+    same = [k for k in rows["menu"] if k.startswith("c1_")]
+    assert [rows["menu"][k] for k in same] == [rows["flat"][k] for k in same]
+
+
+def test_the_change_on_held_out_days_is_that_of_the_means(rows):
+    for row in rows.values():
+        change = row["c4_out_welfare_usd"] - row["c1_out_welfare_usd"]
+        assert row["out_change"] == pytest.approx(change, abs=1e-9)
+        assert row["out_low"] < row["out_change"] < row["out_high"]
+        assert row["c1_out_days"] == SMALL.days_used
+
+
+def test_violations_in_energy_bound_what_is_shed(rows):
+    for case in ("c1", "c4"):
+        for where in ("", "out_"):
+            every, shed = (rows["menu"][f"{case}_{where}{name}"] for name in ("violation_kwh", "shed_kwh"))
+            assert 0 <= shed <= every
+    assert rows["menu"]["c1_violation_share"] > 0 and rows["menu"]["c1_shed_kwh"] > 0
+
+
+def test_a_design_that_recovers_nothing_is_refused_in_one_line():
+    row = sweep_point.point(**parameters(menu={"tariff": "{off_peak: [0.0], day: [0.0], peak: [0.0]}", "p2p": "[0.0]"}))
+    assert row["refused"].startswith("Case 4: ") and "\n" not in row["refused"]
+    assert "c4_welfare_usd" not in row and "c1_welfare_usd" in row
+
+
+def test_an_unknown_design_is_refused():
+    with pytest.raises(InputError, match="use one of menu, flat"):
+        sweep_point.point(STUDY, design="best")
+
+
+def test_a_row_is_found_only_once():
+    with pytest.raises(InputError, match="0 rows"):
+        sweep.row_of(new_notebook(cells=[new_code_cell("1")]))
+
+
+# Plan and settings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", sweep_plan.FRESH)
+def test_every_point_changes_what_it_names_and_nothing_else(preset):
+    planned = sweep_plan.plan(sweep_plan.FRESH[preset], 0.9945)
+    assert planned[0].sweep == sweep_plan.BASE
+    base = split_changes(planned[0].parameters["changes"])
+    seen = {(p.sweep, json.dumps(p.parameters, sort_keys=True)) for p in planned}
+    assert len(seen) == len(planned)
+    study = read_study(STUDY)
+    for p in planned:
+        settings, sizes = split_changes(p.parameters["changes"])
+        read_settings(STUDY / "study.yaml", settings)
+        study.preset(p.parameters["preset"], sizes)
+        differs = {k: v for part, own in zip((settings, sizes), base, strict=True) for k, v in part.items()
+                   if own.get(k) != v}  # fmt: skip
+        assert bool(differs) == (p.sweep != sweep_plan.BASE and p.label != "flat, no limit")
+
+
+def test_fresh_values_are_values_of_the_sweeps():
+    for size in sweep_plan.FRESH.values():
+        for name, labels in (size.only or {}).items():
+            assert set(labels) <= {v.label for v in sweep_plan.find_sweep(name).values}
+    with pytest.raises(InputError, match="is no sweep"):
+        sweep_plan.find_sweep("weather")
+
+
+def test_settings_for_all_take_the_place_of_the_table():
+    plain = read_study(STUDY)
+    changes = {"risk.beta": 0.2, "batteries.scale": 2.0, "batteries.degradation_usd_per_kwh": 0.01}
+    changed = read_study(STUDY, changes)
+    assert {p.beta for p in changed.prosumers} == {0.2}
+    assert {p.degradation for p in changed.prosumers} == {0.01}
+    for name in ("battery_kwh", "battery_kw"):
+        before, after = (np.array([getattr(p, name) for p in s.prosumers]) for s in (plain, changed))
+        assert np.allclose(after, 2 * before)
+    assert np.array_equal(changed.renewable_kw, plain.renewable_kw)
+    assert len({p.beta for p in plain.prosumers}) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("risk.beta", 0.95), ("batteries.scale", -1), ("batteries.degradation_usd_per_kwh", -0.1)]
+)
+def test_values_out_of_range_are_refused(key, value):
+    with pytest.raises(InputError, match=key):
+        read_study(STUDY, {key: value})
