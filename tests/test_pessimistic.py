@@ -14,7 +14,7 @@ from tritier.dso import menu_points
 from tritier.instance import Design, Instance, Menu
 from tritier.joint import JointLP
 from tritier.optimistic import LOSS_GAP, optimistic_response
-from tritier.pessimistic import linear_part, pessimistic_reading
+from tritier.pessimistic import both_readings, linear_part, pessimistic_reading
 
 DESIGN = Design((0.2,), 0.0, ())
 
@@ -53,6 +53,27 @@ def test_a_follower_with_a_taste_leaves_no_doubt():
     hopeful, fearful = optimistic_response(joint, DESIGN), pessimistic_reading(joint, DESIGN)
     assert fearful.linear_part == pytest.approx(linear_part(hopeful.social), abs=1e-8)
     assert fearful.revenue_slack == pytest.approx(hopeful.revenue_slack, abs=1e-8)
+
+
+def test_both_readings_with_and_without_the_tie_break():
+    """With the taste 5 and 5, both with 0.5 left; without it the figures of the first test: 5 and 9, 0.5 and -2.5."""
+    table = both_readings(indifferent((0.05, 0.15), tie_break=1e-3), DESIGN)
+    assert list(zip(table["tie_break"], table["reading"], table["adequate"], strict=True)) == [
+        (True, "optimistic", True), (True, "pessimistic", True),
+        (False, "optimistic", True), (False, "pessimistic", False),
+    ]  # fmt: skip
+    assert table["social_cost_usd"].tolist() == pytest.approx([5.0, 5.0, 5.0, 9.0], abs=1e-3)
+    assert table["revenue_slack_usd"].tolist() == pytest.approx([0.5, 0.5, 0.5, -2.5], abs=1e-3)
+    parts = table["linear_part_usd"] + table["network_cost_usd"]
+    assert parts.tolist() == pytest.approx(table["social_cost_usd"].tolist())
+
+
+def test_a_design_that_recovers_nothing_is_read_all_the_same():
+    """Revenue is 4 and losses and demand charge take 3 at best: a fixed cost of 2 leaves at least 1 uncovered."""
+    joint = indifferent((0.05, 0.15))
+    table = both_readings(JointLP(replace(joint.instance, fixed_cost=2.0)), DESIGN)
+    assert table["revenue_slack_usd"].tolist() == pytest.approx([-1.0, -4.0] * 2, abs=1e-3)
+    assert not table["adequate"].any()
 
 
 def test_the_lp_is_left_as_it_was():

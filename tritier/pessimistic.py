@@ -7,15 +7,16 @@ and finding that vertex means comparing them, which no single LP does. One LP do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from tritier.dso import SocialCost, revenue_slack
-from tritier.errors import SolverError
+from tritier.errors import InfeasibleError, SolverError
 from tritier.instance import Design
 from tritier.joint import JointLP
-from tritier.optimistic import ROUNDS, follower_face, release, social_cost
+from tritier.optimistic import LOSS_GAP, ROUNDS, Response, follower_face, optimistic_response, release, social_cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,16 @@ class PessimisticReading:
     def social_cost(self) -> float:
         """Exact social cost there, $/day. Another best answer may cost more: only the linear part is the largest."""
         return self.social.total
+
+    @property
+    def adequate(self) -> bool:
+        """Whether revenue adequacy survives there."""
+        return recovers(self.revenue_slack)
+
+
+def recovers(revenue_slack: float) -> bool:
+    """Whether revenue covers the fixed and the network cost, to the tolerance of exact losses."""
+    return revenue_slack >= -LOSS_GAP
 
 
 def linear_part(social: SocialCost) -> float:
@@ -85,3 +96,31 @@ def _reading(joint: JointLP, design: Design, theta: float, x: np.ndarray) -> Pes
     energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
     slack = revenue_slack(joint.instance, design, energy, volume, social.network)
     return PessimisticReading(design, theta, linear_part(social), social, energy, volume, slack, x)
+
+
+def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
+    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day.
+
+    Columns ``tie_break``, ``reading``, ``linear_part_usd``, ``network_cost_usd``, ``social_cost_usd``,
+    ``revenue_slack_usd``, ``adequate``. The optimistic answer recovers the revenue where some best answer does;
+    otherwise it is the best for society, and its negative slack says so.
+    """
+    plain = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=0.0))
+    loose = JointLP(plain, network=joint.sees_network)
+    for block in joint.blocks:
+        loose.add_block(block)
+    rows = []
+    for tie_break, market in ((True, joint), (False, loose)):
+        for reading, answer in (("optimistic", _hopeful), ("pessimistic", pessimistic_reading)):
+            found = answer(market, design)
+            parts = linear_part(found.social), found.social.network, found.social.total
+            rows.append((tie_break, reading, *parts, found.revenue_slack, recovers(found.revenue_slack)))
+    money = ["linear_part_usd", "network_cost_usd", "social_cost_usd", "revenue_slack_usd"]
+    return pd.DataFrame(rows, columns=["tie_break", "reading", *money, "adequate"])
+
+
+def _hopeful(joint: JointLP, design: Design) -> Response:
+    try:
+        return optimistic_response(joint, design)
+    except InfeasibleError:
+        return optimistic_response(joint, design, revenue=False)
