@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.bilevel import linear_bilevel
-from tritier.bilevel_bounds import boxes
+from tritier.bilevel import linear_bilevel, solve_follower
+from tritier.bilevel_bounds import MARGIN, boxes
 from tritier.bilevel_enumerate import discrete_points, enumerate_menu
 from tritier.bilevel_example import market_example
-from tritier.bilevel_market import design_of, market_bilevel, settled, storage_bounds
+from tritier.bilevel_market import bounds_by_hand, design_of, market_bilevel, settled, storage_bounds
 from tritier.bilevel_modes import MODES
 from tritier.bilevel_solve import solve
 from tritier.errors import InputError
 from tritier.instance import Menu
 from tritier.joint import JointLP
 from tritier.kkt import kkt_system
+from tritier.optimistic import optimistic_response
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +69,62 @@ def test_every_multiplier_of_the_market_has_a_proved_bound(market):
             assert found.dual[k] <= p * worst * 1.01 + 0.01
 
 
+def test_derived_bounds_are_no_wider_than_the_argument(market, binding_market):
+    """Propagation against :eq:`eq-market-big-m`, and the multipliers of every design against both."""
+    e = binding_market
+    for joint, problem, box, given in (
+        (*market, storage_bounds(*market)), (e.joint, e.problem, e.box, e.dual_bound),
+    ):  # fmt: skip
+        kkt, hand = kkt_system(problem), bounds_by_hand(joint)
+        place = np.array([kkt.name.index(name) for name in hand])
+        limit = np.array(list(hand.values()))
+        assert np.all(boxes(kkt, given, box).dual[place] <= limit * (1 + MARGIN) + MARGIN + 1e-9)
+        for point in discrete_points(problem):
+            status, _, _, row_dual, col_dual = solve_follower(problem, np.nan_to_num(point))
+            assert status == "optimal"
+            assert np.all(np.abs(kkt.multipliers(row_dual, col_dual)[place]) <= limit + 1e-7)
+    kinds = {name.split("[")[1].rstrip("0123456789").split(":")[0] for name in bounds_by_hand(e.joint)}
+    assert {"quantile", "energy_cost", "cvar_rows", "power_balance"} <= kinds
+    assert max(v for name, v in bounds_by_hand(e.joint).items() if "quantile" in name) == 3.0  # the violation price
+
+
+def with_menu(instance, p2p, **rules):
+    """Few designs, no tie-break."""
+    menu = Menu(((0.02,), (0.02, 0.08), (0.02,)), p2p, ((1, (180.0, 1000.0)),))
+    return replace(instance, menu=menu, fixed_cost=-1e3, rules=replace(instance.rules, tie_break=0.0, **rules))
+
+
+@pytest.mark.parametrize("p2p", [(0.0,), (0.0, 0.03)])
+def test_free_trade_is_no_exception(p2p):
+    """At a zero P2P charge energy may go round in circles; boxes without multipliers still give F of every design."""
+    joint = settled(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), p2p)))
+    problem, box = market_bilevel(joint)
+    best, _, _, values = enumerate_menu(problem)
+    given = storage_bounds(joint, problem, box)
+    assert boxes(kkt_system(problem), given, box).proven
+    for point, value in zip(discrete_points(problem), values, strict=True):
+        exact = optimistic_response(joint, design_of(joint, np.nan_to_num(point))).social.total
+        assert value == pytest.approx(exact, abs=1e-3)
+    for mode in ("strong_duality", "sos1"):
+        found = solve(problem, mode, time_limit=120, box=box, dual_bound=given, value_cut=True)
+        assert (found.status, found.proof) == ("optimal", "bounds proved")
+        assert found.objective == pytest.approx(best, rel=1e-6)
+
+
+def test_menus_that_pay_for_circles_are_refused():
+    """Energy imported at 0.30 + 0.02 and exported at 0.32, or a negative P2P charge: only boxes would stop it."""
+    market = small_market(demand_blocks=2)
+    with pytest.raises(InputError, match="importing to export pays in hour 0"):
+        market_bilevel(JointLP(with_menu(market, (0.01,), feed_in=np.full(4, 0.32))))
+    with pytest.raises(InputError, match=r"p2p: -0\.01"):
+        market_bilevel(JointLP(with_menu(market, (-0.01, 0.0))))
+
+
 def test_storage_bounds_refuse_a_price_on_stored_energy(market):
     """The clipped multipliers of the proof are optimal only where holding energy is free."""
     joint, problem, box = market
     priced = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=1e-5))
-    with pytest.raises(ValueError, match="tie_break 0"):
+    with pytest.raises(InputError, match="tie_break: a price on stored energy"):
         storage_bounds(JointLP(priced), problem, box)
 
 

@@ -10,6 +10,7 @@ from bilevel_problems import PUBLISHED, write_out
 
 from tritier import bilevel_solve
 from tritier.bilevel import linear_bilevel
+from tritier.bilevel_bounds import MARGIN
 from tritier.bilevel_modes import MODES, run_mode
 from tritier.bilevel_solve import pessimistic, solve
 from tritier.errors import CertificateError, InputError, SolverError
@@ -44,6 +45,20 @@ def test_small_m_on_a_multiplier_is_seen_at_its_bound():
                              y_bounds=[(0, INF)])  # fmt: skip
     with pytest.raises(CertificateError, match="multiplier_at_bound"):
         solve(problem, "bigm", big_m=0.5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bound_given_as_proved_is_not_beyond_doubt(mode):
+    """The multipliers of y >= x and y >= 0 add up to 1: at 0.5 each both touch, below that nothing is feasible."""
+    problem = linear_bilevel([1.0, 1.0], [0.0, 1.0], 1, lower=([[-1.0, 1.0]], [0.0], [INF]), x_bounds=[(0, 1)],
+                             y_bounds=[(0, 1)])  # fmt: skip
+    names = ("mu_lo[row[1]]", "nu_lo[y[1]]")
+    half = (0.5 - MARGIN) / (1 + MARGIN)  # the margin of derived bounds makes it 0.5
+    with pytest.raises(CertificateError, match="multiplier_at_bound"):
+        solve(problem, mode, dual_bound=dict.fromkeys(names, half))
+    with pytest.raises(CertificateError, match=r"bilevel\.infeasible"):
+        solve(problem, mode, dual_bound=dict.fromkeys(names, 0.4))
+    assert solve(problem, mode).objective == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("big_m", [101, 1000, None])

@@ -14,13 +14,14 @@ from scipy import sparse
 from tritier.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.bilevel_bounds import primal_boxes, propagated_bounds
 from tritier.dso import menu_points
+from tritier.errors import InputError
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.kkt import kkt_system
 from tritier.parametric import ParametricLP
 
 LEADER = ("F", "N", "head", "peak", "loss")
-#: columns whose boxes never bind and carry no multiplier: bookkeeping, risk, trade and exchange with the retailer
+#: columns whose boxes are no constraints of the follower: bookkeeping, risk, trade and exchange with the retailer
 TECHNICAL = ("R", "G", "Z", "slack", "cost", "var", "excess", "gp", "gm", "zb", "zs")
 
 
@@ -45,11 +46,34 @@ def _columns(lp: ParametricLP, names: tuple[str, ...]) -> np.ndarray:
     return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=int)
 
 
+def require_wedge(joint: JointLP) -> None:
+    """Raise InputError where a design of the menu lets imports earn, or trades be paid for.
+
+    Retail price plus tariff must exceed the feed-in price in every hour, and the P2P charge not be negative. Then the
+    boxes of :data:`TECHNICAL` cost the follower nothing, and need no multiplier: a best answer outside them imports and
+    exports at once (dearer), or sells more than the prosumer can produce, hence imports in every scenario what a buyer
+    could import itself at the same price, or buys more than it can use, hence exports what the seller could export.
+    Cancelling that costs nothing, not even at a zero P2P charge, and moves neither injections nor billed energy.
+    """
+    menu, rules = joint.instance.menu, joint.instance.rules
+    if min(menu.p2p) < 0:
+        raise InputError("menu", "p2p", f"{min(menu.p2p):g} $/kWh is negative", "offer charges of 0 or more")
+    wedge = rules.retail + np.array([min(levels) for levels in menu.tariff])[rules.block] - rules.feed_in
+    hour = int(wedge.argmin())
+    if wedge[hour] <= 0:
+        raise InputError(
+            "menu", f"tariff[{rules.block[hour]}]", f"importing to export pays in hour {hour} ({-wedge[hour]:g} $/kWh)",
+            "raise the lowest tariff or the retail price above the feed-in price",
+        )  # fmt: skip
+
+
 def market_bilevel(joint: JointLP) -> tuple[LinearBilevel, np.ndarray]:
     """The DSO's problem on the blocks and tangents in ``joint``, and boxes of [x, y] for the solver.
 
     x = (z steps of tariffs, P2P charge and limits; products ``z G``; DSO's columns), y = the follower's columns.
+    Raises InputError where :func:`require_wedge` does.
     """
+    require_wedge(joint)
     lp, menu = joint.lp, joint.instance.menu
     n = lp.cost.size
     billed = [*lp.at("G").ravel().tolist(), int(lp.at("Z"))]
@@ -150,6 +174,45 @@ def market_bilevel(joint: JointLP) -> tuple[LinearBilevel, np.ndarray]:
     return problem, box
 
 
+def bounds_by_hand(joint: JointLP) -> dict[str, float]:
+    """Bounds of the market's multipliers by argument, $/kWh or a probability, by name; the modes derive their own.
+
+    Equation :eq:`eq-market-big-m`, with the risk-adjusted probability q of scenario w for prosumer i, block multipliers
+    mu and tail multipliers nu of the network rows, and the value lambda of energy at a prosumer:
+
+    .. math::
+
+       q_{iw} &\\le p_w \\Bigl( 1 - \\beta_i + \\frac{\\beta_i}{1 - \\alpha} \\Bigr), \\qquad
+       \\sum_{k} \\nu_{kw} \\le \\min \\{ 1, p_w / \\epsilon \\} \\, \\mu, \\qquad \\mu \\le c^{\\mathrm{voll}}, \\\\
+       |\\lambda_{itw}| &\\le \\pi^{\\mathrm r}_t q_{iw} + \\overline{\\tau}_{b(t)} p_w
+       + c^{\\mathrm{voll}} \\sum_{\\text{blocks at } t} \\max_k |g_{k,n(i)}|
+
+    The first is stationarity of a scenario's cost, where CVaR adds at most its weight over the tail; the next two are
+    stationarity of a block's quantile, of its excess and of the slack that buys its violation; the last is that of
+    imports, with the gradient g of a block.
+    """
+    instance, rules = joint.instance, joint.instance.rules
+    p, price = instance.days.probability, rules.violation_price
+    top = np.array([max(levels) for levels in instance.menu.tariff])[rules.block]
+    found: dict[str, float] = {}
+    steepest = np.zeros((instance.feeder.bus.size, instance.days.n_hours))
+    for block in joint.blocks:
+        gradient = joint.network.form(block).gradient
+        steepest[:, block.hour] += np.abs(gradient).max(axis=0)
+        found[f"mu_up[quantile:{block.label}]"] = price
+        for k, w in np.ndindex(gradient.shape[0], p.size):
+            found[f"mu_up[tail{k}:{block.label}[{w}]]"] = min(1.0, p[w] / rules.chance_level) * price
+    for own, bus in zip(instance.prosumers, instance.prosumer_bus, strict=True):
+        q = p * (1 - own.beta + own.beta / (1 - rules.alpha))
+        for w in range(p.size):
+            found[f"lam[energy_cost0[{own.name}][{w}]]"] = q[w]
+            found[f"mu_up[cvar_rows0[{own.name}][{w}]]"] = p[w] * own.beta / (1 - rules.alpha)
+            for t in range(instance.days.n_hours):
+                energy = rules.retail[t] * q[w] + top[t] * p[w] + price * steepest[bus, t]
+                found[f"lam[power_balance0[{own.name}][{t}, {w}]]"] = float(energy)
+    return found
+
+
 def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> dict[str, float]:
     """Bounds of the storage multipliers, for the ``dual_bound`` of :func:`~tritier.bilevel_solve.solve`.
 
@@ -157,12 +220,16 @@ def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> d
     from empty to full. Clip such values at the dearest hour, ``top = max (|balance multiplier| + wear) / eta``: steps
     between hours keep their sign or vanish, and charging or discharging at full power keeps its reason, so the clipped
     vector is optimal too. Balance multipliers are bounded by propagation.
+
+    Raises InputError where stored energy has a price (``rules.tie_break``).
     """
     kkt = kkt_system(problem)
     known = propagated_bounds(kkt, primal_boxes(problem, box)[0][: problem.nx], np.full(kkt.h.size, INF))
     balance = [known[k] for k, name in enumerate(kkt.name) if name.startswith("lam[power_balance")]
     if joint.instance.rules.tie_break:
-        raise ValueError("the bound holds without a price on stored energy: give an instance with tie_break 0")
+        raise InputError(
+            problem.name, "tie_break", "a price on stored energy, which the bound does not allow", "set it to 0"
+        )
     wear = max(p.degradation for p in joint.instance.prosumers)
     risk = max(1 - p.beta + p.beta / (1 - joint.instance.rules.alpha) for p in joint.instance.prosumers)
     top = (max(balance) + wear * risk) / min(p.eta for p in joint.instance.prosumers)

@@ -128,7 +128,7 @@ def solve(
 def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, time_limit: float, proven: bool):
     """The gates, in order; returns the solution or raises."""
     finished = answer.status != "timelimit"
-    if finished and not proven:
+    if finished:
         _refuse_touched_bounds(kkt, derived, used, answer)
     status, x, y, mu = _polish(kkt, answer)
     if status == "unbounded":
@@ -214,12 +214,14 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
 
 
 def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
-    """Raise when every multiplier vector of the point, or a slack, reaches a bound that is not proved."""
+    """Raise when every multiplier vector of the point reaches a bound, or a slack one that is not proved.
+
+    Proved bounds carry a margin, so that touching one says that its proof is wrong.
+    """
     x, y, mu, slack = answer.point
-    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
-    unproved = (used.dual < derived.dual) | (declared & (used.dual <= derived.dual))
-    scale = np.where(unproved, used.dual, np.maximum(used.dual, derived.dual) * 1e6)
-    reach = min(smallest_multipliers(kkt, x, y, scale), float(np.max(np.abs(mu) / scale, initial=0.0)))
+    reach = float(np.max(np.abs(mu) / used.dual, initial=0.0))
+    if reach >= 1.0 - 1e-6:
+        reach = smallest_multipliers(kkt, x, y, used.dual)
     if reach >= 1.0 - 1e-6:
         raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a multiplier sits at its bound M")
     ratio = np.where((used.slack < derived.slack) & ~kkt.equation, slack / np.maximum(used.slack, 1e-300), 0.0)
@@ -240,8 +242,8 @@ def _refuse_touched_box(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) 
 
 
 def _wider(derived: Boxes) -> Boxes:
-    """Declared bounds ``WIDER`` times as far out; derived ones as they are."""
-    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
+    """Bounds that are declared, or the caller's word, ``WIDER`` times as far out; derived ones as they are."""
+    declared = np.isin(derived.dual_source, ("declared", "given"))
     any_box = derived.x_declared.any() or derived.y_declared.any()
     return replace(
         derived,
