@@ -128,7 +128,7 @@ def solve(
 def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, time_limit: float, proven: bool):
     """The gates, in order; returns the solution or raises."""
     finished = answer.status != "timelimit"
-    if finished:
+    if finished and not proven:
         _refuse_touched_bounds(kkt, derived, used, answer)
     status, x, y, mu = _polish(kkt, answer)
     if status == "unbounded":
@@ -149,6 +149,7 @@ def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, t
             proof, x, y, mu = _second_opinion(kkt, derived, mode, (x, y, mu), time_limit, answer)
             finished = proof != "open"
         _refuse_touched_box(kkt, derived, x, y)
+        _refuse_broken_proof(kkt, derived, x, y)
     residuals = follower_residuals(kkt, x, y, mu)
     worst = max(residuals, key=residuals.get)
     if residuals[worst] > RESIDUAL_LIMIT:
@@ -214,14 +215,12 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
 
 
 def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
-    """Raise when every multiplier vector of the point reaches a bound, or a slack one that is not proved.
-
-    Proved bounds carry a margin, so that touching one says that its proof is wrong.
-    """
+    """Raise when every multiplier vector of the point, or a slack, reaches a bound that is not proved."""
     x, y, mu, slack = answer.point
-    reach = float(np.max(np.abs(mu) / used.dual, initial=0.0))
-    if reach >= 1.0 - 1e-6:
-        reach = smallest_multipliers(kkt, x, y, used.dual)
+    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
+    unproved = (used.dual < derived.dual) | (declared & (used.dual <= derived.dual))
+    scale = np.where(unproved, used.dual, np.maximum(used.dual, derived.dual) * 1e6)
+    reach = min(smallest_multipliers(kkt, x, y, scale), float(np.max(np.abs(mu) / scale, initial=0.0)))
     if reach >= 1.0 - 1e-6:
         raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a multiplier sits at its bound M")
     ratio = np.where((used.slack < derived.slack) & ~kkt.equation, slack / np.maximum(used.slack, 1e-300), 0.0)
@@ -229,6 +228,14 @@ def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer
         k = int(ratio.argmax())
         raise CertificateError("bilevel.slack_at_bound", slack[k], used.slack[k] * (1.0 - 1e-6),
                                f"the slack of {kkt.name[k]} sits at its bound M")  # fmt: skip
+
+
+def _refuse_broken_proof(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
+    """Raise when the answer's every multiplier vector reaches a bound called proved: those carry a margin."""
+    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
+    reach = smallest_multipliers(kkt, x, y, np.where(declared, 1e6, 1.0) * derived.dual)
+    if 1.0 - 1e-6 <= reach < INF:
+        raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a proved bound M is reached")
 
 
 def _refuse_touched_box(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
