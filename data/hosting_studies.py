@@ -51,7 +51,7 @@ menus:
 presets:
   smoke: {{n_prosumers: 4}}
   fast: {{n_prosumers: 14}}
-  paper: {{n_prosumers: 40}}
+  paper: {{n_prosumers: 43}}
 """
 
 

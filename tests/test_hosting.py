@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier import hosting
 from tritier.adversary import MODES
 from tritier.errors import InputError
 from tritier.hosting_case import DayModel, HostingCase, trading_groups, with_budget
 from tritier.hosting_check import dispatch, judge, stress_days
 from tritier.hosting_inputs import annuity, factor_size
+from tritier.hosting_limits import Watch
 from tritier.hosting_model import deterministic, first_stage, robust_plan, stochastic_plan, two_stage
-from tritier.hosting_rows import Watch
+from tritier.hosting_run import Question, run
 from tritier.hosting_settings import read_hosting_settings
 from tritier.instance import Feeder
 from tritier.network import lindistflow
@@ -212,7 +212,7 @@ def test_factor_of_the_mean_day_is_zero():
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("hosting")
     return {
-        (model, flexibility): (hosting.run(STUDY, model, flexibility, "smoke", out / f"{model}-{flexibility}"), out)
+        (model, flexibility): (run(STUDY, Question(model, flexibility, "smoke"), out / f"{model}-{flexibility}"), out)
         for model, flexibility in [
             ("robust", "none"),
             ("robust", "p2p"),
@@ -256,7 +256,7 @@ def test_ieee33_findings_that_must_hold(results):
 )
 def test_unknown_words_are_named(arguments, field, tmp_path):
     with pytest.raises(InputError, match=field):
-        hosting.run(STUDY, *arguments, tmp_path)
+        run(STUDY, Question(*arguments), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

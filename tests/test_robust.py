@@ -11,17 +11,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from tritier.adversary import MODES, Enumeration
-from tritier.errors import CertificateError, SolverError
-from tritier.robust import (
-    Recourse,
-    TwoStage,
-    certify_robust,
-    column_and_constraint_generation,
-    enumeration_optimum,
-)
+from tritier.errors import CertificateError, InfeasibleError, SolverError
+from tritier.robust import certify_robust, column_and_constraint_generation, enumeration_optimum
 from tritier.robust_example import location_transportation
+from tritier.robust_problem import Recourse, RecourseProgram, TwoStage
 from tritier.uncertainty import box_with_rows, budget_set, budget_vertices, polytope_vertices
 
 
@@ -42,8 +38,30 @@ def test_published_optimum_and_bounds_in_two_iterations(mode):
 def test_bilinear_dual_finds_the_same_worst_case():
     problem = location_transportation()
     y = np.array([1.0, 0.0, 0.0, 772.0, 0.0, 0.0])
-    tight = replace(problem.recourse[0], dual_upper=np.full(6, 60.0))
-    assert MODES["strong_duality"](tight, y).value == pytest.approx(35238 - 14296, abs=1e-2)
+    assert MODES["strong_duality"](problem.recourse[0], y).value == pytest.approx(35238 - 14296, abs=1e-2)
+
+
+def boxed_dual_value(recourse: Recourse, y: np.ndarray, u: np.ndarray, bound: np.ndarray) -> float:
+    """Optimum of the dual of the recourse at (y, u) with its multipliers kept within ``bound``."""
+    h0, H = recourse.at(y)
+    lower = np.where(recourse.equality, -bound, 0.0)
+    answer = linprog(H @ u - h0, recourse.G.T, recourse.cost, bounds=np.c_[lower, bound])
+    assert answer.status == 0
+    return -answer.fun
+
+
+def test_multiplier_boxes_of_location_transportation_hide_nothing_and_half_of_them_do():
+    """Strong duality within the derived boxes at random capacities and at every vertex of the set."""
+    recourse, draw = location_transportation().recourse[0], np.random.default_rng(4)
+    hidden = 0
+    for _ in range(20):
+        z = draw.uniform(0.0, 800.0, 3)
+        y = np.r_[np.ones(3), z * max(1.0, 772.0 / z.sum())]
+        for u in recourse.uncertainty.vertices():
+            true = RecourseProgram(recourse, y).solve(u).value
+            assert boxed_dual_value(recourse, y, u, recourse.dual_upper) == pytest.approx(true, rel=1e-9)
+            hidden += boxed_dual_value(recourse, y, u, 0.5 * recourse.dual_upper) < true - 1.0
+    assert hidden > 0
 
 
 def test_optimum_of_all_vertices_is_the_optimum():
@@ -63,7 +81,7 @@ def test_scenarios_without_recourse_become_feasibility_cuts(mode):
 def test_infeasible_problem_is_named():
     problem = location_transportation(complete=False, enough_capacity=False)
     first = replace(problem.first, upper=np.array([1.0, 1.0, 1.0, 100.0, 100.0, 100.0]))
-    with pytest.raises(SolverError, match="infeasible"):
+    with pytest.raises(InfeasibleError, match="no first-stage decision"):
         column_and_constraint_generation(TwoStage(first, problem.recourse), MODES["enumerate"])
 
 

@@ -64,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
     hosting.add_argument("--model", choices=("deterministic", "stochastic", "robust"), required=True)
     hosting.add_argument("--flexibility", choices=("none", "der", "p2p"), required=True)
     hosting.add_argument("--preset", default="fast")
+    hosting.add_argument("--hosted-mw", type=float, default=None, help="host this much at least cost")
+    hosting.add_argument(
+        "--budget", type=float, default=None, help="factors that may deviate at once (default: fitted)"
+    )
+    hosting.add_argument("--size-batteries", action="store_true", help="batteries are decisions")
+    hosting.add_argument("--jobs", type=int, default=0, help="threads (default: two, or one on one core)")
+    hosting.add_argument("--resume", action="store_true", help="go on from what an interrupted run has stored")
     hosting.add_argument("--out", required=True)
 
     book = verbs.add_parser("book", help="run stale chapters, check them, build the HTML book")
@@ -88,9 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
     if a.verb == "bilevel":
         return commands.bilevel(a.file, a.mode, a.time_limit, a.json)
     if a.verb == "hosting":
-        from tritier import hosting
+        from tritier.hosting_run import Question
+        from tritier.hosting_run import run as run_hosting
 
-        hosting.run(a.study, a.model, a.flexibility, a.preset, a.out)
+        hosted_kw = None if a.hosted_mw is None else 1e3 * a.hosted_mw
+        asked = Question(a.model, a.flexibility, a.preset, hosted_kw, a.budget, a.size_batteries)
+        run_hosting(a.study, asked, a.out, a.jobs, a.resume)
         return 0
     from tritier import book
 
@@ -127,7 +137,7 @@ def main(words: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        mend = "; --resume goes on from what is stored" if arguments.verb == "solve" else ""
+        mend = "; --resume goes on from what is stored" if arguments.verb in ("solve", "hosting") else ""
         print(f"tritier: {arguments.verb}: interrupted{mend}", file=sys.stderr)
         return 130
 

@@ -11,7 +11,7 @@ from pyscipopt import Model, quicksum
 
 from tritier.errors import CertificateError, SolverError
 from tritier.linear import LinearProgram
-from tritier.robust import Recourse, RecourseProgram, WorstCase
+from tritier.robust_problem import Recourse, RecourseProgram, WorstCase
 
 #: Relative agreement asked of the adversary's objective and the recourse re-solved at its worst case.
 AGREEMENT = 1e-5

@@ -11,6 +11,8 @@ from tritier.network import LinDistFlow
 from tritier.uncertainty import UncertaintySet, budget_set
 
 FLEXIBILITY = ("none", "der", "p2p")
+#: Decisions of a dispatch, by site and hour: curtail, charge, discharge, stored energy, demand moved up and down.
+BLOCKS = ("cu", "ch", "dis", "soc", "up", "dn")
 
 
 @dataclass(frozen=True, eq=False)

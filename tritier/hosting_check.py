@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from tritier.acflow import ac_power_flow
 from tritier.errors import SolverError
-from tritier.hosting_case import DayModel, HostingCase
-from tritier.hosting_rows import BLOCKS, Watch, day_recourse, net_load, operating_cost, violated
+from tritier.hosting_case import BLOCKS, DayModel, HostingCase
+from tritier.hosting_limits import Watch, broken, excess
+from tritier.hosting_rows import net_load, operating_cost, prices, recourse, row_book
 from tritier.instance import Feeder
-from tritier.linear import LinearProgram
+from tritier.robust_problem import RecourseProgram
 
 #: Price of a violated network limit in the dispatch [$/kWh], and how much dearer curtailment beyond its share is.
 VIOLATION_PRICE, SHARE_PRICE = 100.0, 10.0
 #: Excess of an AC voltage [p.u.] or loading [-] that is read as rounding.
 AC_TOLERANCE = 1e-6
+#: Days that share one program; fixed, so that results are the same on any number of cores.
+CHUNK = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,43 +39,58 @@ class Dispatch:
     weight: np.ndarray
 
 
-def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rounds: int = 40) -> Dispatch:
+def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, jobs: int = 1) -> Dispatch:
     """Least-cost dispatch of capacities y on each day, with the day known ahead and network limits at a high price.
 
     Curtailment keeps to its share first; a limit that cannot be kept is broken by as little energy as possible. Network
-    rows join the watch list until none is broken beyond what the dispatch already pays for.
+    rows join the watch list until none is broken beyond what the dispatch already pays for. Days go in chunks, within
+    which each starts from the basis of the one before; results do not depend on ``jobs``.
     """
-    n, hours, results = case.n_sites, case.n_hours, []
-    for day in days:
-        for _ in range(max_rounds):
-            term = day_recourse(case, day, watch, operating_cost(case, day), VIOLATION_PRICE, SHARE_PRICE)
-            h0, _ = term.at(y)
-            right = np.where(term.equality, h0, np.inf)
-            answer = LinearProgram(term.cost, term.G, h0, right, 0.0, np.inf, method="simplex").solve()
-            if answer is None:
-                raise SolverError(f"dispatch of {day.label} is infeasible")
-            net = net_load(case, day, y, answer.x)
-            paid = answer.x[len(BLOCKS) * n * hours :]
-            seen, flow, volt = violated(case, day, net, 1e-4 + float(paid[:hours].max()))
-            if not watch.add(seen):
-                break
-        cu = answer.x[: n * hours].sum()
-        have = (y[:n] @ day.pv + y[n : 2 * n] @ day.wind).sum()
-        cost = answer.value - term.cost[-paid.size :] @ paid
-        cost += float(day.wholesale @ (day.load.sum(axis=0) - y[:n] @ day.pv - y[n : 2 * n] @ day.wind))
-        results.append((net, day.reactive, flow, volt, paid[hours:].sum(), cu, have, cost, day.weight))
+    chunks = [days[k : k + CHUNK] for k in range(0, len(days), CHUNK)]
+    tasks = (delayed(dispatch_chunk)(case, y, chunk, watch.copy()) for chunk in chunks)
+    results = [row for rows in Parallel(n_jobs=jobs, prefer="threads")(tasks) for row in rows]
     columns = [np.array(column) for column in zip(*results, strict=True)]
     net, reactive = (np.moveaxis(x, 0, -1) for x in columns[:2])
     return Dispatch(net, reactive, *columns[2:])
 
 
-def judge(case: HostingCase, feeder: Feeder, y: np.ndarray, days, watch: Watch) -> dict:
+def dispatch_chunk(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rounds: int = 40) -> list[tuple]:
+    """Rows of :class:`Dispatch` for some days, with one program whose right-hand sides and prices change by day."""
+    n, hours, results, program = case.n_sites, case.n_hours, [], None
+    for day in days:
+        for _ in range(max_rounds):
+            if program is None:
+                book = row_book(case, day, watch)
+                program = RecourseProgram(recourse(book, prices(book, operating_cost(case, day), VIOLATION_PRICE)), y)
+            price = prices(book, operating_cost(case, day), VIOLATION_PRICE, SHARE_PRICE)
+            program.program.set_cost(price)
+            answer = program.solve_at(book.right_at(day, y))
+            if answer is None:
+                raise SolverError(f"dispatch of {day.label} is infeasible")
+            net = net_load(case, day, y, answer.x)
+            paid = answer.x[len(BLOCKS) * n * hours :]
+            found = excess(case, net, day.reactive)
+            if not watch.add(broken(found, 1e-4 + float(paid[:hours].max()))):
+                break
+            program = None  # more rows
+        else:
+            raise SolverError(f"network rows of {day.label} still missing after {max_rounds} rounds")
+        cu = answer.x[: n * hours].sum()
+        have = (y[:n] @ day.pv + y[n : 2 * n] @ day.wind).sum()
+        cost = answer.value - price[-paid.size :] @ paid
+        cost += float(day.wholesale @ (day.load.sum(axis=0) - y[:n] @ day.pv - y[n : 2 * n] @ day.wind))
+        flow, volt = float(found.overload_kw), float(found.voltage_pu)
+        results.append((net, day.reactive, flow, volt, paid[hours:].sum(), cu, have, cost, day.weight))
+    return results
+
+
+def judge(case: HostingCase, feeder: Feeder, y: np.ndarray, days, watch: Watch, jobs: int = 1) -> dict:
     """Figures of a plan on a set of days, limits as in the feeder's files.
 
     Shares count bus-hours (slack excluded) and line-hours; ``*_days`` count days with any. Undervoltages are set beside
     those of the bare feeder. Costs are per year: investment, and operation with AC losses at the wholesale price.
     """
-    out = dispatch(case, y, days, watch)
+    out = dispatch(case, y, days, watch, jobs)
     flow = ac_power_flow(feeder, out.net_kw, out.reactive_kvar)
     bare = ac_power_flow(feeder, np.stack([d.load for d in days], -1), out.reactive_kvar)
     high = flow.v_pu[1:] > feeder.v_max[1:, None, None] + AC_TOLERANCE

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 
-from tritier.adversary import Enumeration
 from tritier.errors import SolverError
-from tritier.hosting_case import DayModel, HostingCase, with_budget
-from tritier.hosting_rows import BLOCKS, Watch, day_recourse, net_load, operating_cost, violated
+from tritier.hosting_case import BLOCKS, DayModel, HostingCase, with_budget
+from tritier.hosting_limits import Watch, broken, excess
+from tritier.hosting_rows import day_recourse, net_load, operating_cost
+from tritier.hosting_vertices import KW, VertexSweep
 from tritier.linear import LinearProgram
-from tritier.robust import FirstStage, Iteration, Recourse, RecourseProgram, TwoStage, column_and_constraint_generation
-
-#: Largest violation [kW] of a network limit that counts as none.
-KW = 1e-4
+from tritier.robust import Iteration, column_and_constraint_generation
+from tritier.robust_problem import FirstStage, TwoStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +67,11 @@ def energy_value(case: HostingCase) -> np.ndarray:
     return np.r_[pv, wind, np.zeros(case.n_sites)]
 
 
+def base_cost(case: HostingCase) -> float:
+    """Energy of the mean days' loads at wholesale [$/a]: the part of the annual cost that no decision changes."""
+    return float(sum(np.sum(d.load.sum(axis=0) * d.wholesale) * d.weight for d in case.days))
+
+
 def zero_cost(case: HostingCase) -> np.ndarray:
     return np.zeros(len(BLOCKS) * case.n_sites * case.n_hours)
 
@@ -102,90 +105,59 @@ def deterministic(case: HostingCase) -> HostingCase:
 def robust_plan(
     case: HostingCase,
     hosted_kw: float | None = None,
-    adversary=None,
     gap: float = 1e-6,
     watch: Watch | None = None,
     method: str = "choose",
     start=None,
-    max_rounds: int = 30,
+    max_iterations: int = 100,
     jobs: int = 1,
+    progress=None,
 ) -> Plan:
     """C&CG over the days' sets; network rows join when a vertex's dispatch breaks them.
 
     Ends when every vertex of every set has a dispatch without violation on *all* rows: then the plan is feasible,
     and it is optimal because rows and scenarios left out could only have lowered the hosted capacity.
 
+    Args:
+        case: sites, limits and days.
+        hosted_kw: hosted capacity asked for at least cost; None: as much as possible.
+        gap: relative distance of the bounds at which to stop.
+        watch: network elements whose rows are in from the start; None: :func:`initial_watch`.
+        method: HiGHS method of the master.
+        start: (day, u) pairs in the first master; None: the mean days.
+        max_iterations: passes of master and adversary.
+        jobs: days swept at a time.
+        progress: function (:class:`~tritier.robust.Iteration`, scenarios, watch), called after every pass.
+
     Raises:
-        SolverError: no plan without violations exists, or the rounds run out.
+        InfeasibleError: no plan without violations hosts ``hosted_kw``.
+        SolverError: the passes run out.
     """
-    began = time.perf_counter()
-    watch, adversary = watch or initial_watch(case), adversary or Enumeration()
+    watch, sweep = (watch or initial_watch(case)).copy(), VertexSweep(case)
     known = start if start is not None else [(k, np.zeros(d.uncertainty.size)) for k, d in enumerate(case.days)]
-    trace: list[Iteration] = []
-    for _ in range(max_rounds):
-        problem = two_stage(case, watch, hosted_kw)
-        offset = time.perf_counter() - began
-        solution = column_and_constraint_generation(problem, adversary, gap, start=known, method=method, jobs=jobs)
-        known = list(solution.scenarios)
-        report = check_vertices(case, problem, solution.y, jobs=jobs)
-        missing = watch.add(report["new"])
-        trace += [
-            replace(
-                step,
-                iteration=len(trace) + k,
-                seconds=offset + step.seconds,
-                upper_bound=np.inf if missing else step.upper_bound,
-            )
-            for k, step in enumerate(solution.trace, start=1)
-        ]
-        if not missing:
-            break
-    else:
-        raise SolverError(f"network rows still missing after {max_rounds} rounds")
+
+    def refine() -> TwoStage | None:
+        return two_stage(case, watch, hosted_kw) if watch.add(sweep.missing()) else None
+
+    solution = column_and_constraint_generation(
+        two_stage(case, watch, hosted_kw),
+        sweep,
+        gap,
+        max_iterations,
+        known,
+        method,
+        jobs=jobs,
+        refine=refine,
+        progress=progress and (lambda step, scenarios: progress(step, scenarios, watch)),
+    )
     sign = -1.0 if hosted_kw is None else 1.0
     bounds = sorted((sign * solution.lower_bound, sign * solution.upper_bound))
-    n = case.n_sites
-    certificate = {key: value for key, value in report.items() if key != "new"} | {"gap_relative": solution.gap}
-    y = np.maximum(solution.y, 0.0)
-    return Plan(y[:n], y[n : 2 * n], y[2 * n :], *bounds, tuple(trace), watch, certificate, tuple(known))
-
-
-def check_vertices(case: HostingCase, problem: TwoStage, y: np.ndarray, jobs: int = 1) -> dict:
-    """Dispatch at every vertex of every set at y, all network rows checked by matrix products."""
-    pairs = zip(problem.recourse, case.days, strict=False)
-    parts = Parallel(n_jobs=jobs, prefer="threads")(delayed(check_day)(case, term, day, y) for term, day in pairs)
-    new = Watch()
-    for watch, *_ in parts:
-        new.add(watch)
-    return {
-        "new": new,
-        "vertices_checked": sum(part[1] for part in parts),
-        "worst_overload_kw": max(part[2] for part in parts),
-        "worst_voltage_excess_pu": max(part[3] for part in parts),
-        "worst_priced_violation": max(part[4] for part in parts),
-    }
-
-
-def check_day(case: HostingCase, term: Recourse, day: DayModel, y: np.ndarray, enough: int = 12) -> tuple:
-    """One day of :func:`check_vertices`: rows to watch, vertices checked, worst overload, voltage and price paid.
-
-    Stops early once ``enough`` vertices broke rows that are not watched yet: the plan will change anyway.
-    """
-    new, most_flow, most_volt, priced, count, broken = Watch(), 0.0, 0.0, 0.0, 0, 0
-    program = RecourseProgram(term, y)
-    for u in day.uncertainty.vertices():
-        answer = program.solve(u)
-        if answer is None:
-            raise SolverError(f"dispatch of {day.label} is infeasible")
-        real = day.at(u)
-        seen, flow, volt = violated(case, real, net_load(case, real, y, answer.x), KW)
-        if answer.value <= 1e-6 * case.penalty:
-            broken += new.add(seen)
-        most_flow, most_volt = max(most_flow, flow), max(most_volt, volt)
-        priced, count = max(priced, answer.value), count + 1
-        if broken >= enough:
-            break
-    return new, count, most_flow, most_volt, priced
+    n, y = case.n_sites, np.maximum(solution.y, 0.0)
+    if not np.array_equal(sweep.y, solution.y):  # the bounds met at a plan of an earlier pass
+        for term in two_stage(case, watch, hosted_kw).recourse:
+            sweep(term, solution.y)
+    certificate = sweep.certificate() | {"gap_relative": solution.gap}
+    return Plan(y[:n], y[n : 2 * n], y[2 * n :], *bounds, solution.trace, watch, certificate, solution.scenarios)
 
 
 def stochastic_plan(
@@ -194,6 +166,8 @@ def stochastic_plan(
     probability: np.ndarray,
     chance_level: float,
     max_rounds: int = 30,
+    watch: Watch | None = None,
+    progress=None,
 ) -> Plan:
     """Hosting capacity with a joint chance constraint on whole days, as CVaR over scenario days :eq:`eq-hosting-cvar`.
 
@@ -201,7 +175,7 @@ def stochastic_plan(
     [kWh, spread over the day]; ``eta + E(V - eta)^+ / eps <= 0`` is safe for ``P(V > 0) <= eps``.
     """
     began = time.perf_counter()
-    watch, first, trace = initial_watch(case), first_stage(case), []
+    watch, first, trace = (watch or initial_watch(case)).copy(), first_stage(case), []
     n = first.cost.size
     for _ in range(max_rounds):
         tick = time.perf_counter()
@@ -215,10 +189,13 @@ def stochastic_plan(
         for day, offset, term in zip(days, offsets, terms, strict=True):
             x = answer.x[offset : offset + term.cost.size]
             allowed = max(float(x[len(BLOCKS) * case.n_sites * case.n_hours :].max()), 0.0)
-            new.add(violated(case, day, net_load(case, day, y, x), KW + allowed)[0])
-        total = time.perf_counter() - began
-        trace.append(Iteration(len(trace) + 1, answer.value, answer.value, len(days), total, seconds, 0.0))
-        if not watch.add(new):
+            new.add(broken(excess(case, net_load(case, day, y, x), day.reactive), KW + allowed))
+        total, grown = time.perf_counter() - began, watch.add(new)
+        upper = np.inf if grown else answer.value
+        trace.append(Iteration(len(trace) + 1, answer.value, upper, len(days), total, seconds, 0.0))
+        if progress:
+            progress(trace[-1], (), watch)
+        if not grown:
             break
     else:
         raise SolverError(f"network rows still missing after {max_rounds} rounds")

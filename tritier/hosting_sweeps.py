@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tritier.hosting import MODELS, Problem, held_out_figures, load_problem, make_plan, stress_figures
 from tritier.hosting_case import FLEXIBILITY, with_budget
-from tritier.hosting_model import Plan
+from tritier.hosting_model import Plan, base_cost
 
 
 def compare(study_folder: str | Path, preset: str, models=MODELS, flexibility=FLEXIBILITY):
@@ -64,7 +63,7 @@ def frontier(study_folder: str | Path, preset: str, flexibility: str, shares, mo
     rows = []
     for share in shares:
         plan = make_plan(problem, "robust", share * most_kw)
-        base = base_cost(problem)
+        base = base_cost(problem.case)
         rows.append(
             {
                 "flexibility": flexibility,
@@ -75,8 +74,3 @@ def frontier(study_folder: str | Path, preset: str, flexibility: str, shares, mo
             }
         )
     return pd.DataFrame(rows)
-
-
-def base_cost(problem: Problem) -> float:
-    """Energy of the mean days' loads at wholesale [$/a]: the part of the annual cost that no decision changes."""
-    return float(sum(np.sum(d.load.sum(axis=0) * d.wholesale) * d.weight for d in problem.case.days))

@@ -63,6 +63,13 @@ class LinearProgram:
         self.row_upper = np.array(np.broadcast_to(row_upper, rows), dtype=float)
         self.solver.changeRowsBounds(rows, np.arange(rows, dtype=np.int32), self.row_lower, self.row_upper)
 
+    def set_bounds(self, lower, upper) -> None:
+        """New column bounds; rows and cost stay."""
+        columns = self.matrix.shape[1]
+        self.lower = np.array(np.broadcast_to(lower, columns), dtype=float)
+        self.upper = np.array(np.broadcast_to(upper, columns), dtype=float)
+        self.solver.changeColsBounds(columns, np.arange(columns, dtype=np.int32), self.lower, self.upper)
+
     def set_cost(self, cost) -> None:
         """New cost vector; rows and bounds stay."""
         self.cost = np.asarray(cost, dtype=float)

@@ -13,97 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from joblib import Parallel, delayed
 
-from tritier.errors import CertificateError, SolverError
+from tritier.errors import CertificateError, InfeasibleError, SolverError
 from tritier.linear import LinearProgram
-from tritier.uncertainty import UncertaintySet
-
-
-@dataclass(frozen=True, eq=False)
-class FirstStage:
-    """``min cost.y  s.t.  row_lower <= rows y <= row_upper, lower <= y <= upper``, y integer where flagged."""
-
-    cost: np.ndarray
-    rows: sp.spmatrix
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    integer: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Recourse:
-    """``min cost.x  s.t.  G x + (E + sum_k u_k E_k) y + M u >= h`` (``=`` where flagged), ``x >= 0``.
-
-    ``upper`` (m,) and ``slack_upper`` (r,) are boxes that no optimal recourse touches, ``dual_upper`` (r,) bounds the
-    multipliers of an optimal dual: the adversaries need them and check that nothing rests on them. ``complete``
-    declares that every y and u leave a feasible recourse. ``floor`` is a lower bound of the optimal cost.
-    """
-
-    cost: np.ndarray
-    G: sp.csr_matrix
-    E: sp.csr_matrix
-    M: sp.csr_matrix
-    h: np.ndarray
-    equality: np.ndarray
-    uncertainty: UncertaintySet
-    upper: np.ndarray
-    slack_upper: np.ndarray
-    dual_upper: np.ndarray
-    E_u: tuple[sp.csr_matrix, ...] = ()
-    complete: bool = True
-    floor: float = 0.0
-
-    def first_stage_matrix(self, u: np.ndarray) -> sp.csr_matrix:
-        """``E(u) = E + sum_k u_k E_k``."""
-        matrix = self.E
-        for k, part in enumerate(self.E_u):
-            if u[k]:
-                matrix = matrix + u[k] * part
-        return sp.csr_matrix(matrix)
-
-    def at(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows seen by the adversary at y: ``G x >= h0 - H u``; returns h0 (r,) and H (r, K)."""
-        h0 = self.h - self.E @ y
-        H = self.M.toarray()
-        for k, part in enumerate(self.E_u):
-            H[:, k] += part @ y
-        return h0, H
-
-    def phase_one(self) -> Recourse:
-        """The same rows with an elastic column each, paid at 1: its optimal cost is zero where the recourse is
-        feasible."""
-        rows = self.G.shape[0]
-        G = sp.hstack([self.G, sp.identity(rows), -sp.identity(rows, format="csc")[:, self.equality]]).tocsr()
-        extra = rows + int(self.equality.sum())
-        room = np.r_[self.slack_upper, self.slack_upper[self.equality]]
-        return replace(
-            self,
-            cost=np.r_[np.zeros(self.cost.size), np.ones(extra)],
-            G=G,
-            complete=True,
-            floor=0.0,
-            upper=np.r_[self.upper, room],
-            dual_upper=np.ones(rows),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class TwoStage:
-    """A first stage and the recourse terms whose worst cases are added up."""
-
-    first: FirstStage
-    recourse: tuple[Recourse, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class WorstCase:
-    """An adversary's answer: a point u, the recourse cost there, and a bound no point of the set exceeds."""
-
-    u: np.ndarray
-    value: float
-    bound: float
-    feasible: bool = True
+from tritier.robust_problem import Recourse, RecourseProgram, TwoStage, WorstCase
 
 
 @dataclass(frozen=True)
@@ -135,22 +47,6 @@ class RobustSolution:
     def gap(self) -> float:
         """Upper minus lower bound, relative to the upper bound (1 at least)."""
         return (self.upper_bound - self.lower_bound) / max(1.0, abs(self.upper_bound))
-
-
-class RecourseProgram:
-    """The recourse of one term at a fixed y, solved at many u with a warm basis (only right-hand sides change)."""
-
-    def __init__(self, recourse: Recourse, y: np.ndarray) -> None:
-        self.equality = recourse.equality
-        self.h0, self.H = recourse.at(y)
-        right = np.where(self.equality, self.h0, np.inf)
-        self.program = LinearProgram(recourse.cost, recourse.G, self.h0, right, 0.0, np.inf, method="simplex")
-
-    def solve(self, u: np.ndarray):
-        """The optimal recourse at u, or None if there is none."""
-        right = self.h0 - self.H @ u
-        self.program.set_rows(right, np.where(self.equality, right, np.inf))
-        return self.program.solve()
 
 
 def master_program(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], method: str = "choose") -> LinearProgram:
@@ -191,9 +87,7 @@ def solve_master(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], met
     program = master_program(problem, scenarios, method)
     answer = program.solve()
     if answer is None:
-        raise SolverError(
-            "no first-stage decision is feasible in all scenarios found: the robust problem is infeasible"
-        )
+        raise InfeasibleError("no first-stage decision is feasible in all scenarios found")
     n, d = problem.first.cost.size, len(problem.recourse)
     if reference is None:
         return answer.x[:n], answer.bound
@@ -219,6 +113,8 @@ def column_and_constraint_generation(
     reference=None,
     time_limit: float = np.inf,
     jobs: int = 1,
+    refine=None,
+    progress=None,
 ) -> RobustSolution:
     """Master and adversaries in turn until the bounds meet :eq:`eq-ccg`.
 
@@ -232,9 +128,14 @@ def column_and_constraint_generation(
         reference: one point u per term that decides among optimal masters (:func:`solve_master`); None takes any.
         time_limit: seconds after which no further pass starts.
         jobs: adversaries of different terms at a time (threads; HiGHS works outside the interpreter's lock).
+        refine: function () -> :class:`TwoStage` or None, asked after every pass: the problem with the rows that were
+            left out and that the decision just tried has turned out to break. Leaving rows out only lowers the lower
+            bound; a pass that needed some gives no upper bound.
+        progress: function (:class:`Iteration`, scenarios), called after every pass.
 
     Raises:
-        SolverError: the problem is infeasible, or no feasible decision was found within the limits.
+        InfeasibleError: no first-stage decision is feasible.
+        SolverError: no feasible decision was found within the limits.
     """
     began = time.perf_counter()
     scenarios = [(k, np.asarray(u, dtype=float)) for k, u in start]
@@ -245,23 +146,35 @@ def column_and_constraint_generation(
         y, lower = solve_master(problem, scenarios, method, reference)
         mid = time.perf_counter()
         found = Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(t, y, adversary) for t in problem.recourse)
-        value = problem.first.cost @ y + sum(worst.bound for worst in found)
-        if all(worst.feasible for worst in found) and value < upper:
+        terms, larger = problem.recourse, refine() if refine else None
+        value = float(problem.first.cost @ y + sum(worst.bound for worst in found))
+        if larger is not None:
+            problem = larger
+        elif all(worst.feasible for worst in found) and value < upper:
             upper, best = value, (y, found)
         end = time.perf_counter()
         trace.append(Iteration(iteration, lower, upper, len(scenarios), end - began, mid - tick, end - mid))
-        closed = np.isfinite(upper) and upper - lower <= gap * max(1.0, abs(upper))
-        if closed or end - began > time_limit:
-            break
         known = len(scenarios)
-        scenarios += [(k, worst.u) for k, worst in enumerate(found) if not _known(scenarios, k, worst.u)]
-        if len(scenarios) == known:
+        scenarios += [
+            (k, worst.u)
+            for k, (term, worst) in enumerate(zip(terms, found, strict=True))
+            if not _idle(term, worst) and not _known(scenarios, k, worst.u)
+        ]
+        if progress:
+            progress(trace[-1], scenarios)
+        closed = np.isfinite(upper) and upper - lower <= gap * max(1.0, abs(upper))
+        if closed or end - began > time_limit or (larger is None and len(scenarios) == known):
             break
     if best is None:
         raise SolverError(f"no decision with a feasible recourse on the whole set after {len(trace)} iterations")
     y, found = best
     worst, costs = tuple(case.u for case in found), tuple(float(case.value) for case in found)
     return RobustSolution(y, lower, upper, worst, costs, tuple(scenarios), tuple(trace))
+
+
+def _idle(term: Recourse, worst: WorstCase) -> bool:
+    """A worst case that costs no more than the floor cannot raise the master's bound."""
+    return worst.feasible and worst.value <= term.floor + 1e-9 * (1.0 + abs(term.floor))
 
 
 def _known(scenarios, term: int, u: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.robust import FirstStage, Recourse, TwoStage
+from tritier.robust_problem import FirstStage, Recourse, TwoStage
 from tritier.uncertainty import box_with_rows
 
 
@@ -15,6 +15,11 @@ def location_transportation(complete: bool = True, enough_capacity: bool = True)
     Args:
         complete: declare that every capacity leaves a feasible recourse, which holds with ``enough_capacity``.
         enough_capacity: keep the row that total capacity is at least 772, the largest total demand.
+
+    The boxes follow from the data. No optimal shipment exceeds its demand, and supply rows are at most K = 800 off.
+    Where supply covers demand, lowering all multipliers together never lowers the dual objective, so some supply
+    multiplier is zero: a demand multiplier is then at most its dearest shipping cost, and a supply multiplier at most
+    the largest difference of that cost and its own.
     """
     shipping = np.array([[22.0, 33.0, 24.0], [33.0, 23.0, 30.0], [20.0, 25.0, 27.0]])
     rows = np.hstack([-800.0 * np.eye(3), np.eye(3)])
@@ -30,6 +35,9 @@ def location_transportation(complete: bool = True, enough_capacity: bool = True)
         np.array([1.0, 1.0, 1.0, 800.0, 800.0, 800.0]),
         np.array([True] * 3 + [False] * 3),
     )
+    most = np.array([206.0, 274.0, 220.0]) + 40.0
+    demand_price = shipping.max(axis=0)
+    supply_price = np.maximum(demand_price - shipping, 0.0).max(axis=1)
     supply, demand = -np.kron(np.eye(3), np.ones((1, 3))), np.kron(np.ones((1, 3)), np.eye(3))
     recourse = Recourse(
         cost=shipping.ravel(),
@@ -39,9 +47,9 @@ def location_transportation(complete: bool = True, enough_capacity: bool = True)
         h=np.r_[np.zeros(3), 206.0, 274.0, 220.0],
         equality=np.zeros(6, dtype=bool),
         uncertainty=box_with_rows(3, [[1, 1, 1], [1, 1, 0]], [1.8, 1.2]),
-        upper=np.full(9, 320.0),
-        slack_upper=np.full(6, 1000.0),
-        dual_upper=np.full(6, 100.0),
+        upper=np.tile(most, 3),
+        slack_upper=np.r_[np.full(3, 800.0), 2.0 * most],
+        dual_upper=np.r_[supply_price, demand_price],
         complete=complete,
     )
     return TwoStage(first, (recourse,))
