@@ -88,6 +88,37 @@ def test_derived_bounds_are_no_wider_than_the_argument(market, binding_market):
     assert max(v for name, v in bounds_by_hand(e.joint).items() if "quantile" in name) == 3.0  # the violation price
 
 
+PRICES = ("lam[p2p_balance", "lam[power_balance", "lam[soc_dynamics", "lam[energy_cost", "mu_up[quantile", "nu_up[ch",
+          "nu_up[cu", "nu_lo[gp")  # fmt: skip
+
+
+def test_signs_of_the_market_s_prices_by_finite_differences(binding_market):
+    """At the best design: each side moved by a little either way; where the price is a kink, the slopes bracket it."""
+    problem = binding_market.problem
+    _, x, *_ = enumerate_menu(problem)
+    kkt = kkt_system(problem)
+    _, theta, _, row_dual, col_dual = solve_follower(problem, x)
+    mu, step, priced = kkt.multipliers(row_dual, col_dual), 1e-4, set()
+    for k, name in enumerate(kkt.name):
+        prefix = next((p for p in PRICES if name.startswith(p)), None)
+        if prefix is None:
+            continue
+        kind, j = kkt.kind[k], kkt.source[k]
+        sides = ("row_lower", "row_upper") if kind.startswith("row") else ("y_lower", "y_upper")
+        slopes = []
+        for sign in (1.0, -1.0):
+            shifted = {side: getattr(problem, side).copy() for side in sides}
+            for side, way in zip(sides, (">=", "<="), strict=True):
+                if kind.endswith(("==", way)):
+                    shifted[side][j] += sign * step
+            slopes.append(sign * (solve_follower(replace(problem, **shifted), x)[1] - theta) / step)
+        expected = -mu[k] if kind.endswith("<=") else mu[k]
+        assert min(slopes) - 1e-5 <= expected <= max(slopes) + 1e-5, name
+        if abs(expected) > 1e-3 and max(slopes) - min(slopes) < 1e-5:
+            priced.add(prefix)
+    assert priced >= {"lam[power_balance", "lam[energy_cost", "mu_up[quantile", "nu_lo[gp"}
+
+
 def with_menu(instance, p2p, **rules):
     """Few designs, no tie-break."""
     menu = Menu(((0.02,), (0.02, 0.08), (0.02,)), p2p, ((1, (180.0, 1000.0)),))

@@ -8,6 +8,7 @@ from bilevel_problems import PUBLISHED
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tritier.errors import InputError
 from tritier.mccormick import envelope, largest_error, mccormick, relaxation_bound
 
 side = st.floats(-50, 50, allow_nan=False).map(lambda v: round(v, 3))
@@ -31,9 +32,11 @@ def test_largest_error_is_reached_at_the_centre():
     assert (5.0 - low, high - 5.0) == pytest.approx((largest_error((0, 2), (3, 7)),) * 2)
 
 
-def test_infinite_box_is_refused():
-    with pytest.raises(ValueError, match="finite box"):
+def test_infinite_or_crossed_box_is_refused():
+    with pytest.raises(InputError, match="finite box"):
         mccormick((0.0, np.inf), (0.0, 1.0))
+    with pytest.raises(InputError, match="finite box"):
+        mccormick((1.0, 0.0), (0.0, 1.0))
 
 
 @pytest.mark.parametrize("key", ["bialas1984", "liu1994", "bard1991", "clark1990"])

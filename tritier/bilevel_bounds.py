@@ -223,7 +223,8 @@ def dual_bounds(
     source = np.full(kkt.h.size, "declared", dtype=object)
     for name, value in (given or {}).items():
         k = kkt._position(kkt.name, name)
-        bound[k], source[k] = value, "given"
+        if np.isfinite(value):
+            bound[k], source[k] = value, "given"
     tighter = propagated_bounds(kkt, x_box, bound)
     source[np.isfinite(tighter) & (tighter < bound)] = "propagation"
     bound = tighter

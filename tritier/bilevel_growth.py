@@ -1,4 +1,5 @@
-"""How far each complementarity mode gets: the example market grown by hours, until a mode meets its time limit.
+"""How far each complementarity mode gets: the example market grown by hours until a mode meets its time limit, and
+the tail of spatial branching.
 
 ``data/results/growth.py`` runs this for ten minutes a solve and stores the table; the chapter runs a small one afresh.
 """
@@ -13,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tritier.bilevel import solve_lp
-from tritier.bilevel_bounds import high_point_rows
+from tritier.bilevel import LinearBilevel, solve_lp
+from tritier.bilevel_bounds import boxes, high_point_rows
 from tritier.bilevel_enumerate import discrete_points, enumerate_menu
 from tritier.bilevel_example import MarketExample, market_example
-from tritier.bilevel_modes import MODES
+from tritier.bilevel_modes import MODES, single_level, strong_duality
 from tritier.bilevel_solve import solve
 from tritier.errors import CertificateError
 from tritier.kkt import kkt_system
@@ -111,3 +112,38 @@ def stored_growth(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, ob
     """The stored table and its provenance (date, commit, versions, machine, seconds), from the files side by side."""
     path = Path(path)
     return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class SpatialTail:
+    """What SCIP says of strong duality over continuous leader variables when it may branch for ``limit`` seconds.
+
+    ``claimed``, ``bound``: SCIP's best objective and lower bound; ``optimum``: ours after all checks, by the whole of
+    :func:`~tritier.bilevel_solve.solve`, resting on ``proof``.
+    """
+
+    problem: str
+    status: str
+    claimed: float
+    bound: float
+    nodes: int
+    seconds: float
+    optimum: float
+    proof: str
+
+
+def spatial_tail(problem: LinearBilevel, limit: float) -> SpatialTail:
+    """Strong duality with its own stopping gap and node limit lifted, beside the mode as it is."""
+    kkt = kkt_system(problem)
+    single = single_level(kkt, boxes(kkt))
+    strong_duality(single)
+    model = single.model
+    for name, value in (("limits/gap", 0.0), ("limits/nodes", -1), ("limits/time", float(limit))):
+        model.setParam(name, value)
+    model.optimize()
+    claimed = model.getObjVal() + problem.F0 if model.getNSols() else np.nan
+    ours = solve(problem, "strong_duality")
+    return SpatialTail(
+        problem.name, model.getStatus(), claimed, model.getDualbound() + problem.F0, int(model.getNTotalNodes()),
+        float(model.getSolvingTime()), np.nan if ours.objective is None else ours.objective, ours.proof,
+    )  # fmt: skip

@@ -52,7 +52,7 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class SignRow:
-    """One row of the table of signs."""
+    """One row of the table of signs; ``market`` says which prices of the market are multipliers of this kind."""
 
     kind: str
     mark: str
@@ -60,6 +60,7 @@ class SignRow:
     sign: str
     meaning: str
     solver: str
+    market: str
 
 
 def sign_table() -> tuple[SignRow, ...]:
@@ -68,13 +69,17 @@ def sign_table() -> tuple[SignRow, ...]:
     ``solver`` gives each multiplier in terms of HiGHS's row dual ``d`` or column dual ``r``.
     """
     return (
-        SignRow("row >=", "mu_lo", "a.(x, y) >= b_lo", "mu_lo >= 0", "d theta / d b_lo = +mu_lo", "max(d, 0)"),
-        SignRow("row <=", "mu_up", "a.(x, y) <= b_up", "mu_up >= 0", "d theta / d b_up = -mu_up", "max(-d, 0)"),
-        SignRow("row ==", "lam", "a.(x, y) == b", "lam free", "d theta / d b = +lam", "d"),
-        SignRow("bound >=", "nu_lo", "y >= y_lo", "nu_lo >= 0", "d theta / d y_lo = +nu_lo", "max(r, 0)"),
-        SignRow("bound <=", "nu_up", "y <= y_up", "nu_up >= 0", "d theta / d y_up = -nu_up", "max(-r, 0)"),
-        SignRow("bound ==", "nu", "y == y_fix", "nu free", "d theta / d y_fix = +nu", "r"),
-    )
+        SignRow("row >=", "mu_lo", "a.(x, y) >= b_lo", "mu_lo >= 0", "d theta / d b_lo = +mu_lo", "max(d, 0)", "none"),
+        SignRow("row <=", "mu_up", "a.(x, y) <= b_up", "mu_up >= 0", "d theta / d b_up = -mu_up", "max(-d, 0)",
+                "price of a network limit (quantile), its tails; CVaR rows"),
+        SignRow("row ==", "lam", "a.(x, y) == b", "lam free", "d theta / d b = +lam", "d",
+                "P2P price; value of energy at a prosumer, of stored energy; risk-adjusted probability"),
+        SignRow("bound >=", "nu_lo", "y >= y_lo", "nu_lo >= 0", "d theta / d y_lo = +nu_lo", "max(r, 0)",
+                "what it would cost to import, trade, charge one kWh where none is"),
+        SignRow("bound <=", "nu_up", "y <= y_up", "nu_up >= 0", "d theta / d y_up = -nu_up", "max(-r, 0)",
+                "value of more sun, battery power, battery energy"),
+        SignRow("bound ==", "nu", "y == y_fix", "nu free", "d theta / d y_fix = +nu", "r", "none"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,17 +23,20 @@ from scipy import sparse
 
 from tritier.bilevel import INF, LinearBilevel, solve_lp
 from tritier.bilevel_bounds import boxes, high_point_rows
+from tritier.errors import InputError
 from tritier.kkt import kkt_system
 
 
 def mccormick(x: tuple[float, float], y: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """The four rows ``a.(x, y, w) <= b`` of :eq:`eq-mccormick` on the box ``x = (low, high)``, ``y = (low, high)``.
 
-    Returns ``a`` (4, 3) and ``b`` (4,). Raises ValueError for a crossed or infinite box.
+    Returns ``a`` (4, 3) and ``b`` (4,). Raises InputError for a crossed or infinite box.
     """
     (xl, xu), (yl, yu) = x, y
     if not (np.all(np.isfinite([xl, xu, yl, yu])) and xl <= xu and yl <= yu):
-        raise ValueError(f"McCormick needs a finite box, got x in [{xl}, {xu}], y in [{yl}, {yu}]")
+        raise InputError(
+            "McCormick", "box", f"x in [{xl}, {xu}], y in [{yl}, {yu}] is no finite box", "give finite ends in order"
+        )
     a = np.array([[yl, xl, -1.0], [yu, xu, -1.0], [-yl, -xu, 1.0], [-yu, -xl, 1.0]])
     return a, np.array([xl * yl, xu * yu, -xu * yl, -xl * yu])
 
@@ -57,7 +60,7 @@ def relaxation_bound(problem: LinearBilevel, pieces: int = 1) -> float:
     """Lower bound on F from strong duality :eq:`eq-gathered` with every product relaxed, the x boxes cut into pieces.
 
     The least over all ``pieces ** nx`` cells (bilinear leader variables only) of one LP in (x, y, mu, w, product); inf
-    when every cell is infeasible.
+    when every cell is infeasible. A bound as far as the boxes of :func:`~tritier.bilevel_bounds.boxes` are proved.
     """
     kkt = kkt_system(problem)
     bounds = boxes(kkt)
