@@ -227,7 +227,9 @@ def write_results(out: Path, problem: Problem, summary: dict, plan: Plan, origin
         "wind_kw": plan.wind_kw,
         "battery_kwh": plan.battery_kwh,
         "pv_limit_kw": problem.case.pv_limit,
-    }
+        "scenario_day": np.array([k for k, _ in plan.scenarios], dtype=int),
+        "scenario_u": np.array([u for _, u in plan.scenarios]),
+    } | {f"watch_{name}": np.array(sorted(getattr(plan.watch, name)), dtype=int) for name in ("line", "high", "low")}
     out.mkdir(parents=True, exist_ok=True)
 
     def place(name: str, write) -> None:
