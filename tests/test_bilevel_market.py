@@ -11,7 +11,7 @@ from toy import small_market
 from tritier.bilevel import linear_bilevel, solve_follower
 from tritier.bilevel_bounds import MARGIN, boxes
 from tritier.bilevel_enumerate import discrete_points, enumerate_menu
-from tritier.bilevel_example import market_example
+from tritier.bilevel_example import bound_table, market_example
 from tritier.bilevel_market import bounds_by_hand, design_of, market_bilevel, settled, storage_bounds
 from tritier.bilevel_modes import MODES
 from tritier.bilevel_solve import solve
@@ -86,6 +86,14 @@ def test_derived_bounds_are_no_wider_than_the_argument(market, binding_market):
     kinds = {name.split("[")[1].rstrip("0123456789").split(":")[0] for name in bounds_by_hand(e.joint)}
     assert {"quantile", "energy_cost", "cvar_rows", "power_balance"} <= kinds
     assert max(v for name, v in bounds_by_hand(e.joint).items() if "quantile" in name) == 3.0  # the violation price
+
+
+def test_bound_table_counts_every_multiplier_once(binding_market):
+    table = bound_table(binding_market).set_index("multiplier")
+    assert table["number"].sum() == kkt_system(binding_market.problem).h.size
+    assert (table["largest"] <= table["derived"]).all()
+    assert table.loc["mu_up of quantile", "argument"] == 3.0
+    assert table.loc["lam of soc_dynamics", "source"] == "given"
 
 
 PRICES = ("lam[p2p_balance", "lam[power_balance", "lam[soc_dynamics", "lam[energy_cost", "mu_up[quantile", "nu_up[ch",

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
-from tritier.bilevel import LinearBilevel
-from tritier.bilevel_enumerate import enumerate_menu
-from tritier.bilevel_market import market_bilevel, settled, storage_bounds
+from tritier.bilevel import LinearBilevel, solve_follower
+from tritier.bilevel_bounds import boxes
+from tritier.bilevel_enumerate import discrete_points, enumerate_menu
+from tritier.bilevel_market import bounds_by_hand, market_bilevel, settled, storage_bounds
 from tritier.instance import Days, Feeder, Instance, Menu, Prosumer, Rules
 from tritier.joint import JointLP
+from tritier.kkt import kkt_system
 
 PROSUMERS = 3
 MARGIN = 0.5  # $/day that the example asks beyond what its cheapest design recovers
@@ -99,3 +102,31 @@ def _rules(hours: int) -> Rules:
         tie_break=0.0,
         reference_value=0.5,
     )
+
+
+def bound_table(example: MarketExample) -> pd.DataFrame:
+    """The market's M by kind of multiplier: how many, by argument, as derived, and the largest that occurs.
+
+    Columns ``multiplier``, ``source`` (of the derived bound), ``number``, ``argument`` (nan where the argument says
+    nothing), ``derived``, ``largest`` (over the follower's LPs at all points of the menu).
+    """
+    kkt, hand = kkt_system(example.problem), bounds_by_hand(example.joint)
+    derived = boxes(kkt, example.dual_bound, example.box)
+    found = [solve_follower(example.problem, np.nan_to_num(x))[3:] for x in discrete_points(example.problem)]
+    table = pd.DataFrame(
+        {
+            "multiplier": [_kind(name) for name in kkt.name],
+            "source": derived.dual_source,
+            "argument": [hand.get(name, np.nan) for name in kkt.name],
+            "derived": derived.dual,
+            "largest": np.max([np.abs(kkt.multipliers(*duals)) for duals in found], axis=0),
+        }
+    )
+    groups = table.groupby(["multiplier", "source"], sort=False, as_index=False)
+    return groups.agg(number=("derived", "size"), **{c: (c, "max") for c in ("argument", "derived", "largest")})
+
+
+def _kind(name: str) -> str:
+    """``mu_up of tail`` from ``mu_up[tail0:capacity[0,3][1]]``."""
+    mark, rest = name.split("[", 1)
+    return f"{mark} of {rest.split('[')[0].split(':')[0].rstrip('0123456789]')}"

@@ -182,14 +182,14 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
 
     .. math::
 
-       q_{iw} &\\le p_w \\Bigl( 1 - \\beta_i + \\frac{\\beta_i}{1 - \\alpha} \\Bigr), \\qquad
+       q_{iw} &\\le (1 - \\beta_i) p_w + \\beta_i \\min \\Bigl\\{ 1, \\frac{p_w}{1 - \\alpha} \\Bigr\\}, \\qquad
        \\sum_{k} \\nu_{kw} \\le \\min \\{ 1, p_w / \\epsilon \\} \\, \\mu, \\qquad \\mu \\le c^{\\mathrm{voll}}, \\\\
        |\\lambda_{itw}| &\\le \\pi^{\\mathrm r}_t q_{iw} + \\overline{\\tau}_{b(t)} p_w
        + c^{\\mathrm{voll}} \\sum_{\\text{blocks at } t} \\max_k |g_{k,n(i)}|
 
-    The first is stationarity of a scenario's cost, where CVaR adds at most its weight over the tail; the next two are
-    stationarity of a block's quantile, of its excess and of the slack that buys its violation; the last is that of
-    imports, with the gradient g of a block.
+    The first is stationarity of a scenario's cost, of its excess and of the value at risk: with few days it is below
+    the plain ``p_w (1 - beta + beta / (1 - alpha))``. The next two are stationarity of a block's quantile, of its
+    excess and of the slack that buys its violation; the last is that of imports, with the gradient g of a block.
     """
     instance, rules = joint.instance, joint.instance.rules
     p, price = instance.days.probability, rules.violation_price
@@ -203,10 +203,11 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
         for k, w in np.ndindex(gradient.shape[0], p.size):
             found[f"mu_up[tail{k}:{block.label}[{w}]]"] = min(1.0, p[w] / rules.chance_level) * price
     for own, bus in zip(instance.prosumers, instance.prosumer_bus, strict=True):
-        q = p * (1 - own.beta + own.beta / (1 - rules.alpha))
+        tail = own.beta * np.minimum(1.0, p / (1 - rules.alpha))
+        q = (1 - own.beta) * p + tail
         for w in range(p.size):
             found[f"lam[energy_cost0[{own.name}][{w}]]"] = q[w]
-            found[f"mu_up[cvar_rows0[{own.name}][{w}]]"] = p[w] * own.beta / (1 - rules.alpha)
+            found[f"mu_up[cvar_rows0[{own.name}][{w}]]"] = tail[w]
             for t in range(instance.days.n_hours):
                 energy = rules.retail[t] * q[w] + top[t] * p[w] + price * steepest[bus, t]
                 found[f"lam[power_balance0[{own.name}][{t}, {w}]]"] = float(energy)
