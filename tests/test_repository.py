@@ -52,6 +52,7 @@ LEVELS = (
         "adversary",
         "trilevel",
         "enumeration",
+        "tariff_grid",
         "first_best",
         "cuts",
         "menu_search",
@@ -62,7 +63,7 @@ LEVELS = (
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
     ("heldout", "findings*", "sweep_point"),
     ("plots*",),
-    ("book*", "sweep", "sweep_plan"),
+    ("book*", "sweep", "sweep_plan", "sweep_findings"),
     ("commands", "__main__"),
 )
 

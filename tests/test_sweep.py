@@ -12,11 +12,12 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from small_study import write_study
 
-from tritier import sweep, sweep_plan, sweep_point
+from tritier import sweep, sweep_findings, sweep_plan, sweep_point
 from tritier.errors import InputError
 from tritier.reading import read_study
 from tritier.settings import read_settings
@@ -252,3 +253,76 @@ def test_settings_for_all_take_the_place_of_the_table():
 def test_values_out_of_range_are_refused(key, value):
     with pytest.raises(InputError, match=key):
         read_study(STUDY, {key: value})
+
+
+# Findings -------------------------------------------------------------------------------------------------------------
+
+
+def rows_by_hand() -> pd.DataFrame:
+    """A base and two values of the demand charge, made by hand: welfare rises by 10, 4 and -3 $ a day."""
+    plain = dict.fromkeys(("ac_losses_kwh", "peak_kw", "violation_kwh", "shed_kwh", "cleared_total_usd"), 100.0)
+    plain |= dict.fromkeys(("prosumer_cost_after_refund_usd", "cleared_lost_value_usd", "lost_value_usd"), 50.0)
+    plain |= {"out_violation_kwh": 5.0, "out_shed_kwh": 2.0, "out_violation_days": 0.1, "welfare_usd": 0.0}
+    rows = []
+    for sweep_name, label, change in (("base", "", 10.0), ("demand_charge", "0.251", 4.0), ("pv", "1.5", -3.0)):
+        row = {f"c{case}_{name}": value for case in (1, 4) for name, value in plain.items()}
+        row |= {"sweep": sweep_name, "label": label, "refused": "", "c4_welfare_usd": change, "out_change": change / 2}
+        row |= {"c4_flat_usd": 103.0, "c4_violation_kwh": 40.0, "c4_shed_kwh": 90.0, "c4_out_shed_kwh": 2.0}
+        row |= {"c4_tariff": "0.05 0.08 0.11", "c4_limits": "1:1800", "c4_out_violation_kwh": 1.0}
+        rows.append(row)
+    return sweep_findings.with_changes(pd.DataFrame(rows))
+
+
+def test_ends_are_taken_over_the_values_and_the_base():
+    found = sweep_findings.ends(rows_by_hand()).set_index("sweep")
+    assert found.loc["demand_charge", ["low", "low_label", "high", "high_label"]].tolist() == [4, "0.251", 10, "0.763"]
+    assert found.loc["pv", ["low", "low_label", "high", "out_low", "out_high"]].tolist() == [-3, "1.5", 10, -1.5, 5]
+    assert found.index.tolist() == ["pv", "demand_charge"]
+
+
+def test_a_sweep_is_in_the_order_of_its_values_with_its_base():
+    own = sweep_findings.of_sweep(rows_by_hand(), sweep_plan.find_sweep("pv"))
+    assert own["x"].tolist() == [1.0, 1.5] and own["base"].tolist() == [True, False]
+    table = sweep_findings.shown(rows_by_hand(), sweep_plan.find_sweep("pv"))
+    assert table.iloc[:, 0].tolist() == ["1 *", "1.5"]
+    assert table["welfare [$/day]"].tolist() == ["+10.0", "-3.0"]
+    assert table.iloc[1, -1] == "0.05 0.08 0.11, 1800"
+
+
+def test_a_refused_point_shows_no_figures():
+    rows = rows_by_hand()
+    rows.loc[2, ["change", "out_change", "cost_change", "losses_change", "peak_change", "c4_out_violation_days"]] = (
+        np.nan
+    )
+    rows.loc[2, "refused"] = "Case 4: no"
+    table = sweep_findings.shown(rows, sweep_plan.find_sweep("pv"))
+    assert table.iloc[1, 1:].tolist() == ["–"] * 6 + ["refused"]
+    assert "pv" not in set(sweep_findings.ends(rows)["sweep"])
+
+
+def test_violations_are_priced_by_hand():
+    """60 kWh fewer in all rows and 10 kWh less shed at 2 $/kWh: 120 and 20 $ on top; held out 4 and 0 kWh."""
+    row = sweep_findings.priced(rows_by_hand(), 2.0).iloc[0]
+    assert (row["declared"], row["shed"], row["out_declared"], row["out_shed"]) == (130.0, 30.0, 13.0, 5.0)
+
+
+@pytest.mark.parametrize(("after", "word"), [(11.5, "rises"), (8.5, "falls"), (10.9, "stays"), (9.1, "stays")])
+def test_words_follow_the_numbers(after, word):
+    assert sweep_findings.moved(10.0, after) == word
+
+
+def test_fresh_and_stored_are_compared_against_their_own_base():
+    fresh, stored = rows_by_hand(), rows_by_hand()
+    fresh["change"] += 100
+    beside = sweep_findings.agreement(fresh, stored)
+    assert beside["moved"].tolist() == [-6, -13] and beside["same"].all()
+    fresh.loc[1, "change"] += 20
+    assert sweep_findings.agreement(fresh, stored)["same"].tolist() == [False, True]
+
+
+def test_keys_of_figures_are_words_and_differ():
+    keys = [
+        sweep_findings.glue_key(s.name, v.label, k) for s in sweep_plan.SWEEPS for v in s.values for k in ("", "out_")
+    ]
+    assert len(set(keys)) == len(keys)
+    assert all(key.isidentifier() for key in keys)

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 from joblib import Parallel, delayed
+from nbclient.exceptions import DeadKernelError
 
 from tritier.book_depends import Package, digest
 from tritier.errors import InputError
@@ -118,6 +119,8 @@ def run_point(bench: Bench, point: Point, key: str, data: str, origin: str) -> s
         )
     except papermill.PapermillExecutionError as error:
         return f"{point.sweep} {point.label}: {error.ename}: {error.evalue}".replace("\n", " ")
+    except DeadKernelError as error:
+        return f"{point.sweep} {point.label}: {error}"
     kept = {"data": data, "origin": origin, "parameters": point.parameters, "row": row_of(notebook)}
     fresh = bench.store / f".{key}-{os.getpid()}"
     fresh.write_text(json.dumps(kept, indent=1))

@@ -33,6 +33,7 @@ class Value:
     menu: Mapping[str, str] = field(default_factory=dict)
     design: str = "menu"
     x: float | None = None
+    cases: tuple[int, ...] | None = None  # where fewer are solved than the sweep's
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,11 @@ SWEEPS = (
         "tie-break of batteries",
         "$/kWh in store and hour",
         "1e-05",
-        numbers("tie_break_usd_per_kwh", 0.0, 1e-4),
+        (
+            # Cases 0 and 1 say what it decides; Case 4 without it takes several times as long as any other point.
+            Value("0", {"tie_break_usd_per_kwh": 0.0}, x=0.0, cases=(0, 1)),
+            *numbers("tie_break_usd_per_kwh", 1e-4),
+        ),
         1e-5,
         (0, 1, 4),
     ),
@@ -168,7 +173,9 @@ def plan(size: Size, load_scale: float, study: str = STUDY, sweeps: Iterable[Swe
         if size.only is not None:
             chosen = tuple(v for v in chosen if v.label in size.only.get(sweep.name, ()))
         for value in chosen:
-            points.append(Point(sweep.name, value.label, parameters(size, study, load_scale, value, sweep.cases)))
+            points.append(
+                Point(sweep.name, value.label, parameters(size, study, load_scale, value, value.cases or sweep.cases))
+            )
     return points
 
 
