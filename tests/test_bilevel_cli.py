@@ -11,6 +11,7 @@ import pytest
 from tritier import bilevel_solve
 from tritier.__main__ import main
 from tritier.bilevel_modes import MODES, run_mode
+from tritier.bilevel_solve import STATUSES
 
 DATA = Path(__file__).parent / "data" / "bilevel"
 GOOD = json.loads((DATA / "tariff_menu.json").read_text())
@@ -106,6 +107,14 @@ def test_a_limit_with_a_point_is_exit_4_and_gives_the_point(written, capsys, mon
     found = json.loads(capsys.readouterr().out)
     assert (found["status"], found["bound"]) == ("time_limit", -2.0)
     assert found["objective"] == pytest.approx(-1.5, abs=1e-6)
+
+
+def test_help_names_every_status_with_its_exit_code(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["bilevel", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0 and all(status in text for status in STATUSES)
+    assert "optimal 0; infeasible 3;" in text and "unbounded 4" in text and "bad file 2" in text
 
 
 @pytest.mark.parametrize("mode", MODES)

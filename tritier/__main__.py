@@ -53,7 +53,12 @@ def parser() -> argparse.ArgumentParser:
     feeder.add_argument("branch")
     feeder.add_argument("--json", action="store_true")
 
-    bilevel = verbs.add_parser("bilevel", help="solve a linear bilevel problem")
+    bilevel = verbs.add_parser(
+        "bilevel",
+        help="solve a linear bilevel problem",
+        epilog="status and exit code: optimal 0; infeasible 3; time_limit (with a point), no_solution (without one) "
+        "and unbounded 4. A failed certificate is 1, a bad file 2, each with one line.",
+    )
     bilevel.add_argument("file")
     bilevel.add_argument("--mode", choices=MODES, required=True)
     bilevel.add_argument("--time-limit", type=float, default=600.0)
