@@ -16,9 +16,12 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from small_study import write_study
+from toy import days, line_feeder, plain_prosumer, plain_rules
 
-from tritier import sweep, sweep_findings, sweep_plan, sweep_point
+from tritier import plots_sweep, sweep, sweep_findings, sweep_plan, sweep_point
 from tritier.errors import InputError
+from tritier.instance import Design, Instance, Menu
+from tritier.joint import JointLP
 from tritier.reading import read_study
 from tritier.settings import read_settings
 from tritier.study import split_changes
@@ -326,3 +329,42 @@ def test_keys_of_figures_are_words_and_differ():
     ]
     assert len(set(keys)) == len(keys)
     assert all(key.isidentifier() for key in keys)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("blocks", [2, 4, 8])
+def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
+    """One prosumer, one hour: the dear scenario fills the tail, in the other one the threshold decides."""
+    tariff, demand = 0.06, np.array([[[100.0, 300.0]]])
+    rules = plain_rules(1, flexibility=0.1, demand_blocks=blocks, reference_price=0.38)
+    who, design = plain_prosumer(2, beta=beta), Design((tariff,), tariff)
+    on = days(demand, 0 * demand, 2, (0.8, 0.2))
+    joint = JointLP(Instance(line_feeder(2), (who,), on, rules, Menu(((tariff,),), (tariff,), ())), market=False)
+    x = joint.settle(joint.cost(design)).x
+    served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
+    share = 1 - rules.flexibility + served / 100
+    assert share == pytest.approx(sweep_findings.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
+
+
+def test_risk_weights_raise_the_threshold():
+    table = sweep_findings.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
+    assert table["threshold [$/kWh]"].tolist() == pytest.approx([0.36, 0.42, 0.6])
+    assert table["kept, K = 4 [%]"].is_monotonic_decreasing
+
+
+def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
+    told = sweep_findings.course(rows_by_hand(), sweep_plan.find_sweep("demand_charge"))
+    assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
+    assert (told["word"], told["out_word"]) == ("rises", "rises")
+
+
+def test_figures_show_the_rows():
+    rows = rows_by_hand()
+    fig = plots_sweep.tornado(sweep_findings.ends(rows), 10.0, 5.0)
+    bars = [p.get_x() + p.get_width() for p in fig.axes[0].patches]
+    assert bars == pytest.approx([4.0, -3.0, 10.0, 10.0])
+    own = sweep_findings.of_sweep(rows, sweep_plan.find_sweep("pv"))
+    fig = plots_sweep.by_value([("PV [-]", own)])
+    assert fig.axes[0].get_lines()[0].get_ydata().tolist() == [10.0, -3.0]
+    fig = plots_sweep.cleared_and_judged(["a", "b"], [5.0, 6.0], [1.0, 2.0])
+    assert [p.get_width() for p in fig.axes[0].patches] == [5.0, 6.0, 1.0, 2.0]

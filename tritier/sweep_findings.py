@@ -93,24 +93,18 @@ def moved(before: float, after: float, least: float = LEAST) -> str:
 
 
 def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
-    """From the first to the last solved value of a sweep: labels, changes of welfare and words, in and out of sample.
-
-    ``both`` says whether the two words agree.
-    """
+    """From the first to the last solved value of a sweep: labels, changes of welfare and words, in and out of sample."""
     own = of_sweep(rows, sweep)
     first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
-    word = moved(first["change"], last["change"])
-    out_word = moved(first["out_change"], last["out_change"])
     return {
         "first_label": first["label"],
         "last_label": last["label"],
         "first": float(first["change"]),
         "last": float(last["change"]),
-        "word": word,
+        "word": moved(first["change"], last["change"]),
         "out_first": float(first["out_change"]),
         "out_last": float(last["out_change"]),
-        "out_word": out_word,
-        "both": "and so does" if word == out_word else "unlike",
+        "out_word": moved(first["out_change"], last["out_change"]),
     }
 
 
