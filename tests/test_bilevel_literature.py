@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from bilevel_problems import PUBLISHED
 from tritier.bilevel_file import solve_file
 from tritier.bilevel_modes import MODES
 from tritier.bilevel_solve import solve
+from tritier.trilevel import read_trilevel, solve_trilevel
 
+#: 44 files with known optima, kept beside the repository; the published problems above stand in for them elsewhere
 COLLECTION = Path(__file__).parents[2] / "shared" / "known_answers" / "bilevel"
-FILES = [p for p in sorted(COLLECTION.glob("*.json")) if "levels" not in json.loads(p.read_text())]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -35,19 +37,48 @@ def test_two_optima_of_bard_1991_are_both_optimal():
     assert points <= {(0.0,), (1.0,)}
 
 
-def test_shared_collection_in_all_modes():
-    """Every file of the collection beside the repository (none, where the folder is absent), in every mode."""
-    wrong = []
-    for path in FILES:
-        known = json.loads(path.read_text())
-        for mode in MODES:
-            found = solve_file(path, mode, time_limit=60)
-            if known["optimum_F"] is None:
-                right = found["status"] == "infeasible"
-            else:
-                close = found["objective"] is not None and abs(found["objective"] - known["optimum_F"]) <= 1e-5
-                right = found["status"] == "optimal" and close and max(found["residuals"].values()) < 1e-6
-            if not right:
-                wrong.append((path.name, mode, found["status"], found["objective"], known["optimum_F"]))
-    assert not wrong
-    assert not COLLECTION.exists() or len(FILES) == 44
+def wrong_answers(path: Path) -> list[tuple]:
+    """The modes whose answer to a file is not the known one: optimum to 1e-5, residuals below 1e-6; or infeasible."""
+    known, wrong = json.loads(path.read_text()), []
+    for mode in MODES:
+        found = solve_file(path, mode, time_limit=60)
+        if known["optimum_F"] is None:
+            right = found["status"] == "infeasible"
+        else:
+            close = found["objective"] is not None and abs(found["objective"] - known["optimum_F"]) <= 1e-5
+            right = found["status"] == "optimal" and close and max(found["residuals"].values()) < 1e-6
+        if not right:
+            wrong.append((path.name, mode, found["status"], found["objective"], known["optimum_F"]))
+    return wrong
+
+
+def test_collection_of_44_files_in_all_modes():
+    """Every bilevel file of the collection in every mode. Without the collection a warning says that none was tried."""
+    files = [p for p in sorted(COLLECTION.glob("*.json")) if "levels" not in json.loads(p.read_text())]
+    if not COLLECTION.exists():
+        warnings.warn(f"0 of 44 known answers tried: no folder {COLLECTION}", stacklevel=1)
+        return
+    assert len(files) == 44
+    assert [wrong for path in files for wrong in wrong_answers(path)] == []
+
+
+def test_trilevel_file_of_the_collection():
+    """The file of Anandalingam's problem, read as a file; the same problem is written out in test_trilevel."""
+    path = COLLECTION / "anandalingam1988_trilevel.json"
+    if not COLLECTION.exists():
+        warnings.warn(f"the tri-level known answer was not tried: no folder {COLLECTION}", stacklevel=1)
+        return
+    found = solve_trilevel(read_trilevel(path))
+    assert found.objective == pytest.approx(-8.5, abs=1e-6)
+    assert [*found.x, *found.y, *found.z] == pytest.approx([1.5, 0.0, 0.5], abs=1e-6)
+
+
+def test_a_wrong_known_answer_is_noticed(tmp_path):
+    """The comparison itself: a file that claims another optimum, or infeasibility, is reported for every mode."""
+    source = Path(__file__).parent / "data" / "bilevel" / "tariff_menu.json"
+    for claim in (-1.4, None):
+        path = tmp_path / "claim.json"
+        path.write_text(json.dumps(json.loads(source.read_text()) | {"optimum_F": claim}))
+        assert [row[1] for row in wrong_answers(path)] == list(MODES)
+    path.write_text(json.dumps(json.loads(source.read_text()) | {"optimum_F": -1.5}))
+    assert wrong_answers(path) == []

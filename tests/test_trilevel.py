@@ -104,3 +104,18 @@ def test_reading_names_the_mistake(tmp_path):
     path.write_text('{"levels": [{"var": "x", "obj": {}}]}')
     with pytest.raises(InputError, match="1 levels"):
         read_trilevel(path)
+    level = '{"var": "%s", "obj": %s}'
+    rest = ", ".join(level % (v, "{}") for v in "yz")
+    for obj, problem in (('{"x": "a"}', "'a' is not a finite number"), ("[1]", "is not an object")):
+        path.write_text('{"levels": [' + level % ("x", obj) + f", {rest}]}}")
+        with pytest.raises(InputError, match=problem):
+            read_trilevel(path)
+    path.write_text('{"levels": [{"var": "x", "obj": {}, "sense": "max"}, ' + f"{rest}]}}")
+    with pytest.raises(InputError, match=r"levels\[0\]\.sense: 'max'"):
+        read_trilevel(path)
+    path.write_text('{"levels": [{"var": "x"}, ' + f"{rest}]}}")
+    with pytest.raises(InputError, match="levels"):
+        read_trilevel(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_trilevel(path)

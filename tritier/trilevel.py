@@ -75,7 +75,7 @@ def read_trilevel(path: str | Path) -> LinearTrilevel:
     """A problem with one variable or more per level: ``levels`` of ``var``, ``lb``, ``ub``, ``obj``, ``rows``."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(path, "file", f"cannot be read ({error})", "give a readable JSON file") from None
     return trilevel_from_dict(data, path)
 
@@ -86,6 +86,7 @@ def trilevel_from_dict(data: dict, path: str | Path = "problem") -> LinearTrilev
         levels = data["levels"]
         names = [v for level in levels for v in _listed(level["var"])]
         sizes = tuple(len(_listed(level["var"])) for level in levels)
+        objectives = [level["obj"] for level in levels]
     except (KeyError, TypeError) as error:
         raise InputError(
             path, "levels", f"cannot be read ({error})", "give three levels with var, obj and rows"
@@ -95,8 +96,12 @@ def trilevel_from_dict(data: dict, path: str | Path = "problem") -> LinearTrilev
     position = {v: j for j, v in enumerate(names)}
 
     def vector(entries, field):
+        if not isinstance(entries, dict):
+            raise InputError(path, field, f"{entries!r} is not an object", 'give {"variable": number}')
         out = np.zeros(len(names))
         for key, value in entries.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                raise InputError(path, field, f"{key}: {value!r} is not a finite number", "give a number")
             if key in ("lb", "ub"):
                 continue
             if key not in position:
@@ -106,13 +111,15 @@ def trilevel_from_dict(data: dict, path: str | Path = "problem") -> LinearTrilev
 
     blocks = []
     for k, level in enumerate(levels):
+        if level.get("sense", "min") != "min":
+            raise InputError(path, f"levels[{k}].sense", f"{level['sense']!r}", 'use "min" and change the signs of obj')
         rows = level.get("rows", [])
         matrix = np.array([vector(row, f"levels[{k}].rows") for row in rows]).reshape(len(rows), len(names))
         sides = [np.array([row.get(key, default) for row in rows]) for key, default in (("lb", -INF), ("ub", INF))]
         blocks.append((sparse.csr_array(matrix), *sides))
     lower = np.repeat([float(level.get("lb", -INF)) for level in levels], sizes)
     upper = np.repeat([float(level.get("ub", INF)) for level in levels], sizes)
-    cost = tuple(vector(level["obj"], f"levels[{k}].obj") for k, level in enumerate(levels))
+    cost = tuple(vector(entries, f"levels[{k}].obj") for k, entries in enumerate(objectives))
     return LinearTrilevel(cost, tuple(blocks), lower, upper, sizes, tuple(names), data.get("name", str(path)))
 
 
