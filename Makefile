@@ -54,4 +54,4 @@ $(DATA_READY): data/requirements.lock
 	touch $@
 
 clean:
-	rm -rf _run _build results out figures/*.svg figures/*.pdf figures/manifest.json .pytest_cache .ruff_cache .hypothesis
+	rm -rf _run _build results out figures/*.svg figures/*.pdf figures/*.csv figures/manifest.json .pytest_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,11 @@ print(beta.quadruple(x), beta.boxed(x).half())""",
     "03-reader": ("""print(open(f"results/{preset}/01-double/out.txt").read())""", ["01-double"]),
 }
 
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
+
 
 def write_chapter(root: Path, name: str, code: str, needs: list[str]) -> None:
     cells = [
@@ -87,8 +93,7 @@ def write_chapter(root: Path, name: str, code: str, needs: list[str]) -> None:
         new_code_cell('preset = "fast"', metadata={"tags": ["parameters"]}),
         new_code_cell(code),
     ]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata = {"kernelspec": kernel, "tritier": {"needs": needs}}
+    metadata = KERNEL | {"tritier": {"needs": needs}}
     nbformat.write(new_notebook(cells=cells, metadata=metadata), root / "chapters" / f"{name}.ipynb")
 
 
@@ -250,15 +255,37 @@ def test_a_stale_chapter_fails_the_build_with_one_line(copy, capsys):
     assert all(line.startswith("book: refused: 0") for line in lines)
 
 
+@pytest.mark.parametrize("damage", ["failed", "never executed", "not run to its end"])
+def test_a_chapter_that_failed_or_did_not_run_fails_the_build(copy, capsys, damage):
+    (copy.root / "toy").rename(copy.root / "tritier")
+    book = Book(copy.root, "smoke")
+    if damage == "never executed":
+        book.record_path("03-reader").unlink()
+    elif damage == "failed":
+        record = json.dumps(book.record("03-reader") | {"status": "failed"})
+        book.record_path("03-reader").write_text(record)
+    else:
+        notebook = nbformat.read(book.executed("03-reader"), as_version=4)
+        notebook.cells[-1].execution_count = None
+        nbformat.write(notebook, book.executed("03-reader"))
+    assert command.main("smoke", root=copy.root, run=False) == 1
+    assert "book: refused: 03-reader: " in capsys.readouterr().err
+    assert not (copy.root / "_build").exists()
+
+
 def test_figures_need_a_caption_and_carry_their_provenance(tmp_path):
     output = nbformat.v4.new_output("display_data", data={"image/svg+xml": "<svg/>"})
-    output.metadata = {"tritier": {"provenance": "chapter 1 · preset smoke"}}
+    files = ["a.svg", "a.pdf", "a.csv"]
+    output.metadata = {"tritier": {"provenance": "chapter 1 · preset smoke", "files": files, "chapter": "01-a"}}
     look = {"figure": {"name": "fig-a", "caption": "A picture."}, "image": {"alt": "A line."}}
     cell = new_code_cell("draw()", metadata={"mystnb": look}, outputs=[output])
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[cell]), path)
     staged = nbformat.reads(with_provenance(path), as_version=4)
-    assert staged.cells[0].metadata.mystnb.figure.caption == "A picture.\n\nchapter 1 · preset smoke"
+    caption = staged.cells[0].metadata.mystnb.figure.caption
+    assert caption.startswith("A picture.\n\nchapter 1 · preset smoke · ")
+    assert all(f'href="../figures/{file}"' in caption for file in files)
+    assert 'href="../_sources/chapters/01-a.ipynb"' in caption
     del cell.metadata["mystnb"]["image"]
     nbformat.write(new_notebook(cells=[cell]), path)
     with pytest.raises(InputError, match=r"chapters/a.ipynb: cell 'draw\(\)': a figure without"):
@@ -279,6 +306,7 @@ By {eq}`eq-toy` and {py:func}`toybook.links`, see {ref}`here`.
    :members:
 ```
 """
+GLUED = "It measures {glue:text}`toy_size:.1f` m."
 DOCUMENTED = '''"""A module."""
 
 
@@ -287,15 +315,35 @@ def links():
 '''
 
 
-def strict_build(root: Path, monkeypatch, page: str) -> int:
+def strict_build(root: Path, monkeypatch, page: str, glued: str = GLUED) -> int:
+    """A strict build of one page and a notebook that glues ``toy_size`` and says so."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(ROOT)]))
     (root / "toybook.py").write_text(DOCUMENTED)
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "_static", root / "_static")
     (root / "references.bib").write_text("")
-    (root / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01-toy\n")
     (root / "intro.md").write_text(page)
-    return build_html(Book(root, "smoke"))
+    book = Book(root, "smoke")
+    write_glued(book, glued)
+    return build_html(book)
+
+
+def write_glued(book: Book, sentence: str) -> None:
+    """An executed chapter that glues 2.5 under ``toy_size``, and its record."""
+    data = {"application/papermill.record/text/plain": "2.5"}
+    glued = nbformat.v4.new_output("display_data", data=data)
+    glued.metadata = {"scrapbook": {"mime_prefix": "application/papermill.record/", "name": "toy_size"}}
+    (book.root / "chapters").mkdir()
+    cells = [
+        new_markdown_cell(f"# Glued\n\n{sentence}"),
+        new_code_cell('glue("toy_size", 2.5)', outputs=[glued], execution_count=1),
+    ]
+    book.run_folder.mkdir(parents=True)
+    for path in (book.source("01-toy"), book.executed("01-toy")):
+        nbformat.write(new_notebook(cells=cells, metadata=KERNEL), path)
+    record = {"notebook": "", "functions": {}, "lock": "", "files": {}, "outputs": {}, "seconds": 1.0}
+    book.record_path("01-toy").write_text(json.dumps(record | {"finished": "2026-01-01T00:00:00", "commit": "none"}))
 
 
 def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
@@ -304,6 +352,7 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
     html = tmp_path / "_build" / "html"
     text = (html / "intro.html").read_text()
     assert '#equation-eq-toy"' in text.partition("toybook.links")[2], "no link from the function back to its equation"
+    assert "It measures 2.5 m." in re.sub("<[^>]*>", "", (html / "chapters" / "01-toy.html").read_text())
     assert 'src="https' not in text
     assert "THEBE_JS_URL" not in text
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
@@ -317,11 +366,20 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
         ("toybook.links`", "toybook.linked`", "toybook.linked"),
         ("py:func}`toybook.links`", "py:class}`tritier.Toy`", "tritier.Toy"),
         ("{ref}`here`", "{ref}`there`", "there"),
+        ("{ref}`here`", "[there](gone.md)", "gone.md"),
+        ("{ref}`here`", "{doc}`gone`", "gone"),
+        ("{ref}`here`", "{cite:p}`nobody1900`", "nobody1900"),
+        ("{ref}`here`", "{numref}`fig-gone`", "fig-gone"),
     ],
 )
 def test_a_broken_link_fails_the_build(tmp_path, monkeypatch, capsys, old, new, named):
     assert strict_build(tmp_path, monkeypatch, LINKED.replace(old, new)) == 1
     assert named in capsys.readouterr().err
+
+
+def test_a_glued_number_that_is_gone_fails_the_build(tmp_path, monkeypatch, capsys):
+    assert strict_build(tmp_path, monkeypatch, LINKED, GLUED.replace("toy_size", "toy_length")) == 1
+    assert "toy_length" in capsys.readouterr().err
 
 
 def test_real_chapter_depends_on_what_it_calls_and_on_nothing_else():

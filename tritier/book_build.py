@@ -16,11 +16,12 @@ from pathlib import Path
 import nbformat
 
 from tritier.book_depends import digest
-from tritier.book_page import PACKAGES, commit
+from tritier.book_page import PACKAGES, commit, downloads
 from tritier.book_run import Book
 from tritier.errors import InputError
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
+DOWNLOADS = (".svg", ".pdf", ".csv")
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
 
 
@@ -128,8 +129,8 @@ def with_provenance(path: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            line = output.get("metadata", {}).get("tritier", {}).get("provenance")
-            if line is None:
+            about = output.get("metadata", {}).get("tritier", {})
+            if "provenance" not in about:
                 continue
             look = cell.metadata.get("mystnb", {})
             figure, image = look.get("figure", {}), look.get("image", {})
@@ -141,7 +142,8 @@ def with_provenance(path: Path) -> str:
                     "a figure without caption, label or alt text",
                     "set mystnb.figure.caption, mystnb.figure.name and mystnb.image.alt in the cell's metadata",
                 )
-            figure["caption"] += f"\n\n{line}"
+            links = downloads(about["files"], about["chapter"])
+            figure["caption"] += f"\n\n{about['provenance']} · {links}"
     return nbformat.writes(notebook)
 
 
@@ -166,6 +168,9 @@ def stage(book: Book) -> Path:
                 wanted[path.relative_to(book.root).as_posix()] = path.read_bytes()
     for path in sorted((book.root / "figures").glob("*.svg")):
         wanted[f"figures/{path.name}"] = path.read_bytes()
+    for path in sorted((book.root / "figures").glob("*")):
+        if path.suffix in DOWNLOADS:
+            wanted[f"_vendor/figures/{path.name}"] = path.read_bytes()
     for path in sorted((book.root / "vendor" / "mathjax").rglob("*")):
         if path.is_file():
             wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from tritier import book_opened, plots
 from tritier.book_depends import digest
+from tritier.plots_drawn import drawn
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
 EQUATION = re.compile(r":eq:`([^`]+)`")
@@ -163,38 +164,71 @@ def _line(entry: dict[str, object], *more: str) -> str:
 
 
 def save_figure(page: Page, fig: Figure, name: str) -> None:
-    """Save a figure as SVG and PDF with its manifest entry, and display it; the last line of its cell.
+    """Save a figure as SVG and PDF with its data and manifest entry, and display it; the last line of its cell.
 
     Caption, label and alt text belong to the cell's metadata (``mystnb.figure`` and ``mystnb.image``). The provenance
-    line travels with the output, and the book prints it below the caption.
+    line travels with the output, and the book prints it below the caption with links to the files.
     """
     from IPython.display import SVG, display
 
-    if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
+    _check(name)
     svg = io.StringIO()
     fig.savefig(svg, format="svg", metadata={"Date": None})
     fig.savefig(page.figures / f"{name}.pdf", metadata={"CreationDate": None})
     (page.figures / f"{name}.svg").write_text(svg.getvalue())
+    files = [f"{name}.svg", f"{name}.pdf", *_data(page, name, drawn(fig))]
     entry = origin(page)
     (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
     plots.close(fig)
-    line = _line(entry, f"figures/{name}.svg", f"figures/{name}.pdf")
-    display(SVG(svg.getvalue()), metadata={"tritier": {"provenance": line}})
+    about = {"provenance": _line(entry), "files": files, "chapter": page.chapter}
+    display(SVG(svg.getvalue()), metadata={"tritier": about})
 
 
-def show_interactive(fig: object, alt: str) -> None:
+def _check(name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
+
+
+def _data(page: Page, name: str, table: pd.DataFrame) -> list[str]:
+    """Store what a figure draws; a diagram draws no data and has no such file."""
+    if table.empty:
+        return []
+    table.to_csv(page.figures / f"{name}.csv", index=False, float_format="%.8g")
+    return [f"{name}.csv"]
+
+
+def downloads(files: list[str], chapter: str) -> str:
+    """Links to the files of a figure and to the notebook that made it, as they lie in the built book."""
+    kinds = {".svg": "SVG", ".pdf": "PDF", ".csv": "data", ".html": "page"}
+    links = [f'<a href="../figures/{file}" download>{kinds[Path(file).suffix]}</a>' for file in files]
+    return " · ".join([*links, f'<a href="../_sources/chapters/{chapter}.ipynb" download>notebook</a>'])
+
+
+def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None = None, name: str = "") -> None:
     """Display a plotly figure that needs no server and no network: the script comes from the book itself.
 
     Args:
         fig: ``plotly.graph_objects.Figure``.
         alt: what the picture shows, for readers who do not see it.
+        caption: what one sees, units, finding.
+        page: the chapter; its provenance is printed below the caption.
+        name: file name under which the figure's data are stored; needs ``page``.
     """
     from IPython.display import HTML, display
 
-    body = fig.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+    from tritier.plots_interactive import moving
+
+    body = fig.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
     script = '<script src="../_static/plotly/plotly.min.js"></script>'
-    display(HTML(f'{script}<div class="interactive" role="img" aria-label="{html.escape(alt)}">{body}</div>'))
+    below = f"<p>{html.escape(caption)}</p>" if caption else ""
+    if page is not None:
+        _check(name)
+        entry = origin(page)
+        files = _data(page, name, moving(fig))
+        below += f'<p class="provenance">{html.escape(_line(entry))} · {downloads(files, page.chapter)}</p>'
+    picture = f'<div class="interactive" role="group" aria-label="{html.escape(alt)}">{body}</div>'
+    without = "<noscript>This figure needs JavaScript.</noscript>"
+    display(HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>"))
 
 
 def show_table(frame: pd.DataFrame, digits: int = 4) -> None:

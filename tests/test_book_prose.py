@@ -1,0 +1,76 @@
+"""No result is typed: numbers in the prose of pages with results come from what the chapters computed, by glue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prose import ALLOWED, digits, digits_in_line, of_page, spoken
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+# Chapters 3 to 6, 8 and 9 work by hand on numbers that they give; every other page speaks of results.
+BY_HAND = ("03", "04", "05", "06", "08", "09")
+RESULTS = [ROOT / "intro.md", *(p for p in CHAPTERS if not p.stem.startswith(BY_HAND))]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+def test_no_number_is_typed_in_the_prose(path):
+    assert [f"{place}: {found}" for place, text in of_page(path) for found in digits(text)] == []
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+def test_no_result_hides_in_an_equation(path):
+    assert [f"{place}: {found}" for place, text in of_page(path) for found in digits_in_line(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Losses fall by 3.2 % a day.",
+        "It costs 40 \\$ a day.",
+        "On 7 of {glue:text}`c9_days` days",
+        "In Case 4 welfare rises by 12.",
+        "bus 18",
+        "| losses | 4.1 |",
+        "**1,675** dollars",
+        "a [link](x.md) with 5 kWh",
+        "between \\$3 and \\$5",
+        "In 2018 it cost 20",
+    ],
+)
+def test_typed_numbers_are_found(text):
+    assert digits(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Losses fall by {glue:text}`c4_losses:.1f` %, $\\epsilon = 0.05$, see {eq}`eq-2`.",
+        "$$\nx = 1.96\n$$ (eq-a)",
+        "Cases 2, 3 and 4 against Case 1, *1 to 2, the P2P market*",
+        "```\ntritier solve --case 4\n```",
+        "`results/4.csv` of 2018, on the IEEE 33-bus feeder",
+        "(sec-2)=",
+        "1. First\n2. Second",
+        "95 % interval",
+        "[Reproduce](chapters/15-case-4)",
+    ],
+)
+def test_names_and_references_are_not_results(text):
+    assert digits(text) == []
+
+
+def test_a_result_in_an_equation_is_found_and_a_formula_is_not():
+    assert digits_in_line("gains $g = 15.5$ dollars and $t_{n-1}$ of $2/\\epsilon$") == ["$g = 15.5$"]
+    assert digits_in_line("$$\nt_{n-1, 0.975}\n$$ (eq-a) costs 5 \\$ or 6 \\$") == []
+
+
+def test_captions_of_interactive_figures_are_prose():
+    code = "book.show_interactive(f(x), alt='a', caption='b ' 'c', page=page)"
+    assert sorted(spoken(code)) == ["a", "b c"]
+
+
+def test_kinds_are_few_and_named():
+    assert len(ALLOWED) <= 15
+    assert len({kind for kind, _ in ALLOWED}) == len(ALLOWED)
