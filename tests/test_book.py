@@ -444,6 +444,14 @@ def test_tables_print_significant_digits(monkeypatch):
     assert "<td>–</td>" in table.data
 
 
+def test_a_chapter_opened_where_it_lies_moves_to_the_repository_root(tmp_path, monkeypatch):
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters" / "01-a.ipynb").write_text("{}")
+    monkeypatch.chdir(tmp_path / "chapters")
+    assert command.begin("01-a", "smoke").root == tmp_path
+    assert Path.cwd() == tmp_path
+
+
 def test_a_chapter_begins_in_the_repository_root_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="repository root"):

@@ -116,6 +116,33 @@ def status(book: Book) -> str:
     )
 
 
+def figures(book: Book) -> str:
+    """Table of the book's figures by chapter, each a link to its place."""
+    rows = []
+    for chapter in book.chapters:
+        notebook = nbformat.read(book.executed(chapter), as_version=4)
+        links = [link for cell in notebook.cells for link in _figure_links(cell, chapter)]
+        if links:
+            rows.append((f"[{_title(notebook)}](chapters/{chapter})", ", ".join(links)))
+    return _table(("chapter", "figures"), rows)
+
+
+def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
+    found = []
+    for output in cell.get("outputs", []):
+        about = output.get("metadata", {}).get("tritier", {})
+        if "files" in about:
+            label = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
+            found.append(f"{{ref}}`{Path(about['files'][0]).stem} <{label}>`")
+        elif about.get("interactive"):
+            found.append(f"[{about['interactive']}](chapters/{chapter}) (interactive)")
+    return found
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    return notebook.cells[0].source.splitlines()[0].lstrip("# ")
+
+
 def _code(text: str) -> str:
     return f"`{text}`"
 
@@ -178,6 +205,7 @@ def stage(book: Book) -> Path:
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
     wanted["_generated/nomenclature.txt"] = nomenclature(documented(book)).encode()
     wanted["_generated/status.txt"] = status(book).encode()
+    wanted["_generated/figures.txt"] = figures(book).encode()
 
     for path in [p for p in target.rglob("*") if p.is_file()]:
         if path.relative_to(target).as_posix() not in wanted:

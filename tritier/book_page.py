@@ -61,15 +61,19 @@ def _folder(path: Path) -> Path:
 
 
 def begin(chapter: str, preset: str, seed: int = 0) -> Page:
-    """Start a chapter: the house style, and a record of the files it opens.
+    """Start a chapter: the repository's root, the house style, and a record of the files it opens.
+
+    A notebook opened in JupyterLab starts in chapters/; it moves up to the root, where papermill starts it.
 
     Args:
         chapter: file name without suffix, such as ``12-case-1``.
         preset: ``smoke``, ``fast`` or ``paper``; the notebook's parameter.
         seed: seed of what is random in the chapter, printed with its figures.
     Raises:
-        FileNotFoundError: the chapter is not run from the repository root.
+        FileNotFoundError: the chapter is run neither from the repository root nor from chapters/.
     """
+    if Path.cwd().name == "chapters" and Path(f"{chapter}.ipynb").is_file():
+        os.chdir("..")
     root = Path.cwd()
     if not (root / "chapters" / f"{chapter}.ipynb").is_file():
         raise FileNotFoundError(f"chapters/{chapter}.ipynb not found in {root}; run chapters from the repository root")
@@ -199,7 +203,7 @@ def _data(page: Page, name: str, table: pd.DataFrame) -> list[str]:
 
 def downloads(files: list[str], chapter: str) -> str:
     """Links to the files of a figure and to the notebook that made it, as they lie in the built book."""
-    kinds = {".svg": "SVG", ".pdf": "PDF", ".csv": "data", ".html": "page"}
+    kinds = {".svg": "SVG", ".pdf": "PDF", ".csv": "data"}
     links = [f'<a href="../figures/{file}" download>{kinds[Path(file).suffix]}</a>' for file in files]
     return " · ".join([*links, f'<a href="../_sources/chapters/{chapter}.ipynb" download>notebook</a>'])
 
@@ -224,11 +228,13 @@ def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None
     if page is not None:
         _check(name)
         entry = origin(page)
+        (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
         files = _data(page, name, moving(fig))
         below += f'<p class="provenance">{html.escape(_line(entry))} · {downloads(files, page.chapter)}</p>'
     picture = f'<div class="interactive" role="group" aria-label="{html.escape(alt)}">{body}</div>'
     without = "<noscript>This figure needs JavaScript.</noscript>"
-    display(HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>"))
+    show = HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>")
+    display(show, metadata={"tritier": {"interactive": name}})
 
 
 def show_table(frame: pd.DataFrame, digits: int = 4) -> None:
