@@ -20,7 +20,7 @@ from tritier.bilevel_enumerate import discrete_points, enumerate_menu
 from tritier.bilevel_example import MarketExample, market_example
 from tritier.bilevel_modes import MODES, single_level, strong_duality
 from tritier.bilevel_solve import solve
-from tritier.errors import CertificateError
+from tritier.errors import CertificateError, InputError
 from tritier.kkt import kkt_system
 
 AGREE = 1e-6  # relative: social cost of a mode that finished against enumeration
@@ -65,7 +65,8 @@ def growth(
 
     ``limit`` seconds for SCIP in each solve. A variant that did not finish a size is not tried on the next, unless
     ``on``. Every finished solve is compared with enumeration: CertificateError where the optimum differs by more than
-    1e-6 relative, or where enumeration does not find that cost at the design chosen (designs may tie).
+    1e-6 relative, or where enumeration does not find that cost at the design chosen (designs may tie). InputError where
+    the example has no solution at a size.
     """
     rows: list[GrowthRow] = []
     left = list(variants)
@@ -74,6 +75,10 @@ def growth(
             break
         example = market_example(hours, scenarios)
         best, _, _, values = enumerate_menu(example.problem)
+        if not np.isfinite(best):
+            raise InputError(
+                "example market", "hours", f"no design recovers the revenue at {hours}", "take another size"
+            )
         pairs, obeyed = int(kkt_system(example.problem).pairs.size), high_point(example)
         for variant in tuple(left):
             row = _row(example, variant, limit, (hours, scenarios, pairs), (best, values, obeyed))
@@ -109,7 +114,7 @@ def _row(example: MarketExample, variant, limit: float, size, known) -> GrowthRo
 
 
 def stored_growth(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The stored table and its provenance (date, commit, versions, machine, seconds), from the files side by side."""
+    """The stored table, each row with date, commit and load, and what holds for all (versions, machine, command)."""
     path = Path(path)
     return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
