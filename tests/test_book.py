@@ -280,8 +280,10 @@ def test_figures_need_a_caption_and_carry_their_provenance(tmp_path):
     look = {"figure": {"name": "fig-a", "caption": "A picture."}, "image": {"alt": "A line."}}
     cell = new_code_cell("draw()", metadata={"mystnb": look}, outputs=[output])
     path = tmp_path / "a.ipynb"
-    nbformat.write(new_notebook(cells=[cell]), path)
+    injected = new_code_cell('# Parameters\npreset = "smoke"', metadata={"tags": ["injected-parameters"]})
+    nbformat.write(new_notebook(cells=[injected, cell]), path)
     staged = nbformat.reads(with_provenance(path), as_version=4)
+    assert len(staged.cells) == 1
     caption = staged.cells[0].metadata.mystnb.figure.caption
     assert caption.startswith("A picture.\n\nchapter 1 · preset smoke · ")
     assert all(f'href="../figures/{file}"' in caption for file in files)
@@ -442,6 +444,9 @@ def test_tables_print_significant_digits(monkeypatch):
     assert "<td>1,235</td>" in table.data
     assert "<td>0.01236</td>" in table.data
     assert "<td>–</td>" in table.data
+    (table,) = shown(monkeypatch, lambda: command.show_table(pd.DataFrame({"a": ["3.2e-16"], "b": ["re-run 7"]})))
+    assert '<td><span class="number">3.2e-16</span></td>' in table.data
+    assert "<td>re-run 7</td>" in table.data
 
 
 def test_a_chapter_opened_where_it_lies_moves_to_the_repository_root(tmp_path, monkeypatch):

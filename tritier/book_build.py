@@ -150,10 +150,13 @@ def _code(text: str) -> str:
 def with_provenance(path: Path) -> str:
     """An executed notebook whose figures say below their captions where they come from.
 
+    The cell that papermill put in for the parameters is left out: the provenance says the preset.
+
     Raises:
         InputError: a saved figure has no caption, no label or no alt text.
     """
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             about = output.get("metadata", {}).get("tritier", {})

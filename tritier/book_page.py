@@ -27,6 +27,7 @@ from tritier.plots_drawn import drawn
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
 EQUATION = re.compile(r":eq:`([^`]+)`")
+POWER = re.compile(r"\b\d[\d.]*e[-+]\d+\b")  # a browser would break the line at its hyphen
 
 
 @dataclass(frozen=True)
@@ -247,4 +248,4 @@ def show_table(frame: pd.DataFrame, digits: int = 4) -> None:
         return f"{x:,.{max(0, digits - 1 - floor(log10(abs(x))))}f}" if x else "0"
 
     text = frame.to_html(index=False, border=0, na_rep="–", float_format=number, classes="table", justify="left")
-    display(HTML(text))
+    display(HTML(POWER.sub(r'<span class="number">\g<0></span>', text)))

@@ -54,6 +54,9 @@ def feeder_days(
             steps(ax, day, BLUE, lw=0.8, alpha=thin)
         steps(ax, values.mean(axis=1), BLACK, lw=2)
         hours_axis(ax)
+    if block is not None:
+        name_blocks(left, block)
+        left.set_ylim(bottom=left.get_ylim()[0] - 0.08 * np.ptp(left.get_ylim()))
     left.set_ylabel("power at the feeder head [kW]")
     right.set_ylabel("lowest voltage [p.u.]")
     beside = {"textcoords": "offset points", "fontsize": 9, "color": RED}
@@ -119,12 +122,18 @@ def tariffs_and_load(block: np.ndarray, tariffs: dict[str, np.ndarray], loads: d
         ax.set_ylim(0, 1.35 * max(float(v.max()) for v in series.values()))
     left.set_ylabel("import tariff [$/kWh]")
     right.set_ylabel("power at the feeder head [kW]")
+    name_blocks(left, block)
+    return finish(fig)
+
+
+def name_blocks(ax: Axes, block: np.ndarray) -> None:
+    """The names of the tariff blocks, each at the foot of its longest run of hours."""
     for b, name in enumerate(BLOCK_NAMES):
         hours = np.flatnonzero(block == b)
         if hours.size:
             run = max(np.split(hours, np.flatnonzero(np.diff(hours) > 1) + 1), key=len)
-            left.annotate(name, (run.mean() + 0.5, 0), (0, 4), textcoords="offset points", ha="center", fontsize=8)
-    return finish(fig)
+            at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            ax.annotate(name, (run.mean() + 0.5, 0), (0, 4), ha="center", fontsize=8, **at)
 
 
 def search_bounds(trace: pd.DataFrame, flat: float, first_best: float) -> Figure:
@@ -132,7 +141,7 @@ def search_bounds(trace: pd.DataFrame, flat: float, first_best: float) -> Figure
     fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
     x = trace["lp_solves"]
     ax.step(x, trace["upper_bound"], where="post", color=BLUE, label="best design")
-    ax.step(x, trace["lower_bound"], where="post", color=RED, label="lower bound")
+    ax.step(x, trace["lower_bound"], where="post", color=RED, ls="--", label="lower bound")
     for y, text in ((flat, "flat tariff"), (first_best, "first best")):
         ax.axhline(y, color=GREY, lw=1.2)
         ax.annotate(text, (0.02, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9)
