@@ -79,7 +79,7 @@ def purchase_curves(table: pd.DataFrame, hour: int) -> Figure:
         ax.step(price, table[weight], where="mid", color=colour, linestyle=style, label=rf"$\beta$ = {weight}")
     ax.plot(price, table["rule"], "o", color=BLACK, markersize=4, fillstyle="none", label="newsvendor quantile")
     ax.set(xlabel=r"P2P price [\$/kWh]", ylabel=f"purchase for {hour}:00 to {hour + 1}:00 [kW]")
-    ax.legend(loc="lower left")
+    ax.figure.legend(loc="outside upper center", ncols=4, fontsize=9)
     return finish(fig)
 
 
