@@ -242,7 +242,7 @@ def _refuse_touched_box(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) 
     point, box = np.concatenate([x, y]), np.concatenate([derived.x, derived.y])
     declared = np.concatenate([derived.x_declared, derived.y_declared])
     for side, sign in ((0, -1.0), (1, 1.0)):
-        reach = np.where(declared[:, side], sign * point / np.maximum(np.abs(box[:, side]), 1e-300), 0.0)
+        reach = np.where(declared[:, side], sign * point, 0.0) / np.where(declared[:, side], np.abs(box[:, side]), 1.0)
         if reach.size and reach.max() >= 1.0 - 1e-6:
             name = (*kkt.problem.x_name, *kkt.problem.y_name)[int(reach.argmax())]
             raise CertificateError("bilevel.box", float(reach.max()), 1.0 - 1e-6, f"{name} sits at its declared box")
