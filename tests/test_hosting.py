@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from scipy.optimize import linprog
 
 from tritier.adversary import MODES
-from tritier.errors import InputError
+from tritier.errors import InfeasibleError, InputError
+from tritier.hosting import load_problem, make_plan
 from tritier.hosting_case import DayModel, HostingCase, trading_groups, with_budget
 from tritier.hosting_check import dispatch, judge, stress_days
-from tritier.hosting_inputs import annuity, factor_size
+from tritier.hosting_inputs import annuity, day_positions, factor_size, real_days
 from tritier.hosting_limits import Watch
 from tritier.hosting_model import deterministic, first_stage, robust_plan, stochastic_plan, two_stage
-from tritier.hosting_run import Question, run
-from tritier.hosting_settings import read_hosting_settings
+from tritier.hosting_vertices import VertexSweep
 from tritier.instance import Feeder
 from tritier.network import lindistflow
 from tritier.robust import certify_robust, column_and_constraint_generation, enumeration_optimum
+from tritier.robust_problem import RecourseProgram
 from tritier.uncertainty import budget_set
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
@@ -208,72 +208,122 @@ def test_factor_of_the_mean_day_is_zero():
     assert factor_size(with_mean, (slice(0, 24),), 0.95)[-1, 0] == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    out = tmp_path_factory.mktemp("hosting")
-    return {
-        (model, flexibility): (run(STUDY, Question(model, flexibility, "smoke"), out / f"{model}-{flexibility}"), out)
-        for model, flexibility in [
-            ("robust", "none"),
-            ("robust", "p2p"),
-            ("deterministic", "p2p"),
-            ("stochastic", "none"),
-        ]
-    }
+def random_capacities(case: HostingCase, draw) -> np.ndarray:
+    n = case.n_sites
+    return np.r_[draw.uniform(0.0, 2000.0, n) * (case.pv_limit > 0), np.zeros(n), case.battery_low]
 
 
-def test_files_of_a_run(results):
-    summary, out = results["robust", "p2p"]
-    folder = out / "robust-p2p"
-    names = {"summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json"}
-    assert {path.name for path in folder.iterdir()} == names
-    stored = json.loads((folder / "summary.json").read_text())
-    assert stored["hosted_kw"] == pytest.approx(summary["hosted_kw"])
-    decisions = np.load(folder / "decisions.npz")
-    assert decisions["pv_kw"].sum() + decisions["wind_kw"].sum() == pytest.approx(summary["hosted_kw"], rel=1e-9)
-    trace = pd.read_csv(folder / "trace.csv")
-    assert (trace.lower_bound <= trace.upper_bound + 1e-3).all()
-    assert trace.lower_bound.iloc[-1] == pytest.approx(trace.upper_bound.iloc[-1], rel=1e-6)
-    assert (np.diff(trace.upper_bound) <= 1e-3).all()
+@pytest.mark.parametrize("flexibility", ["none", "p2p"])
+def test_multiplier_boxes_hide_nothing_and_a_tenth_of_them_does(flexibility):
+    """Strong duality within the derived boxes at random capacities and at every vertex; smaller boxes lose value."""
+    case, draw, hidden = small_case(flexibility, 1), np.random.default_rng(2), 0
+    recourse = two_stage(case, EVERYTHING).recourse[0]
+    for _ in range(3):
+        y = random_capacities(case, draw)
+        program = RecourseProgram(recourse, y)
+        h0, H = recourse.at(y)
+        for u in recourse.uncertainty.vertices():
+            true = program.solve(u).value
+            values = []
+            for bound in (recourse.dual_upper, 0.1 * recourse.dual_upper):
+                limits = np.c_[np.where(recourse.equality, -bound, 0.0), bound]
+                answer = linprog(H @ u - h0, recourse.G.T, recourse.cost, bounds=limits)
+                values.append(-answer.fun if answer.status == 0 else -np.inf)
+            assert values[0] == pytest.approx(true, rel=1e-8, abs=1e-6)
+            hidden += values[1] < true - 1.0
+    assert hidden > 0
 
 
-def test_ieee33_findings_that_must_hold(results):
-    robust, forecast = results["robust", "p2p"][0], results["deterministic", "p2p"][0]
-    assert robust["stress"]["lindistflow_days_violated"] == 0
-    assert forecast["stress"]["lindistflow_days_violated"] > 0
-    assert forecast["hosted_kw"] > robust["hosted_kw"] > results["robust", "none"][0]["hosted_kw"]
-    assert robust["stress"]["ac_overvoltage_share"] == 0  # LinDistFlow never reads a voltage too low
-    assert 0 < results["stochastic", "none"][0]["hosted_kw"] < forecast["hosted_kw"]
+def test_primal_boxes_hold_every_optimal_dispatch():
+    case, draw = small_case("p2p", 2), np.random.default_rng(5)
+    recourse = two_stage(case, EVERYTHING).recourse[0]
+    for _ in range(5):
+        y = random_capacities(case, draw)
+        program = RecourseProgram(recourse, y)
+        h0, H = recourse.at(y)
+        for u in recourse.uncertainty.vertices():
+            x = program.solve(u).x
+            slack = recourse.G @ x - (h0 - H @ u)
+            assert (x < recourse.upper).all() and (slack <= recourse.slack_upper).all()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [
-        (("robust", "solar", "smoke"), "--flexibility"),
-        (("perfect", "none", "smoke"), "--model"),
-        (("robust", "none", "huge"), "--preset"),
-    ],
-)
-def test_unknown_words_are_named(arguments, field, tmp_path):
-    with pytest.raises(InputError, match=field):
-        run(STUDY, Question(*arguments), tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("flexibility", ["none", "der", "p2p"])
+def test_sweep_of_the_vertices_agrees_with_a_program_at_each(flexibility):
+    """With every row watched, the sweep's worst case costs what the dearest vertex costs, dispatches taken over or
+    not."""
+    case, draw = small_case(flexibility, 2), np.random.default_rng(3)
+    recourse = two_stage(case, EVERYTHING).recourse[0]
+    for y in [robust_plan(case).y, *(random_capacities(case, draw) for _ in range(4))]:
+        sweep = VertexSweep(case, patience=1000, enough=1000)
+        swept, listed = sweep(recourse, y), MODES["enumerate"](recourse, y)
+        assert swept.value == pytest.approx(listed.value, rel=1e-9, abs=1e-6)
+        if listed.value < 1e-9:
+            assert sweep.certificate()["vertices_checked"] == recourse.uncertainty.vertex_bound
+            assert sweep.certificate()["programs_solved"] < recourse.uncertainty.vertex_bound
 
 
-@pytest.mark.parametrize(
-    ("text", "field"),
-    [
-        ("curtail_share: 2", "curtail_share"),
-        ("roof: 1", "roof"),
-        ("pv_potential: -1", "pv_potential"),
-        ("- 1", "file"),
-        ("penalty: yes", "penalty"),
-        ("a: [", "file"),
-        ("envelope: .nan", "envelope"),
-    ],
-)
-def test_bad_hosting_yaml_is_one_line(text, field, tmp_path):
-    (tmp_path / "hosting.yaml").write_text(text)
-    with pytest.raises(InputError, match=field) as caught:
-        read_hosting_settings(tmp_path)
-    assert "\n" not in str(caught.value)
+def test_sweep_names_elements_that_no_row_watches():
+    case = small_case("none", 1)
+    nothing = Watch(substation=False)
+    recourse = two_stage(case, nothing).recourse[0]
+    sweep = VertexSweep(case)
+    sweep(recourse, np.r_[2000.0, 2000.0, np.zeros(4)])
+    assert sweep.missing().line == {0} and not nothing.line
+
+
+def test_operating_terms_keep_all_limits_too():
+    """At a capacity asked for, the dispatch of the mean day is checked on every row: the bounds meet at a true cost."""
+    case = small_case("p2p", 1)
+    hosted = 0.9 * robust_plan(case).hosted_kw
+    lazy, full = robust_plan(case, hosted), robust_plan(case, hosted, watch=EVERYTHING)
+    assert lazy.upper_bound == pytest.approx(full.upper_bound, rel=1e-9)
+    assert lazy.lower_bound == pytest.approx(lazy.upper_bound, rel=1e-6)
+
+
+def test_batteries_are_sized_where_they_host_more():
+    """With batteries free in the objective, the largest capacity needs some; asked for less, none is bought."""
+    case = replace(small_case("p2p", 1), battery_low=np.zeros(2), battery_high=np.full(2, 400.0))
+    most = robust_plan(case)
+    without = robust_plan(replace(case, battery_high=np.zeros(2)))
+    assert most.hosted_kw > without.hosted_kw + 1.0 and most.battery_kwh.sum() > 1.0
+    assert robust_plan(case, 0.5 * without.hosted_kw).battery_kwh.sum() == pytest.approx(0.0, abs=1e-6)
+    needs = robust_plan(case, 0.5 * (most.hosted_kw + without.hosted_kw))
+    assert 1.0 < needs.battery_kwh.sum() <= most.battery_kwh.sum() + 400.0
+
+
+def test_more_than_the_feeder_hosts_is_infeasible():
+    problem = load_problem(STUDY, "none", "smoke")
+    room = problem.case.pv_limit.sum() + problem.case.wind_limit.sum()
+    with pytest.raises(InputError, match="more than"):
+        make_plan(problem, "robust", 0.95 * room)
+    with pytest.raises(InfeasibleError):
+        make_plan(problem, "robust", 1.05 * room)
+
+
+def test_days_add_up_to_a_year():
+    problem = load_problem(STUDY, "none", "smoke")
+    assert sum(day.weight for day in problem.case.days) == pytest.approx(365.0)
+    for held_out in (True, False):
+        chosen = day_positions(problem.data, held_out, 30)
+        days = real_days(problem.data, problem.case, chosen, problem.preset)
+        assert sum(day.weight for day in days) == pytest.approx(365.0)
+    assert not set(day_positions(problem.data, True, 999)) & set(day_positions(problem.data, False, 999))
+
+
+def test_annual_cost_of_a_bare_feeder_by_hand():
+    """No renewables, no batteries: energy of the load at wholesale over the year, and AC losses at the same price."""
+    case = small_case("none", 0)
+    day = replace(case.days[0].at(np.zeros(4)), weight=365.0)
+    figures = judge(case, case.feeder, np.zeros(6), (day,), EVERYTHING)
+    energy = 365.0 * 0.05 * day.load.sum()
+    assert figures["investment_usd"] == 0.0
+    assert figures["operating_cost_usd"] == pytest.approx(energy + 0.05 * figures["losses_kwh"], rel=1e-9)
+    assert figures["losses_kwh"] > 0
+
+
+def test_judging_leaves_the_plan_alone_and_does_not_depend_on_jobs():
+    case = small_case("p2p", 1)
+    plan = robust_plan(case)
+    before, days = plan.watch.copy(), stress_days(case, 60, 1)
+    one, two = (judge(case, case.feeder, plan.y, days, plan.watch, jobs) for jobs in (1, 2))
+    assert one == two and plan.watch == before

@@ -137,7 +137,7 @@ def make_plan(
 
     Raises:
         InputError: unknown model, or a model that cannot be asked for a given hosted capacity.
-        InfeasibleError: no plan hosts ``hosted_kw``.
+        InfeasibleError: the sites have no room for ``hosted_kw``.
         CertificateError: the plan breaks a limit on a point of its own uncertainty set.
     """
     if model not in MODELS:
@@ -156,7 +156,12 @@ def make_plan(
     plan = robust_plan(
         case, hosted_kw, watch=start.get("watch"), start=start.get("scenarios"), jobs=jobs, progress=progress
     )
-    for name, limit in (("worst_overload_kw", 1e-3), ("worst_voltage_excess_pu", 1e-6)):
+    price = problem.case.penalty * (1.0 if hosted_kw is None else float(problem.case.annuity.max()))
+    if hosted_kw is not None and plan.certificate["worst_priced_violation"] > 1e-4 * price:
+        text = f"{hosted_kw / 1e3:g} MW is more than any plan hosts within all limits"
+        raise InputError("--hosted-mw", "capacity", text, "ask for less, or leave it out to host the most")
+    limits = {"worst_overload_kw": 1e-3, "worst_voltage_excess_pu": 1e-6, "worst_priced_violation": 1e-4 * price}
+    for name, limit in limits.items():
         if plan.certificate[name] > limit:
             raise CertificateError(f"hosting.{name}", plan.certificate[name], limit, "no plan keeps all limits")
     return plan

@@ -78,7 +78,7 @@ def broken(found: Excess, tolerance: float) -> Watch:
     )
 
 
-def worst_elements(excess: np.ndarray, tolerance: float, count: int = 3) -> set[int]:
+def worst_elements(excess: np.ndarray, tolerance: float, count: int = 8) -> set[int]:
     """The few elements with the largest excess (K, T) beyond the tolerance: watching all would swell the program."""
     worst = excess.max(axis=1)
     return {int(k) for k in np.argsort(-worst)[:count] if worst[k] > tolerance}

@@ -97,6 +97,13 @@ def initial_watch(case: HostingCase) -> Watch:
     return Watch(heads, set(far), set(far))
 
 
+def mean_days(case: HostingCase, hosted_kw: float | None) -> list[tuple[int, np.ndarray]]:
+    """(term, u) of the mean days: of every set, and of every operating term where a capacity is asked for."""
+    points = [(k, np.zeros(day.uncertainty.size)) for k, day in enumerate(case.days)]
+    more = [] if hosted_kw is None else [(len(points) + k, np.zeros(0)) for k in range(len(points))]
+    return points + more
+
+
 def deterministic(case: HostingCase) -> HostingCase:
     """The case with its mean days only: a budget of zero."""
     return with_budget(case, lambda _day: 0)
@@ -124,7 +131,7 @@ def robust_plan(
         gap: relative distance of the bounds at which to stop.
         watch: network elements whose rows are in from the start; None: :func:`initial_watch`.
         method: HiGHS method of the master.
-        start: (day, u) pairs in the first master; None: the mean days.
+        start: (day, u) pairs in the first master; None: :func:`mean_days`.
         max_iterations: passes of master and adversary.
         jobs: days swept at a time.
         progress: function (:class:`~tritier.robust.Iteration`, scenarios, watch), called after every pass.
@@ -134,7 +141,7 @@ def robust_plan(
         SolverError: the passes run out.
     """
     watch, sweep = (watch or initial_watch(case)).copy(), VertexSweep(case)
-    known = start if start is not None else [(k, np.zeros(d.uncertainty.size)) for k, d in enumerate(case.days)]
+    known = start if start is not None else mean_days(case, hosted_kw)
 
     def refine() -> TwoStage | None:
         return two_stage(case, watch, hosted_kw) if watch.add(sweep.missing()) else None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tritier.errors import CertificateError, InputError
+from tritier.errors import CertificateError, InputError, SolverError
 from tritier.hosting import (
     MODELS,
     Problem,
@@ -68,11 +68,13 @@ def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 
     """
     began = time.perf_counter()
     check(asked)
+    if jobs < 0:
+        raise InputError("--jobs", "jobs", f"{jobs} is no number of threads", "give 1 or more, or 0")
     jobs, out = jobs or min(2, os.cpu_count() or 1), check_out(Path(out))
     settings = {"budget": asked.budget, "size_batteries": asked.size_batteries}
     problem = load_problem(study_folder, asked.flexibility, asked.preset, **settings)
     state = State(out.with_name(f"{out.name}.state.json"), f"{problem.inputs_hash} {asked} {problem.preset}")
-    start = state.read() if resume else {}
+    start = state.read() if resume else state.remove()
     case = problem.case
     say(f"{Path(study_folder).name}: {asked.model}, {asked.flexibility}, {case.n_sites} sites, {len(case.days)} days")
     seconds = {"reading": time.perf_counter() - began}
@@ -90,12 +92,16 @@ def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 
         say(f"{step.seconds:6.0f} s  bounds {low} {high} {unit}  {step.scenarios} scenarios")
         state.write(scenarios, watch)
 
-    plan = timed("planning", lambda: make_plan(problem, asked.model, asked.hosted_kw, jobs, progress, start))
-    held_out = timed("held-out days", lambda: held_out_figures(problem, plan, jobs))
-    stress = timed("stress set", lambda: stress_figures(problem, plan, jobs))
-    if asked.model == "robust" and stress["lindistflow_days_violated"]:
-        broken = stress["lindistflow_days_violated"]
-        raise CertificateError("hosting.stress", broken, 0.0, "a point of the set is violated")
+    try:
+        plan = timed("planning", lambda: make_plan(problem, asked.model, asked.hosted_kw, jobs, progress, start))
+        held_out = timed("held-out days", lambda: held_out_figures(problem, plan, jobs))
+        stress = timed("stress set", lambda: stress_figures(problem, plan, jobs))
+        if asked.model == "robust" and stress["lindistflow_days_violated"]:
+            broken = stress["lindistflow_days_violated"]
+            raise CertificateError("hosting.stress", broken, 0.0, "a point of the set is violated")
+    except (InputError, CertificateError, SolverError):
+        state.remove()  # only an interrupted run has something to go on from
+        raise
     seconds["total"] = time.perf_counter() - began
     summary = summarise(problem, asked, plan, held_out, stress)
     write_results(out, problem, summary, plan, provenance(problem, asked, seconds, jobs))
@@ -228,7 +234,7 @@ def write_results(out: Path, problem: Problem, summary: dict, plan: Plan, origin
         "battery_kwh": plan.battery_kwh,
         "pv_limit_kw": problem.case.pv_limit,
         "scenario_day": np.array([k for k, _ in plan.scenarios], dtype=int),
-        "scenario_u": np.array([u for _, u in plan.scenarios]),
+        "scenario_u": padded([u for _, u in plan.scenarios]),
     } | {f"watch_{name}": np.array(sorted(getattr(plan.watch, name)), dtype=int) for name in ("line", "high", "low")}
     out.mkdir(parents=True, exist_ok=True)
 
@@ -247,6 +253,12 @@ def write_results(out: Path, problem: Problem, summary: dict, plan: Plan, origin
     place("certificate.json", as_json(certificate))
     place("provenance.json", as_json(origin))
     place("summary.json", as_json(summary))
+
+
+def padded(points) -> np.ndarray:
+    """Points of different sizes as one array, filled up with NaN."""
+    width = max((len(u) for u in points), default=0)
+    return np.array([np.r_[u, np.full(width - len(u), np.nan)] for u in points])
 
 
 def finite(content):

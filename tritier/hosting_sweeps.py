@@ -39,17 +39,20 @@ def plan_row(problem: Problem, plan: Plan) -> dict:
     )  # fmt: skip
 
 
-def budget_sweep(problem: Problem, budgets) -> pd.DataFrame:
+def budget_sweep(problem: Problem, budgets, jobs: int = 1) -> pd.DataFrame:
     """Hosted capacity by budget, and how each plan stands the stress set of the largest budget."""
     widest = replace(problem, case=with_budget(problem.case, lambda _: max(budgets)))
     rows = []
     for budget in budgets:
-        plan = make_plan(replace(problem, case=with_budget(problem.case, lambda _, b=budget: b)), "robust")
-        stress = stress_figures(widest, plan)
+        case = with_budget(problem.case, lambda _, b=budget: b)
+        plan = make_plan(replace(problem, case=case), "robust", jobs=jobs)
+        stress = stress_figures(widest, plan, jobs)
         rows.append(
             {
                 "budget": budget,
                 "hosted_kw": plan.hosted_kw,
+                "lower_kw": plan.lower_bound,
+                "upper_kw": plan.upper_bound,
                 "stress_days": stress["days"],
                 "stress_days_violated": stress["lindistflow_days_violated"],
             }
@@ -57,16 +60,18 @@ def budget_sweep(problem: Problem, budgets) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def frontier(study_folder: str | Path, preset: str, flexibility: str, shares, most_kw: float) -> pd.DataFrame:
+def frontier(
+    study_folder: str | Path, preset: str, flexibility: str, shares, most_kw: float, jobs: int = 1
+) -> pd.DataFrame:
     """Least annualised cost of a robust plan at shares of ``most_kw``, batteries sized with it."""
     problem = load_problem(study_folder, flexibility, preset, size_batteries=True)
-    rows = []
+    base, rows = base_cost(problem.case), []
     for share in shares:
-        plan = make_plan(problem, "robust", share * most_kw)
-        base = base_cost(problem.case)
+        plan = make_plan(problem, "robust", share * most_kw, jobs=jobs)
         rows.append(
             {
                 "flexibility": flexibility,
+                "share": share,
                 "hosted_kw": plan.hosted_kw,
                 "annual_cost_usd": plan.upper_bound + base,
                 "lower_bound_usd": plan.lower_bound + base,

@@ -1,0 +1,62 @@
+"""Write the hosting plans at preset paper that the book shows: one JSON file a plan, and the sweeps of ieee33.
+
+`python data/results/hosting/run.py` from the repository root: about an hour on two busy cores, of which less than half
+is work. Plans whose inputs have not changed are kept.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from tritier.hosting import MODELS, load_problem
+from tritier.hosting_case import FLEXIBILITY
+from tritier.hosting_run import Question, provenance, run, say
+from tritier.hosting_stored import STUDIES, collect, read_record, stale, write_record, write_sweeps
+from tritier.hosting_sweeps import budget_sweep, frontier
+
+HERE = Path(__file__).resolve().parent
+BUDGETS = (0, 1, 2, 3, 4, 5, 6)
+SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+
+
+def fresh(study: str, model: str, kind: str) -> bool:
+    """A record is there and its inputs are those of today."""
+    if not (HERE / f"{study}-{model}-{kind}.json").is_file():
+        return False
+    problem = load_problem(f"data/studies/{study}", kind, "paper")
+    return not stale(read_record(study, model, kind, HERE), problem)
+
+
+def plans() -> None:
+    for study in STUDIES:
+        for model in MODELS:
+            for kind in FLEXIBILITY:
+                if fresh(study, model, kind):
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    out = Path(folder) / "run"
+                    run(f"data/studies/{study}", Question(model, kind, "paper"), out)
+                    write_record(collect(study, out), HERE)
+
+
+def sweeps(study: str) -> None:
+    began, folder, budgets = time.perf_counter(), f"data/studies/{study}", []
+    for kind in ("none", "p2p"):
+        problem = load_problem(folder, kind, "paper")
+        budgets.append(budget_sweep(problem, BUDGETS, jobs=2).assign(flexibility=kind))
+        say(f"{study}: budgets with {kind}, {time.perf_counter() - began:.0f} s")
+    most = {kind: read_record(study, "robust", kind, HERE)["summary"]["hosted_kw"] for kind in ("none", "p2p")}
+    curves = []
+    for kind, shares in (("none", SHARES), ("p2p", (*SHARES, most["p2p"] / most["none"]))):
+        curves.append(frontier(folder, "paper", kind, shares, most["none"], jobs=2))
+        say(f"{study}: frontier with {kind}, {time.perf_counter() - began:.0f} s")
+    asked = Question("robust", "none and p2p", "paper")
+    origin = provenance(problem, asked, {"total": time.perf_counter() - began}, 2)
+    write_sweeps(study, pd.concat(budgets), pd.concat(curves), origin, HERE)
+
+
+if __name__ == "__main__":
+    plans()
+    sweeps("ieee33")
