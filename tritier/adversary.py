@@ -1,7 +1,10 @@
 """The adversary of a two-stage robust problem: ``max_{u in U} min_x`` of one recourse term at a fixed first stage.
 
 One function per reformulation. All return a `WorstCase`; values come from a cold re-solve of the recourse at u, so a
-reformulation with a box that is too small is caught, not believed.
+claim that the recourse does not bear out is refused. That alone would not show a worst case hidden by a multiplier box
+that is too small, so the boxes are derived from the data (:func:`~tritier.hosting_boxes.dual_boxes`,
+:func:`~tritier.robust_example.location_transportation`), the tests hold strong duality within them at every vertex, and
+:func:`~tritier.robust.certify_robust` solves every vertex of the final plan.
 """
 
 from __future__ import annotations
