@@ -19,7 +19,7 @@ import pandas as pd
 from tritier.bilevel_growth import PLAIN, growth
 
 LIMIT = 600.0
-SIZES = ((3, 2), (4, 2), (6, 2), (8, 2), (12, 2), (24, 2), (24, 4))
+SIZES = ((3, 2), (4, 2), (6, 2), (8, 2), (12, 2), (24, 2), (24, 4), (24, 8), (24, 16))
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy")
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "growth.csv"
