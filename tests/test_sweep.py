@@ -321,6 +321,8 @@ def test_fresh_and_stored_are_compared_against_their_own_base():
     assert beside["moved"].tolist() == [-6, -13] and beside["same"].all()
     fresh.loc[1, "change"] += 20
     assert sweep_findings.agreement(fresh, stored)["same"].tolist() == [False, True]
+    stored.loc[2, "change"] = np.nan
+    assert sweep_findings.agreement(fresh, stored)["sweep"].tolist() == ["demand_charge"]
 
 
 def test_keys_of_figures_are_words_and_differ():
@@ -355,7 +357,11 @@ def test_risk_weights_raise_the_threshold():
 def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
     told = sweep_findings.course(rows_by_hand(), sweep_plan.find_sweep("demand_charge"))
     assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
-    assert (told["word"], told["out_word"]) == ("rises", "rises")
+    assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "between, or at an end")
+    rows = rows_by_hand()
+    more = rows.assign(label=rows["label"].replace("1.5", "0.5"), change=rows["change"] - 7)[rows["sweep"] == "pv"]
+    both = pd.concat([rows, more])
+    assert sweep_findings.course(both, sweep_plan.find_sweep("pv"))["place"] == "above both"
 
 
 def test_figures_show_the_rows():

@@ -20,11 +20,11 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
     own values, on the scenarios and held out. Diamonds are held-out values of the same designs.
     """
     ends = ends.iloc[::-1].reset_index(drop=True)
-    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(ends)))
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.45 * len(ends)))
     place = np.arange(len(ends))
     for side, colour in (("low", ORANGE), ("high", BLUE)):
-        ax.barh(place, ends[side] - base, left=base, height=0.62, color=colour)
-        ax.plot(ends[f"out_{side}"], place, "D", ms=5, mfc="white", mec=colour, mew=1.5)
+        ax.barh(place, ends[side] - base, left=base, height=0.5, color=colour)
+        ax.plot(ends[f"out_{side}"], place - 0.36, "D", ms=4, mfc="white", mec=colour, mew=1.3)
         for y, row in enumerate(ends.itertuples()):
             at, label = getattr(row, side), getattr(row, f"{side}_label")
             if abs(at - base) < 1e-9:

@@ -93,10 +93,13 @@ def moved(before: float, after: float, least: float = LEAST) -> str:
 
 
 def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
-    """From the first to the last solved value of a sweep: labels, changes of welfare and words, in and out of sample."""
+    """From the first to the last solved value of a sweep: labels, changes of welfare, words, in and out of sample."""
     own = of_sweep(rows, sweep)
     first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
+    case_study = float(own.loc[own["base"], "change"].iloc[0])
+    low, high = sorted((first["change"], last["change"]))
     return {
+        "place": "below both" if case_study < low else "above both" if case_study > high else "between, or at an end",
         "first_label": first["label"],
         "last_label": last["label"],
         "first": float(first["change"]),
@@ -172,8 +175,9 @@ def priced(rows: pd.DataFrame, price: float) -> pd.DataFrame:
 
 def agreement(fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     """Fresh points beside the stored ones of the same value: changes of welfare against their own base, and whether
-    both move the same way."""
+    both move the same way. Points without figures on either side are left out."""
     table = fresh.merge(stored, on=["sweep", "label"], suffixes=("", "_stored"))
+    table = table[table["change"].notna() & table["change_stored"].notna()].copy()
     for end in ("", "_stored"):
         base = table.loc[table["sweep"] == BASE, f"change{end}"].iloc[0]
         table[f"moved{end}"] = table[f"change{end}"] - base
