@@ -327,3 +327,16 @@ def test_judging_leaves_the_plan_alone_and_does_not_depend_on_jobs():
     before, days = plan.watch.copy(), stress_days(case, 60, 1)
     one, two = (judge(case, case.feeder, plan.y, days, plan.watch, jobs) for jobs in (1, 2))
     assert one == two and plan.watch == before
+
+
+@pytest.mark.parametrize(("chance_level", "allowed"), [(0.04, 0), (0.2, 4), (0.4, 8)])
+def test_at_most_the_chance_level_of_scenario_days_is_violated(chance_level, allowed):
+    """20 scenario days: CVaR is safe, so no more than eps of them may break a limit, and a large eps lets some."""
+    case, draw = small_case("der", 2), np.random.default_rng(8)
+    vertices = case.days[0].uncertainty.vertices()
+    points = [draw.dirichlet(np.ones(4)) @ vertices[draw.integers(len(vertices), size=4)] for _ in range(20)]
+    days = tuple(replace(case.days[0].at(u), weight=365.0 / 20) for u in points)
+    plan = stochastic_plan(case, days, np.full(20, 0.05), chance_level)
+    broken = judge(case, case.feeder, plan.y, days, plan.watch)["lindistflow_days_violated"]
+    assert broken <= allowed
+    assert broken > 0 or allowed == 0

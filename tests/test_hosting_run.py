@@ -82,6 +82,7 @@ def test_unknown_words_are_named(arguments, field, tmp_path):
         ("penalty: yes", "penalty"),
         ("a: [", "file"),
         ("envelope: .nan", "envelope"),
+        ("pv_potential: .inf", "pv_potential"),
     ],
 )
 def test_bad_hosting_yaml_is_one_line(text, field, tmp_path):

@@ -58,6 +58,8 @@ def read_hosting_settings(folder: Path) -> HostingSettings:
             raise InputError(path, str(key), "is an unknown key", f"use one of {', '.join(known)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise InputError(path, key, f"{value!r} is not a positive number", "give a number above zero")
+        if value == float("inf") and key != "substation_kva":
+            raise InputError(path, key, "is infinite", "give a finite number above zero")
     settings = HostingSettings(**{key: float(value) for key, value in content.items()})
     for key in ("curtail_share", "envelope", "coverage"):
         if getattr(settings, key) > 1:
