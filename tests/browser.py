@@ -31,13 +31,15 @@ MATH_ERRORS = """() => [...document.querySelectorAll('mjx-merror')]
 PICTURES = """() => {
   const found = [], few = text => !text || text.trim().split(/\\s+/).length < 3;
   for (const e of document.querySelectorAll('img')) {
-    const logo = e.closest('.navbar-brand, .logo');
+    const logo = e.closest('.navbar-brand, .logo, .toggler');  // the theme's own signs
     if (!logo && (few(e.alt) || /\\.(svg|png|jpe?g)$/.test(e.alt))) found.push('picture without alt text: ' + e.src);
     if (e.complete && !e.naturalWidth) found.push('picture does not load: ' + e.src);
   }
   for (const e of document.querySelectorAll('.interactive')) {
     if (few(e.getAttribute('aria-label'))) found.push('interactive figure without a label');
-    if (!e.querySelector('.main-svg')) found.push('interactive figure not drawn');
+    const drawing = e.querySelector('.main-svg');
+    if (!drawing) found.push('interactive figure not drawn');
+    else if (drawing.getBoundingClientRect().width > e.clientWidth + 1) found.push('interactive figure clipped');
   }
   for (const e of document.querySelectorAll('.cell_output svg'))
     if (!e.closest('.interactive, button')) found.push('drawing outside of a figure');
