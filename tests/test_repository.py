@@ -59,6 +59,7 @@ LEVELS = (
         "hybrid*",
         "robust*",
         "hosting*",
+        "large*",
     ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
     ("heldout", "findings*", "sweep_point"),

@@ -1,0 +1,141 @@
+"""Large markets: the decomposition, one LP and the joint follower agree; gains sum to the gap; nobody gains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from toy import small_market
+
+from tritier.instance import Design
+from tritier.joint import JointLP
+from tritier.large import GAIN, Market, clear
+from tritier.large_market import Coupling, large_instance, own_lps, priced, thinned
+from tritier.large_whole import METHODS, solve_whole
+from tritier.parametric import WarmLP, parametric_lp
+from tritier.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
+
+LOOSE = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
+
+
+@pytest.fixture(scope="module")
+def market():
+    return large_instance(small_market(n=3, hours=6, scenarios=3), 12, seed=4)
+
+
+@pytest.fixture(scope="module")
+def tight(market):
+    """A head limit that the free market's imports exceed."""
+    free = clear(market, replace_limit(1000.0))
+    most = Market(market, LOOSE, 1).network.required_capacity(market.days.passive_kw - net(market, free.injection), 0)
+    return replace_limit(0.97 * most)
+
+
+def replace_limit(limit: float) -> Design:
+    return replace(LOOSE, capacity=((1, limit),))
+
+
+def net(instance, injection):
+    total = np.zeros_like(instance.days.passive_kw)
+    np.add.at(total, instance.prosumer_bus, injection)
+    return total
+
+
+def test_a_market_is_the_same_for_the_same_seed_and_keeps_the_feeder(market):
+    base = small_market(n=3, hours=6, scenarios=3)
+    again = large_instance(base, 12, seed=4)
+    assert np.array_equal(market.days.demand_kw, again.days.demand_kw) and market.prosumers == again.prosumers
+    assert not np.array_equal(market.days.demand_kw, large_instance(base, 12, seed=5).days.demand_kw)
+    p = base.days.probability
+    for large, small in (
+        (market.days.demand_kw, base.days.demand_kw),
+        (market.days.renewable_kw, base.days.renewable_kw),
+    ):
+        assert (large @ p).sum() == pytest.approx((small @ p).sum(), rel=1e-9)
+    assert len({q.beta for q in market.prosumers} | {q.bus for q in market.prosumers}) > 3
+    assert 0 < sum(q.battery_kw > 0 for q in market.prosumers) < 12
+
+
+def test_a_thinned_market_keeps_energy_and_assets_nearly(market):
+    thin = thinned(market, 6)
+    assert len(thin.prosumers) == 6
+    assert thin.days.demand_kw[1] == pytest.approx(2 * market.days.demand_kw[2])
+    assert thin.prosumers[1].battery_kwh == pytest.approx(2 * market.prosumers[2].battery_kwh)
+
+
+def test_a_prosumers_lp_from_the_template_is_its_own(market):
+    forms = own_lps(market, LOOSE)
+    for i in (1, 7, 11):
+        d = prosumer_data(market, i)
+        v = prosumer_variables(d, "own")
+        tau = np.asarray(LOOSE.tariff)[market.rules.block]
+        charges = tau @ (v.gp @ d.probability) + LOOSE.p2p / 2 * cp.sum(v.zb + v.zs)
+        problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v) + charges), prosumer_constraints(d, v))
+        other = parametric_lp(problem, {})
+        ours, theirs = (np.concatenate([lp.at(x.name()).ravel() for x in v.all()]) for lp in (forms[i], other))
+        assert abs(forms[i].matrix[:, ours] - other.matrix[:, theirs]).max() < 1e-12
+        for name in ("row_lower", "row_upper"):
+            assert getattr(forms[i], name) == pytest.approx(getattr(other, name), abs=1e-12)
+        for name in ("cost", "col_lower", "col_upper"):
+            assert getattr(forms[i], name)[ours] == pytest.approx(getattr(other, name)[theirs], abs=1e-12)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_decomposition_one_lp_and_joint_follower_agree(market, tight, limited):
+    design = tight if limited else LOOSE
+    found = clear(market, design)
+    assert bool(found.blocks) == limited
+    joint = JointLP(market)
+    joint.offer(design)
+    theta = joint.settle(joint.cost(design)).objective
+    assert found.cost == pytest.approx(theta, rel=1e-7)
+    for method in METHODS:
+        whole = solve_whole(market, design, found.blocks, method)
+        assert whole.finished and whole.bound <= whole.cost + 1e-6
+        assert whole.cost == pytest.approx(found.cost, rel=1e-7)
+    assert found.bound <= theta + 1e-7 and found.imbalance < 1e-6
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_nobody_gains_and_the_gains_sum_to_the_gap(market, tight, limited):
+    design = tight if limited else LOOSE
+    found = clear(market, design)
+    assert found.relative_gain.max() <= GAIN
+    best, coupling = np.zeros(12), Coupling(market, design, found.blocks)
+    for i, form in enumerate(own_lps(market, design)):
+        pi = found.injection_price[market.prosumer_bus[i]]
+        best[i] = WarmLP(form).solve(priced(form, found.price, pi)).objective
+    paid = found.gain + best
+    sold = (found.injection_price[market.prosumer_bus] * found.injection).sum(axis=(1, 2)) + found.trade @ found.price
+    alone = replay(market, design, found) - sold  # what the plans cost at the posted prices, from the quantities alone
+    assert (alone >= best - 1e-5).all() and (alone <= paid + 1e-5).all()
+    assert found.gain.min() >= -1e-9 and abs(found.platform_gain) <= 1e-6 * abs(found.cost)
+    assert found.gain.sum() + found.platform_gain == pytest.approx(found.cost - found.bound, abs=1e-9)
+    assert best.sum() + coupling.own_bound(found.dual) == pytest.approx(found.bound, abs=1e-6)
+
+
+def replay(market, design, found) -> np.ndarray:
+    """Least cost of every prosumer, network charges included, at the trade and injection that the market gave it."""
+    cost = []
+    for i, form in enumerate(own_lps(market, design)):
+        lp = WarmLP(form)
+        for name, value in (("zs", np.maximum(found.trade[i], 0)), ("zb", np.maximum(-found.trade[i], 0))):
+            lp.set_bounds(form.at(f"{name}[own]"), value, value)
+        exchange = found.injection[i] - found.trade[i][:, None]
+        for name, value in (("gm", np.maximum(exchange, 0)), ("gp", np.maximum(-exchange, 0))):
+            at = form.at(f"{name}[own]").ravel()
+            lp.set_bounds(at, np.maximum(value.ravel() - 1e-8, 0), value.ravel() + 1e-8)
+        cost.append(lp.solve(form.cost).objective)
+    return np.array(cost)
+
+
+def test_threads_and_a_start_from_a_thinned_market_change_nothing(market, monkeypatch):
+    one = clear(market, LOOSE)
+    assert clear(market, LOOSE, jobs=2).cost == pytest.approx(one.cost, rel=1e-7)
+    monkeypatch.setattr("tritier.large.FEWEST", 10)
+    monkeypatch.setattr("tritier.large.THIN", 2)
+    warm = clear(market, LOOSE)
+    assert warm.cost == pytest.approx(one.cost, rel=1e-7) and warm.relative_gain.max() <= GAIN
+    assert warm.price == pytest.approx(one.price, abs=0.05)
