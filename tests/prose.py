@@ -30,7 +30,7 @@ ALLOWED = (
     ("a level by which something is defined", r"\b\d+ % (?:interval|quantile|of design days)"),
     ("an assumption beside its source or name", r"\b\d+ %(?=: German law| interest)"),
     ("a nameplate", r"\b\d+ (?:kV|MVA)\b"),
-    ("a benchmark's name", r"\bIEEE \d+-bus\b|\b\d+-bus feeder"),
+    ("a benchmark's name", r"\bIEEE \d+(?:-bus)?\b|\b\d+-bus feeder|\boberrhein\d\b"),
     ("an hour on the clock, behind a glued number", r"(?<= ):00\b"),
     ("the article's place", r"\bvolume 30\b|\barticle 101784\b"),
     ("a licence or a version", r"\bCC BY 4\.0\b|\bPython 3\.\d+"),
