@@ -1,4 +1,4 @@
-"""The same search on a Dask cluster of two workers: the same design, bounds and number of LP solves as in one process."""
+"""The search on a Dask cluster of two workers: the design, bounds and number of LP solves of one process."""
 
 from __future__ import annotations
 
