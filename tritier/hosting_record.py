@@ -11,7 +11,7 @@ from tritier.hosting_stored import Sweeps
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE = "direction reproduced", "direction not reproduced", "not comparable"
 
-LOADS = "sign only: our cost holds the energy of all loads, and the larger plan sells more"
+LOADS = "only the sign is compared: our cost holds the energy of all loads, and the larger plan sells more"
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ def figures(plans: pd.DataFrame, sweeps: Sweeps) -> dict[str, Ours]:
     return {
         "hc_gain_first": Ours(
             "P2P, batteries and DR against no flexibility, robust", change("hosted_kw", p2p, none),
-            "same sign; what the record adds, and to what, is not stated",
+            "only the sign is compared: what the record adds, and to what, is not stated",
         ),
         "hc_gain_second": Ours(
             "batteries and DR without P2P against no flexibility, robust", change("hosted_kw", der, none),
-            "same sign; what the record adds, and to what, is not stated",
+            "only the sign is compared: what the record adds, and to what, is not stated",
         ),
         "operating_cost_change_first": Ours(
             "operation of the same two plans, held-out days", change(operating, p2p, none),
@@ -67,11 +67,11 @@ def figures(plans: pd.DataFrame, sweeps: Sweeps) -> dict[str, Ours]:
         ),
         "hc_gain_third": Ours(
             "P2P against batteries and DR alone, robust", change("hosted_kw", p2p, der),
-            "same sign; plans choose their sites freely, which leaves trade little to add",
+            "only the sign is compared; plans choose their sites freely, which leaves trade little to add",
         ),
         "cost_change_third": Ours(
             "least annual cost with P2P against none, the same capacity", float(100 * (cost["p2p"] / cost["none"] - 1)),
-            "least cost of the same capacity with one more freedom cannot be higher",
+            "the same capacity, asked for with more freedom, cannot cost more; by how much is ours alone",
         ),
         "hosting_capacity": Ours(
             "mv_oberrhein, both feeders, robust, P2P", float(large["hosted_kw"].sum() / 1e3),

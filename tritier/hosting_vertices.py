@@ -51,7 +51,7 @@ class VertexSweep:
     def __call__(self, recourse: Recourse, y: np.ndarray) -> WorstCase:
         self.y = y
         sweep = DayPass(self.case, recourse, y)
-        label, free = recourse.source.label, 1e-6 * self.case.penalty
+        label, free = recourse.source.label, ROW_KW * recourse.cost[sweep.tail :].min()
         self.reports[label, sweep.costly] = sweep.report
         score = self.score.setdefault(label, np.zeros(len(sweep.points)))
         worst, value, outside = sweep.points[0], -np.inf, 0
@@ -61,10 +61,10 @@ class VertexSweep:
             if sweep.served[k]:
                 value = max(value, 0.0)
                 continue
-            x, cost, paid = sweep.solve(k)
+            x, cost = sweep.solve(k)
             if cost > value:
                 worst, value = sweep.points[k], cost
-            if paid <= free:
+            if x[sweep.tail :].max() <= KW:
                 outside += sweep.look(k, x)
             if sweep.costly:
                 continue
@@ -102,7 +102,8 @@ class DayPass:
         self.case, self.term, self.day, n = case, term, day, case.n_sites
         self.points, self.report = day.uncertainty.vertices(), Report()
         self.served = np.zeros(len(self.points), dtype=bool)
-        self.costly = bool(np.any(term.cost[: len(BLOCKS) * n * case.n_hours]))
+        self.tail = len(BLOCKS) * n * case.n_hours  # where the priced violations start in x
+        self.costly = bool(np.any(term.cost[: self.tail]))
         self.program = RecourseProgram(term, y)
         self.right = self.program.h0 - self.points @ self.program.H.T
         moved = np.moveaxis(self.points, 0, -1)
@@ -112,8 +113,8 @@ class DayPass:
         shift = y[:n, None] * day.pv_shift + y[n : 2 * n, None] * day.wind_shift
         self.net[case.site] -= power[..., None] + np.tensordot(shift, moved, (0, 0))
 
-    def solve(self, k: int) -> tuple[np.ndarray, float, float]:
-        """Dispatch at vertex k, its cost, and the part of it that pays for violations.
+    def solve(self, k: int) -> tuple[np.ndarray, float]:
+        """Dispatch at vertex k and its cost.
 
         Raises:
             SolverError: there is no dispatch, though violations are priced.
@@ -122,10 +123,9 @@ class DayPass:
         self.report.programs += 1
         if answer is None:
             raise SolverError(f"dispatch of {self.day.label} is infeasible")
-        tail = len(BLOCKS) * self.case.n_sites * self.case.n_hours
-        paid = float(self.term.cost[tail:] @ answer.x[tail:])
+        paid = float(self.term.cost[self.tail :] @ answer.x[self.tail :])
         self.report.priced = max(self.report.priced, paid)
-        return answer.x, answer.value, paid
+        return answer.x, answer.value
 
     def excess_at(self, chosen: np.ndarray, x: np.ndarray) -> Excess:
         """Excess (.., V') over every limit of the feeder at the chosen vertices under dispatch x."""
@@ -151,7 +151,7 @@ class DayPass:
         """Mark the vertices at which x keeps every row of the term without a priced violation, and every row of the
         feeder."""
         x = x.copy()
-        x[len(BLOCKS) * self.case.n_sites * self.case.n_hours :] = 0.0
+        x[self.tail :] = 0.0
         act, equal = self.term.G @ x, self.term.equality
         left = np.flatnonzero(~self.served)
         over = act - self.right[left]
