@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tritier import book as command
 from tritier import plots
-from tritier.book_build import build_html, with_provenance
+from tritier.book_build import build_html, clear_leftovers, with_provenance
 from tritier.book_depends import Package
 from tritier.book_run import Book, gate, run_stale, stale_because
 from tritier.errors import InputError
@@ -377,6 +377,15 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
 def test_a_broken_link_fails_the_build(tmp_path, monkeypatch, capsys, old, new, named):
     assert strict_build(tmp_path, monkeypatch, LINKED.replace(old, new)) == 1
     assert named in capsys.readouterr().err
+
+
+def test_pages_of_an_earlier_build_do_not_stay(copy):
+    html = copy.root / "_build" / "html"
+    for name in ("chapters/01-double.html", "chapters/09-old.html", "_modules/toy/alpha.html"):
+        (html / name).parent.mkdir(parents=True, exist_ok=True)
+        (html / name).write_text("")
+    clear_leftovers(copy, html)
+    assert [p.name for p in html.rglob("*.html")] == ["01-double.html"]
 
 
 def test_a_glued_number_that_is_gone_fails_the_build(tmp_path, monkeypatch, capsys):

@@ -218,12 +218,24 @@ def stage(book: Book) -> Path:
     return target
 
 
+def clear_leftovers(book: Book, html: Path) -> None:
+    """Take out what Sphinx would leave from an earlier build: pages that are no more, and listings of the sources.
+
+    It writes the listing of a module again only if that module has changed, not if the theme or the scripts have.
+    """
+    shutil.rmtree(html / "_modules", ignore_errors=True)
+    for path in (html / "chapters").glob("*.html"):
+        if f"chapters/{path.stem}" not in book.pages:
+            path.unlink()
+
+
 def build_html(book: Book) -> int:
     """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html."""
     source = stage(book)
     html = book.root / "_build" / "html"
     if html.is_dir() and not (html / "index.html").is_file():
         shutil.rmtree(html)
+    clear_leftovers(book, html)
     program = str(Path(sys.executable).with_name("jupyter-book"))
     command = [program, "build", "-W", "-n", "--keep-going", "--path-output", str(book.root)]
     log = book.root / "_build" / "build.log"
