@@ -374,3 +374,54 @@ def test_figures_show_the_rows():
     assert fig.axes[0].get_lines()[0].get_ydata().tolist() == [10.0, -3.0]
     fig = plots_sweep.cleared_and_judged(["a", "b"], [5.0, 6.0], [1.0, 2.0])
     assert [p.get_width() for p in fig.axes[0].patches] == [5.0, 6.0, 1.0, 2.0]
+
+
+# Stored ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored():
+    rows, origin = sweep_findings.read_stored(ROOT / "data" / "results")
+    return sweep_findings.with_changes(rows), origin
+
+
+def test_stored_sweeps_are_of_these_data(stored):
+    """Where this fails, the inputs have changed since: python data/results/sweeps.py makes the table again."""
+    study = read_study(STUDY)
+    assert stored[1]["data_hash"] == sweep.inputs_hash(study)
+    assert stored[1]["load_scale"] == study.settings.load.scale
+    assert stored[1]["menu"] == sweep_plan.MENU
+
+
+def test_stored_sweeps_are_those_of_the_plan(stored):
+    rows, origin = stored
+    planned = [(p.sweep, p.label) for p in sweep_plan.plan(sweep_plan.STORED, 1.0)]
+    assert list(rows[["sweep", "label"]].itertuples(index=False, name=None)) == planned
+    assert origin["points"] == len(rows)
+    sizes = rows[~rows["sweep"].isin(["scenarios"])]
+    assert set(sizes["scenarios"]) == {sweep_plan.STORED.n_scenarios}
+    assert set(rows["prosumers"]) == {sweep_plan.STORED.n_prosumers}
+
+
+def test_stored_rows_are_whole(stored):
+    rows, _ = stored
+    left_out = (rows["sweep"] == "tie_break") & (rows["label"] == "0")  # Case 4 without a tie-break
+    solved = rows[(rows["refused"] == "") & ~left_out]
+    columns = ["change", "out_change", "cost_change", "losses_change", "peak_change", "distortion"]
+    assert not solved[columns].isna().to_numpy().any()
+    assert len(solved) == len(rows) - 1 - (rows["refused"] != "").sum()
+    assert rows.loc[rows["refused"] != "", "change"].isna().all()
+    assert (solved["out_low"] < solved["out_change"]).all() and (solved["out_change"] < solved["out_high"]).all()
+    menu = solved[solved["c4_first_best_usd"].notna()]
+    assert (menu["c4_first_best_usd"] <= menu["c4_cleared_total_usd"] + 1e-6).all()
+
+
+def test_what_is_swept_reaches_the_model(stored):
+    """Known directions: a smaller demand charge costs less, more PV too, and more load violates more."""
+    rows = stored[0].set_index(["sweep", "label"])
+    base = rows.loc[("base", "")]
+    assert rows.loc[("demand_charge", "0.251"), "c1_social_cost_usd"] < base["c1_social_cost_usd"]
+    assert rows.loc[("pv", "1.5"), "c1_prosumer_cost_usd"] < base["c1_prosumer_cost_usd"]
+    assert rows.loc[("load", "1.05"), "c1_violation_kwh"] > base["c1_violation_kwh"]
+    assert rows.loc[("battery", "0"), "c1_degradation_usd"] == pytest.approx(0, abs=1e-9)
+    assert rows.loc[("shift", "0"), "c1_welfare_usd"] != pytest.approx(base["c1_welfare_usd"], abs=1e-3)
