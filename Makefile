@@ -34,9 +34,9 @@ figures: $(READY)
 data: $(DATA_READY)
 	$(DATA_VENV)/bin/python data/rebuild.py
 
-# Every chapter at full size, one at a time, so that the times on the status page are not shared.
+# Our search beside enumeration and monoliths, its growth, large markets: data/results/bench.csv, on an idle machine.
 bench: $(READY)
-	$(BIN)/python -m tritier.book --preset paper --jobs 1 --no-html
+	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.bench
 
 strip: $(READY)
 	$(BIN)/nbstripout --keep-id chapters/*.ipynb

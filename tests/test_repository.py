@@ -43,7 +43,7 @@ LEVELS = (
         "hand",
     ),
     ("network", "acflow", "risk", "chance", "prosumer", "market", "dso"),
-    ("linear", "parametric", "kkt", "joint", "mccormick", "bilevel*"),
+    ("linear", "parametric", "kkt", "joint", "mccormick", "milp_highs", "bilevel*"),
     (
         "optimistic",
         "pessimistic",
@@ -62,7 +62,7 @@ LEVELS = (
         "large*",
     ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store", "certificate*", "study*"),
-    ("heldout", "findings*", "sweep_point"),
+    ("heldout", "findings*", "sweep_point", "bench*"),
     ("plots*",),
     ("book*", "sweep", "sweep_plan", "sweep_findings"),
     ("commands", "__main__"),

@@ -1,0 +1,262 @@
+"""The benchmark: our search beside complete enumeration and monoliths, its growth, and large markets.
+
+``python -m tritier.bench`` measures every pair in one run, one process at a time, and writes data/results/bench.csv and
+bench.json; ``--quick`` measures small instances in under a minute; ``--suites`` renews a part of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from tritier.bench_engines import (
+    BenchRow,
+    check,
+    clearing_row,
+    compared,
+    enumeration_row,
+    example_at,
+    hybrid_row,
+    market,
+    milp_row,
+    mode_row,
+    require_suite,
+    table,
+    whole_row,
+)
+from tritier.errors import InputError
+from tritier.instance import Menu
+from tritier.large_market import large_instance
+
+STORED = Path("data/results/bench.csv")
+PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "cvxpy", "joblib")
+STUDY = "data/studies/ieee33"
+MODES = ("strong_duality", "bigm with value cut", "bigm", "sos1", "indicator")
+EXACT = 5e-3  # share of the gain at which our search counts as exact beside an engine that is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a benchmark: (prosumers, scenarios) of enumeration, (hours, scenarios) of the monoliths and their limit
+    in seconds, sizes of growth, prosumers of large markets and the limit of one LP."""
+
+    enumeration: tuple[tuple[int, int], ...]
+    steps: int  # tariff levels a block of the enumerated menu
+    single_level: tuple[tuple[int, int], ...]
+    limit: float
+    prosumers: tuple[int, ...]
+    scenarios: tuple[int, ...]
+    tariffs: tuple[int, ...]
+    limits: tuple[int, ...]
+    feeders: tuple[str, ...]
+    large: tuple[int, ...]
+    large_days: int
+    methods: tuple[str, ...]
+    large_limit: float
+    gap: float = 0.05
+
+
+FULL = Plan(
+    enumeration=((5, 5), (8, 8)),
+    steps=4,
+    single_level=((4, 2), (8, 2), (24, 2)),
+    limit=20.0,
+    prosumers=(4, 7, 10, 14),
+    scenarios=(3, 5, 10, 20),
+    tariffs=(3, 5, 8, 13),
+    limits=(1, 2, 3),
+    feeders=(STUDY, "data/studies/oberrhein1", "data/studies/oberrhein2"),
+    large=(30, 100, 300, 1000),
+    large_days=10,
+    methods=("simplex", "interior point"),
+    large_limit=120.0,
+)
+QUICK = Plan(
+    enumeration=((3, 2),),
+    steps=2,
+    single_level=((3, 2),),
+    limit=3.0,
+    prosumers=(2, 3),
+    scenarios=(1,),
+    tariffs=(2,),
+    limits=(2,),
+    feeders=(),
+    large=(12,),
+    large_days=1,
+    methods=("simplex", "with crossover"),
+    large_limit=20.0,
+)
+
+
+def levels(n: int, low: float = 0.02, high: float = 0.20) -> tuple[float, ...]:
+    """n tariffs between two, $/kWh, evenly spread."""
+    return tuple(round(low + (high - low) * k / (n - 1), 6) for k in range(n))
+
+
+def menu_of(tariffs: int, lines: int = 1) -> Menu:
+    """A menu on the 33-bus feeder: so many levels for each block, two P2P charges, limits of head and laterals."""
+    capacity = ((1, (1800.0, 2200.0, 4700.0)), (18, (220.0, 2200.0)), (22, (520.0, 2200.0)), (25, (500.0, 2200.0)))
+    return Menu((levels(tariffs),) * 3, (0.0, 0.04), capacity[:lines])
+
+
+def enumerated(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Our search and complete enumeration on the same menu."""
+    for people, days in plan.enumeration:
+        instance, pair = market(STUDY, people, days, menu_of(plan.steps)), f"{people} x {days}"
+        close, _ = hybrid_row("enumeration", pair, instance, EXACT)
+        usual, _ = hybrid_row("enumeration", pair, instance, plan.gap)
+        yield [usual, close, enumeration_row("enumeration", pair, instance)]
+
+
+def single_level(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Our search and the monoliths on the example market; a mode that meets its limit is not tried on the next size."""
+    left = list(MODES)
+    for hours, scenarios in plan.single_level:
+        pair = f"{hours} h x {scenarios}"
+        example, instance = example_at(hours, scenarios)
+        ours, gain = hybrid_row("single level", pair, instance, EXACT)
+        gain = max(gain, ours.cost - ours.bound, 1e-9)
+        rows = [ours, milp_row(pair, example, instance, plan.limit, gain)]
+        for mode in tuple(left):
+            rows.append(mode_row(pair, example, instance, mode, plan.limit, gain))
+            if rows[-1].status != "optimal":
+                left.remove(mode)
+        yield rows
+
+
+def growth(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Our search over prosumers, scenarios, tariffs, limits and buses."""
+    few, middle = min(plan.scenarios), plan.prosumers[len(plan.prosumers) // 2]
+    for n in plan.prosumers:
+        yield [hybrid_row("prosumers", f"{n}", market(STUDY, n, few, menu_of(3)), plan.gap)[0]]
+    for s in plan.scenarios:
+        yield [hybrid_row("scenarios", f"{s}", market(STUDY, middle, s, menu_of(3)), plan.gap)[0]]
+    for k in plan.tariffs:
+        yield [hybrid_row("tariffs", f"{k}", market(STUDY, middle, few, menu_of(k)), plan.gap)[0]]
+    for k in plan.limits:
+        yield [hybrid_row("limits", f"{k}", market(STUDY, middle, few, menu_of(3, k)), plan.gap)[0]]
+    for folder in plan.feeders:
+        menu = Menu((levels(3),) * 3, (0.0, 0.04), ())
+        yield [hybrid_row("buses", Path(folder).name, market(folder, middle, few, menu), plan.gap)[0]]
+
+
+def large(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Large markets by decomposition and as one LP; a method that meets its limit is not tried on the next size."""
+    base, left = market(STUDY, 14, plan.large_days, menu_of(3)), list(plan.methods)
+    for n in plan.large:
+        instance = large_instance(base, n)
+        first, found = clearing_row(f"{n}", instance)
+        rows = [first]
+        for method in tuple(left):
+            rows.append(whole_row(f"{n}", instance, found, method, plan.large_limit))
+            if rows[-1].status != "optimal":
+                left.remove(method)
+        yield rows
+
+
+SUITES: dict[str, Callable[[Plan], Iterator[list[BenchRow]]]] = {
+    "enumeration": enumerated,
+    "single level": single_level,
+    "growth": growth,
+    "large market": large,
+}
+GROWTH = ("prosumers", "scenarios", "tariffs", "limits", "buses")
+
+
+def run(plan: Plan, suites=tuple(SUITES), report: Callable[[pd.DataFrame], None] = lambda rows: None) -> pd.DataFrame:
+    """Measure the suites, one pair after the other; ``report`` is called with the rows of each pair.
+
+    Raises CertificateError where engines that finished disagree on the optimum.
+    """
+    found: list[BenchRow] = []
+    for suite in suites:
+        require_suite(suite, SUITES)
+        for rows in SUITES[suite](plan):
+            check(rows)
+            found += compared(rows)
+            report(table(compared(rows)))
+    return table(found)
+
+
+def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The stored table, and machine, versions and command that made it. Raises InputError where there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "file", "is missing", "run python -m tritier.bench")
+    return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def origin(suites) -> dict[str, object]:
+    """Machine and versions of a run."""
+    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "command": f"python -m tritier.bench --suites {','.join(suites)}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": head.stdout.strip() or "none",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "processes": 1,
+    }
+
+
+def processor() -> str:
+    """Name of the processor, or of its kind where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def keep(rows: pd.DataFrame, suites, path: Path, fresh: list[bool]) -> None:
+    """Add rows to the stored table; the first of a run replace all rows of its suites."""
+    names = {name for suite in suites for name in (GROWTH if suite == "growth" else (suite,))}
+    old = pd.read_csv(path) if path.is_file() else rows.iloc[:0]
+    if not fresh:
+        old = old[~old["suite"].isin(names)]
+    fresh.append(True)
+    both = pd.concat([old, rows]) if len(old) else rows
+    both.to_csv(path, index=False, float_format="%.10g")
+    about = json.loads(path.with_suffix(".json").read_text()) if path.with_suffix(".json").is_file() else {}
+    about |= dict.fromkeys(suites, origin(suites))
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; 0, or 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m tritier.bench", description="Measure engines side by side.")
+    parser.add_argument("--quick", action="store_true", help="small instances, nothing stored unless --out is given")
+    parser.add_argument("--suites", default=",".join(SUITES), help="comma-separated: " + ", ".join(SUITES))
+    parser.add_argument("--out", type=Path, help=f"table to write (default {STORED})")
+    options = parser.parse_args(words)
+    suites, fresh = [s.strip() for s in options.suites.split(",")], []
+    path = options.out or (None if options.quick else STORED)
+
+    def report(rows: pd.DataFrame) -> None:
+        shown = ["suite", "pair", "engine", "status", "gap", "seconds", "ratio"]
+        print(rows[shown].to_string(index=False, header=False), file=sys.stderr, flush=True)
+        if path is not None:
+            keep(rows, suites, path, fresh)
+
+    try:
+        run(QUICK if options.quick else FULL, suites, report)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
