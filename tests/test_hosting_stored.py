@@ -82,7 +82,7 @@ def test_bounds_of_forecast_plans_are_solved_again():
 def test_a_forged_plan_is_refused():
     record = read_record("ieee33", "robust", "none", FOLDER)
     record["certificate"]["upper_bound"] *= 1.01
-    with pytest.raises(CertificateError, match="hosting.stored"):
+    with pytest.raises(CertificateError, match=r"hosting\.stored"):
         check_bounds(record, problem("ieee33", "none"))
 
 
