@@ -11,9 +11,10 @@ import pandas as pd
 
 from tritier import hybrid
 from tritier.bilevel_example import MarketExample, market_example
-from tritier.bilevel_market import design_of
+from tritier.bilevel_market import design_of, market_bilevel, storage_bounds
 from tritier.bilevel_solve import solve
 from tritier.cases import anchored_fixed_cost, risk_neutral, without_limits
+from tritier.dso import menu_points
 from tritier.enumeration import enumerate_menu
 from tritier.errors import CertificateError, InputError
 from tritier.first_best import first_best
@@ -114,11 +115,34 @@ def enumeration_row(suite: str, pair: str, instance: Instance) -> BenchRow:
     )  # fmt: skip
 
 
-def example_at(hours: int, scenarios: int) -> tuple[MarketExample, Instance]:
-    """The market of the complementarity chapter as a bilevel problem and as an instance that asks the same revenue."""
+def example_at(hours: int, scenarios: int, steps: int = 2) -> tuple[MarketExample, Instance]:
+    """The market of the complementarity chapter as a bilevel problem and as an instance that asks the same revenue.
+
+    More than two ``steps`` offer so many tariffs in every block, two P2P charges and the same three limits.
+    """
     example = market_example(hours, scenarios)
-    least = example.problem.U_lower[example.problem.U_name.index("revenue adequacy")]
-    return example, replace(example.joint.instance, fixed_cost=float(least))
+    least = float(example.problem.U_lower[example.problem.U_name.index("revenue adequacy")])
+    instance = replace(example.joint.instance, fixed_cost=least)
+    if steps > 2:
+        levels = tuple(round(0.02 + 0.06 * k / (steps - 1), 6) for k in range(steps))
+        instance = replace(instance, menu=Menu((levels,) * 3, (0.01, 0.03), instance.menu.capacity))
+        joint = JointLP(instance)
+        corners = Menu(
+            tuple((low, high) for low, *_, high in instance.menu.tariff), instance.menu.p2p, instance.menu.capacity
+        )
+        while True:
+            blocks = len(joint.blocks)
+            for design in menu_points(corners):
+                joint.offer(design)
+                load = joint.net_load(joint.settle(joint.cost(design)).x)
+                if blocks == 0:
+                    joint.tangent(load)
+            if len(joint.blocks) == blocks:
+                break
+        joint.offer(None)
+        problem, box = market_bilevel(joint)
+        example = MarketExample(joint, problem, problem, box, storage_bounds(joint, problem, box))
+    return example, instance
 
 
 def exact_cost(instance: Instance, design: Design) -> float:

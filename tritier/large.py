@@ -37,7 +37,7 @@ FEWEST = 100  # prosumers from which that pays
 @dataclass(frozen=True, eq=False)
 class Clearing:
     """A cleared market. The plans reach ``cost``, no others beat ``bound``; ``gain`` is what each prosumer could win by
-    deviating at the posted prices, ``platform_gain`` what the platform could, $; together they are cost less bound."""
+    deviating at the posted prices, ``platform_gain`` what the platform could, $ (:eq:`eq-large-gap`)."""
 
     cost: float
     bound: float
@@ -137,8 +137,8 @@ class Market:
         self.mixed = 0
 
     def mix(self) -> tuple[float, np.ndarray, np.ndarray, float]:
-        """Least cost over mixtures of the plans: cost, weights of the plans, duals of the coupling, the house's share
-        in kW."""
+        """Least cost over mixtures of the plans (:eq:`eq-large-master`): cost, weights of the plans, duals of the
+        coupling, the house's share in kW."""
         c, plans, start = self.coupling, self.plans, self.mixed
         new = range(start, len(plans.owner))
         if new:
@@ -165,8 +165,8 @@ class Market:
         return found.objective, found.x[self.own.size :], found.y[: c.row_lower.size], float(held.max())
 
     def ask(self, dual: np.ndarray, reference: np.ndarray | None) -> _Answers:
-        """Best replies at prices; those that beat ``reference`` (what the mixed plans cost at them) become plans, all
-        of them where there is none."""
+        """Best replies at prices (:eq:`eq-large-bound`); those that beat ``reference`` (what the mixed plans cost at
+        them) become plans, all of them where there is none."""
         price, pi = self.coupling.prices(dual)
         first, like = self.solves == 0, {}
 
