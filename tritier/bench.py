@@ -22,6 +22,7 @@ import pandas as pd
 
 from tritier.bench_engines import (
     BenchRow,
+    as_example,
     check,
     clearing_row,
     compared,
@@ -48,14 +49,17 @@ EXACT = 1e-2  # share of the gain at which our search counts as exact beside an 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a benchmark: (prosumers, scenarios) of enumeration, (hours, scenarios, tariff
-    levels) of the monoliths and their limit
-    in seconds, sizes of growth and the limit of a search, prosumers of large markets and the limit of one LP."""
+    """Sizes of a benchmark: (prosumers, scenarios) of enumeration; (hours, scenarios) of the example market and
+    (prosumers, scenarios, tariff levels) on the feeder for the monoliths, with their limits in seconds; sizes of growth
+    and the
+    limit of a search; prosumers of large markets and the limit of one LP."""
 
     enumeration: tuple[tuple[int, int], ...]
     steps: int  # tariff levels a block of the enumerated menu
-    single_level: tuple[tuple[int, int, int], ...]
+    single_level: tuple[tuple[int, int], ...]
     limit: float
+    feeder: tuple[tuple[int, int, int], ...]
+    feeder_limit: float
     prosumers: tuple[int, ...]
     scenarios: tuple[int, ...]
     tariffs: tuple[int, ...]
@@ -72,8 +76,10 @@ class Plan:
 FULL = Plan(
     enumeration=((4, 3), (6, 5)),
     steps=3,
-    single_level=((4, 2, 2), (24, 2, 2), (24, 2, 4), (24, 4, 4), (24, 8, 4)),
+    single_level=((4, 2), (8, 2), (24, 2)),
     limit=10.0,
+    feeder=((3, 1, 2), (4, 3, 3), (6, 5, 4)),
+    feeder_limit=60.0,
     prosumers=(4, 7, 14),
     scenarios=(3, 6, 12),
     tariffs=(2, 3, 5),
@@ -88,8 +94,10 @@ FULL = Plan(
 QUICK = Plan(
     enumeration=((3, 2),),
     steps=2,
-    single_level=((3, 2, 2),),
+    single_level=((3, 2),),
     limit=3.0,
+    feeder=((3, 1, 2),),
+    feeder_limit=10.0,
     prosumers=(2, 3),
     scenarios=(1,),
     tariffs=(2,),
@@ -126,17 +134,27 @@ def enumerated(plan: Plan) -> Iterator[list[BenchRow]]:
 def single_level(plan: Plan) -> Iterator[list[BenchRow]]:
     """Our search and the monoliths on the example market; a mode that meets its limit is not tried on the next size."""
     left = list(MODES)
-    for hours, scenarios, steps in plan.single_level:
-        example, instance = example_at(hours, scenarios, steps)
-        pair = f"{hours} h x {scenarios}, {instance.menu.n_points} points"
-        ours, gain = hybrid_row("single level", pair, instance, EXACT)
-        gain = max(gain, ours.cost - ours.bound, 1e-9)
-        rows = [ours, milp_row(pair, example, instance, plan.limit, gain)]
-        for mode in tuple(left):
-            rows.append(mode_row(pair, example, instance, mode, plan.limit, gain))
-            if rows[-1].status != "optimal":
-                left.remove(mode)
+    for hours, scenarios in plan.single_level:
+        example, instance = example_at(hours, scenarios)
+        rows, left = beside("single level", f"{hours} h x {scenarios}", example, instance, left, plan.limit, EXACT)
         yield rows
+
+
+def feeder(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Our search and the monoliths by strong duality on the case study's feeder."""
+    for people, days, steps in plan.feeder:
+        instance = market(STUDY, people, days, menu_of(steps))
+        instance = replace(instance, rules=replace(instance.rules, tie_break=0.0))
+        pair, modes = f"{people} x {days}, {instance.menu.n_points} points", ["strong_duality"]
+        yield beside("feeder", pair, as_example(instance), instance, modes, plan.feeder_limit, plan.gap)[0]
+
+
+def beside(suite: str, pair: str, example, instance, modes: list[str], limit: float, gap: float):
+    """Our search, HiGHS and SCIP's modes on one problem, and the modes that finished."""
+    ours, gain = hybrid_row(suite, pair, instance, gap)
+    rows = [ours, milp_row(suite, pair, example, instance, limit, gain)]
+    rows += [mode_row(suite, pair, example, instance, mode, limit, gain) for mode in modes]
+    return rows, [mode for mode, row in zip(modes, rows[2:], strict=True) if row.status == "optimal"]
 
 
 def growth(plan: Plan) -> Iterator[list[BenchRow]]:
@@ -172,6 +190,7 @@ def large(plan: Plan) -> Iterator[list[BenchRow]]:
 SUITES: dict[str, Callable[[Plan], Iterator[list[BenchRow]]]] = {
     "enumeration": enumerated,
     "single level": single_level,
+    "feeder": feeder,
     "growth": growth,
     "large market": large,
 }

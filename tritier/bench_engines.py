@@ -27,6 +27,8 @@ from tritier.milp_highs import solve_milp
 from tritier.optimistic import optimistic_response
 from tritier.study import prepare
 
+TANGENTS = 4  # loss tangents of a monolith; its design is judged with exact losses
+
 
 @dataclass(frozen=True)
 class BenchRow:
@@ -115,34 +117,34 @@ def enumeration_row(suite: str, pair: str, instance: Instance) -> BenchRow:
     )  # fmt: skip
 
 
-def example_at(hours: int, scenarios: int, steps: int = 2) -> tuple[MarketExample, Instance]:
-    """The market of the complementarity chapter as a bilevel problem and as an instance that asks the same revenue.
-
-    More than two ``steps`` offer so many tariffs in every block, two P2P charges and the same three limits.
-    """
+def example_at(hours: int, scenarios: int) -> tuple[MarketExample, Instance]:
+    """The market of the complementarity chapter as a bilevel problem, and the instance that asks the same revenue."""
     example = market_example(hours, scenarios)
     least = float(example.problem.U_lower[example.problem.U_name.index("revenue adequacy")])
-    instance = replace(example.joint.instance, fixed_cost=least)
-    if steps > 2:
-        levels = tuple(round(0.02 + 0.06 * k / (steps - 1), 6) for k in range(steps))
-        instance = replace(instance, menu=Menu((levels,) * 3, (0.01, 0.03), instance.menu.capacity))
-        joint = JointLP(instance)
-        corners = Menu(
-            tuple((low, high) for low, *_, high in instance.menu.tariff), instance.menu.p2p, instance.menu.capacity
-        )
-        while True:
-            blocks = len(joint.blocks)
-            for design in menu_points(corners):
-                joint.offer(design)
-                load = joint.net_load(joint.settle(joint.cost(design)).x)
-                if blocks == 0:
-                    joint.tangent(load)
-            if len(joint.blocks) == blocks:
-                break
-        joint.offer(None)
-        problem, box = market_bilevel(joint)
-        example = MarketExample(joint, problem, problem, box, storage_bounds(joint, problem, box))
-    return example, instance
+    return example, replace(example.joint.instance, fixed_cost=least)
+
+
+def as_example(instance: Instance) -> MarketExample:
+    """An instance as a bilevel problem, with the chance blocks that followers at the corners of its menu violate and
+    loss tangents at the first of them. Stored energy must have no price (``rules.tie_break``)."""
+    joint, menu = JointLP(instance), instance.menu
+    corners = Menu(
+        tuple((levels[0], levels[-1]) for levels in menu.tariff),
+        (menu.p2p[0], menu.p2p[-1]),
+        tuple((line, (levels[0], levels[-1])) for line, levels in menu.capacity),
+    )
+    while True:
+        blocks = len(joint.blocks)
+        for design in menu_points(corners):
+            joint.offer(design)
+            load = joint.net_load(joint.settle(joint.cost(design)).x)
+            if joint.tangents <= TANGENTS:
+                joint.tangent(load)
+        if len(joint.blocks) == blocks:
+            break
+    joint.offer(None)
+    problem, box = market_bilevel(joint)
+    return MarketExample(joint, problem, problem, box, storage_bounds(joint, problem, box))
 
 
 def exact_cost(instance: Instance, design: Design) -> float:
@@ -150,7 +152,9 @@ def exact_cost(instance: Instance, design: Design) -> float:
     return optimistic_response(JointLP(instance), design).social.total
 
 
-def mode_row(pair: str, example: MarketExample, instance: Instance, mode: str, limit: float, gain: float) -> BenchRow:
+def mode_row(
+    suite: str, pair: str, example: MarketExample, instance: Instance, mode: str, limit: float, gain: float
+) -> BenchRow:
     """A single-level mode by SCIP; its model (blocks and tangents of the whole menu included) is given to it."""
     cut = mode.endswith(" with value cut")
     name, start = mode.removesuffix(" with value cut"), time.perf_counter()
@@ -159,23 +163,23 @@ def mode_row(pair: str, example: MarketExample, instance: Instance, mode: str, l
             example.problem, name, time_limit=limit, box=example.box, dual_bound=example.dual_bound, value_cut=cut
         )
     except CertificateError as refused:
-        return row("single level", pair, f"SCIP, {mode}", instance, status=f"refused: {refused.certificate}",
+        return row(suite, pair, f"SCIP, {mode}", instance, status=f"refused: {refused.certificate}",
                    seconds=time.perf_counter() - start, limit=limit)  # fmt: skip
     known = found.objective is not None
     cost = exact_cost(instance, design_of(example.joint, found.x)) if known else np.nan
     bound = np.nan if found.bound is None else found.bound
     return row(
-        "single level", pair, f"SCIP, {mode}", instance, status=found.status, cost=cost, bound=bound,
+        suite, pair, f"SCIP, {mode}", instance, status=found.status, cost=cost, bound=bound,
         gap=(cost - bound) / gain, seconds=found.seconds, nodes=found.nodes, limit=limit,
     )  # fmt: skip
 
 
-def milp_row(pair: str, example: MarketExample, instance: Instance, limit: float, gain: float) -> BenchRow:
+def milp_row(suite: str, pair: str, example: MarketExample, instance: Instance, limit: float, gain: float) -> BenchRow:
     """The strong-duality MILP by HiGHS; its model is given to it."""
     found = solve_milp(example.problem, limit, example.box, example.dual_bound)
     cost = exact_cost(instance, design_of(example.joint, found.x)) if found.x.size else np.nan
     return row(
-        "single level", pair, "HiGHS, strong duality", instance, status=found.status, cost=cost, bound=found.bound,
+        suite, pair, "HiGHS, strong duality", instance, status=found.status, cost=cost, bound=found.bound,
         gap=(cost - found.bound) / gain, seconds=found.seconds, nodes=found.nodes, limit=limit,
     )  # fmt: skip
 
