@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from toy import small_market
 
+from tritier.certificate_proof import check_pool, proved_bound
 from tritier.cuts import (
     Shape,
+    answer,
     expand,
     limits_of,
     oracle,
@@ -23,13 +25,16 @@ from tritier.cuts import (
     weighed,
 )
 from tritier.dso import menu_points
-from tritier.errors import InfeasibleError, InputError
+from tritier.errors import CertificateError, InfeasibleError, InputError
 from tritier.first_best import first_best
 from tritier.hybrid import solve
-from tritier.hybrid_explore import Point, explore_point
-from tritier.hybrid_pool import build, items_of
+from tritier.hybrid_ledger import Ledger
+from tritier.hybrid_pool import Pool, Request, build, solve_request
+from tritier.hybrid_scip import below, prove
+from tritier.hybrid_state import packed, unpacked
 from tritier.instance import Design, Menu
 from tritier.joint import JointLP
+from tritier.menu_search import Box
 from tritier.optimistic import optimistic_response
 
 # A tie-break that weighs in dollars keeps the follower's answer insensitive to the solver's tolerance.
@@ -81,39 +86,54 @@ def z_of(joint: JointLP, found) -> np.ndarray:
     return z
 
 
-def all_found(instance):
-    """Cuts and responses of all kinds: support calls, followers, ladders, value rows."""
+def all_rows(instance):
+    """Rows of all kinds: support calls, followers, falling weights, answers on F and on the shortfall."""
     joint = search_lp(instance)
     shape, rng = Shape.of(joint), np.random.default_rng(0)
-    cuts, columns = [], []
+    requests = []
     for _ in range(10):
         direction = np.concatenate(
             [rng.uniform(0.01, 1, 3), rng.uniform(-0.1, 0.2, shape.energies), rng.uniform(0, 0.5, 1)]
         )
-        cut, column = oracle(joint, direction)
-        cuts.append(cut)
-        columns.append(column)
-    designs = list(menu_points(instance.menu))
-    for k, visits in product(range(0, len(designs), 5), (-1, 0, 1, 2)):
-        found = explore_point(joint, Point(designs[k], 0.0, visits))
-        cuts += found.cuts
-        columns += found.columns
-    return joint, cuts, [c for c in columns if c is not None]
+        requests.append(Request("support", None, tuple(direction)))
+    for design in list(menu_points(instance.menu))[::5]:
+        requests += [Request("weighed", design, weights) for weights in ((0, 1, 0), (1, 64, 0), (1, 4, 0), (0, 1, 0.2))]
+        requests += [Request("answer", design), Request("shortfall", design)]
+    return joint, [solve_request(joint, request) for request in requests]
 
 
-def test_no_cut_loses_a_design(case):
+def test_no_row_loses_a_design(case):
     instance, found = case
-    joint, cuts, columns = all_found(instance)
+    joint, rows = all_rows(instance)
     shape = Shape.of(joint)
-    assert len(cuts) > 30 and len(columns) > 30
+    assert len(rows) > 30 and all(row.cut is not None for row in rows)
+    assert sum(row.z is not None for row in rows) > 8
+    answered = 0
     for best in found.values():
         z, price = z_of(joint, best), prices(best.design)
-        for cut in cuts:
-            assert cut.direction @ z >= cut.value - 1e-6 * max(1.0, abs(cut.value))
-        for column in columns:
-            if (column.z[shape.capacity] <= z[shape.capacity]).all():
-                worth = column.z[1] + column.z[shape.energy] @ price
-                assert best.theta <= worth + tolerance(best.theta)
+        for row in rows:
+            assert row.cut.direction @ z >= row.cut.value - 1e-6 * max(1.0, abs(row.cut.value))
+            if row.z is None or not (row.z[shape.capacity] <= z[shape.capacity]).all():
+                continue
+            worth = row.z[1] + row.z[shape.energy] @ price
+            assert best.theta <= worth + tolerance(best.theta)
+            own = row.answer and row.answer.design
+            same = own and (own.tariff, own.p2p) == (best.design.tariff, best.design.p2p)
+            if same and (z[shape.capacity] <= limits_of(joint, own)).all():
+                answered += 1
+                short = z[2] - z[shape.energy] @ price
+                assert row.answer.least <= (short if row.request.kind == "shortfall" else z[0]) + 1e-4
+    assert answered >= 8
+
+
+def test_an_answer_is_the_optimistic_response(case):
+    instance, found = case
+    joint = search_lp(instance)
+    for design, best in list(found.items())[::3]:
+        got = answer(joint, design)
+        assert got.reached == pytest.approx(best.social.total, abs=0.02)
+        assert got.least <= best.social.total + 1e-4
+        assert got.worth == pytest.approx(best.theta, rel=1e-7)
 
 
 def test_wrong_duals_and_directions_still_bound(case):
@@ -137,8 +157,8 @@ def test_wrong_duals_and_directions_still_bound(case):
 def test_an_infeasible_point_is_no_response(case):
     instance, found = case
     joint = search_lp(instance)
-    solution, _, column = weighed(joint, next(iter(found)), (0.0, 1.0, 0.0))
-    assert column is not None
+    solution, _, z = weighed(joint, next(iter(found)), (0.0, 1.0, 0.0))
+    assert z is not None
     x = solution.x.copy()
     x[joint.lp.at("R")] -= 1.0
     assert response(joint, x) is None
@@ -148,10 +168,9 @@ def test_a_cut_is_tight_where_it_was_found(case):
     instance, _ = case
     joint = search_lp(instance)
     direction = expand(Shape.of(joint), (0.5, 0.4, 0.1), np.array([0.05, 0.1, 0.1, 0.02]), np.array([0.1]))
-    cut, _ = oracle(joint, direction)
-    joint.offer(None)
-    x = joint.settle(spread(joint, direction)).x
-    assert cut.direction @ x[touched(joint)] == pytest.approx(cut.value, rel=1e-6)
+    solution, cut, _ = oracle(joint, direction)
+    assert solution.objective == pytest.approx(spread(joint, direction) @ solution.x)
+    assert cut.direction @ solution.x[touched(joint)] == pytest.approx(cut.value, rel=1e-6)
 
 
 def bounds(instance):
@@ -160,39 +179,99 @@ def bounds(instance):
     return joint, flat, first_best(joint)
 
 
-def test_same_optimum_as_enumeration(case):
-    instance, found = case
+@pytest.fixture(scope="module")
+def searched(case):
+    instance, _ = case
     joint, flat, ideal = bounds(instance)
-    result = solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal)
+    return solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal), joint, flat - ideal
+
+
+def test_same_optimum_as_enumeration(case, searched):
+    _, found = case
+    result, _, gain = searched
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6
-    assert result.upper_bound == pytest.approx(least, abs=0.01 * (flat - ideal) + 1e-6)
+    assert result.upper_bound == pytest.approx(least, abs=0.01 * gain + 1e-6)
     assert result.gap <= 0.01 + 1e-9
+    assert result.best.design in found
     lower, upper = result.trace["lower_bound"].to_numpy(), result.trace["upper_bound"].to_numpy()
     assert (np.diff(lower) >= 0).all() and (np.diff(upper) <= 0).all()
-    assert items_of(build(instance, True, joint.bare, result.pool.items)) is not None
+    assert len(result.table) < result.menu_points, "limits that do not bind share their answer"
+
+
+def test_scip_closes_the_proof_and_its_controls_catch_false_rows(searched):
+    result, joint, gain = searched
+    assert result.verdict.closed and result.proof == "closed"
+    ledger = Ledger(joint, 0.01 * gain, Pool(list(result.pool.items)))
+    for row in result.pool.rows:
+        ledger.learn(row)
+    best, master = result.best, ledger.master()
+    z = np.concatenate([[best.social.total, 0.0, best.social.network], best.energy, [best.volume]])
+    z[1] = best.theta - prices(best.design) @ z[3:]
+    z = np.append(z, [limit for _, limit in best.design.capacity])
+    where, limit = ledger.menu.positions(best.design), below(result.lower_bound, gain)
+    assert prove(master, limit, z, where).closed
+    assert prove(master, result.upper_bound + gain, z, where).status != "infeasible", "the incumbent lies below"
+    wrong = master.responses[0].copy()
+    wrong[1] -= 50.0
+    wrong[Shape.of(joint).capacity] = 0.0
+    false_response = prove(replace(master, responses=[*master.responses, wrong]), limit, z, where)
+    assert false_response.status == "infeasible" and "response" in false_response.missed and not false_response.closed
+    false_answer = prove(replace(master, answers=[*master.answers, (Box(where, where), np.inf)]), limit, z, where)
+    assert "answer" in false_answer.missed and not false_answer.closed
+
+
+def test_every_row_holds_from_its_own_basis(searched):
+    result, joint, gain = searched
+    pool = unpacked(packed(result.pool))
+    assert check_pool(joint, pool) == check_pool(joint, pool, jobs=2) == len(result.pool.rows)
+    slack = result.upper_bound - result.lower_bound
+    assert proved_bound(joint, pool, result.upper_bound, slack) >= result.lower_bound - 1e-6
+    fewer = [r for r in pool.rows if r.request.design != result.best.design or not r.answer]
+    assert len(fewer) < len(pool.rows)
+    assert proved_bound(joint, Pool(pool.items, fewer), result.upper_bound, slack) < result.lower_bound - 1e-3 * gain
+
+
+@pytest.mark.parametrize("what", ["cut", "response", "answer"])
+def test_a_row_that_its_basis_does_not_prove_is_refused(searched, what):
+    result, joint, _ = searched
+    pool = unpacked(packed(result.pool))
+    k = next(k for k, row in enumerate(pool.rows) if row.request.kind == "answer")
+    row = pool.rows[k]
+    if what == "cut":
+        row = replace(row, cut=replace(row.cut, value=row.cut.value * (1 + 1e-6) + 1e-6))
+    elif what == "response":
+        row = replace(row, z=row.z * 1.01)
+    else:
+        row = replace(row, answer=replace(row.answer, least=row.answer.least + 0.1))
+    pool.rows[k] = row
+    with pytest.raises(CertificateError, match=rf"row\[{k}\]\.{what}"):
+        check_pool(joint, pool)
 
 
 def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
-    instance, found = case
-    _, flat, ideal = bounds(instance)
-    state = tmp_path / "state.npz"
-    first = solve(JointLP(instance), gap=0.01, f_flat=flat, f_first_best=ideal, time_limit=0.0, state=state)
-    second = solve(JointLP(instance), gap=0.01, f_flat=flat, f_first_best=ideal, state=state)
-    assert first.lower_bound <= second.lower_bound <= second.upper_bound <= first.upper_bound
-    assert len(second.pool.cuts) >= len(first.pool.cuts) > 0
-    assert second.gap <= 0.01 + 1e-9
-    assert second.lower_bound <= min(r.social.total for r in found.values()) + 1e-6
-
-
-def test_a_state_of_another_menu_is_refused(case, tmp_path):
     instance, _ = case
     _, flat, ideal = bounds(instance)
     state = tmp_path / "state.npz"
-    solve(JointLP(instance), gap=0.5, f_flat=flat, f_first_best=ideal, time_limit=0.0, state=state)
-    other = replace(instance, fixed_cost=instance.fixed_cost + 1)
-    with pytest.raises(InputError, match="belongs to another"):
-        solve(JointLP(other), gap=0.5, f_flat=flat, f_first_best=ideal, state=state)
+    lines = []
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 1:
+            raise KeyboardInterrupt
+
+    known = {"gap": 0.01, "f_flat": flat, "f_first_best": ideal, "state": state, "origin": "this study"}
+    first = solve(JointLP(instance), progress=stop, **known)
+    second = solve(JointLP(instance), **known)
+    assert first.lower_bound <= second.lower_bound + 1e-9 and second.upper_bound <= first.upper_bound + 1e-9
+    assert len(second.pool.rows) > len(first.pool.rows) > 0
+    assert second.lp_solves < first.lp_solves + solve(JointLP(instance), **(known | {"state": None})).lp_solves
+    assert second.gap <= 0.01 + 1e-9
+    other = solve(JointLP(instance), **(known | {"origin": "another study"}), time_limit=0.0)
+    assert len(other.pool.rows) < len(second.pool.rows), "the state of another study is not taken up"
+    state.write_text("no state")
+    with pytest.raises(InputError, match="no state of an interrupted run"):
+        solve(JointLP(instance), **known)
 
 
 def test_workers_do_not_change_the_result(case):
@@ -200,18 +279,42 @@ def test_workers_do_not_change_the_result(case):
     _, flat, ideal = bounds(instance)
     one, two = (solve(JointLP(instance), gap=0.01, f_flat=flat, f_first_best=ideal, jobs=jobs) for jobs in (1, 2))
     assert one.best.design == two.best.design
-    assert [len(one.pool.cuts), one.lp_solves] == [len(two.pool.cuts), two.lp_solves]
+    assert [len(one.pool.rows), one.lp_solves] == [len(two.pool.rows), two.lp_solves]
     assert [one.lower_bound, one.upper_bound] == pytest.approx([two.lower_bound, two.upper_bound], abs=1e-7)
 
 
 def test_ctrl_c_keeps_incumbent_and_valid_bound(case):
     instance, found = case
     _, flat, ideal = bounds(instance)
+    told = []
 
     def stop(line: str) -> None:
-        raise KeyboardInterrupt
+        told.append(line)
+        if sum(" inf " not in earlier for earlier in told) == 1:
+            raise KeyboardInterrupt
 
     result = solve(JointLP(instance), gap=1e-6, f_flat=flat, f_first_best=ideal, progress=stop)
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6
     assert result.upper_bound >= least - 1e-6
+    assert result.proof == "not run"
+
+
+def test_a_menu_too_long_to_list_still_has_a_bound_and_a_gap(case):
+    instance, _ = case
+    steps = tuple(np.round(np.arange(0.005, 0.305, 0.005), 3).tolist())
+    menu = Menu((steps, steps, steps), steps, instance.menu.capacity)
+    assert menu.n_points > 10**7
+    _, flat, ideal = bounds(instance)
+    result = solve(JointLP(replace(instance, menu=menu)), gap=0.01, f_flat=flat, f_first_best=ideal, time_limit=4.0)
+    assert result.menu_points == menu.n_points
+    assert 0.98 * ideal <= result.lower_bound <= result.upper_bound  # the loss tangents understate a little
+    assert result.gap == pytest.approx((result.upper_bound - result.lower_bound) / (flat - ideal))
+
+
+def test_what_an_answer_leaves_of_a_box_covers_it_once():
+    box = Box((0, 0, 0), (2, 3, 1))
+    for low in product(range(3), range(4), range(2)):
+        parts = [Box(low, box.high), *box.without_top(low)]
+        for point in product(range(3), range(4), range(2)):
+            assert sum(part.holds(Box(point, point)) for part in parts) == 1

@@ -43,7 +43,7 @@ LEVELS = (
         "hand",
     ),
     ("network", "acflow", "risk", "chance", "prosumer", "market", "dso"),
-    ("linear", "parametric", "kkt", "joint", "mccormick", "milp_highs", "bilevel*"),
+    ("linear", "highs_model", "parametric", "kkt", "joint", "mccormick", "milp_highs", "bilevel*"),
     (
         "optimistic",
         "pessimistic",

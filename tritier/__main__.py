@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     certify = verbs.add_parser("certify", help="recompute every certificate of a stored case")
     certify.add_argument("folder")
     certify.add_argument("--study", default=None, help="the study's folder, where it has moved")
+    certify.add_argument("--jobs", type=int, default=1, help="processes that share the rows of the proof")
 
     evaluate = verbs.add_parser("evaluate", help="judge a stored design on other days, by AC power flow")
     evaluate.add_argument("folder")
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if a.verb == "solve":
         return commands.solve(a.study, a.case, a.preset, parse_changes(a.set), a.gap, a.jobs, a.resume, a.out)
     if a.verb == "certify":
-        return commands.certify(a.folder, a.study)
+        return commands.certify(a.folder, a.study, a.jobs)
     if a.verb == "evaluate":
         return commands.evaluate(a.folder, a.days, a.study)
     if a.verb == "feeder":

@@ -3,43 +3,38 @@
 The levels touch only through z = (F, R, N, E, cap): social cost, prosumers' risk-adjusted cost, network cost to
 recover, energy per tariff component (billed energy by block, then P2P volume) and capacity limits. Z is the convex
 set of z that feasible follower decisions reach. A direction d on z gives an outer cut d . z >= support(d); the point
-found is a response.
+found is a response. With a large weight on the follower's own cost the solve is an answer: it bounds F, or revenue,
+over all that the follower may choose at a design and at the tighter limits that the response respects.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.market import line_position
+from tritier.optimistic import social_cost
 from tritier.parametric import LPSolution, primal_residual, safe_bound
 
+EPSILON = 1e-6  # weight of F or of the shortfall beside the follower's own cost in an answer
+SCALE = 1e4  # of an answer's costs: the solver's dual tolerance is absolute
 TIE_BREAK = 1e-5  # least weight on F, R and N, so that the point found lies on the boundary of Z
 GRID = 1e8  # values are put on a grid of 1e-8, so that the last bits of a machine's arithmetic do not steer the search
-ROUNDING = 1e-9  # relative: by how much a cut is lowered for the rounding of its safe value
+ROUNDING = 1e-9  # relative: by how much an outer cut is lowered for the rounding of its safe value
+UNIT = 1e-14  # relative: rounding of a safe value against the sum of its terms' sizes
 RESIDUAL = 1e-6  # kW, kWh, $: primal residual up to which a response counts
-CAPACITY_PRICE = 1.0  # $/kW: largest weight of a capacity in a separating direction
+LOOSE = 0.5  # $: an answer whose bound is further below its own point is solved again from scratch
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """An outer (Benders) cut direction . z >= value of Z, with the row duals that prove it."""
+    """An outer (Benders) cut direction . z >= value of Z."""
 
     direction: np.ndarray  # (3 + B + 1 + C,)
     value: float
-    duals: np.ndarray  # (m,), of the LP it comes from
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """A response (C&CG column): a point of Z with the capacities it needs."""
-
-    z: np.ndarray  # (3 + B + 1 + C,)
-    x: np.ndarray  # (n,), the decisions
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +88,12 @@ def limits_of(joint: JointLP, design: Design) -> np.ndarray:
 
 
 def tolerance(theta: float) -> float:
-    """delta = 1e-7 max(1, |theta|), $: what a follower's cost may exceed its optimum by."""
+    """delta = 1e-7 max(1, |theta|), $: what a response row is relaxed by."""
     return 1e-7 * max(1.0, abs(theta))
 
 
 def expand(shape: Shape, weights, price: np.ndarray, capacity=0.0) -> np.ndarray:
-    """The direction with weights (phi, lambda, nu) at tariffs ``price`` and weights mu of the capacities."""
+    """The direction with weights (phi, lambda, nu) of F, R + tau . E and N - tau . E, and mu of the capacities."""
     phi, lam, nu = weights
     direction = np.zeros(shape.size)
     direction[:3] = phi, lam, nu
@@ -108,7 +103,7 @@ def expand(shape: Shape, weights, price: np.ndarray, capacity=0.0) -> np.ndarray
 
 
 def outer_cut(joint: JointLP, direction: np.ndarray, y: np.ndarray) -> Cut:
-    """The cut of a direction whose value is safe for any row duals y.
+    """The cut of a direction whose value is safe for any row duals y (:eq:`eq-outer-cut`).
 
     Valid: the LP's feasible set, with the capacity columns free within the menu, contains every response to every
     design (missing chance blocks and loss tangents only enlarge it), and the Neumaier-Shcherbina value bounds
@@ -116,13 +111,19 @@ def outer_cut(joint: JointLP, direction: np.ndarray, y: np.ndarray) -> Cut:
     """
     scale = np.abs(direction).max()
     direction = np.round(direction / scale, 11)
-    value = safe_bound(joint.lp, spread(joint, direction), y / scale)
+    return Cut(direction, safe_cut_value(joint, direction, y / scale))
+
+
+def safe_cut_value(joint: JointLP, direction: np.ndarray, y: np.ndarray) -> float:
+    """What any row duals y prove of direction . z, with the capacities free within the menu (:eq:`eq-safe-bound`)."""
+    value = safe_bound(joint.lp, spread(joint, direction), y)
     value -= ROUNDING * max(1.0, abs(value))
-    return Cut(direction, np.floor(value * GRID) / GRID, y / scale)
+    return float(np.floor(value * GRID) / GRID)
 
 
-def response(joint: JointLP, x: np.ndarray) -> Column | None:
-    """The response of a settled point of the LP, or None where its residuals are too large.
+def response(joint: JointLP, x: np.ndarray) -> np.ndarray | None:
+    """z of a settled point of the LP with the limits it needs, or None where its residuals are too large
+    (:eq:`eq-response-row`).
 
     Valid: the follower may choose it at every design whose capacities are at least those that its flows need, or,
     where it buys violations, those it was offered: every block that these would violate is in the LP.
@@ -140,25 +141,28 @@ def response(joint: JointLP, x: np.ndarray) -> Column | None:
             where = [line_position(joint.instance, line) for line in joint.lines]
             need = np.array([joint.network.required_capacity(load, line) for line in where])
         z[Shape.of(joint).capacity] = np.clip(need, lowest, offered)
-    return Column(np.ceil(z * GRID) / GRID, x)
+    return np.ceil(z * GRID) / GRID
 
 
-def oracle(joint: JointLP, direction: np.ndarray) -> tuple[Cut, Column | None]:
-    """support(d): the least direction . z over Z, as a cut, and the response found there.
+def oracle(joint: JointLP, direction: np.ndarray) -> tuple[LPSolution, Cut, np.ndarray | None]:
+    """support(d): the least direction . z over Z, as a cut, and the response found there (:eq:`eq-support`)."""
+    offer_along(joint, direction)
+    solution = joint.settle(spread(joint, direction))
+    joint.offer(None)
+    return solution, outer_cut(joint, direction, solution.y), response(joint, solution.x)
 
-    A capacity of weight zero is offered at its largest: Z grows with the capacities, so nothing is lost.
-    """
+
+def offer_along(joint: JointLP, direction: np.ndarray) -> None:
+    """Free the capacities within the menu; one of weight zero is offered at its largest: Z grows with the capacities,
+    so nothing is lost."""
     joint.offer(None)
     if joint.lines:
         at = joint.lp.at("cap")
-        idle = at[direction[Shape.of(joint).capacity] == 0]
-        joint.warm.set_bounds(idle, joint.lp.col_upper[idle], joint.lp.col_upper[idle])
-    solution = joint.settle(spread(joint, direction))
-    joint.offer(None)
-    return outer_cut(joint, direction, solution.y), response(joint, solution.x)
+        unpriced = at[direction[Shape.of(joint).capacity] == 0]
+        joint.warm.set_bounds(unpriced, joint.lp.col_upper[unpriced], joint.lp.col_upper[unpriced])
 
 
-def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut, Column | None]:
+def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut, np.ndarray | None]:
     """Least phi F + lambda (R + tau . E) + nu (N - tau . E) at a design's capacities, as a menu-wide cut.
 
     The capacity columns are fixed; minus their reduced costs are the weights mu with which they enter the cut, which is
@@ -174,46 +178,77 @@ def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut, C
     return solution, cut, response(joint, solution.x)
 
 
-class Separation:
-    """Directions that cut a point off: the largest margin against the known responses.
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the follower may do at a design and at every tighter limit that ``z`` respects (:eq:`eq-answer`)."""
 
-    At tariffs tau a bound on F needs only the weights phi of F, lambda of R + tau . E, nu of N - tau . E and mu of the
-    capacities (the multipliers of the follower's and the revenue row), none negative: the direction
-    (phi, lambda, nu, (lambda - nu) tau, mu) with phi + lambda + nu = 1.
+    design: Design
+    z: np.ndarray  # the response, with the limits it needs
+    worth: float  # R + tau . E of the response, $
+    least: float  # safe lower bound: of F, or of the shortfall N - tau . E, over all optimal responses, $
+    reached: float  # the same quantity at the response: exact F, or the shortfall, $
+    recovered: float  # revenue beyond the cost to recover at the response, $
+    cut: Cut | None = None  # the same duals as a row for the whole menu
+    duals: np.ndarray | None = None  # of the LP's rows, scaled
+    load: np.ndarray | None = None  # net loads of the response, kW, (N, T, S)
+
+
+def answer(joint: JointLP, design: Design, shortfall: bool = False) -> Answer | None:
+    """The follower's optimum at a design that is best for F (or for revenue), with a proof for all its optima.
+
+    Valid: let V = R + tau . E and y any row duals. Every feasible decision at the offered limits has
+    V + epsilon F >= safe(y), and a follower that optimises has V <= V of the response found, wherever that response is
+    feasible. So F >= (safe(y) - V_k) / epsilon at the design, and at every tighter limit that the response respects.
+    With ``shortfall``, F gives way to N - tau . E. None where the response's residuals are too large to count.
     """
+    direction = expand(Shape.of(joint), answer_weights(shortfall), prices(design))
+    joint.offer(design)
+    found = None
+    for attempt in ("warm", "cold"):
+        if attempt == "cold":
+            joint.warm.forget()
+        found = answer_at(joint, design, joint.settle(spread(joint, direction)), shortfall)
+        if found is not None and found.reached - found.least <= LOOSE + _loss_error(joint, found, shortfall):
+            break
+    joint.offer(None)
+    return found
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.points = np.empty((0, shape.size))
 
-    def add(self, column: Column) -> None:
-        self.points = np.vstack([self.points, column.z])
+def answer_weights(shortfall: bool) -> tuple[float, float, float]:
+    """(phi, lambda, nu) of an answer, scaled."""
+    return (0.0, SCALE, SCALE * EPSILON) if shortfall else (SCALE * EPSILON, SCALE, 0.0)
 
-    def reduced(self, z: np.ndarray, price: np.ndarray) -> np.ndarray:
-        """(F, R + tau . E, N - tau . E, cap) of points z, (..., 3 + C)."""
-        paid = z[..., self.shape.energy] @ price
-        front = np.stack([z[..., 0], z[..., 1] + paid, z[..., 2] - paid], axis=-1)
-        return np.concatenate([front, z[..., self.shape.capacity]], axis=-1)
 
-    def direction(self, z: np.ndarray, price: np.ndarray) -> tuple[float, np.ndarray]:
-        """(margin, direction): by how many $ every known response lies beyond z along the direction."""
-        shape, k = self.shape, len(self.points)
-        gap = self.reduced(self.points, price) - self.reduced(z, price)
-        n = gap.shape[1]
-        h = highspy.Highs()
-        h.setOptionValue("output_flag", False)
-        h.setOptionValue("threads", 1)
-        lower = np.append(np.zeros(n), -highspy.kHighsInf)
-        lower[:3] = TIE_BREAK
-        upper = np.concatenate([np.ones(3), np.full(n - 3, CAPACITY_PRICE), [highspy.kHighsInf]])
-        none = np.empty(0, dtype=np.int32)
-        h.addCols(n + 1, np.append(np.zeros(n), -1.0), lower, upper, 0, none, none, np.empty(0))
-        rows = np.vstack([np.hstack([gap, -np.ones((k, 1))]), np.append(np.ones(3), np.zeros(n - 2))])
-        start = np.arange(k + 1, dtype=np.int32) * (n + 1)
-        index = np.tile(np.arange(n + 1, dtype=np.int32), k + 1)
-        right = np.append(np.full(k, highspy.kHighsInf), 1.0)
-        h.addRows(k + 1, np.append(np.zeros(k), 1.0), right, rows.size, start, index, rows.ravel())
-        h.run()
-        d = np.array(h.getSolution().col_value)
-        mu = np.where(d[3:-1] > 1e-9, d[3:-1], 0.0)
-        return float(d[-1]), expand(shape, d[:3], price, mu)
+def answer_at(joint: JointLP, design: Design, solution: LPSolution, shortfall: bool = False) -> Answer | None:
+    """The answer that a point and duals of the LP give, the design's limits being offered (:func:`answer`)."""
+    direction = expand(Shape.of(joint), answer_weights(shortfall), prices(design))
+    z = response(joint, solution.x)
+    if z is None:
+        return None
+    shape, price = Shape.of(joint), prices(design)
+    lp = joint.warm.current()
+    cost = spread(joint, direction)
+    sizes = np.abs(solution.y * np.where(np.isfinite(lp.row_upper), lp.row_upper, 0.0)).sum()
+    rounding = UNIT * lp.cost.size**0.5 * max(1.0, sizes, abs(solution.objective))
+    worth = float(z[1] + z[shape.energy] @ price)
+    least = ((safe_bound(lp, cost, solution.y) - rounding) / SCALE - worth) / EPSILON
+    social = social_cost(joint, solution.x)
+    gap = social.network - float(z[shape.energy] @ price)
+    reached = gap if shortfall else social.total
+    mu = -solution.reduced[joint.lp.at("cap")] if joint.lines else np.empty(0)
+    direction[shape.capacity] = np.maximum(mu, 0.0)
+    cut = outer_cut(joint, direction, solution.y)
+    recovered = -gap - joint.instance.fixed_cost
+    least = float(np.floor(least * 1e6) / 1e6)
+    return Answer(design, z, worth, least, reached, recovered, cut, solution.y, joint.net_load(solution.x))
+
+
+def _loss_error(joint: JointLP, found: Answer, shortfall: bool) -> float:
+    """By how much the loss tangents understate the response's cost, $."""
+    return max(0.0, found.reached - float(_modelled(joint, found, shortfall)))
+
+
+def _modelled(joint: JointLP, found: Answer, shortfall: bool) -> float:
+    if not shortfall:
+        return found.z[0]
+    return found.z[2] - found.z[Shape.of(joint).energy] @ prices(found.design)

@@ -1,8 +1,9 @@
 """The hybrid of Benders cuts and column-and-constraint generation: the best design of a menu with a proved gap.
 
-Search: a best-first tree over the menu bounds F by a small LP over the pooled cuts and responses; menu points with the
-smallest bound are explored by the follower LP, which adds cuts and responses for the whole menu, until no point can
-beat the incumbent by more than the gap. SCIP's proof from the pool alone is not written yet: results say "not run".
+A best-first tree over the menu bounds F by a small LP over outer cuts and responses. The tariff with the smallest
+bound is answered by one warm solve of the follower LP, whose answer holds for all tighter limits that the response
+respects; what it leaves of the tariff's limits goes back into the tree, until nothing can beat the incumbent by more
+than the gap. SCIP then proves the same from the rows alone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -19,24 +19,23 @@ import numpy as np
 import pandas as pd
 
 from tritier import hybrid_state
-from tritier.cuts import TIE_BREAK, Separation, Shape, response, touched
-from tritier.dso import loss_price
-from tritier.errors import InfeasibleError, InputError
-from tritier.hybrid_explore import Answer, Point, Task, explore
-from tritier.hybrid_pool import Pool, starts_with
+from tritier.cuts import TIE_BREAK, prices
+from tritier.errors import InfeasibleError, SolverError
+from tritier.hybrid_explore import Found, Task, explore
+from tritier.hybrid_ledger import Ledger
+from tritier.hybrid_pool import Basis, Pool, Request, held, items_of, key, reorder
 from tritier.hybrid_progress import Progress
+from tritier.hybrid_scip import Verdict, below, prove
 from tritier.joint import JointLP
-from tritier.menu_search import Box, BoxLP, BoxTree, Node
+from tritier.menu_search import Node
 from tritier.optimistic import Response, optimistic_response
 
-LANES = 2  # independent sequences of points; a constant, so that results do not depend on the number of workers
-POINTS = 2  # points of a lane in one round
-TANGENTS = 3  # loss tangents of the search's LP; incumbents are always evaluated with exact losses
-VISITS = 6  # explorations of one point before its bound is taken as final
-LOCAL = 6  # neighbours of a new incumbent that are evaluated
-LOSS_SHARE = 0.02  # of the slack: understatement of losses at which the search's LP gets another tangent
+ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
+TANGENTS = 2  # loss tangents of the search's LP; incumbents are evaluated with exact losses
+WIDEN = 2.0  # slacks by which an answer must exceed its bound, for outer cuts to be worth their solves
+FINE = 256  # tariffs of a menu from which outer cuts of one pay at its neighbours
+LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SAVE_EVERY = 20.0  # s
-MOST_TANGENTS = 30  # of the incumbents' LP, before it starts anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +43,24 @@ class HybridResult:
     """The best design found, bounds on the best there is, $, and how they came about."""
 
     best: Response
+    joint: JointLP  # the LP that the best response is a point of
     lower_bound: float
     upper_bound: float
     gap: float  # share of the gain between flat tariff and first best
     menu_points: int
     lp_solves: int
     trace: pd.DataFrame
-    proof: str  # not run: the tree's bound is the only one yet
+    verdict: Verdict | None  # SCIP's word on the rows; None where the search did not reach its gap
     pool: Pool
-    explored: int  # menu points at which the follower was solved
+    table: pd.DataFrame  # the answers
+
+    @property
+    def proof(self) -> str:
+        return "not run" if self.verdict is None else self.verdict.word
 
     def write_proof(self, path: Path) -> None:
-        """Store every cut with its duals and every response with its decisions."""
-        self.pool.save(Path(path), bounds=np.array([self.lower_bound, self.upper_bound]))
+        """Store every row with the basis that proves it."""
+        np.savez_compressed(path, **hybrid_state.packed(self.pool))
 
 
 def solve(
@@ -69,256 +73,205 @@ def solve(
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
     state: Path | None = None,
+    origin: str = "",
 ) -> HybridResult:
     """The best design of the menu, to within ``gap`` of the gain between flat tariff and first best (:eq:`eq-gap`).
 
-    joint: the instance's LP; f_flat, f_first_best: social cost of both, $; time_limit: s, after which the search
-    stops with the bounds it has, as it does on Ctrl-C; state: file from which a broken run goes on. Raises InputError
-    where no design recovers the revenue.
+    joint: the instance's LP, at whose last basis the search starts; f_flat, f_first_best: social cost of both, $;
+    time_limit: s, after which the search stops with the bounds it has, as it does on Ctrl-C; state: file from which a
+    broken run of the same ``origin`` goes on. Raises InfeasibleError where no design recovers the revenue, SolverError
+    where time is up before one is found.
     """
     with tempfile.TemporaryDirectory() as folder:
-        search = Search(joint, gap, f_flat, f_first_best, jobs, progress, state, Path(folder))
+        search = Search(joint, gap, f_flat, f_first_best, jobs, progress, Path(folder))
+        search.keep(state, origin)
+        finished = False
         try:
-            search.run(time_limit)
+            finished = search.run(time_limit)
         except KeyboardInterrupt:
-            search.interrupted = True
-        if state is not None:
-            hybrid_state.save(search)
-        if search.best is None:
-            raise InputError(
-                "study.yaml",
-                "menus",
-                "no design found that recovers the fixed cost",
-                "offer higher tariffs, or more time",
-            )
-        return search.result("not run")
+            search.save()
+            if search.ledger.best is None:
+                raise
+        return search.result(finished)
 
 
 class Search:
-    """The state of a search: pool, small LP, tree, incumbent."""
+    """A ledger, the workers that fill it, and what is said and stored on the way."""
 
-    def __init__(self, joint: JointLP, gap, f_flat, f_first_best, jobs, say, state, folder: Path) -> None:
-        self.instance, self.joint, self.jobs, self.state = joint.instance, joint, jobs, state
+    def __init__(self, joint: JointLP, gap, f_flat, f_first_best, jobs, say, folder: Path) -> None:
+        self.joint, self.jobs = joint, jobs
         self.gain = f_flat - f_first_best
-        self.slack = gap * self.gain
-        self.shape = Shape.of(joint)
-        loads = [load for load in joint.history if isinstance(load, np.ndarray)][1:]
-        self.pool = Pool([*loads[-TANGENTS:], *joint.blocks])
-        at = touched(joint)
-        self.box = (joint.lp.col_lower[at].copy(), joint.lp.col_upper[at].copy())
-        self.lp = BoxLP(self.instance, self.shape, *self.box)
-        self.menu = self.lp.menu
-        self.separation = Separation(self.shape)
-        self.tree = BoxTree(self.lp)
-        self.best: Response | None = None
-        self.values: dict[tuple[int, ...], float] = {}
-        self.visits: dict[tuple[int, ...], int] = {}
-        self.final = np.inf  # smallest bound of the points that are explored to the end
-        self.held: list[Node] = []
+        loads = {key(item): item for item in items_of(joint) if isinstance(item, np.ndarray)}  # each once
+        pool = Pool([*list(loads.values())[-TANGENTS:], *joint.blocks])
+        self.begun = reorder(joint, joint.warm.basis(), items_of(joint), pool.items)
+        self.ledger = Ledger(joint, gap * self.gain, pool)
+        self.menu = self.ledger.menu
+        self.fine = int(np.prod([len(v) for v in self.menu.levels[: self.menu.prices]])) > FINE
         self.solves = 0
-        self.interrupted = False
         self.progress = Progress(self.gain, say)
-        self.lanes: list[tuple[bytes, bytes] | None] = [None] * LANES
+        self.state: Path | None = None
+        self.origin = ""
         self.store = str(folder / "lp.joblib")
-        joblib.dump((self.instance, joint.sees_network, joint.bare), self.store)
+        joblib.dump((joint.instance, joint.sees_network, joint.bare), self.store)
         self._saved = time.perf_counter()
-        if state is not None and state.exists():
-            hybrid_state.resume(self, state)
 
-    @property
-    def upper_bound(self) -> float:
-        return np.inf if self.best is None else self.best.social.total
+    def keep(self, state: Path | None, origin: str) -> None:
+        """Write what is found to ``state`` now and then; go on from there where a run of this origin broke off."""
+        self.state, self.origin = state, origin
+        if state is not None and state.is_file():
+            rows, trace = hybrid_state.resume(state, origin, self.ledger.pool)
+            for row in rows:
+                self.ledger.learn(row)
+            last = trace[-1] if trace else (0.0, 0, 0.0, 0.0)
+            self.progress = Progress(self.gain, self.progress.say, trace, last[0])
+            self.solves = int(last[1])
 
-    @property
-    def lower_bound(self) -> float:
-        waiting = min((node.value for node in self.held), default=np.inf)
-        bound = min(self.tree.lower_bound, self.final, waiting, self.upper_bound)
-        return max([bound] + [row[2] for row in self.progress.rows[-1:]])
+    def save(self) -> None:
+        """Keep rows and trace, whole or not at all."""
+        if self.state is not None:
+            hybrid_state.save(self.state, self.origin, self.ledger.pool, self.progress.rows)
+            self._saved = time.perf_counter()
 
-    @property
-    def target(self) -> float:
-        """Bounds from here on are good enough."""
-        return self.upper_bound - self.slack
-
-    def run(self, time_limit: float | None) -> None:
-        """Search until the gap is reached, the menu is exhausted, or time is up."""
-        if not self.pool.cuts:
+    def run(self, time_limit: float | None) -> bool:
+        """Search until the gap is reached or time is up; whether the gap was reached."""
+        if not self.ledger.pool.rows:
             self.begin()
-        while time_limit is None or self.progress.seconds < time_limit:
-            self.held = self.next_points()
-            if not self.held:
-                break
-            self.round()
-            self.progress.report(self.lower_bound, self.upper_bound, self.total_solves)
-            if self.state is not None and time.perf_counter() - self._saved > SAVE_EVERY:
-                hybrid_state.save(self)
-        self.progress.report(self.lower_bound, self.upper_bound, self.total_solves)
 
-    @property
-    def total_solves(self) -> int:
-        return self.solves + self.joint.warm.solves
+        def late() -> bool:
+            return time_limit is not None and self.progress.seconds >= time_limit
+
+        while not late():
+            self.ledger.held = self.next_nodes(late)
+            if not self.ledger.held:
+                self.report()
+                return not late()
+            self.round(self.ledger.held)
+            self.report()
+            if time.perf_counter() - self._saved > SAVE_EVERY:
+                self.save()
+        return False
+
+    def report(self) -> None:
+        self.progress.report(self.ledger.lower_bound, self.ledger.upper_bound, self.solves)
 
     def begin(self) -> None:
-        """The first best, the corners of the tariff menu at the loosest limits, and at the tightest its ends."""
-        e, root = self.shape.energies, self.menu.root
-        ends = [tuple(dict.fromkeys((a, b))) for a, b in zip(root.low[:e], root.high[:e], strict=True)]
-        loose = [corner + root.high[e:] for corner in product(*ends)]
-        tight = [root.low[:e] + root.low[e:], root.high[:e] + root.low[e:]]
-        first = np.zeros(self.shape.size)
-        first[:3] = 1.0, TIE_BREAK, TIE_BREAK
-        points = [Point(None, np.inf, direction=tuple(first))]
-        points += [Point(self.menu.design(p), -np.inf, visits=-1) for p in dict.fromkeys(loose + tight)]
-        self.send(points)
-        middle = tuple((a + b) // 2 for a, b in zip(root.low, root.high, strict=True))
-        for position in dict.fromkeys([root.high[:e] + root.low[e:], middle, root.high]):
-            self.evaluate(position)
-        self.improve()
+        """Rows for the whole menu: least F, least N, least F at the tightest limits; answers at extreme tariffs."""
+        e, root, items = self.menu.prices, self.menu.root, tuple(self.ledger.pool.items)
+        least = [np.full(3, TIE_BREAK), np.full(3, TIE_BREAK)]
+        least[0][0] = least[1][2] = 1.0  # of F, of N
+        supports = [Request("support", None, (*d, *np.zeros(self.ledger.shape.size - 3))) for d in least]
+        self.send([Task(self.store, items, None, supports[0])])
+        basis = self.pooled(self.ledger.pool.rows[0].basis)
+        middle = tuple((a + b) // 2 for a, b in zip(root.low[:e], root.high[:e], strict=True))
+        tight = self.menu.design(middle + root.low[e:])
+        loose = [self.menu.design(end + root.high[e:]) for end in (root.low[:e], root.high[:e], middle)]
+        items = tuple(self.ledger.pool.items)
+        tasks = [Task(self.store, items, basis, supports[1])]
+        tasks.append(Task(self.store, items, basis, Request("weighed", tight, (1.0, TIE_BREAK, 0.0))))
+        begun, cutoff, spare = self.pooled(self.begun), np.inf, LOOSE * self.ledger.slack
+        answers = [Request("answer", design) for design in dict.fromkeys((tight, *loose))]
+        self.send(tasks + [Task(self.store, items, begun, request, cutoff, np.inf, spare) for request in answers])
+        for position in list(self.ledger.known):
+            self.look_closer(position)
 
-    def next_points(self) -> list[Node]:
-        """The next menu points to explore, of different tariffs, out of the tree."""
+    def pooled(self, basis: Basis) -> Basis:
+        """A basis of an earlier state of the pool, for the pool as it is."""
+        items = self.ledger.pool.items
+        return reorder(self.joint, basis, items[: held(self.joint, basis, items)], items)
+
+    def next_nodes(self, late: Callable[[], bool]) -> list[Node]:
+        """The next boxes of one tariff to answer."""
         chosen: list[Node] = []
-        again: list[Node] = []
-        stop = min(self.target, self.final)
-        while len(chosen) < LANES * POINTS:
-            node = self.tree.next_point(stop)
-            if node is None:
-                break
-            known = {n.box.low[: self.menu.prices] for n in chosen}
-            (again if node.box.low[: self.menu.prices] in known else chosen).append(node)
-            if len(again) > 4 * LANES * POINTS:
-                break
-        for node in again:
-            self.tree.push(node.box, node.value, node.version, node.bound)
+        while len(chosen) < ROUND and (node := self.ledger.next_node(late)) is not None:
+            chosen.append(node)
         return chosen
 
-    def round(self) -> None:
-        """Explore the points that are out of the tree and put them back with their new bounds."""
-        nodes, points, late = self.held, [], []
+    def round(self, nodes: list[Node]) -> None:
+        """Answer the boxes that are out of the tree, at their largest limits."""
+        tasks, items, ledger = [], tuple(self.ledger.pool.items), self.ledger
         for node in nodes:
-            position = node.box.low
-            visits = self.visits.get(position, 0)
-            self.visits[position] = visits + 1
-            if visits == 0:
-                points.append(Point(self.menu.design(position), self.target))
-                continue
-            late.append(position)
-            margin, direction = self.separation.direction(node.bound.z, self.menu.values(position)[: self.menu.prices])
-            if visits > 2 and margin > 1e-3 * self.slack:
-                points.append(Point(None, self.target, direction=tuple(direction)))
-            else:
-                points.append(Point(self.menu.design(position), self.target, visits=visits))
-        self.send(points)
-        for position in late:
-            if position not in self.values:
-                self.evaluate(position)
-                self.improve()
-        if self.best is None:
-            for node in nodes:
-                self.evaluate(node.box.low)
-        if late and self.loose_losses() > LOSS_SHARE * self.slack:
-            self.pool.items.append(self.joint.net_load(self.pool.columns[-1].x))
-        self.lp.tighten()
-        self.held = []
+            request = Request("answer", self.menu.design(node.box.high))
+            widen = node.value + WIDEN * ledger.slack if self.fine else np.inf
+            start, loose = self.start(node.box.high), LOOSE * ledger.slack
+            tasks.append(Task(self.store, items, start, request, ledger.target, widen, loose))
+        self.send(tasks)
+        ledger.held = []
         for node in nodes:
-            bound = self.lp.bound(node.box)
-            if bound is None:
-                continue
-            value = max(node.value, bound.value)
-            if self.visits[node.box.low] >= VISITS and value < self.target:
-                self.final = min(self.final, value)
-            else:
-                self.tree.push(node.box, value, self.lp.version, bound)
+            self.look_closer(node.box.high)
+            ledger.settle(node)
 
-    def loose_losses(self) -> float:
-        """By how much the latest response's network cost is understated by the loss tangents, $."""
-        column = self.pool.columns[-1]
-        load = self.joint.net_load(column.x)
-        exact = float(
-            (loss_price(self.instance) * self.joint.exact_losses(load)).sum(axis=0) @ self.instance.days.probability
-        )
-        charge = self.instance.rules.demand_charge * np.maximum(load.sum(axis=0).max(axis=0), 0)
-        return exact + float(charge @ self.instance.days.probability) - float(column.z[2])
+    def start(self, position: tuple[int, ...]) -> Basis:
+        """The basis of the nearest follower solved so far, to start from."""
+        widths = [max(1, len(v) - 1) for v in self.menu.levels]
+        bases = self.ledger.bases
+        far = {
+            near: sum(abs(a - b) / width for a, b, width in zip(near, position, widths, strict=True)) for near in bases
+        }
+        return self.pooled(bases[min(far, key=far.get)] if far else self.begun)
 
-    def send(self, points: list[Point]) -> None:
-        """Explore points in lanes, and pool what they find."""
-        share = [tuple(points[k::LANES]) for k in range(LANES)]
-        items = tuple(self.pool.items)
-        tasks = [Task(self.store, items, self.lanes[k], share[k]) for k in range(LANES) if share[k]]
-        run = joblib.Parallel(n_jobs=min(self.jobs, LANES))
-        for k, answer in enumerate(run(joblib.delayed(explore)(task) for task in tasks)):
-            self.lanes[k] = self.collect(answer)
+    def send(self, tasks: list[Task]) -> None:
+        """Work on tasks, and learn what they find in their order."""
+        run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
+        for found in run(joblib.delayed(explore)(task) for task in tasks):
+            self.collect(found)
 
-    def collect(self, answer: Answer) -> tuple[bytes, bytes] | None:
-        """Pool the cuts and responses of a task; returns the basis for the lane's next one, if its rows still fit."""
-        self.pool.learn(answer.items)
-        self.solves += answer.solves
-        for found in answer.found:
-            for cut in found.cuts:
-                ordered = self.pool.in_order(self.joint, cut.duals, answer.items)
-                self.pool.cuts.append(type(cut)(cut.direction, cut.value, ordered))
-                self.lp.add_cut(cut)
-            for column in found.columns:
-                self.add_column(column)
-        return answer.basis if starts_with(self.pool.items, answer.items) else None
+    def collect(self, found: Found) -> None:
+        """Enter the rows of a task into the ledger."""
+        pool = self.ledger.pool
+        pool.learn(found.items)
+        self.solves += found.solves
+        for row in found.rows:
+            self.ledger.learn(replace(row, basis=reorder(self.joint, row.basis, found.items, pool.items)))
 
-    def add_column(self, column) -> None:
-        kept = type(column)(column.z, column.x[: self.joint.bare.cost.size])
-        self.pool.columns.append(kept)
-        self.lp.add_column(kept)
-        self.separation.add(kept)
-
-    def evaluate(self, position: tuple[int, ...]) -> float:
-        """Exact social cost of a menu point, an incumbent where it is the best so far."""
-        if position in self.values:
-            return self.values[position]
-        if self.joint.tangents > MOST_TANGENTS:
-            spent = self.joint.warm.solves
-            self.joint = self.joint.fresh(TANGENTS)
-            self.solves += spent
+    def look_closer(self, position: tuple[int, ...]) -> None:
+        """Where the response best for F does not recover the cost, another may: an incumbent, if so."""
+        known = self.ledger.known[position]
+        if known.least >= self.ledger.target or known.row.answer.recovered >= 0:
+            return
         try:
-            found = optimistic_response(self.joint, self.menu.design(position))
+            _, found = self.exactly(position)
         except InfeasibleError:
-            self.values[position] = np.inf
-            return np.inf
-        column = response(self.joint, found.x)
-        if column is not None:
-            self.add_column(column)
-        self.values[position] = found.social.total
-        if found.social.total < self.upper_bound:
-            self.best = found
-            self.lp.set_cutoff(self.upper_bound)
-        return self.values[position]
+            return  # the answer's bound stands, though it is not reached
+        self.ledger.propose(found.social.total, position)
 
-    def improve(self) -> None:
-        """Local search: the neighbours of the incumbent with the smallest bounds, until none of them is better."""
-        tried = 0
-        while self.best is not None and tried < LOCAL:
-            centre, before = self.menu.positions(self.best.design), self.upper_bound
-            near = []
-            for position in self.menu.neighbours(centre):
-                bound = None if position in self.values else self.lp.bound(Box(position, position))
-                if bound is not None and bound.value < before:
-                    near.append((bound.value, position))
-            for _, position in sorted(near):
-                tried += 1
-                self.evaluate(position)
-                if self.upper_bound < before or tried >= LOCAL:
-                    break
-            if self.upper_bound >= before:
-                return
+    def exactly(self, position: tuple[int, ...]) -> tuple[JointLP, Response]:
+        """The optimistic response at a menu point, with exact losses, and the LP it is a point of."""
+        joint = self.joint.fresh(TANGENTS)
+        joint.add_blocks([b for b in self.ledger.pool.items if not isinstance(b, np.ndarray) and b not in joint.blocks])
+        try:
+            return joint, optimistic_response(joint, self.menu.design(position))
+        finally:
+            self.solves += joint.warm.solves
 
-    def result(self, proof: str) -> HybridResult:
-        """The answer with its bounds."""
-        share = (self.upper_bound - self.lower_bound) / self.gain if self.gain > 0 else np.inf
+    def result(self, finished: bool) -> HybridResult:
+        """The best design with exact losses, the bounds, and SCIP's word on them."""
+        ledger = self.ledger
+        if ledger.best is None and not finished:
+            raise SolverError("time was up before a design was found that recovers the cost: give the search more")
+        if ledger.best is None:
+            raise InfeasibleError("no design found that recovers the fixed and the network cost")
+        joint, best = self.exactly(ledger.best[1])
+        upper = best.social.total
+        lower = min(ledger.lower_bound, upper)
+        verdict = self.prove(best, lower) if finished else None
+        self.progress.report(lower, upper, self.solves)
         return HybridResult(
-            best=self.best,
-            lower_bound=self.lower_bound,
-            upper_bound=self.upper_bound,
-            gap=share,
-            menu_points=self.instance.menu.n_points,
-            lp_solves=self.total_solves,
+            best=best,
+            joint=joint,
+            lower_bound=lower,
+            upper_bound=upper,
+            gap=(upper - lower) / self.gain if self.gain > 0 else np.inf,
+            menu_points=self.joint.instance.menu.n_points,
+            lp_solves=self.solves,
             trace=self.progress.trace,
-            proof=proof,
-            pool=self.pool,
-            explored=len(self.visits),
+            verdict=verdict,
+            pool=ledger.pool,
+            table=ledger.table(),
         )
+
+    def prove(self, best: Response, lower: float) -> Verdict:
+        """SCIP's word on the rows: nothing lies below the bound."""
+        z = np.concatenate([[best.social.total, best.theta, best.social.network], best.energy, [best.volume]])
+        z[1] -= prices(best.design) @ z[3:]
+        limits = [limit for _, limit in best.design.capacity]
+        return prove(self.ledger.master(), below(lower, self.gain), np.append(z, limits), self.ledger.best[1])

@@ -1,116 +1,88 @@
-"""The pool of cuts and responses: what the search knows, and what a proof or a resumed run starts from.
+"""The pool: every row that the search knows, with the basis that proves it.
 
-Rows of the LP are kept in one order (bare LP, revenue row, first tangent, then chance blocks and loss tangents as
-they came), so that the duals of every cut can be read back on an LP built afresh.
+A row is a request (a direction, weights at a design, or an answer at a design) and what its solve gave. Its basis
+makes the row checkable by anyone: the LP built afresh, started there, gives the decisions and the duals again.
+Bases follow one order of rows and columns: bare LP, revenue row, first tangent, then ``items`` as they came.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
 from tritier.chance import Block
-from tritier.cuts import Column, Cut
-from tritier.instance import Instance
+from tritier.cuts import Answer, Cut, answer, answer_weights, oracle, weighed
+from tritier.instance import Design, Instance
 from tritier.joint import JointLP
-from tritier.parametric import Border, ParametricLP
-
-AT_LOWER, AT_UPPER, BETWEEN = 0, 1, 2
-
+from tritier.parametric import ParametricLP
 
 Item = Block | np.ndarray  # a chance block, or the net loads (N, T, S) of a loss tangent
+Basis = tuple[bytes, bytes]  # a status per column, a status per row
+KINDS = ("support", "weighed", "answer", "shortfall")
+AT_LOWER, BASIC, AT_UPPER = 0, 1, 2  # HiGHS's statuses of columns and rows
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What to solve: ``numbers`` are the direction of a support call, or the weights (phi, lambda, nu) at a design."""
+
+    kind: str
+    design: Design | None = None
+    numbers: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What a request gave: an outer cut, a response's z, an answer; and the basis that proves them."""
+
+    request: Request
+    cut: Cut | None
+    z: np.ndarray | None
+    answer: Answer | None
+    basis: Basis
+    duals: np.ndarray | None = None  # of the LP's rows; not kept, as the basis gives them again
+
+
+def weights_of(request: Request) -> tuple[float, ...]:
+    """(phi, lambda, nu) of a request at a design."""
+    return request.numbers or answer_weights(shortfall=request.kind == "shortfall")
+
+
+def solve_request(joint: JointLP, request: Request) -> Row:
+    """Solve a request from the LP's present basis. The same function makes a row and checks it."""
+    cut = z = found = duals = None
+    if request.kind in ("support", "weighed"):
+        if request.kind == "support":
+            solution, cut, _ = oracle(joint, np.array(request.numbers))
+        else:
+            solution, cut, _ = weighed(joint, request.design, request.numbers)
+        duals = solution.y  # the point is often one of many, so that no response is kept of it
+    else:
+        found = answer(joint, request.design, shortfall=request.kind == "shortfall")
+        if found is not None:
+            cut, z, duals = found.cut, found.z, found.duals
+    return Row(request, cut, z, found, joint.warm.basis(), duals)
 
 
 @dataclass(eq=False)
 class Pool:
-    """Cuts with their duals in the order of ``items``; responses with the decisions of the LP without blocks."""
+    """Rows, and the chance blocks and loss tangents in the order of their bases."""
 
     items: list[Item]
-    cuts: list[Cut] = field(default_factory=list)
-    columns: list[Column] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
     def learn(self, items: list[Item]) -> None:
-        """Add the chance blocks not known yet."""
-        known = {item for item in self.items if isinstance(item, Block)}
-        self.items += [item for item in items if isinstance(item, Block) and item not in known]
-
-    def in_order(self, joint: JointLP, y: np.ndarray, own: list[Item]) -> np.ndarray:
-        """Duals of an LP with the items ``own`` in that order, rearranged to the pool's order."""
-        if starts_with(self.items, own):
-            return y
-        size = [item_rows(joint, item) for item in own]
-        at = y.size - sum(size)
-        parts, place = [y[:at]], {}
-        for item, rows in zip(own, size, strict=True):
-            place[key(item)] = y[at : at + rows]
-            at += rows
-        parts += [place[key(item)] if key(item) in place else np.zeros(item_rows(joint, item)) for item in self.items]
-        return np.concatenate(parts)
-
-    def save(self, path: Path, **more: np.ndarray) -> None:
-        """Write the pool to an npz file, whole or not at all."""
-        arrays = {**pack_items(self.items), **more}
-        width = max((c.duals.size for c in self.cuts), default=0)
-        duals = np.zeros((len(self.cuts), width))
-        for k, cut in enumerate(self.cuts):
-            duals[k, : cut.duals.size] = cut.duals
-        arrays |= {
-            "directions": np.array([c.direction for c in self.cuts]),
-            "values": np.array([c.value for c in self.cuts]),
-            "duals": duals,
-            "responses": np.array([c.z for c in self.columns]),
-            "decisions": np.array([c.x for c in self.columns]),
-        }
-        temporary = path.with_name(f"{path.name}.part.npz")
-        np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, path)
-
-    @classmethod
-    def load(cls, arrays: dict[str, np.ndarray]) -> Pool:
-        """The pool of a file's arrays."""
-        cuts = [
-            Cut(d, float(v), y) for d, v, y in zip(arrays["directions"], arrays["values"], arrays["duals"], strict=True)
-        ]
-        columns = [Column(z, x) for z, x in zip(arrays["responses"], arrays["decisions"], strict=True)]
-        return cls(unpack_items(arrays), cuts, columns)
+        """Add the chance blocks and tangents not known yet."""
+        known = {key(item) for item in self.items}
+        self.items += [item for item in items if key(item) not in known]
 
 
 def build(instance: Instance, network: bool, lp: ParametricLP, items: list[Item]) -> JointLP:
     """An LP with chance blocks and tangents in a given order."""
     joint = JointLP(instance, network=network, lp=lp)
-    append_value_row(joint)
     extend(joint, items)
     return joint
-
-
-def priced_columns(lp: ParametricLP) -> np.ndarray:
-    """Columns that a follower pays for: R, then the energies."""
-    return np.concatenate([np.atleast_1d(lp.at(name)).ravel() for name in ("R", "G", "Z")])
-
-
-def append_value_row(joint: JointLP) -> None:
-    """Append a row over R and the energies, free until a design sets it, and the shortfall of the revenue row, held
-    at 0."""
-    m, n = joint.lp.row_lower.size, joint.lp.cost.size + 1
-    priced = priced_columns(joint.lp)
-    revenue = np.array([int(joint.lp.row_at("revenue"))])
-    joint.warm.append(
-        Border(
-            cost=np.zeros(1),
-            col_lower=np.zeros(1),
-            col_upper=np.zeros(1),
-            old_rows=sp.csr_array((np.ones(1), (revenue, np.zeros(1, dtype=int))), shape=(m, 1)),
-            columns={"shortfall": (0, ())},
-            matrix=sp.csr_array((np.ones(priced.size), (np.zeros(priced.size, dtype=int), priced)), shape=(1, n)),
-            row_lower=np.full(1, -np.inf),
-            row_upper=np.full(1, np.inf),
-            rows={"value": (0, ())},
-        )
-    )
 
 
 def extend(joint: JointLP, items: list[Item]) -> None:
@@ -141,29 +113,45 @@ def starts_with(items: list[Item], first: list[Item]) -> bool:
     return len(first) <= len(items) and all(key(a) == key(b) for a, b in zip(items, first, strict=False))
 
 
-def item_rows(joint: JointLP, item: Item) -> int:
-    """Rows of a tangent (one per hour and scenario) or of a chance block (a tail per sign and scenario, its
-    quantile)."""
+def item_size(joint: JointLP, item: Item) -> tuple[int, int]:
+    """Columns and rows of a tangent (a row per hour and scenario) or of a chance block (quantile, tails, slack; a row
+    per sign and scenario, and one for the CVaR)."""
     days = joint.instance.days
     if isinstance(item, Block):
-        return joint.network.form(item).gradient.shape[0] * days.n_days + 1
-    return days.n_hours * days.n_days
+        return days.n_days + 2, joint.network.form(item).gradient.shape[0] * days.n_days + 1
+    return 0, days.n_hours * days.n_days
 
 
-def pack_items(items: list[Item]) -> dict[str, np.ndarray]:
-    """Items as arrays: kind '' stands for the next of the tangents."""
-    blocks = [item if isinstance(item, Block) else Block("", 0, 0) for item in items]
-    return {
-        "item_kind": np.array([b.kind for b in blocks], dtype="U16"),
-        "item_place": np.array([[b.place, b.hour] for b in blocks], dtype=int).reshape(-1, 2),
-        "loads": np.array([item for item in items if not isinstance(item, Block)]),
-    }
+def idle(joint: JointLP, item: Item) -> Basis:
+    """Statuses of an item that does not bind: tangent rows basic; a block's quantile basic at zero in place of its
+    CVaR row, which is tight, its tails and slack at zero."""
+    columns, rows = item_size(joint, item)
+    if not isinstance(item, Block):
+        return b"", bytes([BASIC]) * rows
+    return bytes([BASIC]) + bytes([AT_LOWER]) * (columns - 1), bytes([BASIC]) * (rows - 1) + bytes([AT_UPPER])
 
 
-def unpack_items(arrays: dict[str, np.ndarray]) -> list[Item]:
-    """The items of :func:`pack_items`."""
-    loads = iter(arrays["loads"])
-    return [
-        Block(str(kind), int(place), int(hour)) if kind else next(loads)
-        for kind, (place, hour) in zip(arrays["item_kind"], arrays["item_place"], strict=True)
-    ]
+def held(joint: JointLP, basis: Basis, items: list[Item]) -> int:
+    """How many of the pool's items the LP of a basis had."""
+    rows = len(basis[1]) - (joint.lp.row_lower.size - sum(item_size(joint, item)[1] for item in items_of(joint)))
+    count = 0
+    while rows > 0:
+        rows -= item_size(joint, items[count])[1]
+        count += 1
+    return count
+
+
+def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) -> Basis:
+    """A basis of an LP with the items ``own``, each once, for one with ``items``; those that are new do not bind."""
+    sizes = [item_size(joint, item) for item in own]
+    at = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
+    parts = [[part[:first]] for part, first in zip(basis, at, strict=True)]
+    place: dict[object, Basis] = {}
+    for item, size in zip(own, sizes, strict=True):
+        place[key(item)] = tuple(part[first : first + n] for part, first, n in zip(basis, at, size, strict=True))
+        at = [first + n for first, n in zip(at, size, strict=True)]
+    for item in items:
+        found = place[key(item)] if key(item) in place else idle(joint, item)
+        for part, piece in zip(parts, found, strict=True):
+            part.append(piece)
+    return b"".join(parts[0]), b"".join(parts[1])

@@ -9,17 +9,17 @@ single point w = tau E is exact. Menus too large to list are never listed.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import highspy
 import numpy as np
 
-from tritier.cuts import Column, Cut, Shape, tolerance
-from tritier.errors import SolverError
+from tritier.cuts import Cut, Shape, tolerance
 from tritier.instance import Design, Instance
 
 INFINITY = highspy.kHighsInf
-FINE = (("primal_feasibility_tolerance", 1e-9), ("dual_feasibility_tolerance", 1e-9))
+FINE, COARSE = 1e-9, 1e-7  # feasibility tolerances; the second where the first is out of reach
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,26 @@ class Box:
     low: tuple[int, ...]
     high: tuple[int, ...]
 
-    @property
-    def is_point(self) -> bool:
-        return self.low == self.high
+    def is_tariff(self, prices: int) -> bool:
+        """Whether the box holds a single position in each of the first ``prices`` coordinates."""
+        return self.low[:prices] == self.high[:prices]
+
+    def holds(self, other: Box) -> bool:
+        """Whether another box lies within this one."""
+        return all(a <= b for a, b in zip(self.low, other.low, strict=True)) and all(
+            a >= b for a, b in zip(self.high, other.high, strict=True)
+        )
+
+    def without_top(self, low: tuple[int, ...]) -> list[Box]:
+        """The box less its part at and above ``low``, as boxes that do not overlap."""
+        rest, floor = [], list(self.low)
+        for axis, first in enumerate(low):
+            if first > floor[axis]:
+                high = list(self.high)
+                high[axis] = first - 1
+                rest.append(Box(tuple(floor), tuple(high)))
+                floor[axis] = first
+        return rest
 
     def split(self, axis: int, after: int) -> tuple[Box, Box]:
         """The box cut in two behind a position of one coordinate."""
@@ -104,16 +121,16 @@ class BoxLP:
         self.shape, self.menu = shape, Coordinates.of(instance)
         self.energy_lower, self.energy_upper = box_lower[shape.energy].copy(), box_upper[shape.energy].copy()
         self.solves = 0
-        self._cuts: list[Cut] = []
-        self._columns: list[Column] = []
+        self.version = 0  # of the rows: how many cuts and responses there are
         self._needs = np.empty((0, shape.capacities))
         self._worth = np.empty((0, 1 + shape.energies))
         e, n = shape.energies, shape.size
         self._tau, self._w = n + np.arange(e), n + e + np.arange(e)
         self._e = np.arange(3, 3 + e)
         h = self._highs = highspy.Highs()
-        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off"), *FINE):
+        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off")):
             h.setOptionValue(option, value)
+        self._precision(FINE)
         self._n = n + 2 * e
         low = np.concatenate([box_lower, np.zeros(e), np.full(e, -INFINITY)])
         high = np.concatenate([box_upper, np.full(e, INFINITY), np.full(e, INFINITY)])
@@ -132,34 +149,16 @@ class BoxLP:
                 row = np.zeros(self._n)
                 row[[self._w[b], self._e[b], self._tau[b]]] = 1.0
                 self._add_row(-INFINITY, INFINITY, row)
-        self._floor = float(box_lower[0])
         self._first = 2 + 4 * e
         self._rows = self._first
         self._response_rows: list[int] = []
         self._state: Box | None = None
+        self._cold = False
         self._stale = True
 
-    def set_cutoff(self, upper: float) -> None:
-        """Only designs with F up to ``upper`` matter from now on."""
-        self._highs.changeColBounds(0, float(self._floor), float(upper))
-
-    def tighten(self) -> None:
-        """Bounds of the energies over the whole menu, by the small LP itself."""
-        h, root = self._highs, self.menu.root
-        self._enter(root)
-        h.changeColCost(0, 0.0)
-        for b, column in enumerate(self._e.tolist()):
-            for sense, bounds in ((1.0, self.energy_lower), (-1.0, self.energy_upper)):
-                h.changeColCost(column, sense)
-                h.run()
-                self.solves += 1
-                if h.getModelStatus() == highspy.HighsModelStatus.kOptimal:
-                    found = sense * h.getInfo().objective_function_value
-                    slack = 1e-7 * max(1.0, abs(found))
-                    bounds[b] = max(bounds[b], found - slack) if sense > 0 else min(bounds[b], found + slack)
-            h.changeColCost(column, 0.0)
-        h.changeColCost(0, 1.0)
-        self._stale = True
+    def _precision(self, tolerance: float) -> None:
+        for kind in ("primal", "dual"):
+            self._highs.setOptionValue(f"{kind}_feasibility_tolerance", tolerance)
 
     def _add_row(self, lower: float, upper: float, row: np.ndarray) -> None:
         index = np.flatnonzero(row).astype(np.int32)
@@ -168,29 +167,20 @@ class BoxLP:
     def add_cut(self, cut: Cut) -> None:
         """An outer cut holds on every box."""
         self._add_row(cut.value, INFINITY, np.append(cut.direction, np.zeros(2 * self.shape.energies)))
-        self._cuts.append(cut)
+        self.version += 1
         self._rows += 1
 
-    def add_column(self, column: Column) -> None:
+    def add_response(self, z: np.ndarray) -> None:
         """A response holds on the boxes whose smallest capacities it respects: R + sum w <= R_k + tau . E_k."""
         row = np.zeros(self._n)
-        row[1], row[self._w], row[self._tau] = 1.0, 1.0, -column.z[self.shape.energy]
+        row[1], row[self._w], row[self._tau] = 1.0, 1.0, -z[self.shape.energy]
         self._add_row(-INFINITY, INFINITY, row)
         self._response_rows.append(self._rows)
         self._rows += 1
-        self._columns.append(column)
-        self._needs = np.vstack([self._needs, column.z[self.shape.capacity]])
-        self._worth = np.vstack([self._worth, np.append(column.z[1], column.z[self.shape.energy])])
+        self.version += 1
+        self._needs = np.vstack([self._needs, z[self.shape.capacity]])
+        self._worth = np.vstack([self._worth, np.append(z[1], z[self.shape.energy])])
         self._stale = True
-
-    @property
-    def version(self) -> int:
-        return len(self._cuts) + len(self._columns)
-
-    def theta_upper(self, prices: np.ndarray, limits: np.ndarray) -> float:
-        """The least R_k + tau . E_k over the responses that the capacities admit."""
-        held = (self._needs <= limits).all(axis=1)
-        return float((self._worth[held] @ np.append(1.0, prices)).min(initial=np.inf))
 
     def _enter(self, box: Box) -> None:
         """Bounds, McCormick rows and responses of a box."""
@@ -221,83 +211,100 @@ class BoxLP:
         return np.array([tolerance(r) for r in self._worth[:, 0]])
 
     def bound(self, box: Box) -> BoxBound | None:
-        """Least F over a box, or None where the box holds no design that recovers the revenue."""
+        """Least F over a box, or None where the box holds no design that recovers the revenue.
+
+        Where the simplex gives neither from any start, the bound is minus infinity: weaker, and valid.
+        """
         if self._state != box or self._stale:
             self._enter(box)
         h = self._highs
-        h.run()
-        self.solves += 1
-        if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            h.clearSolver()
+        for precision, presolve in ((FINE, "off"), (FINE, "off"), (COARSE, "off"), (FINE, "on")):
+            self._precision(precision)
+            h.setOptionValue("presolve", presolve)
             h.run()
-            if h.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+            self.solves += 1
+            status = h.getModelStatus()
+            h.setOptionValue("presolve", "off")
+            if status == highspy.HighsModelStatus.kOptimal:
+                break
+            if status == highspy.HighsModelStatus.kInfeasible and self._cold:
                 return None
-        if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(f"the small LP of a box: {h.modelStatusToString(h.getModelStatus())}")
+            h.clearSolver()
+            self._cold = True
+        else:
+            return self._nothing(box)
+        self._cold = False
         x = np.array(h.getSolution().col_value)
         return BoxBound(h.getInfo().objective_function_value, x[: self.shape.size], x[self._tau], x[self._w])
 
-    def branch(self, box: Box, bound: BoxBound) -> tuple[Box, Box]:
-        """Cut a box: capacities first, whose responses hold on whole boxes only; then the worst product at its
-        price."""
+    def _nothing(self, box: Box) -> BoxBound:
+        """No bound: the middle of the prices, no energy."""
         e = self.shape.energies
-        width = np.array(box.high) - np.array(box.low)
-        if width[e:].any():
-            axis = e + int(width[e:].argmax())
-            return box.split(axis, (box.low[axis] + box.high[axis]) // 2)
+        price = (self.menu.values(box.low)[:e] + self.menu.values(box.high)[:e]) / 2
+        return BoxBound(-np.inf, np.zeros(self.shape.size), price, np.zeros(e))
+
+    def branch(self, box: Box, bound: BoxBound) -> tuple[Box, Box]:
+        """Cut a box of several prices: at the worst product, near its price."""
+        e = self.shape.energies
+        width = np.array(box.high[:e]) - np.array(box.low[:e])
         miss = np.abs(bound.product - bound.price * bound.z[self.shape.energy])
-        axis = int(np.where(width[:e] > 0, miss + 1e-9 * width[:e], -1.0).argmax())
-        levels = self.menu.levels[axis]
-        near = int(np.searchsorted(levels, bound.price[axis], side="right")) - 1
-        middle = (box.low[axis] + box.high[axis]) // 2
-        after = (near + middle) // 2
+        axis = int(np.where(width > 0, miss + 1e-9 * width, -1.0).argmax())
+        near = int(np.searchsorted(self.menu.levels[axis], bound.price[axis], side="right")) - 1
+        after = (near + (box.low[axis] + box.high[axis]) // 2) // 2
         return box.split(axis, min(max(after, box.low[axis]), box.high[axis] - 1))
 
 
 @dataclass(order=True)
 class Node:
-    """A box in the heap with its bound and the version of the pool that gave it; ties go to the loosest limits, whose
-    cuts and responses hold furthest."""
+    """A box in the heap with its bound and the version of the rows that gave it. Bounds in the same step of the tree's
+    ``grain`` count as equal: then the loosest limits come first, whose responses hold furthest, then the latest box."""
 
-    value: float
+    step: float
     tightness: int
     number: int
+    value: float = field(compare=False)
     box: Box = field(compare=False)
     version: int = field(compare=False, default=-1)
     bound: BoxBound | None = field(compare=False, default=None)
 
 
 class BoxTree:
-    """Best-first tree over the menu; bounds are renewed only where they are smallest."""
+    """Best-first tree over the menu down to single tariffs; bounds are renewed only where they are smallest."""
 
-    def __init__(self, lp: BoxLP) -> None:
-        self.lp = lp
+    def __init__(self, lp: BoxLP, grain: float) -> None:
+        self.lp, self.grain = lp, grain
         self._count = 0
         self._heap: list[Node] = []
-        self.push(lp.menu.root, -np.inf)
+        self.retired = np.inf  # smallest bound of the boxes that were good enough
 
     def push(self, box: Box, value: float, version: int = -1, bound: BoxBound | None = None) -> None:
+        """Add a box whose bound is ``value``, or more where its rows say so later."""
         self._count += 1
-        tightness = -sum(box.high[self.lp.menu.prices :])
-        heapq.heappush(self._heap, Node(value, tightness, self._count, box, version, bound))
+        step = np.floor(value / self.grain)
+        loose = -sum(box.high[self.lp.menu.prices :])
+        heapq.heappush(self._heap, Node(step, loose, -self._count, value, box, version, bound))
 
     @property
     def lower_bound(self) -> float:
-        return self._heap[0].value if self._heap else np.inf
+        return min([self.retired, *(node.value for node in self._heap)])
 
-    def next_point(self, stop_at: float) -> Node | None:
-        """The menu point with the smallest renewed bound, taken out of the heap; None once all reach ``stop_at``."""
-        while self._heap and self._heap[0].value < stop_at:
+    def next_tariff(self, stop_at: float, late: Callable[[], bool] = lambda: False) -> Node | None:
+        """The box of one tariff with the smallest renewed bound, taken out of the heap; None once all reach
+        ``stop_at``, or it is late."""
+        while self._heap and self._heap[0].step * self.grain < stop_at and not late():
             node = heapq.heappop(self._heap)
-            if node.version < self.lp.version:
-                bound = self.lp.bound(node.box)
-                if bound is not None:
-                    self.push(node.box, max(node.value, bound.value), self.lp.version, bound)
-            elif node.box.is_point:
+            if node.value >= stop_at:
+                self.retired = min(self.retired, node.value)
+            elif node.version < self.lp.version:
+                self._renew(node.box, node.value)
+            elif node.box.is_tariff(self.lp.menu.prices):
                 return node
             else:
                 for part in self.lp.branch(node.box, node.bound):
-                    bound = self.lp.bound(part)
-                    if bound is not None:
-                        self.push(part, max(node.value, bound.value), self.lp.version, bound)
+                    self._renew(part, node.value)
         return None
+
+    def _renew(self, box: Box, value: float) -> None:
+        bound = self.lp.bound(box)
+        if bound is not None:
+            self.push(box, max(value, bound.value), self.lp.version, bound)

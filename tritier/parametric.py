@@ -1,8 +1,7 @@
 """From a cvxpy problem to a parametric LP, and a warm simplex on it.
 
 min c.x  s.t.  row_lower <= A x <= row_upper,  col_lower <= x <= col_upper. Tariffs live in the costs of a few columns
-and
-capacity limits in the bounds of a few others, so a new menu point never touches the matrix.
+and capacity limits in the bounds of a few others, so a new menu point never touches the matrix.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from tritier.errors import InfeasibleError, SolverError
+from tritier.highs_model import highs_lp
 
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
+NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 
 
@@ -76,8 +77,7 @@ class ParametricLP:
 class Border:
     """Columns and rows to append to an LP; names count from the border's first.
 
-    ``matrix`` holds the new rows over the old and the new columns, ``old_rows`` the new columns' entries in the old
-    rows.
+    ``matrix`` holds the new rows over old and new columns, ``old_rows`` the new columns' entries in the old rows.
     """
 
     cost: np.ndarray
@@ -93,8 +93,7 @@ class Border:
 
 @dataclass(frozen=True, eq=False)
 class LPSolution:
-    """An optimal basis of an LP: x, row duals y (d objective / d row bound), reduced costs, objective, simplex
-    steps."""
+    """A basis of an LP: x, row duals y (d objective / d row bound), reduced costs, objective, simplex steps."""
 
     x: np.ndarray
     y: np.ndarray
@@ -264,6 +263,19 @@ class WarmLP:
         start.row_status = rows + [status.kBasic] * (self.lp.row_lower.size - len(rows))
         self._highs.setBasis(start)
 
+    def basic_point(self, basis: tuple[bytes, bytes], cost: np.ndarray) -> LPSolution:
+        """The point and the duals of a basis, optimal or not, without a simplex step."""
+        self.set_cost(cost)
+        self.set_basis(basis)
+        self._highs.setOptionValue("simplex_iteration_limit", 0)
+        self._highs.run()
+        self._highs.setOptionValue("simplex_iteration_limit", NO_LIMIT)
+        solution, info = self._highs.getSolution(), self._highs.getInfo()
+        x, y = np.array(solution.col_value), np.array(solution.row_dual)
+        if x.size != self.lp.cost.size or y.size != self.lp.row_lower.size:
+            raise SolverError("HiGHS gave no point for the basis: it is singular")
+        return LPSolution(x, y, np.array(solution.col_dual), info.objective_function_value, 0)
+
     def restart(self) -> None:
         """A new solver on the LP as it stands, entries in order: nothing that came before steers the next solve."""
         self.lp = replace(self.lp, matrix=self.lp.matrix.sorted_indices())
@@ -272,7 +284,7 @@ class WarmLP:
         self._highs.setOptionValue("threads", 1)
         for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self._highs.setOptionValue(tolerance, TOLERANCE)
-        self._highs.passModel(_highs_lp(self.current()))
+        self._highs.passModel(highs_lp(self.current()))
 
     def forget(self) -> None:
         """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
@@ -299,17 +311,6 @@ def primal_residual(lp: ParametricLP, x: np.ndarray) -> float:
     rows = lp.matrix @ x
     off = [lp.row_lower - rows, rows - lp.row_upper, lp.col_lower - x, x - lp.col_upper]
     return float(max(0.0, *(np.max(o, initial=0.0) for o in off)))
-
-
-def _highs_lp(lp: ParametricLP) -> highspy.HighsLp:
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = lp.cost.size, lp.row_lower.size
-    model.col_cost_, model.col_lower_, model.col_upper_ = lp.cost, lp.col_lower, lp.col_upper
-    model.row_lower_, model.row_upper_ = lp.row_lower, lp.row_upper
-    a = sp.csr_array(lp.matrix)
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_, model.a_matrix_.index_, model.a_matrix_.value_ = a.indptr, a.indices, a.data
-    return model
 
 
 def _bound(values, n: int, default: float) -> np.ndarray:

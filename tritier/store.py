@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tritier import hybrid_state
 from tritier.cases import Case, find_case, judging_instance
 from tritier.chance import KINDS, Block
 from tritier.decisions import Decisions
 from tritier.errors import InputError
+from tritier.hybrid_pool import Pool, item_size
 from tritier.instance import Design, Instance
+from tritier.joint import JointLP
 from tritier.preset import Preset
 from tritier.recourse import DayDecisions
 from tritier.study import DesignProof, Prepared, SolvedCase, cleared, prepare
@@ -184,6 +187,23 @@ def stored_proof(folder: Path, case: Case) -> DesignProof | None:
         if not isinstance(design.get(key), kind):
             raise InputError(path, f"design.{key}", "is missing or of another kind", AGAIN)
     return DesignProof(**{key: design[key] for key in kinds})
+
+
+def read_pool(path: Path, joint: JointLP) -> Pool:
+    """The rows of a proof, as the LP of their case can hold them; InputError where they do not fit."""
+    arrays = read_arrays(path)
+    try:
+        pool = hybrid_state.unpacked(arrays)
+        columns, rows = joint.lp.cost.size, joint.lp.row_lower.size
+        for item in pool.items:
+            extra = item_size(joint, item)
+            columns, rows = columns + extra[0], rows + extra[1]
+        short = any(len(row.basis[0]) > columns or len(row.basis[1]) > rows for row in pool.rows)
+    except (KeyError, ValueError, IndexError, TypeError, zlib.error) as error:
+        raise InputError(path, "rows", "are missing or damaged", AGAIN) from error
+    if short or not pool.rows:
+        raise InputError(path, "basis", "belongs to another case", AGAIN)
+    return pool
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tritier import hybrid
 from tritier.acflow import voltage_margin
 from tritier.cases import (
     CASES,
@@ -23,7 +24,6 @@ from tritier.cases import (
 from tritier.certificate_case import DesignProof, recheck
 from tritier.chance import net_load
 from tritier.decisions import Decisions, decisions_of
-from tritier.enumeration import enumerate_menu
 from tritier.errors import InfeasibleError, InputError
 from tritier.first_best import first_best
 from tritier.flat import flat_tariff
@@ -36,8 +36,6 @@ from tritier.reading import Study, read_study
 from tritier.recourse import POLICIES, DayDecisions, Recourse
 from tritier.scenarios import build_instance, design_days
 from tritier.settings import Settings
-
-ENUMERATED = 500  # menu points up to which complete enumeration is the search
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +147,12 @@ def solve_case(
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
     state: Path | None = None,
+    gap: float | None = None,
 ) -> SolvedCase:
     """Solve one case and judge it on the design scenarios under its headline policy.
 
-    jobs: processes that share the menu; state: a file that keeps what an interrupted run has found.
+    jobs: processes that share the menu; state: a file that keeps what an interrupted run has found; gap: share of the
+    achievable gain at which the search stops, the preset's where it is None.
 
     Raises InputError where no design recovers the revenue.
     """
@@ -161,7 +161,9 @@ def solve_case(
     joint = JointLP(clearing, case.market, case.network)
     proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
     if case.optimised:
-        response, proof, trace, result = optimise(joint, prepared, jobs, progress, state)
+        gap = prepared.preset.gap if gap is None else gap
+        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state)
+        joint = result.joint
     else:
         response = flat_tariff(joint)
     decisions = decisions_of(joint, response)
@@ -169,21 +171,26 @@ def solve_case(
     return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
 
 
-def optimise(joint: JointLP, prepared: Prepared, jobs: int, progress, state: Path | None):
-    """The best design of the menu with its bounds, by complete enumeration.
+def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None):
+    """The best design of the menu with its bounds (:func:`tritier.hybrid.solve`).
 
-    Raises InputError where the menu is too long for that, or where none of its points recovers the revenue.
+    Raises InputError where none of the menu's points recovers the revenue.
     """
-    path, entry, points = prepared.study.paths["study"], f"menus.{prepared.preset.name}", joint.instance.menu.n_points
-    if points > ENUMERATED:
-        raise InputError(
-            path, entry, f"has {points:,} points, complete enumeration serves {ENUMERATED:,}", "list fewer levels"
-        )
-    flat = flat_tariff(joint)
+    path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
     ideal = first_best(joint)
+    flat = flat_tariff(joint)  # last, as the search starts from its basis
+    origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
     try:
-        origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
-        result = enumerate_menu(joint, progress, jobs, state, f"{origin} {joint.instance.days.n_days}")
+        result = hybrid.solve(
+            joint,
+            gap=gap,
+            f_flat=flat.social.total,
+            f_first_best=ideal,
+            jobs=jobs,
+            progress=progress,
+            state=state,
+            origin=f"{origin} {joint.instance.days.n_days}",
+        )
     except InfeasibleError as error:
         raise InputError(
             path,

@@ -1,0 +1,127 @@
+"""A search's proof, checked without the search: every row read off its own basis, then the bound they give.
+
+Nothing of the run is trusted: cuts get new duals and a new safe value, responses new decisions, answers both; the
+bound is the ledger's, filled with these rows alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from tritier.certificate import require
+from tritier.certificate_case import DesignProof
+from tritier.cuts import Shape, answer_at, expand, limits_of, offer_along, prices, safe_cut_value, spread, touched
+from tritier.decisions import Decisions, point_of
+from tritier.hybrid_ledger import Ledger
+from tritier.hybrid_pool import Item, Pool, Request, Row, build, extend, held, items_of, weights_of
+from tritier.hybrid_scip import below, prove
+from tritier.joint import JointLP
+
+CUT = 1e-8  # relative: how far a stored cut may lie above its new safe value
+POINT = 1e-6  # relative: a stored response against the decisions that its basis gives
+ANSWER = 0.05  # $: an answer divides by its small epsilon, so that its bound is known to cents
+
+
+@dataclass(frozen=True)
+class Misses:
+    """By how much a row's stored figures exceed what its basis proves."""
+
+    cut: float
+    point: float
+    answer: float
+
+
+def check_row(joint: JointLP, row: Row) -> Misses:
+    """Take the point and the duals of a row's basis, without a simplex step, and see what they prove."""
+    request, full = row.request, direction_of(joint, row.request)
+    if request.design is None:
+        offer_along(joint, full)
+    else:
+        joint.offer(request.design)
+    solution = joint.warm.basic_point(row.basis, spread(joint, full))
+    cut = point = answer = 0.0
+    if row.cut is not None:
+        k = int(np.abs(full).argmax())  # cuts are stored scaled
+        value = safe_cut_value(joint, row.cut.direction, solution.y * (row.cut.direction[k] / full[k]))
+        cut = (row.cut.value - value) / max(1.0, abs(value))
+    if row.answer is not None:
+        again = answer_at(joint, request.design, solution, request.kind == "shortfall")
+        point = answer = np.inf
+        if again is not None:
+            said = np.r_[1, 3 : row.z.size]  # R, energies and limits: what a response row says
+            point = float((np.abs(row.z - again.z) / np.maximum(1.0, np.abs(again.z)))[said].max())
+            answer = row.answer.least - again.least
+    joint.offer(None)
+    return Misses(cut, point, answer)
+
+
+def direction_of(joint: JointLP, request: Request) -> np.ndarray:
+    """What a request minimises, as weights of z."""
+    if request.design is None:
+        return np.array(request.numbers)
+    return expand(Shape.of(joint), weights_of(request), prices(request.design))
+
+
+def check_pool(joint: JointLP, pool: Pool, jobs: int = 1) -> int:
+    """Check every row of a pool; returns their number. Raises CertificateError naming the first that fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder) / "lp.joblib")
+        joblib.dump((joint.instance, joint.sees_network, joint.bare), store)
+        parts = max(1, min(abs(jobs) if jobs > 0 else joblib.cpu_count(), len(pool.rows)))
+        shares = [pool.rows[k::parts] for k in range(parts)]
+        run = joblib.Parallel(n_jobs=parts)
+        found = run(joblib.delayed(_check_rows)(store, pool.items, share) for share in shares)
+    for k, misses in enumerate(found):
+        for n, miss in enumerate(misses):
+            number, kind = n * parts + k, shares[k][n].request.kind
+            for name, value, most in (
+                ("cut", miss.cut, CUT),
+                ("response", miss.point, POINT),
+                ("answer_usd", miss.answer, ANSWER),
+            ):
+                require(f"design.row[{number}].{name}", value, most, f"{kind} of proof.npz")
+    return len(pool.rows)
+
+
+def _check_rows(store: str, items: list[Item], rows: list[Row]) -> list[Misses]:
+    joint, misses = build(*joblib.load(store), []), []
+    for row in rows:
+        extend(joint, items[len(items_of(joint)) : held(joint, row.basis, items)])  # as it was when the row was made
+        misses.append(check_row(joint, row))
+    return misses
+
+
+def proved_bound(joint: JointLP, pool: Pool, upper: float, slack: float) -> float:
+    """The lower bound that a pool's rows give, $: boxes of the menu that no row settles keep their small LP's bound.
+
+    upper: the design's social cost, $; slack: bounds within it of ``upper`` are not improved.
+    """
+    ledger = Ledger(joint, slack, Pool(list(pool.items)))
+    for row in pool.rows:
+        ledger.learn(row)
+    ledger.best = (min(upper, ledger.upper_bound), () if ledger.best is None else ledger.best[1])
+    waiting = []
+    while (node := ledger.next_node()) is not None:
+        waiting.append(node)
+    ledger.held = waiting
+    return ledger.lower_bound
+
+
+def scip_word(joint: JointLP, pool: Pool, decisions: Decisions, design: DesignProof) -> str:
+    """SCIP's word on a pool's rows at the stored bounds: closed or open."""
+    slack = design.upper_bound - design.lower_bound
+    ledger = Ledger(joint, slack, Pool(list(pool.items)))
+    for row in pool.rows:
+        ledger.learn(row)
+    x = point_of(joint, decisions)
+    z = x[touched(joint)].copy()
+    limits = limits_of(joint, decisions.design)
+    z[ledger.shape.capacity] = limits
+    z[0] = design.upper_bound
+    limit = below(design.lower_bound, design.flat - design.first_best)
+    return prove(ledger.master(), limit, z, ledger.menu.positions(decisions.design)).word
