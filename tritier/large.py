@@ -77,7 +77,7 @@ class _Plans:
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
+class Replies:
     """Best replies at duals of the coupling: their safe values, $, (I,), and the bound they give."""
 
     dual: np.ndarray
@@ -164,7 +164,7 @@ class Market:
         held = found.x[c.cost.size : self.own.size]
         return found.objective, found.x[self.own.size :], found.y[: c.row_lower.size], float(held.max())
 
-    def ask(self, dual: np.ndarray, reference: np.ndarray | None) -> _Answers:
+    def ask(self, dual: np.ndarray, reference: np.ndarray | None) -> Replies:
         """Best replies at prices (:eq:`eq-large-bound`); those that beat ``reference`` (what the mixed plans cost at
         them) become plans, all of them where there is none."""
         price, pi = self.coupling.prices(dual)
@@ -193,7 +193,7 @@ class Market:
                 self.plans.cost.append(float(self.forms[i].cost @ x))
                 self.plans.trade.append(trade)
                 self.plans.injection.append(injection)
-        return _Answers(dual, best, float(best.sum()) + self.coupling.own_bound(dual))
+        return Replies(dual, best, float(best.sum()) + self.coupling.own_bound(dual))
 
     def paid(self, dual: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """What the mixed plans cost the prosumers at prices, $, (I,) (:eq:`eq-prosumer`)."""
