@@ -39,7 +39,7 @@ bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.bench
 
 strip: $(READY)
-	$(BIN)/nbstripout --keep-id chapters/*.ipynb
+	$(BIN)/nbstripout --keep-id chapters/*.ipynb sweeps/*.ipynb
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tritier needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
