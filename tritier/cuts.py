@@ -88,7 +88,7 @@ def limits_of(joint: JointLP, design: Design) -> np.ndarray:
 
 
 def tolerance(theta: float) -> float:
-    """delta = 1e-7 max(1, |theta|), $: what a response row is relaxed by."""
+    """``delta = 1e-7 max(1, |theta|)``, $: what a response row is relaxed by."""
     return 1e-7 * max(1.0, abs(theta))
 
 
