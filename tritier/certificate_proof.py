@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from tritier.certificate import require
+from tritier.certificate import require, stored_lp
 from tritier.certificate_case import DesignProof
 from tritier.cuts import Shape, answer_at, expand, limits_of, offer_along, prices, safe_cut_value, spread, touched
 from tritier.decisions import Decisions, point_of
@@ -118,8 +118,8 @@ def scip_word(joint: JointLP, pool: Pool, decisions: Decisions, design: DesignPr
     ledger = Ledger(joint, slack, Pool(list(pool.items)))
     for row in pool.rows:
         ledger.learn(row)
-    x = point_of(joint, decisions)
-    z = x[touched(joint)].copy()
+    own = stored_lp(joint.instance, decisions, True, joint.sees_network)  # it holds the blocks that bind
+    z = point_of(own, decisions)[touched(own)]
     limits = limits_of(joint, decisions.design)
     z[ledger.shape.capacity] = limits
     z[0] = design.upper_bound
