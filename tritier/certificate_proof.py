@@ -15,7 +15,18 @@ import numpy as np
 
 from tritier.certificate import require, stored_lp
 from tritier.certificate_case import DesignProof
-from tritier.cuts import Shape, answer_at, expand, limits_of, offer_along, prices, safe_cut_value, spread, touched
+from tritier.cuts import (
+    ROUNDING,
+    Shape,
+    answer_at,
+    expand,
+    limits_of,
+    offer_along,
+    prices,
+    safe_cut_value,
+    spread,
+    touched,
+)
 from tritier.decisions import Decisions, point_of
 from tritier.hybrid_ledger import Ledger
 from tritier.hybrid_pool import Item, Pool, Request, Row, build, extend, held, items_of, weights_of
@@ -48,9 +59,13 @@ def check_row(joint: JointLP, row: Row) -> Misses:
     if row.cut is not None:
         k = int(np.abs(full).argmax())  # cuts are stored scaled
         value = safe_cut_value(joint, row.cut.direction, solution.y * (row.cut.direction[k] / full[k]))
+        value += ROUNDING * max(1.0, abs(value))  # the stored one is lowered by as much
         cut = (row.cut.value - value) / max(1.0, abs(value))
     if row.answer is not None:
-        again = answer_at(joint, request.design, solution, request.kind == "shortfall")
+        short = request.kind == "shortfall"
+        again = answer_at(joint, request.design, solution, short)
+        if again is None:  # a block that came later is in the basis's way
+            again = answer_at(joint, request.design, joint.settle(spread(joint, full)), short)
         point = answer = np.inf
         if again is not None:
             said = np.r_[1, 3 : row.z.size]  # R, energies and limits: what a response row says
