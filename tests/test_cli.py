@@ -106,7 +106,7 @@ CHANGES = {  # the same for one --set
     "n_scenarios": "--set: n_scenarios: is not KEY=VALUE; write for example",
     "=3": "--set: =3: is not KEY=VALUE; write for example",
     "n_prosumer=2": "--set: n_prosumer: is a key neither of the preset nor of study.yaml; use one of",
-    "risk.beta=0.5": STUDY + "risk.beta: is an unknown key; use one of alpha",
+    "risk.gamma=0.5": STUDY + "risk.gamma: is an unknown key; use one of alpha",
     "chance_level.a=1": STUDY + "chance_level.a: chance_level has no keys of its own; use a dotted key",
     "n_prosumers=all": "--set: n_prosumers: 'all' is not allowed; give a whole number of at least 1",
     "n_scenarios=2.5": "--set: n_scenarios: '2.5' is not allowed; give a whole number of at least 1",

@@ -252,7 +252,7 @@ BROKEN = {
         "the same hours",
     ),
     "unknown key": (setting("colour", "red"), "study.yaml", "colour", "use one of name, title, files"),
-    "unknown key in a section": (setting("risk.beta", 0.5), "study.yaml", "risk.beta", "use one of alpha"),
+    "unknown key in a section": (setting("risk.gamma", 0.5), "study.yaml", "risk.gamma", "use one of alpha"),
     "unknown key in a menu": (
         setting("menus.smoke.tarif", 1),
         "study.yaml",
