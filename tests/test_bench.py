@@ -51,7 +51,8 @@ def test_growth_solves_what_it_plans():
     assert set(found["suite"]) <= set(GROWTH)
     sizes = found.set_index("suite")
     assert sizes.loc["prosumers", "prosumers"] == 2 and sizes.loc["scenarios", "scenarios"] == 1
-    assert sizes.loc["limits", "menu_points"] == 2 * 27 * 3 * 2
+    p2p, head, lateral = 2, 3, 2  # levels offered
+    assert sizes.loc["limits", "menu_points"] == QUICK.steps**3 * p2p * head * lateral
     assert (found["gap"] <= QUICK.gap).all()
 
 
