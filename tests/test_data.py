@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tritier.tables import read_days
 
@@ -66,6 +67,21 @@ def test_every_parameter_has_a_source():
     for row in rows:
         assert row["parameter"] and row["default"] and row["unit"] and row["source"] and row["used as"]
     assert len({row["parameter"] for row in rows}) == len(rows)
+
+
+def test_parameters_are_those_of_the_study():
+    """Every default that names a number of study.yaml agrees with it to the digits given."""
+    settings = yaml.safe_load((DATA / "studies/ieee33/study.yaml").read_text())
+    compared = 0
+    for row in csv.DictReader((DATA / "parameters.csv").open()):
+        value = settings
+        for key in row["used as"].split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int | float):
+            digits = len(row["default"].partition(".")[2]) if "e" not in row["default"] else 5
+            assert float(row["default"]) == pytest.approx(value, abs=0.5 * 10.0**-digits), row["parameter"]
+            compared += 1
+    assert compared >= 15
 
 
 def test_prosumers_follow_the_rules_of_the_case_study():

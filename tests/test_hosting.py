@@ -213,15 +213,19 @@ def random_capacities(case: HostingCase, draw) -> np.ndarray:
     return np.r_[draw.uniform(0.0, 2000.0, n) * (case.pv_limit > 0), np.zeros(n), case.battery_low]
 
 
+def programs(case: HostingCase, recourse, draw, count: int):
+    """Random capacities: the program of their dispatch, and its right-hand side as h0 and H."""
+    for _ in range(count):
+        y = random_capacities(case, draw)
+        yield RecourseProgram(recourse, y), *recourse.at(y)
+
+
 @pytest.mark.parametrize("flexibility", ["none", "p2p"])
 def test_multiplier_boxes_hide_nothing_and_a_tenth_of_them_does(flexibility):
     """Strong duality within the derived boxes at random capacities and at every vertex; smaller boxes lose value."""
     case, draw, hidden = small_case(flexibility, 1), np.random.default_rng(2), 0
     recourse = two_stage(case, EVERYTHING).recourse[0]
-    for _ in range(3):
-        y = random_capacities(case, draw)
-        program = RecourseProgram(recourse, y)
-        h0, H = recourse.at(y)
+    for program, h0, H in programs(case, recourse, draw, 3):
         for u in recourse.uncertainty.vertices():
             true = program.solve(u).value
             values = []
@@ -237,10 +241,7 @@ def test_multiplier_boxes_hide_nothing_and_a_tenth_of_them_does(flexibility):
 def test_primal_boxes_hold_every_optimal_dispatch():
     case, draw = small_case("p2p", 2), np.random.default_rng(5)
     recourse = two_stage(case, EVERYTHING).recourse[0]
-    for _ in range(5):
-        y = random_capacities(case, draw)
-        program = RecourseProgram(recourse, y)
-        h0, H = recourse.at(y)
+    for program, h0, H in programs(case, recourse, draw, 5):
         for u in recourse.uncertainty.vertices():
             x = program.solve(u).x
             slack = recourse.G @ x - (h0 - H @ u)

@@ -13,6 +13,7 @@ from solved_small import CONGESTED, congested_study, solve
 
 from tritier import commands, store
 from tritier.__main__ import main
+from tritier.cuts import ROUNDING
 from tritier.decisions import decisions_of
 from tritier.dso import menu_points
 from tritier.errors import CertificateError, InputError
@@ -168,7 +169,7 @@ def test_bounds_that_the_menu_does_not_bear_out_are_refused(key, folder, solved)
 def test_a_proof_with_another_value_is_refused(folder, solved, copy):
     stored = store.read_arrays(copy / "proof.npz")
     kept = stored["value"].copy()
-    stored["value"][0] += 1e-4 * max(1.0, abs(kept[0]))
+    stored["value"][0] += 2 * ROUNDING * max(1.0, abs(kept[0]))
     np.savez(copy / "proof.npz", **stored)
     with pytest.raises(CertificateError, match="cut"):
         commands.check_proof(copy, solved)

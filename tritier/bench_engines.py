@@ -13,7 +13,7 @@ from tritier import hybrid
 from tritier.bilevel_example import MarketExample, market_example
 from tritier.bilevel_market import design_of, market_bilevel, storage_bounds
 from tritier.bilevel_solve import solve
-from tritier.cases import anchored_fixed_cost, risk_neutral, without_limits
+from tritier.cases import find_case
 from tritier.dso import menu_points
 from tritier.enumeration import enumerate_menu
 from tritier.errors import CertificateError, InputError
@@ -25,7 +25,7 @@ from tritier.large import Clearing, clear
 from tritier.large_whole import solve_whole
 from tritier.milp_highs import solve_milp
 from tritier.optimistic import optimistic_response
-from tritier.study import prepare
+from tritier.study import cleared, prepare
 
 TANGENTS = 4  # loss tangents of a monolith; its design is judged with exact losses
 
@@ -84,18 +84,15 @@ def market(folder: str, n_prosumers: int, n_scenarios: int, menu: Menu | None = 
     """The Case 4 instance of a study at a size, at the fixed cost that its network charge recovers in Case 1."""
     changes = {"n_prosumers": n_prosumers, "n_scenarios": n_scenarios}
     prepared = prepare(folder, "fast", changes)
-    instance = prepared.instance if menu is None else replace(prepared.instance, menu=menu)
-    charge = prepared.study.settings.network_charge_usd_per_kwh
-    alone = JointLP(without_limits(risk_neutral(instance)), market=False, network=False)
-    base = optimistic_response(alone, Design((charge,) * instance.rules.n_blocks, charge), revenue=False)
-    return replace(instance, fixed_cost=anchored_fixed_cost(charge, base.energy, base.social.network))
+    instance = cleared(prepared, find_case(4))
+    return instance if menu is None else replace(instance, menu=menu)
 
 
 def hybrid_row(suite: str, pair: str, instance: Instance, gap: float, limit: float = np.inf) -> tuple[BenchRow, float]:
     """Our search with all it needs (LP, flat tariff, first best, search, SCIP's proof), and the achievable gain, $."""
     start = time.perf_counter()
     joint = JointLP(instance)
-    flat, ideal = flat_tariff(joint).social.total, first_best(joint)
+    ideal, flat = first_best(joint), flat_tariff(joint).social.total  # flat last: the search starts from its basis
     found = hybrid.solve(joint, gap=gap, f_flat=flat, f_first_best=ideal, time_limit=None if np.isinf(limit) else limit)
     seconds = time.perf_counter() - start
     done = row(

@@ -20,7 +20,6 @@ from tritier.cuts import (
     Shape,
     answer_at,
     expand,
-    limits_of,
     offer_along,
     prices,
     safe_cut_value,
@@ -111,14 +110,11 @@ def _check_rows(store: str, items: list[Item], rows: list[Row]) -> list[Misses]:
     return misses
 
 
-def proved_bound(joint: JointLP, pool: Pool, upper: float, slack: float) -> float:
-    """The lower bound that a pool's rows give, $: boxes of the menu that no row settles keep their small LP's bound.
+def proved_bound(ledger: Ledger, upper: float) -> float:
+    """The lower bound that a ledger's rows give, $: boxes of the menu that no row settles keep their small LP's bound.
 
-    upper: the design's social cost, $; slack: bounds within it of ``upper`` are not improved.
+    upper: the design's social cost, $. Bounds within the ledger's slack of it are not improved.
     """
-    ledger = Ledger(joint, slack, Pool(list(pool.items)))
-    for row in pool.rows:
-        ledger.learn(row)
     ledger.best = (min(upper, ledger.upper_bound), () if ledger.best is None else ledger.best[1])
     waiting = []
     while (node := ledger.next_node()) is not None:
@@ -127,16 +123,11 @@ def proved_bound(joint: JointLP, pool: Pool, upper: float, slack: float) -> floa
     return ledger.lower_bound
 
 
-def scip_word(joint: JointLP, pool: Pool, decisions: Decisions, design: DesignProof) -> str:
-    """SCIP's word on a pool's rows at the stored bounds: closed or open."""
-    slack = design.upper_bound - design.lower_bound
-    ledger = Ledger(joint, slack, Pool(list(pool.items)))
-    for row in pool.rows:
-        ledger.learn(row)
+def scip_word(joint: JointLP, ledger: Ledger, decisions: Decisions, design: DesignProof) -> str:
+    """SCIP's word on a ledger's rows at the stored bounds: closed or open."""
     own = stored_lp(joint.instance, decisions, True, joint.sees_network)  # it holds the blocks that bind
     z = point_of(own, decisions)[touched(own)]
-    limits = limits_of(joint, decisions.design)
-    z[ledger.shape.capacity] = limits
+    z[ledger.shape.capacity] = joint.offered(decisions.design)
     z[0] = design.upper_bound
     limit = below(design.lower_bound, design.flat - design.first_best)
     return prove(ledger.master(), limit, z, ledger.menu.positions(decisions.design)).word

@@ -18,6 +18,7 @@ from tritier.days import make_days, season_days
 from tritier.errors import CertificateError, InputError, SolverError
 from tritier.first_best import first_best
 from tritier.flat import flat_tariff
+from tritier.hybrid_ledger import Ledger
 from tritier.joint import JointLP
 from tritier.outcome import daily_table, physics_table, settlement_of
 from tritier.recourse import POLICIES
@@ -116,11 +117,11 @@ def check_proof(path: Path, solved: SolvedCase, jobs: int = 1) -> None:
     for name, again in (("first_best", first_best(joint)), ("flat", flat_tariff(joint).social.total)):
         require(f"design.{name}", abs(getattr(design, name) - again), BOUND, f"{again:.6f} is found")
     require("design.menu_points", abs(design.menu_points - solved.clearing.menu.n_points), 0.0)
-    slack = design.upper_bound - design.lower_bound
-    bound = proved_bound(joint, pool, design.upper_bound, slack)
+    ledger = Ledger.of(joint, design.upper_bound - design.lower_bound, pool)
+    bound = proved_bound(ledger, design.upper_bound)
     require("design.lower_bound", design.lower_bound - bound, BOUND, f"{bound:.6f} is proved")
     if design.proof != "not run":
-        word = scip_word(joint, pool, solved.decisions, design)
+        word = scip_word(joint, ledger, solved.decisions, design)
         require("design.proof", float(word != design.proof), 0.0, f"{design.proof} is stored, SCIP leaves it {word}")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tritier.instance import Design
 from tritier.joint import JointLP
 from tritier.market import line_position
-from tritier.optimistic import social_cost
+from tritier.optimistic import Response, social_cost
 from tritier.parametric import LPSolution, primal_residual, safe_bound
 
 EPSILON = 1e-6  # weight of F or of the shortfall beside the follower's own cost in an answer
@@ -79,12 +79,12 @@ def prices(design: Design) -> np.ndarray:
     return np.array([*design.tariff, design.p2p])
 
 
-def limits_of(joint: JointLP, design: Design) -> np.ndarray:
-    """Capacity limits of a design in the order of z, kW, (C,); the largest where it sets none."""
-    if not joint.lines:
-        return np.empty(0)
-    given, top = dict(design.capacity), joint.lp.col_upper[joint.lp.at("cap")]
-    return np.array([given.get(line, limit) for line, limit in zip(joint.lines, top, strict=True)])
+def reached(found: Response) -> np.ndarray:
+    """z of an optimistic response: exact F and N, and the limits of its design."""
+    energy = np.append(found.energy, found.volume)
+    risk = found.theta - prices(found.design) @ energy
+    limits = [limit for _, limit in found.design.capacity]
+    return np.array([found.social.total, risk, found.social.network, *energy, *limits])
 
 
 def tolerance(theta: float) -> float:
@@ -144,12 +144,12 @@ def response(joint: JointLP, x: np.ndarray) -> np.ndarray | None:
     return np.ceil(z * GRID) / GRID
 
 
-def oracle(joint: JointLP, direction: np.ndarray) -> tuple[LPSolution, Cut, np.ndarray | None]:
-    """support(d): the least direction . z over Z, as a cut, and the response found there (:eq:`eq-support`)."""
+def oracle(joint: JointLP, direction: np.ndarray) -> tuple[LPSolution, Cut]:
+    """support(d): the least direction . z over Z, as a cut (:eq:`eq-support`)."""
     offer_along(joint, direction)
     solution = joint.settle(spread(joint, direction))
     joint.offer(None)
-    return solution, outer_cut(joint, direction, solution.y), response(joint, solution.x)
+    return solution, outer_cut(joint, direction, solution.y)
 
 
 def offer_along(joint: JointLP, direction: np.ndarray) -> None:
@@ -162,7 +162,7 @@ def offer_along(joint: JointLP, direction: np.ndarray) -> None:
         joint.warm.set_bounds(unpriced, joint.lp.col_upper[unpriced], joint.lp.col_upper[unpriced])
 
 
-def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut, np.ndarray | None]:
+def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut]:
     """Least phi F + lambda (R + tau . E) + nu (N - tau . E) at a design's capacities, as a menu-wide cut.
 
     The capacity columns are fixed; minus their reduced costs are the weights mu with which they enter the cut, which is
@@ -174,8 +174,7 @@ def weighed(joint: JointLP, design: Design, weights) -> tuple[LPSolution, Cut, n
     solution = joint.settle(spread(joint, expand(shape, weights, prices(design))))
     joint.offer(None)
     mu = -solution.reduced[joint.lp.at("cap")] if joint.lines else 0.0
-    cut = outer_cut(joint, expand(shape, weights, prices(design), mu), solution.y)
-    return solution, cut, response(joint, solution.x)
+    return solution, outer_cut(joint, expand(shape, weights, prices(design), mu), solution.y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +188,6 @@ class Answer:
     reached: float  # the same quantity at the response: exact F, or the shortfall, $
     recovered: float  # revenue beyond the cost to recover at the response, $
     cut: Cut | None = None  # the same duals as a row for the whole menu
-    duals: np.ndarray | None = None  # of the LP's rows, scaled
     load: np.ndarray | None = None  # net loads of the response, kW, (N, T, S)
 
 
@@ -208,7 +206,7 @@ def answer(joint: JointLP, design: Design, shortfall: bool = False) -> Answer | 
         if attempt == "cold":
             joint.warm.forget()
         found = answer_at(joint, design, joint.settle(spread(joint, direction)), shortfall)
-        if found is not None and found.reached - found.least <= LOOSE + _loss_error(joint, found, shortfall):
+        if found is not None and _modelled(found, shortfall) - found.least <= LOOSE:
             break
     joint.offer(None)
     return found
@@ -240,15 +238,10 @@ def answer_at(joint: JointLP, design: Design, solution: LPSolution, shortfall: b
     cut = outer_cut(joint, direction, solution.y)
     recovered = -gap - joint.instance.fixed_cost
     least = float(np.floor(least * 1e6) / 1e6)
-    return Answer(design, z, worth, least, reached, recovered, cut, solution.y, joint.net_load(solution.x))
+    return Answer(design, z, worth, least, reached, recovered, cut, joint.net_load(solution.x))
 
 
-def _loss_error(joint: JointLP, found: Answer, shortfall: bool) -> float:
-    """By how much the loss tangents understate the response's cost, $."""
-    return max(0.0, found.reached - float(_modelled(joint, found, shortfall)))
-
-
-def _modelled(joint: JointLP, found: Answer, shortfall: bool) -> float:
-    if not shortfall:
-        return found.z[0]
-    return found.z[2] - found.z[Shape.of(joint).energy] @ prices(found.design)
+def _modelled(found: Answer, shortfall: bool) -> float:
+    """F, or the shortfall, at an answer's response as the LP has it: with losses by their tangents, $."""
+    f, _, n, *energy = found.z[: 3 + len(prices(found.design))]
+    return float(n - np.array(energy) @ prices(found.design) if shortfall else f)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from tritier import hybrid_state
-from tritier.cuts import TIE_BREAK, prices
+from tritier.cuts import TIE_BREAK, reached
 from tritier.errors import InfeasibleError, SolverError
 from tritier.hybrid_explore import Found, Task, explore
 from tritier.hybrid_ledger import Ledger
@@ -203,11 +203,11 @@ class Search:
     def start(self, position: tuple[int, ...]) -> Basis:
         """The basis of the nearest follower solved so far, to start from."""
         widths = [max(1, len(v) - 1) for v in self.menu.levels]
-        bases = self.ledger.bases
+        known = self.ledger.known
         far = {
-            near: sum(abs(a - b) / width for a, b, width in zip(near, position, widths, strict=True)) for near in bases
+            near: sum(abs(a - b) / width for a, b, width in zip(near, position, widths, strict=True)) for near in known
         }
-        return self.pooled(bases[min(far, key=far.get)] if far else self.begun)
+        return self.pooled(known[min(far, key=far.get)].row.basis if far else self.begun)
 
     def send(self, tasks: list[Task]) -> None:
         """Work on tasks, and learn what they find in their order."""
@@ -271,7 +271,4 @@ class Search:
 
     def prove(self, best: Response, lower: float) -> Verdict:
         """SCIP's word on the rows: nothing lies below the bound."""
-        z = np.concatenate([[best.social.total, best.theta, best.social.network], best.energy, [best.volume]])
-        z[1] -= prices(best.design) @ z[3:]
-        limits = [limit for _, limit in best.design.capacity]
-        return prove(self.ledger.master(), below(lower, self.gain), np.append(z, limits), self.ledger.best[1])
+        return prove(self.ledger.master(), below(lower, self.gain), reached(best), self.ledger.best[1])

@@ -64,7 +64,7 @@ def explore(task: Task) -> Found:
     rows = [_tightened(joint, task) if task.request.kind == "answer" else solve_request(joint, task.request)]
     if task.request.kind == "answer" and rows[0].answer is not None:
         rows += _follow_up(joint, task, rows[0])
-    rows = [replace(row, duals=None, answer=row.answer and replace(row.answer, duals=None, load=None)) for row in rows]
+    rows = [replace(row, answer=row.answer and replace(row.answer, load=None)) for row in rows]
     return Found(rows, items_of(joint), joint.warm.solves - begin)
 
 

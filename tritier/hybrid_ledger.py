@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from tritier.cuts import Shape, touched
+from tritier.enumeration import row_of
 from tritier.errors import SolverError
-from tritier.hybrid_pool import Basis, Pool, Row
+from tritier.hybrid_pool import Pool, Row
 from tritier.hybrid_scip import Master
 from tritier.joint import JointLP
 from tritier.menu_search import Box, BoxLP, BoxTree, Node
@@ -42,10 +43,17 @@ class Ledger:
         self.tree = BoxTree(self.lp, max(slack, 1e-6))
         self.tree.push(self.menu.root, -np.inf)
         self.known: dict[tuple[int, ...], Known] = {}
-        self.bases: dict[tuple[int, ...], Basis] = {}  # of followers solved, by menu position
         self.final = np.inf  # smallest bound of the answers that leave the cost recoverable
         self.best: tuple[float, tuple[int, ...]] | None = None  # social cost, $, and menu position
         self.held: list[Node] = []  # out of the tree, not settled yet
+
+    @classmethod
+    def of(cls, joint: JointLP, slack: float, pool: Pool) -> Ledger:
+        """The ledger that a pool's rows fill."""
+        ledger = cls(joint, slack, Pool(list(pool.items)))
+        for row in pool.rows:
+            ledger.learn(row)
+        return ledger
 
     @property
     def upper_bound(self) -> float:
@@ -69,8 +77,6 @@ class Ledger:
             self.lp.add_cut(row.cut)
         if row.z is not None:
             self.lp.add_response(row.z)
-        if request.kind == "answer":
-            self.bases.setdefault(self.menu.positions(request.design), row.basis)
         if request.kind == "answer":
             self._learn_answer(row)
         elif request.kind == "shortfall" and row.answer is not None:
@@ -133,9 +139,7 @@ class Ledger:
         cost), its bound, and theta."""
         rows = []
         for known in self.known.values():
-            found, design = known.row.answer, known.row.answer.design
-            row = {f"tau_{b}": t for b, t in enumerate(design.tariff)} | {"tau_p": design.p2p}
-            row |= {f"cap_{line}": limit for line, limit in design.capacity}
+            found = known.row.answer
             cost = found.reached if found.recovered >= 0 else np.nan
-            rows.append(row | {"social_cost": cost, "bound": known.least, "theta": found.worth})
+            rows.append(row_of(found.design) | {"social_cost": cost, "bound": known.least, "theta": found.worth})
         return pd.DataFrame(rows)

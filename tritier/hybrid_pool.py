@@ -41,7 +41,6 @@ class Row:
     z: np.ndarray | None
     answer: Answer | None
     basis: Basis
-    duals: np.ndarray | None = None  # of the LP's rows; not kept, as the basis gives them again
 
 
 def weights_of(request: Request) -> tuple[float, ...]:
@@ -50,19 +49,18 @@ def weights_of(request: Request) -> tuple[float, ...]:
 
 
 def solve_request(joint: JointLP, request: Request) -> Row:
-    """Solve a request from the LP's present basis. The same function makes a row and checks it."""
-    cut = z = found = duals = None
-    if request.kind in ("support", "weighed"):
-        if request.kind == "support":
-            solution, cut, _ = oracle(joint, np.array(request.numbers))
-        else:
-            solution, cut, _ = weighed(joint, request.design, request.numbers)
-        duals = solution.y  # the point is often one of many, so that no response is kept of it
+    """Solve a request from the LP's present basis. Only an answer keeps its response: other points are often one of
+    many, which their basis does not give again."""
+    cut = z = found = None
+    if request.kind == "support":
+        _, cut = oracle(joint, np.array(request.numbers))
+    elif request.kind == "weighed":
+        _, cut = weighed(joint, request.design, request.numbers)
     else:
         found = answer(joint, request.design, shortfall=request.kind == "shortfall")
         if found is not None:
-            cut, z, duals = found.cut, found.z, found.duals
-    return Row(request, cut, z, found, joint.warm.basis(), duals)
+            cut, z = found.cut, found.z
+    return Row(request, cut, z, found, joint.warm.basis())
 
 
 @dataclass(eq=False)

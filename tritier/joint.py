@@ -127,9 +127,13 @@ class JointLP:
         at = self.lp.at("cap")
         low, high = self.lp.col_lower[at], self.lp.col_upper[at]
         if design is not None:
-            limits = dict(design.capacity)
-            low = high = np.array([limits.get(line, top) for line, top in zip(self.lines, high, strict=True)])
+            low = high = self.offered(design)
         self.warm.set_bounds(at, low, high)
+
+    def offered(self, design: Design) -> np.ndarray:
+        """Limits of a design, kW, in the order of the capacity columns; the largest where it sets none."""
+        limits, top = dict(design.capacity), self.lp.col_upper[self.lp.at("cap")] if self.lines else []
+        return np.array([limits.get(line, most) for line, most in zip(self.lines, top, strict=True)])
 
     def injection(self, x: np.ndarray) -> np.ndarray:
         """Net injection of every prosumer at a point of the LP, kW, (I, T, S) (:eq:`eq-injection`)."""

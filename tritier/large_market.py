@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from tritier.chance import Block, Network
 from tritier.instance import Design, Instance, Prosumer
 from tritier.market import line_position, violation_box
-from tritier.parametric import ParametricLP, parametric_lp
+from tritier.parametric import ParametricLP, parametric_lp, safe_bound
 from tritier.prosumer import (
     ProsumerData,
     block_value,
@@ -199,9 +199,7 @@ class Coupling:
 
     def own_bound(self, y: np.ndarray) -> float:
         """What the coupling's rows and columns add to a lower bound at duals y, $: the platform's best."""
-        y = np.where(np.isinf(self.row_lower), np.minimum(y, 0.0), y)
-        r = self.cost - self.matrix.T @ y
-        return float(y @ self.row_upper + np.minimum(r * self.col_lower, r * self.col_upper).sum())
+        return safe_bound(self, self.cost, y)
 
 
 def trade_of(lp: ParametricLP, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

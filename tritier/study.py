@@ -156,7 +156,11 @@ def solve_case(
 
     Raises InputError where no design recovers the revenue.
     """
-    case = find_case(number)
+    return solve_as(prepared, find_case(number), jobs, progress, state, gap)
+
+
+def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None) -> SolvedCase:
+    """:func:`solve_case` for a case that need not be one of the five."""
     clearing = cleared(prepared, case)
     joint = JointLP(clearing, case.market, case.network)
     proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None

@@ -12,16 +12,13 @@ import numpy as np
 
 from tritier.cases import find_case
 from tritier.chance import Network
-from tritier.decisions import decisions_of
 from tritier.dso import SocialCost
 from tritier.errors import CertificateError, InputError
 from tritier.findings import PARTS, mean_interval
-from tritier.flat import flat_tariff
-from tritier.joint import JointLP
 from tritier.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.recourse import DayDecisions
 from tritier.scenarios import held_out_days
-from tritier.study import Prepared, SolvedCase, certificates, cleared, judge, prepare, solve_case, summary
+from tritier.study import Prepared, SolvedCase, certificates, judge, prepare, solve_as, solve_case, summary
 
 DESIGNS = ("menu", "flat")
 ROW = "application/vnd.tritier.row+json"  # the output by which a notebook hands over its row
@@ -92,13 +89,7 @@ def point(
 
 def flat_full(prepared: Prepared) -> SolvedCase:
     """The market of Case 4 under the flat tariff at cost recovery and without limits: what its design improves on."""
-    case = replace(find_case(4), optimised=False)
-    clearing = cleared(prepared, case)
-    joint = JointLP(clearing, case.market, case.network)
-    response = flat_tariff(joint)
-    decisions = decisions_of(joint, response)
-    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
-    return SolvedCase(prepared, case, clearing, decisions, response, None, days, None)
+    return solve_as(prepared, replace(find_case(4), optimised=False))
 
 
 def case_figures(solved: SolvedCase) -> dict[str, object]:
