@@ -188,9 +188,17 @@ def searched(case):
     return solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal), joint, flat - ideal
 
 
-def test_same_optimum_as_enumeration(case, searched):
+@pytest.fixture(scope="module")
+def searched_by_scip(case):
+    instance, _ = case
+    joint, flat, ideal = bounds(instance)
+    return solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal, engine="scip"), joint, flat - ideal
+
+
+@pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
+def test_same_optimum_as_enumeration(case, engine, request):
     _, found = case
-    result, _, gain = searched
+    result, _, gain = request.getfixturevalue(engine)
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6
     assert result.upper_bound == pytest.approx(least, abs=0.01 * gain + 1e-6)
@@ -218,12 +226,41 @@ def test_scip_closes_the_proof_and_its_controls_catch_false_rows(searched):
     assert "answer" in false_answer.missed and not false_answer.closed
 
 
-def test_every_row_holds_from_its_own_basis(searched):
-    result, joint, gain = searched
+def test_the_two_engines_bounds_agree_within_the_gap(searched, searched_by_scip):
+    (tree, _, gain), (scip, _, _) = searched, searched_by_scip
+    assert abs(tree.lower_bound - scip.lower_bound) <= 0.01 * gain + 1e-9
+    assert max(tree.lower_bound, scip.lower_bound) <= min(tree.upper_bound, scip.upper_bound) + 1e-6
+    assert scip.proof == "closed" and list(scip.trace) == list(tree.trace)
+
+
+def test_scips_tree_stops_when_it_is_told_to(case):
+    instance, found = case
+    _, flat, ideal = bounds(instance)
+    told = []
+
+    def stop(line: str) -> None:
+        told.append(line)
+        if sum(" inf " not in earlier for earlier in told) == 2:
+            raise KeyboardInterrupt
+
+    known = {"gap": 1e-6, "f_flat": flat, "f_first_best": ideal, "engine": "scip"}
+    result = solve(JointLP(instance), **known, progress=stop)
+    least = min(r.social.total for r in found.values())
+    assert result.lower_bound <= least + 1e-6 and result.upper_bound >= least - 1e-6
+    assert result.proof == "not run"
+    with pytest.raises(InputError, match="unknown engine 'gurobi'"):
+        solve(JointLP(instance), **(known | {"engine": "gurobi"}))
+
+
+@pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
+def test_every_row_holds_from_its_own_basis(case, engine, request):
+    result, joint, gain = request.getfixturevalue(engine)
     pool = unpacked(packed(result.pool))
     assert check_pool(joint, pool) == check_pool(joint, pool, jobs=2) == len(result.pool.rows)
     slack = result.upper_bound - result.lower_bound
     assert proved_bound(Ledger.of(joint, slack, pool), result.upper_bound) >= result.lower_bound - 1e-6
+    if engine == "searched_by_scip":
+        return  # its bound is the target, which other answers may give as well
     fewer = [r for r in pool.rows if r.request.design != result.best.design or not r.answer]
     assert len(fewer) < len(pool.rows)
     without = Ledger.of(joint, slack, Pool(pool.items, fewer))

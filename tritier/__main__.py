@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     )
     solve.add_argument("--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain")
     solve.add_argument("--jobs", type=int, default=1)
+    solve.add_argument(
+        "--engine", choices=("tree", "scip"), default="tree", help="our tree over the menu, or one tree of SCIP's"
+    )
     solve.add_argument("--resume", action="store_true", help="go on from what an interrupted run has stored")
     solve.add_argument("--out", required=True)
 
@@ -91,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     a = arguments
     if a.verb == "solve":
-        return commands.solve(a.study, a.case, a.preset, parse_changes(a.set), a.gap, a.jobs, a.resume, a.out)
+        changes = parse_changes(a.set)
+        return commands.solve(a.study, a.case, a.preset, changes, a.gap, a.jobs, a.engine, a.resume, a.out)
     if a.verb == "certify":
         return commands.certify(a.folder, a.study, a.jobs)
     if a.verb == "evaluate":

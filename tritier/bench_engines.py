@@ -15,10 +15,9 @@ from tritier.bilevel_market import design_of, market_bilevel, storage_bounds
 from tritier.bilevel_solve import solve
 from tritier.cases import find_case
 from tritier.dso import menu_points
+from tritier.ends import both_ends
 from tritier.enumeration import enumerate_menu
 from tritier.errors import CertificateError, InputError
-from tritier.first_best import first_best
-from tritier.flat import flat_tariff
 from tritier.instance import Design, Instance, Menu
 from tritier.joint import JointLP
 from tritier.large import Clearing, clear
@@ -92,15 +91,17 @@ def hybrid_row(suite: str, pair: str, instance: Instance, gap: float, limit: flo
     """Our search with all it needs (LP, flat tariff, first best, search, SCIP's proof), and the achievable gain, $."""
     start = time.perf_counter()
     joint = JointLP(instance)
-    ideal, flat = first_best(joint), flat_tariff(joint).social.total  # flat last: the search starts from its basis
-    found = hybrid.solve(joint, gap=gap, f_flat=flat, f_first_best=ideal, time_limit=None if np.isinf(limit) else limit)
+    flat, ideal = both_ends(joint)
+    f_flat, f_ideal = flat.social_cost, ideal.social_cost
+    most = None if np.isinf(limit) else limit
+    found = hybrid.solve(flat.lp(joint), gap=gap, f_flat=f_flat, f_first_best=f_ideal, ideal=ideal, time_limit=most)
     seconds = time.perf_counter() - start
     done = row(
         suite, pair, f"hybrid, gap {100 * gap:g} %", instance, status="optimal" if found.gap <= gap else "open",
         cost=found.upper_bound, bound=found.lower_bound, gap=found.gap, seconds=seconds, lp_solves=found.lp_solves,
         columns=joint.lp.cost.size, limit=limit,
     )  # fmt: skip
-    return done, flat - ideal
+    return done, f_flat - f_ideal
 
 
 def enumeration_row(suite: str, pair: str, instance: Instance) -> BenchRow:

@@ -15,9 +15,8 @@ from tritier.cases import find_case
 from tritier.certificate import require
 from tritier.certificate_proof import check_pool, proved_bound, scip_word
 from tritier.days import make_days, season_days
+from tritier.ends import both_ends
 from tritier.errors import CertificateError, InputError, SolverError
-from tritier.first_best import first_best
-from tritier.flat import flat_tariff
 from tritier.hybrid_ledger import Ledger
 from tritier.joint import JointLP
 from tritier.outcome import daily_table, physics_table, settlement_of
@@ -37,7 +36,15 @@ def say(text: str) -> None:
 
 
 def solve(
-    study: str, case: int, preset: str, changes: dict[str, str], gap: float | None, jobs: int, resume: bool, out: str
+    study: str,
+    case: int,
+    preset: str,
+    changes: dict[str, str],
+    gap: float | None,
+    jobs: int,
+    engine: str,
+    resume: bool,
+    out: str,
 ) -> int:
     """Solve a case, certify it and write it to ``out``; a failed certificate writes nothing."""
     begin = time.perf_counter()
@@ -56,7 +63,7 @@ def solve(
         f"{prepared.instance.days.n_days} scenarios"
     )
     try:
-        solved = solve_case(prepared, case, jobs, say, state, gap)
+        solved = solve_case(prepared, case, jobs, say, state, gap, engine)
         if solved.design is not None:
             require("design.gap", solved.design.gap, prepared.preset.gap if gap is None else gap)
         proof = certificates(solved)
@@ -114,8 +121,9 @@ def check_proof(path: Path, solved: SolvedCase, jobs: int = 1) -> None:
     pool = store.read_pool(path / "proof.npz", joint)
     rows = check_pool(joint, pool, jobs)
     say(f"{rows} rows of proof.npz hold")
-    for name, again in (("first_best", first_best(joint)), ("flat", flat_tariff(joint).social.total)):
-        require(f"design.{name}", abs(getattr(design, name) - again), BOUND, f"{again:.6f} is found")
+    for name, again in zip(("flat", "first_best"), both_ends(joint, jobs), strict=True):
+        off, found = abs(getattr(design, name) - again.social_cost), f"{again.social_cost:.6f} is found"
+        require(f"design.{name}", off, BOUND, found)
     require("design.menu_points", abs(design.menu_points - solved.clearing.menu.n_points), 0.0)
     ledger = Ledger.of(joint, design.upper_bound - design.lower_bound, pool)
     bound = proved_bound(ledger, design.upper_bound)

@@ -21,7 +21,6 @@ from tritier.parametric import LPSolution, primal_residual, safe_bound
 
 EPSILON = 1e-6  # weight of F or of the shortfall beside the follower's own cost in an answer
 SCALE = 1e4  # of an answer's costs: the solver's dual tolerance is absolute
-TIE_BREAK = 1e-5  # least weight on F, R and N, so that the point found lies on the boundary of Z
 GRID = 1e8  # values are put on a grid of 1e-8, so that the last bits of a machine's arithmetic do not steer the search
 ROUNDING = 1e-6  # relative: by how much an outer cut is lowered, so that another machine's rounding proves it too
 UNIT = 1e-14  # relative: rounding of a safe value against the sum of its terms' sizes

@@ -15,8 +15,8 @@ import pandas as pd
 from tritier.cuts import Shape, touched
 from tritier.enumeration import row_of
 from tritier.errors import SolverError
+from tritier.hybrid_master import Master
 from tritier.hybrid_pool import Pool, Row
-from tritier.hybrid_scip import Master
 from tritier.joint import JointLP
 from tritier.menu_search import Box, BoxLP, BoxTree, Node
 
@@ -112,11 +112,23 @@ class Ledger:
 
     def settle(self, node: Node) -> None:
         """Take the answered part out of a box; what is left goes back into the tree."""
-        known = self.known[node.box.high]
-        self.final = min(self.final, known.least)
-        low = tuple(max(a, b) for a, b in zip(node.box.low, known.box.low, strict=True))
-        for rest in node.box.without_top(low):
+        self.final = min(self.final, self.known[node.box.high].least)
+        for rest in self.left_of(node.box):
             self.tree.push(rest, node.value)
+
+    def left_of(self, box: Box) -> list[Box]:
+        """What the answer at a box's largest limits leaves of it."""
+        known = self.known[box.high]
+        return box.without_top(tuple(max(a, b) for a, b in zip(box.low, known.box.low, strict=True)))
+
+    def open_box(self, position: tuple[int, ...]) -> Box | None:
+        """The box of one tariff around a menu point whose largest limits are to be answered next; None where the
+        answers hold there."""
+        e, root, here = self.menu.prices, self.menu.root, Box(position, position)
+        left = [Box(position[:e] + root.low[e:], position[:e] + root.high[e:])]
+        while left and left[0].high in self.known:
+            left = [rest for rest in self.left_of(left[0]) if rest.holds(here)]
+        return left[0] if left else None
 
     def master(self) -> Master:
         """What SCIP gets to know."""

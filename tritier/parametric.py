@@ -20,6 +20,7 @@ from tritier.highs_model import highs_lp
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
+STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte of a stored basis
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 
 
@@ -256,11 +257,10 @@ class WarmLP:
     def set_basis(self, basis: tuple[bytes, bytes]) -> None:
         """Start the next solve from a basis of this LP, or of its first columns and rows: new columns at their lower
         bounds, new rows basic."""
-        status = highspy.HighsBasisStatus
-        columns, rows = ([status(s) for s in part] for part in basis)
+        columns, rows = ([STATUS[s] for s in part] for part in basis)
         start = highspy.HighsBasis()
-        start.col_status = columns + [status.kLower] * (self.lp.cost.size - len(columns))
-        start.row_status = rows + [status.kBasic] * (self.lp.row_lower.size - len(rows))
+        start.col_status = columns + [highspy.HighsBasisStatus.kLower] * (self.lp.cost.size - len(columns))
+        start.row_status = rows + [highspy.HighsBasisStatus.kBasic] * (self.lp.row_lower.size - len(rows))
         self._highs.setBasis(start)
 
     def basic_point(self, basis: tuple[bytes, bytes], cost: np.ndarray) -> LPSolution:

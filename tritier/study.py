@@ -24,8 +24,8 @@ from tritier.cases import (
 from tritier.certificate_case import DesignProof, recheck
 from tritier.chance import net_load
 from tritier.decisions import Decisions, decisions_of
+from tritier.ends import both_ends
 from tritier.errors import InfeasibleError, InputError
-from tritier.first_best import first_best
 from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
 from tritier.joint import JointLP
@@ -148,25 +148,27 @@ def solve_case(
     progress: Callable[[str], None] | None = None,
     state: Path | None = None,
     gap: float | None = None,
+    engine: str = "tree",
 ) -> SolvedCase:
     """Solve one case and judge it on the design scenarios under its headline policy.
 
     jobs: processes that share the menu; state: a file that keeps what an interrupted run has found; gap: share of the
-    achievable gain at which the search stops, the preset's where it is None.
+    achievable gain at which the search stops, the preset's where it is None; engine: see
+    :func:`tritier.hybrid.solve`.
 
     Raises InputError where no design recovers the revenue.
     """
-    return solve_as(prepared, find_case(number), jobs, progress, state, gap)
+    return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
 
 
-def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None) -> SolvedCase:
+def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None, engine="tree") -> SolvedCase:
     """:func:`solve_case` for a case that need not be one of the five."""
     clearing = cleared(prepared, case)
     joint = JointLP(clearing, case.market, case.network)
     proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
     if case.optimised:
         gap = prepared.preset.gap if gap is None else gap
-        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state)
+        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state, engine)
         joint = result.joint
     else:
         response = flat_tariff(joint)
@@ -175,24 +177,27 @@ def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, 
     return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
 
 
-def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None):
+def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None, engine: str):
     """The best design of the menu with its bounds (:func:`tritier.hybrid.solve`).
 
     Raises InputError where none of the menu's points recovers the revenue.
     """
     path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
-    ideal = first_best(joint)
-    flat = flat_tariff(joint)  # last, as the search starts from its basis
+    flat, ideal = both_ends(joint, jobs)
+    if progress is not None:
+        progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
     origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
     try:
         result = hybrid.solve(
-            joint,
+            flat.lp(joint),
             gap=gap,
-            f_flat=flat.social.total,
-            f_first_best=ideal,
+            f_flat=flat.social_cost,
+            f_first_best=ideal.social_cost,
+            ideal=ideal,
             jobs=jobs,
             progress=progress,
             state=state,
+            engine=engine,
             origin=f"{origin} {joint.instance.days.n_days}",
         )
     except InfeasibleError as error:
@@ -205,8 +210,8 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
     proof = DesignProof(
         lower_bound=result.lower_bound,
         upper_bound=result.upper_bound,
-        flat=flat.social.total,
-        first_best=ideal,
+        flat=flat.social_cost,
+        first_best=ideal.social_cost,
         menu_points=result.menu_points,
         lp_solves=result.lp_solves,
         proof=result.proof,

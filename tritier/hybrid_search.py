@@ -1,0 +1,253 @@
+"""The search of the hybrid: a ledger, the workers that fill it, what is said and stored on the way, and the result.
+
+A best-first tree over the menu bounds F by a small LP over outer cuts and responses. The tariff with the smallest
+bound is answered by one warm solve of the follower LP, whose answer holds for all tighter limits that the response
+respects; what it leaves of the tariff's limits goes back into the tree, until nothing can beat the incumbent by more
+than the gap. SCIP then proves the same from the rows alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from tritier import hybrid_state
+from tritier.cuts import reached
+from tritier.ends import End, least_social_cost
+from tritier.errors import InfeasibleError, SolverError
+from tritier.hybrid_explore import Found, Task, explore
+from tritier.hybrid_ledger import Ledger
+from tritier.hybrid_pool import Basis, Pool, Request, build, held, items_of, reorder
+from tritier.hybrid_progress import Progress
+from tritier.hybrid_scip import Verdict, below, prove
+from tritier.joint import JointLP
+from tritier.menu_search import Node
+from tritier.optimistic import Response, optimistic_response
+
+ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
+TANGENTS = 2  # loss tangents of the search's first LP; incumbents have exact losses
+WIDEN = 2.0  # slacks by which an answer must exceed its bound, for outer cuts to be worth their solves
+FINE = 256  # tariffs of a menu from which outer cuts of one pay at its neighbours
+LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
+SAVE_EVERY = 20.0  # s
+
+
+@dataclass(frozen=True, eq=False)
+class HybridResult:
+    """The best design found, bounds on the best there is, $, and how they came about."""
+
+    best: Response
+    joint: JointLP  # the LP that the best response is a point of
+    lower_bound: float
+    upper_bound: float
+    gap: float  # share of the gain between flat tariff and first best
+    menu_points: int
+    lp_solves: int
+    trace: pd.DataFrame
+    verdict: Verdict | None  # SCIP's word on the rows; None where the search did not reach its gap
+    pool: Pool
+    table: pd.DataFrame  # the answers
+
+    @property
+    def proof(self) -> str:
+        return "not run" if self.verdict is None else self.verdict.word
+
+    def write_proof(self, path: Path) -> None:
+        """Store every row with the basis that proves it."""
+        np.savez_compressed(path, **hybrid_state.packed(self.pool))
+
+
+class Search:
+    """A ledger, the workers that fill it, and what is said and stored on the way."""
+
+    def __init__(
+        self, joint: JointLP, gap, f_flat, f_first_best, jobs, say, folder: Path, ideal: End | None = None
+    ) -> None:
+        self.joint, self.jobs = joint, jobs
+        self.gain = f_flat - f_first_best
+        pool = Pool([] if ideal is None else list(ideal.items))
+        items = items_of(joint)
+        pool.learn([item for item in items if isinstance(item, np.ndarray)][-TANGENTS:])
+        pool.learn(joint.blocks)
+        self.begun = reorder(joint, joint.warm.basis(), items, pool.items)
+        self.ideal = ideal
+        self.ledger = Ledger(joint, gap * self.gain, pool)
+        self.menu = self.ledger.menu
+        self.fine = int(np.prod([len(v) for v in self.menu.levels[: self.menu.prices]])) > FINE
+        self.solves = 0
+        self.progress = Progress(self.gain, say)
+        self.state: Path | None = None
+        self.origin = ""
+        self.store = str(folder / "lp.joblib")
+        joblib.dump((joint.instance, joint.sees_network, joint.bare), self.store)
+        self._saved = time.perf_counter()
+
+    def keep(self, state: Path | None, origin: str) -> None:
+        """Write what is found to ``state`` now and then; go on from there where a run of this origin broke off."""
+        self.state, self.origin = state, origin
+        if state is not None and state.is_file():
+            rows, trace = hybrid_state.resume(state, origin, self.ledger.pool)
+            for row in rows:
+                self.ledger.learn(row)
+            last = trace[-1] if trace else (0.0, 0, 0.0, 0.0)
+            self.progress = Progress(self.gain, self.progress.say, trace, last[0])
+            self.solves = int(last[1])
+
+    def save(self) -> None:
+        """Keep rows and trace, whole or not at all."""
+        if self.state is not None:
+            hybrid_state.save(self.state, self.origin, self.ledger.pool, self.progress.rows)
+            self._saved = time.perf_counter()
+
+    def run(self, time_limit: float | None) -> bool:
+        """Search until the gap is reached or time is up; whether the gap was reached."""
+        if not self.ledger.pool.rows:
+            self.begin()
+
+        def late() -> bool:
+            return time_limit is not None and self.progress.seconds >= time_limit
+
+        while not late():
+            self.ledger.held = self.next_nodes(late)
+            if not self.ledger.held:
+                self.report()
+                return not late()
+            self.round(self.ledger.held)
+            self.report()
+            self.save_in_time()
+        return False
+
+    @property
+    def lower_bound(self) -> float:
+        """What the search has proved of F over the menu, $."""
+        return self.ledger.lower_bound
+
+    def report(self) -> None:
+        self.progress.report(self.lower_bound, self.ledger.upper_bound, self.solves)
+
+    def save_in_time(self) -> None:
+        if time.perf_counter() - self._saved > SAVE_EVERY:
+            self.save()
+
+    def begin(self) -> None:
+        """The least F of the whole menu; answers at extreme tariffs."""
+        e, root, items = self.menu.prices, self.menu.root, tuple(self.ledger.pool.items)
+        if self.ideal is None:
+            self.send([Task(self.store, items, None, least_social_cost(self.joint))])
+        else:
+            self.ledger.learn(self.ideal.row)
+        middle = tuple((a + b) // 2 for a, b in zip(root.low[:e], root.high[:e], strict=True))
+        corners = [end + root.high[e:] for end in (root.low[:e], root.high[:e], middle)]
+        spare, begun = LOOSE * self.ledger.slack, self.pooled(self.begun)
+        items = tuple(self.ledger.pool.items)
+        answers = [Request("answer", self.menu.design(p)) for p in dict.fromkeys((middle + root.low[e:], *corners))]
+        self.send([Task(self.store, items, begun, request, np.inf, np.inf, spare) for request in answers])
+        for position in list(self.ledger.known):
+            self.look_closer(position)
+
+    def pooled(self, basis: Basis) -> Basis:
+        """A basis of an earlier state of the pool, for the pool as it is."""
+        items = self.ledger.pool.items
+        return reorder(self.joint, basis, items[: held(self.joint, basis, items)], items)
+
+    def next_nodes(self, late: Callable[[], bool]) -> list[Node]:
+        """The next boxes of one tariff to answer."""
+        chosen: list[Node] = []
+        while len(chosen) < ROUND and (node := self.ledger.next_node(late)) is not None:
+            chosen.append(node)
+        return chosen
+
+    def round(self, nodes: list[Node]) -> None:
+        """Answer the boxes that are out of the tree, at their largest limits."""
+        tasks, items, ledger = [], tuple(self.ledger.pool.items), self.ledger
+        for node in nodes:
+            request = Request("answer", self.menu.design(node.box.high))
+            widen = node.value + WIDEN * ledger.slack if self.fine else np.inf
+            start, loose = self.start(node.box.high), LOOSE * ledger.slack
+            tasks.append(Task(self.store, items, start, request, ledger.target, widen, loose))
+        self.send(tasks)
+        ledger.held = []
+        for node in nodes:
+            self.look_closer(node.box.high)
+            ledger.settle(node)
+
+    def start(self, position: tuple[int, ...]) -> Basis:
+        """The basis of the nearest follower solved so far, to start from."""
+        widths = [max(1, len(v) - 1) for v in self.menu.levels]
+        known = self.ledger.known
+        far = {
+            near: sum(abs(a - b) / width for a, b, width in zip(near, position, widths, strict=True)) for near in known
+        }
+        return self.pooled(known[min(far, key=far.get)].row.basis if far else self.begun)
+
+    def send(self, tasks: list[Task]) -> None:
+        """Work on tasks, and learn what they find in their order."""
+        run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
+        for found in run(joblib.delayed(explore)(task) for task in tasks):
+            self.collect(found)
+
+    def collect(self, found: Found) -> None:
+        """Enter the rows of a task into the ledger."""
+        pool = self.ledger.pool
+        pool.learn(found.items)
+        self.solves += found.solves
+        for row in found.rows:
+            self.ledger.learn(replace(row, basis=reorder(self.joint, row.basis, found.items, pool.items)))
+
+    def look_closer(self, position: tuple[int, ...]) -> None:
+        """Where the response best for F does not recover the cost, another may: an incumbent, if so."""
+        known = self.ledger.known[position]
+        if known.least >= self.ledger.target or known.row.answer.recovered >= 0:
+            return
+        try:
+            _, found = self.exactly(position)
+        except InfeasibleError:
+            return  # the answer's bound stands, though it is not reached
+        self.ledger.propose(found.social.total, position)
+
+    def exactly(self, position: tuple[int, ...]) -> tuple[JointLP, Response]:
+        """The optimistic response at a menu point, with exact losses, and the LP it is a point of."""
+        pool = self.ledger.pool
+        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, pool.items)
+        if position in self.ledger.known:
+            joint.warm.set_basis(self.pooled(self.ledger.known[position].row.basis))
+        try:
+            return joint, optimistic_response(joint, self.menu.design(position))
+        finally:
+            self.solves += joint.warm.solves
+
+    def result(self, finished: bool) -> HybridResult:
+        """The best design with exact losses, the bounds, and SCIP's word on them."""
+        ledger = self.ledger
+        if ledger.best is None and not finished:
+            raise SolverError("time was up before a design was found that recovers the cost: give the search more")
+        if ledger.best is None:
+            raise InfeasibleError("no design found that recovers the fixed and the network cost")
+        joint, best = self.exactly(ledger.best[1])
+        upper = best.social.total
+        lower = min(self.lower_bound, upper)
+        verdict = self.prove(best, lower) if finished else None
+        self.progress.report(lower, upper, self.solves)
+        return HybridResult(
+            best=best,
+            joint=joint,
+            lower_bound=lower,
+            upper_bound=upper,
+            gap=(upper - lower) / self.gain if self.gain > 0 else np.inf,
+            menu_points=self.joint.instance.menu.n_points,
+            lp_solves=self.solves,
+            trace=self.progress.trace,
+            verdict=verdict,
+            pool=ledger.pool,
+            table=ledger.table(),
+        )
+
+    def prove(self, best: Response, lower: float) -> Verdict:
+        """SCIP's word on the rows: nothing lies below the bound."""
+        return prove(self.ledger.master(), below(lower, self.gain), reached(best), self.ledger.best[1])
