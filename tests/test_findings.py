@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritier import findings, findings_tables, heldout
+from tritier import findings, findings_tables, heldout, stored_cases
 from tritier.cases import CASES
 from tritier.errors import InputError
 from tritier.scenarios import held_out_days
@@ -237,7 +237,7 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     again = heldout.HeldOut.read(tmp_path)
     pd.testing.assert_frame_equal(again.daily, found[4].daily)
     pd.testing.assert_frame_equal(again.violations, found[4].violations)
-    assert not heldout.made_from(tmp_path / "case", prepared)
+    assert not stored_cases.made_from(tmp_path / "case", prepared)
     fresh = heldout.of_case(tmp_path / "none", prepared, 1, days)
     pd.testing.assert_frame_equal(fresh.violations, found[1].violations)
     grid = findings.grid(found)

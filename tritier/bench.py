@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from tritier.bench_engines import (
 from tritier.errors import InputError
 from tritier.instance import Menu
 from tritier.large_market import large_instance
+from tritier.store import commit
 
 STORED = Path("data/results/bench.csv")
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "cvxpy", "joblib")
@@ -78,14 +78,14 @@ FULL = Plan(
     steps=3,
     single_level=((4, 2), (8, 2), (24, 2)),
     limit=10.0,
-    feeder=((3, 1, 2), (4, 3, 3)),
-    feeder_limit=60.0,
-    prosumers=(2, 4, 7),
-    scenarios=(1, 3, 6),
-    tariffs=(2, 3),
-    limits=(1, 2, 3),
+    feeder=((3, 1, 2), (4, 3, 3), (14, 3, 3)),
+    feeder_limit=100.0,
+    prosumers=(2, 4, 7, 10, 14),
+    scenarios=(1, 3, 6, 12),
+    tariffs=(2, 3, 4),
+    limits=(1, 2, 3, 4),
     feeders=(STUDY, "data/studies/oberrhein1", "data/studies/oberrhein2"),
-    search_limit=40.0,
+    search_limit=100.0,
     large=(30, 100, 300, 1000),
     large_days=10,
     methods=("simplex", "interior point"),
@@ -128,7 +128,8 @@ def enumerated(plan: Plan) -> Iterator[list[BenchRow]]:
         instance, pair = market(STUDY, people, days, menu_of(plan.steps)), f"{people} x {days}"
         close, _ = hybrid_row("enumeration", pair, instance, EXACT)
         usual, _ = hybrid_row("enumeration", pair, instance, plan.gap)
-        yield [usual, close, enumeration_row("enumeration", pair, instance)]
+        lazy, _ = hybrid_row("enumeration", pair, instance, plan.gap, engine="scip")
+        yield [usual, lazy, close, enumeration_row("enumeration", pair, instance)]
 
 
 def single_level(plan: Plan) -> Iterator[list[BenchRow]]:
@@ -136,7 +137,8 @@ def single_level(plan: Plan) -> Iterator[list[BenchRow]]:
     left = list(MODES)
     for hours, scenarios in plan.single_level:
         example, instance = example_at(hours, scenarios)
-        rows, left = beside("single level", f"{hours} h x {scenarios}", example, instance, left, plan.limit, EXACT)
+        limits = (plan.search_limit, plan.limit)
+        rows, left = beside("single level", f"{hours} h x {scenarios}", example, instance, left, limits, EXACT)
         yield rows
 
 
@@ -146,15 +148,21 @@ def feeder(plan: Plan) -> Iterator[list[BenchRow]]:
         instance = market(STUDY, people, days, menu_of(steps))
         instance = replace(instance, rules=replace(instance.rules, tie_break=0.0))
         pair, modes = f"{people} x {days}, {instance.menu.n_points} points", ["strong_duality"]
-        yield beside("feeder", pair, as_example(instance), instance, modes, plan.feeder_limit, plan.gap)[0]
+        limits = (plan.search_limit, plan.feeder_limit)
+        yield beside("feeder", pair, as_example(instance), instance, modes, limits, plan.gap)[0]
 
 
-def beside(suite: str, pair: str, example, instance, modes: list[str], limit: float, gap: float):
-    """Our search, HiGHS and SCIP's modes on one problem, and the modes that finished."""
-    ours, gain = hybrid_row(suite, pair, instance, gap)
-    rows = [ours, milp_row(suite, pair, example, instance, limit, gain)]
+def beside(suite: str, pair: str, example, instance, modes: list[str], limits: tuple[float, float], gap: float):
+    """Our search in its own tree and in SCIP's, HiGHS and SCIP's modes on one problem, and the modes that finished.
+
+    limits: seconds of our search and of a monolith.
+    """
+    own, limit = limits
+    ours, gain = hybrid_row(suite, pair, instance, gap, own)
+    lazy, _ = hybrid_row(suite, pair, instance, gap, own, engine="scip")
+    rows = [ours, lazy, milp_row(suite, pair, example, instance, limit, gain)]
     rows += [mode_row(suite, pair, example, instance, mode, limit, gain) for mode in modes]
-    return rows, [mode for mode, row in zip(modes, rows[2:], strict=True) if row.status == "optimal"]
+    return rows, [mode for mode, row in zip(modes, rows[3:], strict=True) if row.status == "optimal"]
 
 
 def growth(plan: Plan) -> Iterator[list[BenchRow]]:
@@ -222,11 +230,10 @@ def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, object]]:
 
 def origin(suites) -> dict[str, object]:
     """Machine and versions of a run."""
-    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "command": f"python -m tritier.bench --suites {','.join(suites)}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": head.stdout.strip() or "none",
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "processor": processor(),

@@ -6,9 +6,7 @@ bound is the ledger's, filled with these rows alone.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -28,7 +26,8 @@ from tritier.cuts import (
 )
 from tritier.decisions import Decisions, point_of
 from tritier.hybrid_ledger import Ledger
-from tritier.hybrid_pool import Item, Pool, Request, Row, build, extend, held, items_of, weights_of
+from tritier.hybrid_packed import pack, unpack
+from tritier.hybrid_pool import Item, Pool, Request, Row, extend, held, items_of, weights_of
 from tritier.hybrid_scip import below, prove
 from tritier.joint import JointLP
 
@@ -83,13 +82,10 @@ def direction_of(joint: JointLP, request: Request) -> np.ndarray:
 
 def check_pool(joint: JointLP, pool: Pool, jobs: int = 1) -> int:
     """Check every row of a pool; returns their number. Raises CertificateError naming the first that fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = str(Path(folder) / "lp.joblib")
-        joblib.dump((joint.instance, joint.sees_network, joint.bare), store)
-        parts = max(1, min(abs(jobs) if jobs > 0 else joblib.cpu_count(), len(pool.rows)))
-        shares = [pool.rows[k::parts] for k in range(parts)]
-        run = joblib.Parallel(n_jobs=parts)
-        found = run(joblib.delayed(_check_rows)(store, pool.items, share) for share in shares)
+    parts = max(1, min(abs(jobs) if jobs > 0 else joblib.cpu_count(), len(pool.rows)))
+    shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
+    run = joblib.Parallel(n_jobs=parts)
+    found = run(joblib.delayed(_check_rows)(packed, pool.items, share) for share in shares)
     for k, misses in enumerate(found):
         for n, miss in enumerate(misses):
             number, kind = n * parts + k, shares[k][n].request.kind
@@ -102,8 +98,8 @@ def check_pool(joint: JointLP, pool: Pool, jobs: int = 1) -> int:
     return len(pool.rows)
 
 
-def _check_rows(store: str, items: list[Item], rows: list[Row]) -> list[Misses]:
-    joint, misses = build(*joblib.load(store), []), []
+def _check_rows(packed: np.ndarray, items: list[Item], rows: list[Row]) -> list[Misses]:
+    joint, misses = unpack(packed), []
     for row in rows:
         extend(joint, items[len(items_of(joint)) : held(joint, row.basis, items)])  # as it was when the row was made
         misses.append(check_row(joint, row))

@@ -18,8 +18,9 @@ from tritier.instance import Days
 from tritier.network import lindistflow
 from tritier.outcome import BAND_TOLERANCE, band_depth, daily_table, physics_table, private_costs, settlement_of
 from tritier.recourse import POLICIES, DayDecisions
-from tritier.store import read_case, read_json, stored_proof
-from tritier.study import DesignProof, Prepared, SolvedCase, fixed_cost, judge_all, prosumer_bill_share, solve_case
+from tritier.store import read_case, stored_proof
+from tritier.stored_cases import made_from, read_or_solve
+from tritier.study import DesignProof, Prepared, SolvedCase, fixed_cost, judge_all, prosumer_bill_share
 
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
@@ -208,23 +209,14 @@ def design(results: Path, prepared: Prepared, number: int) -> DesignProof | None
 
 @lru_cache(maxsize=8)
 def fresh(prepared: Prepared, number: int) -> SolvedCase:
-    """A case solved in this process, once."""
-    return solve_case(prepared, number)
+    """A case as it is stored with the data, else solved in this process, once."""
+    return read_or_solve(prepared, number)
 
 
 def calibrated(prepared: Prepared) -> dict[str, float]:
     """Prosumer cost and welfare of Case 1 on the days it is calibrated on, $ per day, by quantity."""
     cost, social, reference = baseline(prepared)
     return {"prosumer_cost_usd": cost, "welfare_usd": prepared.instance.rules.reference_value * reference - social}
-
-
-def made_from(case: Path, prepared: Prepared) -> bool:
-    """Whether a stored case was made from these data with these parameters."""
-    if not (case / "provenance.json").is_file():
-        return False
-    origin = read_json(case / "provenance.json")
-    mine = (prepared.study.data_hash, prepared.changes, prepared.preset.name, prepared.half)
-    return tuple(origin.get(key) for key in ("data_hash", "changes", "preset", "half")) == mine
 
 
 def results_folder(results: Path, prepared: Prepared) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,14 +39,13 @@ def solve(
     """
     if engine not in ENGINES:
         raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
-    with tempfile.TemporaryDirectory() as folder:
-        search = ENGINES[engine](joint, gap, f_flat, f_first_best, jobs, progress, Path(folder), ideal)
-        search.keep(state, origin)
-        finished = False
-        try:
-            finished = search.run(time_limit)
-        except KeyboardInterrupt:
-            search.save()
-            if search.ledger.best is None:
-                raise
-        return search.result(finished)
+    search = ENGINES[engine](joint, gap, f_flat, f_first_best, jobs, progress, ideal)
+    search.keep(state, origin)
+    finished = False
+    try:
+        finished = search.run(time_limit)
+    except KeyboardInterrupt:
+        search.save()
+        if search.ledger.best is None:
+            raise
+    return search.result(finished)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import joblib
 import numpy as np
 
-from tritier.hybrid_pool import Basis, Item, Request, Row, build, extend, items_of, solve_request, starts_with
+from tritier.hybrid_packed import unpack
+from tritier.hybrid_pool import Basis, Item, Request, Row, extend, items_of, solve_request, starts_with
 from tritier.joint import JointLP
 
 LADDER = (1e4, 1e3, 64.0, 16.0, 4.0)  # lambda: each basis is close to the next one's, so that a step is cheap
@@ -21,9 +21,9 @@ WIDE = 64.0  # from here down a cut says something about other designs
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One design to explore, or one request. ``store`` is the file of (instance, network, lp)."""
+    """One design to explore, or one request, of the search named ``search``."""
 
-    store: str
+    search: str
     items: tuple[Item, ...]
     basis: Basis | None
     request: Request
@@ -44,19 +44,19 @@ class Found:
 _built: dict[str, JointLP] = {}  # this process's LP of the last task, to be used again where it fits
 
 
-def _joint(task: Task) -> JointLP:
+def _joint(task: Task, packed: np.ndarray) -> JointLP:
     """The LP with exactly the task's items: this process's own where it fits, otherwise a new one."""
-    joint = _built.get(task.store)
+    joint = _built.get(task.search)
     if joint is None or not starts_with(list(task.items), items_of(joint)):
         _built.clear()
-        joint = _built[task.store] = build(*joblib.load(task.store), [])
+        joint = _built[task.search] = unpack(packed)
     extend(joint, list(task.items[len(items_of(joint)) :]))
     return joint
 
 
-def explore(task: Task) -> Found:
-    """Answer a design, or another request, from the task's basis."""
-    joint = _joint(task)
+def explore(task: Task, packed: np.ndarray) -> Found:
+    """Answer a design, or another request, from the task's basis; ``packed`` holds the search's LP."""
+    joint = _joint(task, packed)
     begin = joint.warm.solves
     joint.warm.restart()  # nothing that this process solved before may steer the simplex
     if task.basis is not None:

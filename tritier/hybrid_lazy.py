@@ -70,7 +70,7 @@ class LazySearch(Search):
         begin = len(pool.rows)
         request = Request("answer", ledger.menu.design(box.high))
         start, loose = self.start(box.high), LOOSE * ledger.slack
-        self.send([Task(self.store, tuple(pool.items), start, request, ledger.target, np.inf, loose)])
+        self.send([Task(self.name, tuple(pool.items), start, request, ledger.target, np.inf, loose)])
         self.look_closer(box.high)
         model.lower_limit(ledger.target)
         for row in pool.rows[begin:]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -23,6 +24,7 @@ from tritier.ends import End, least_social_cost
 from tritier.errors import InfeasibleError, SolverError
 from tritier.hybrid_explore import Found, Task, explore
 from tritier.hybrid_ledger import Ledger
+from tritier.hybrid_packed import pack
 from tritier.hybrid_pool import Basis, Pool, Request, build, held, items_of, reorder
 from tritier.hybrid_progress import Progress
 from tritier.hybrid_scip import Verdict, below, prove
@@ -66,9 +68,7 @@ class HybridResult:
 class Search:
     """A ledger, the workers that fill it, and what is said and stored on the way."""
 
-    def __init__(
-        self, joint: JointLP, gap, f_flat, f_first_best, jobs, say, folder: Path, ideal: End | None = None
-    ) -> None:
+    def __init__(self, joint: JointLP, gap, f_flat, f_first_best, jobs, say, ideal: End | None = None) -> None:
         self.joint, self.jobs = joint, jobs
         self.gain = f_flat - f_first_best
         pool = Pool([] if ideal is None else list(ideal.items))
@@ -84,8 +84,7 @@ class Search:
         self.progress = Progress(self.gain, say)
         self.state: Path | None = None
         self.origin = ""
-        self.store = str(folder / "lp.joblib")
-        joblib.dump((joint.instance, joint.sees_network, joint.bare), self.store)
+        self.name, self.packed = uuid4().hex, pack(joint)
         self._saved = time.perf_counter()
 
     def keep(self, state: Path | None, origin: str) -> None:
@@ -139,7 +138,7 @@ class Search:
         """The least F of the whole menu; answers at extreme tariffs."""
         e, root, items = self.menu.prices, self.menu.root, tuple(self.ledger.pool.items)
         if self.ideal is None:
-            self.send([Task(self.store, items, None, least_social_cost(self.joint))])
+            self.send([Task(self.name, items, None, least_social_cost(self.joint))])
         else:
             self.ledger.learn(self.ideal.row)
         middle = tuple((a + b) // 2 for a, b in zip(root.low[:e], root.high[:e], strict=True))
@@ -147,7 +146,7 @@ class Search:
         spare, begun = LOOSE * self.ledger.slack, self.pooled(self.begun)
         items = tuple(self.ledger.pool.items)
         answers = [Request("answer", self.menu.design(p)) for p in dict.fromkeys((middle + root.low[e:], *corners))]
-        self.send([Task(self.store, items, begun, request, np.inf, np.inf, spare) for request in answers])
+        self.send([Task(self.name, items, begun, request, np.inf, np.inf, spare) for request in answers])
         for position in list(self.ledger.known):
             self.look_closer(position)
 
@@ -170,7 +169,7 @@ class Search:
             request = Request("answer", self.menu.design(node.box.high))
             widen = node.value + WIDEN * ledger.slack if self.fine else np.inf
             start, loose = self.start(node.box.high), LOOSE * ledger.slack
-            tasks.append(Task(self.store, items, start, request, ledger.target, widen, loose))
+            tasks.append(Task(self.name, items, start, request, ledger.target, widen, loose))
         self.send(tasks)
         ledger.held = []
         for node in nodes:
@@ -189,7 +188,7 @@ class Search:
     def send(self, tasks: list[Task]) -> None:
         """Work on tasks, and learn what they find in their order."""
         run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
-        for found in run(joblib.delayed(explore)(task) for task in tasks):
+        for found in run(joblib.delayed(explore)(task, self.packed) for task in tasks):
             self.collect(found)
 
     def collect(self, found: Found) -> None:

@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import zipfile
 import zlib
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tritier import hybrid_state
 from tritier.cases import Case, find_case, judging_instance
@@ -21,6 +22,7 @@ from tritier.chance import KINDS, Block
 from tritier.decisions import Decisions
 from tritier.errors import InputError
 from tritier.hybrid_pool import Pool, item_size
+from tritier.hybrid_progress import COLUMNS
 from tritier.instance import Design, Instance
 from tritier.joint import JointLP
 from tritier.preset import Preset
@@ -165,7 +167,32 @@ def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
         raise InputError(folder / "provenance.json", "data_hash", "the study's files have changed since", AGAIN)
     clearing = cleared(prepared, case)
     decisions, days = unpacked(folder / "decisions.npz", prepared, case, clearing)
-    return SolvedCase(prepared, case, clearing, decisions, None, stored_proof(folder, case), days, None)
+    rows = StoredRows(folder / "proof.npz") if case.optimised else None
+    return SolvedCase(
+        prepared, case, clearing, decisions, None, stored_proof(folder, case), days, read_trace(folder), rows
+    )
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of a proof as they lie on disk."""
+
+    path: Path
+
+    def write_proof(self, path: Path) -> None:
+        """Copy them."""
+        shutil.copyfile(self.path, path)
+
+
+def read_trace(folder: Path) -> pd.DataFrame:
+    """Bounds over time of a stored search; InputError where the file is not that table."""
+    try:
+        trace = pd.read_csv(folder / "trace.csv")
+    except (ValueError, OSError) as error:
+        raise InputError(folder / "trace.csv", "file", "is no table", AGAIN) from error
+    if list(trace.columns) != list(COLUMNS):
+        raise InputError(folder / "trace.csv", "header", f"is not {','.join(COLUMNS)}", AGAIN)
+    return trace
 
 
 def stored_changes(origin: dict) -> dict[str, object]:

@@ -40,3 +40,15 @@ def read_or_solve(prepared: Prepared, number: int) -> SolvedCase:
     recompute."""
     folder = stored(prepared, number)
     return solve_case(prepared, number) if folder is None else read_case(folder, prepared.study.folder)
+
+
+def origin(prepared: Prepared, number: int) -> str:
+    """Where :func:`read_or_solve` takes a case from, in words."""
+    folder = stored(prepared, number)
+    if folder is None:
+        return "solved on this page"
+    made = read_json(folder / "provenance.json")
+    place = folder.relative_to(FOLDER.parents[2]).as_posix()
+    return (
+        f"read from {place}, solved by commit {made['commit']} in {made['seconds']:.0f} s, and certified on this page"
+    )

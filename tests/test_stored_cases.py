@@ -1,0 +1,68 @@
+"""The cases stored at preset paper: all there, made from today's data, and certified again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tritier.cases import CASES
+from tritier.commands import certify, check_figures
+from tritier.preset import PRESETS
+from tritier.store import read_case, read_json
+from tritier.stored_cases import FOLDER, SETS, origin, read_or_solve, stored
+from tritier.study import certificates, prepare, summary
+
+STUDY = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33"
+
+
+@pytest.fixture(scope="module", params=SETS)
+def prepared(request):
+    half, changes = SETS[request.param]
+    return request.param, prepare(STUDY, "paper", changes, half)
+
+
+def test_every_case_of_a_set_is_stored_for_the_data_as_they_are(prepared):
+    name, ready = prepared
+    assert ready.preset.n_prosumers >= 12 and ready.preset.n_scenarios >= 50
+    for number in CASES:
+        assert stored(ready, number) == FOLDER / name / f"case-{number}"
+        origin = read_json(FOLDER / name / f"case-{number}" / "provenance.json")
+        assert not origin["commit"].endswith("+") and origin["commit"] != "unknown", "solved by committed code"
+
+
+def test_designs_are_proved_on_the_long_menu(prepared):
+    name, _ = prepared
+    for number in (3, 4):
+        design = read_json(FOLDER / name / f"case-{number}" / "certificate.json")["design"]
+        assert design["menu_points"] >= 10**5
+        assert design["gap"] <= PRESETS["paper"].gap and design["proof"] == "closed"
+        assert design["lp_solves"] < 0.01 * design["menu_points"]
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_certificates_and_figures_of_a_stored_case_are_found_again(prepared, number):
+    name, _ = prepared
+    folder = FOLDER / name / f"case-{number}"
+    solved = read_case(folder)
+    for file, again in (("certificate", certificates(solved)), ("summary", summary(solved))):
+        check_figures(folder / f"{file}.json", file, read_json(folder / f"{file}.json"), again)
+
+
+def test_the_stored_proof_of_case_4_holds_row_by_row(capsys):
+    assert certify(str(FOLDER / "odd" / "case-4"), jobs=2) == 0
+    assert json.loads(capsys.readouterr().out)["design"]["proof"] == "closed"
+
+
+def test_a_case_that_is_not_stored_is_solved():
+    ready = prepare(STUDY, "smoke")
+    assert stored(ready, 0) is None and origin(ready, 0) == "solved on this page"
+    assert read_or_solve(ready, 0).response is not None
+
+
+def test_a_stored_case_says_where_it_comes_from():
+    ready = prepare(STUDY, "paper")
+    assert origin(ready, 1).startswith("read from data/results/cases/odd/case-1, solved by commit ")
+    assert not read_or_solve(ready, 1).trace.size and read_or_solve(ready, 1).response is None
+    assert stored(prepare(STUDY, "paper", {"chance_level": 0.1}), 1) is None
