@@ -120,3 +120,15 @@ def test_the_stored_table_is_whole():
         slack = np.maximum(1e-6 * done["cost"].abs(), done["cost"] - done["bound"])
         assert (done["cost"] - done["cost"].min() <= slack + 1e-9).all()
     assert found[found["prosumers"] == 1000]["scenarios"].eq(10).all()
+
+
+def test_the_two_trees_bound_the_same_optimum():
+    found, _ = stored(STORED)
+    pairs = 0
+    for _, part in found.groupby(["suite", "pair"]):
+        trees = part[part["engine"].str.match(r"hybrid(| in SCIP's tree), gap 5 %") & (part["status"] == "optimal")]
+        if len(trees) == 2:
+            pairs += 1
+            assert trees["bound"].max() <= trees["cost"].min() * (1 + 1e-6)
+            assert (trees["gap"] <= 0.05).all()
+    assert pairs >= 3

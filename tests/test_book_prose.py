@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from prose import ALLOWED, digits, digits_in_line, of_page, spoken
 
@@ -74,3 +76,10 @@ def test_captions_of_interactive_figures_are_prose():
 def test_kinds_are_few_and_named():
     assert len(ALLOWED) <= 15
     assert len({kind for kind, _ in ALLOWED}) == len(ALLOWED)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda p: p.stem)
+def test_no_figure_is_glued_inside_code(chapter):
+    """Between backticks MyST shows the role's own text instead of what was glued."""
+    cells = [c for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "markdown"]
+    assert not [c.source for c in cells if re.search(r"`\{glue:\w+\}`[^`]*``", c.source)]

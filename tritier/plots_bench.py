@@ -32,6 +32,8 @@ def growth_figure(table: pd.DataFrame) -> Figure:
             ax.set_yscale("log")
             if column == "menu_points":
                 ax.set_xscale("log")
+                ax.set_xticks(sorted(part[column].unique()), labels=sorted(part[column].unique()), rotation=60)
+                ax.minorticks_off()
         axes[1, k].set_xlabel(label.replace(", ", ",\n"))
     axes[0, 0].set_ylabel("time [s]")
     axes[1, 0].set_ylabel("LP solves [-]")
@@ -44,7 +46,7 @@ def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
     engines = list(dict.fromkeys(table["engine"]))
     for k, engine in enumerate(engines):
         colour, part = COLOURS[k % len(COLOURS)], table[table["engine"] == engine].sort_values(column)
-        ax.plot(part[column], part["seconds"], color=colour, label=engine)
+        ax.plot(part[column], part["seconds"], "-" if k < len(COLOURS) else "--", color=colour, label=engine)
         for done, face in ((True, colour), (False, "white")):
             points = part[(part["status"] == "optimal") == done]
             ax.plot(points[column], points["seconds"], "o", color=colour, markerfacecolor=face)
