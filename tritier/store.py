@@ -123,7 +123,7 @@ def provenance(prepared: Prepared, case: int, seconds: float, out: Path) -> dict
 
 
 def commit() -> str:
-    """Commit of the checkout, with '+' where files differ from it; 'unknown' outside a checkout."""
+    """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout."""
 
     def git(*words: str) -> str:
         here = Path(__file__).resolve().parent
@@ -133,7 +133,7 @@ def commit() -> str:
     head = git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
-    return head + ("+" if git("status", "--porcelain", "--", ".", "../data") else "")
+    return head + ("+" if git("status", "--porcelain", "--", ".", "../data", ":!../data/results") else "")
 
 
 def read_json(path: Path) -> dict:
