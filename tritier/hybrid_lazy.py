@@ -8,9 +8,12 @@ shares no line with the tree search: the two engines' bounds check each other.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from pyscipopt import SCIP_RESULT, Conshdlr
 
+from tritier.errors import SolverError
 from tritier.hybrid_explore import Task
 from tritier.hybrid_master import MasterModel
 from tritier.hybrid_pool import Request
@@ -37,7 +40,9 @@ class LazySearch(Search):
         if not self.ledger.pool.rows:
             self.begin()
         ledger = self.ledger
-        model = MasterModel(ledger.master(), min(ledger.target, float(ledger.box[1][0])))
+        # An answer's cut holds F at a millionth of R, which SCIP's LP cannot take; its row for F says the same.
+        plain = [row.cut for row in ledger.pool.rows if row.request.kind in ("support", "weighed")]
+        model = MasterModel(replace(ledger.master(), cuts=plain), min(ledger.target, float(ledger.box[1][0])))
         handler = _Answers(self, model)
         last = {"enfopriority": PRIORITY, "chckpriority": PRIORITY}
         model.scip.includeConshdlr(handler, "answers", "asks the follower", **last, needscons=False)
@@ -46,7 +51,10 @@ class LazySearch(Search):
         model.scip.setParam("misc/catchctrlc", False)
         if time_limit is not None:
             model.scip.setParam("limits/time", max(0.0, time_limit - self.progress.seconds))
-        model.scip.optimize()
+        try:
+            model.scip.optimize()
+        except Exception as error:  # PySCIPOpt's own kind, for trouble in SCIP's LP
+            raise handler.error or SolverError(f"SCIP broke off: {error}") from error
         if handler.error is not None:
             raise handler.error
         status = model.scip.getStatus()
@@ -74,8 +82,6 @@ class LazySearch(Search):
         self.look_closer(box.high)
         model.lower_limit(ledger.target)
         for row in pool.rows[begin:]:
-            if row.cut is not None:
-                model.add_cut(row.cut)
             if row.z is not None:
                 model.add_response(row.z)
         known = ledger.known[box.high]
