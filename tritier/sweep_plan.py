@@ -91,7 +91,7 @@ SWEEPS = (
     Sweep("beta", "risk weight of all prosumers", "-", "0.3 to 0.7, their own", numbers("risk.beta", 0.0, 0.9), 0.5),
     Sweep("pv", "PV", "times installed", "1", numbers("renewables.pv_scale", 0.5, 1.5), 1.0),
     Sweep("battery", "batteries", "times installed", "1", numbers("batteries.scale", 0.0, 0.5, 2.0), 1.0),
-    Sweep("load", "load and all assets", "times calibrated", "1", numbers("load.scale", 0.9, 1.05, 1.1), 1.0),
+    Sweep("load", "load and all assets", "times calibrated", "1", numbers("load.scale", 0.9, 1.05), 1.0),
     Sweep("elasticity", "demand elasticity", "-", "-0.1", numbers("demand.elasticity", -0.3, -0.02), -0.1),
     Sweep(
         "degradation",
@@ -102,9 +102,9 @@ SWEEPS = (
         0.0437,
     ),
     Sweep("shift", "hour of PV", "h later than the profile", "1", numbers("renewables.pv_shift_h", 0, 2), 1.0),
-    Sweep("chance", "chance level", "-", "0.05", numbers("chance_level", 0.01, 0.1, 0.2), 0.05),
+    Sweep("chance", "chance level", "-", "0.05", numbers("chance_level", 0.2), 0.05),
     Sweep("alpha", "CVaR level", "-", "0.9", numbers("risk.alpha", 0.8, 0.95), 0.9),
-    Sweep("scenarios", "scenarios", "-", "12", numbers("n_scenarios", 3, 6, 24), 12.0),
+    Sweep("scenarios", "scenarios", "-", "12", numbers("n_scenarios", 3, 6), 12.0),
     Sweep(
         "blocks",
         "demand blocks, risk weight",
@@ -112,7 +112,6 @@ SWEEPS = (
         "4, own",
         (
             Value("4, 0", {"risk.beta": 0.0}),
-            Value("6, own", {"demand.blocks": 6}),
             Value("8, own", {"demand.blocks": 8}),
             Value("4, 0, flat", {"risk.beta": 0.0}, design="flat"),
         ),
