@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from tritier.cuts import answer
 from tritier.enumeration import row_of
 from tritier.errors import InfeasibleError
 from tritier.instance import Design
@@ -35,12 +36,27 @@ def tariff_grid(joint: JointLP, design: Design, most: int = 4) -> pd.DataFrame:
         where the revenue is not recovered.
     """
     menus = zip(joint.instance.menu.tariff, design.tariff, strict=True)
+    optimistic_response(joint, design)  # its loss tangents serve the neighbours
     rows = []
     for tariff in product(*(thinned(levels, kept, most) for levels, kept in menus)):
         point = Design(tariff, design.p2p, design.capacity)
-        try:
-            cost = optimistic_response(joint, point).social.total
-        except InfeasibleError:
-            cost = np.nan
-        rows.append(row_of(point) | {"social_cost": cost})
+        rows.append(row_of(point) | {"social_cost": social_cost_at(joint, point)})
     return pd.DataFrame(rows)
+
+
+def social_cost_at(joint: JointLP, design: Design) -> float:
+    """Exact social cost of the market's response to a design, $ per day; NaN where none recovers the cost.
+
+    An answer (:eq:`eq-answer`) gives it by one warm solve, to within what tangents understate the losses by; where the
+    answer falls short and others might not, the optimistic response with the revenue row decides.
+    """
+    found = answer(joint, design)
+    if found is not None and found.recovered >= 0:
+        return found.reached
+    short = answer(joint, design, shortfall=True)
+    if short is not None and -short.least < joint.instance.fixed_cost:
+        return np.nan
+    try:
+        return optimistic_response(joint, design).social.total
+    except InfeasibleError:
+        return np.nan
