@@ -28,6 +28,7 @@ from tritier.cuts import (
 from tritier.dso import menu_points
 from tritier.errors import CertificateError, InfeasibleError, InputError
 from tritier.first_best import first_best
+from tritier.highs_basis import BASIC
 from tritier.hybrid import solve
 from tritier.hybrid_ledger import Ledger
 from tritier.hybrid_pool import Pool, Request, build, solve_request
@@ -257,6 +258,7 @@ def test_every_row_holds_from_its_own_basis(case, engine, request):
     result, joint, gain = request.getfixturevalue(engine)
     pool = unpacked(packed(result.pool))
     assert check_pool(joint, pool) == check_pool(joint, pool, jobs=2) == len(result.pool.rows)
+    assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in pool.rows)
     slack = result.upper_bound - result.lower_bound
     assert proved_bound(Ledger.of(joint, slack, pool), result.upper_bound) >= result.lower_bound - 1e-6
     if engine == "searched_by_scip":

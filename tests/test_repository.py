@@ -43,7 +43,7 @@ LEVELS = (
         "hand",
     ),
     ("network", "acflow", "risk", "chance", "prosumer", "market", "dso"),
-    ("linear", "highs_model", "parametric", "kkt", "joint", "mccormick", "milp_highs", "bilevel*"),
+    ("linear", "highs_model", "highs_basis", "parametric", "kkt", "joint", "mccormick", "milp_highs", "bilevel*"),
     (
         "optimistic",
         "pessimistic",
@@ -55,6 +55,7 @@ LEVELS = (
         "tariff_grid",
         "first_best",
         "ends",
+        "completion",
         "cuts",
         "menu_search",
         "hybrid*",

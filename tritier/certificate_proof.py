@@ -13,6 +13,7 @@ import numpy as np
 
 from tritier.certificate import require, stored_lp
 from tritier.certificate_case import DesignProof
+from tritier.completion import completed
 from tritier.cuts import (
     ROUNDING,
     Shape,
@@ -62,8 +63,8 @@ def check_row(joint: JointLP, row: Row) -> Misses:
     if row.answer is not None:
         short = request.kind == "shortfall"
         again = answer_at(joint, request.design, solution, short)
-        if again is None:  # a block that came later is in the basis's way
-            again = answer_at(joint, request.design, joint.settle(spread(joint, full)), short)
+        if again is None:  # the basis knows nothing of a block or tangent that came later
+            again = answer_at(joint, request.design, completed(joint, solution), short)
         point = answer = np.inf
         if again is not None:
             said = np.r_[1, 3 : row.z.size]  # R, energies and limits: what a response row says

@@ -15,7 +15,7 @@ from tritier.cases import find_case
 from tritier.certificate import require
 from tritier.certificate_proof import check_pool, proved_bound, scip_word
 from tritier.days import make_days, season_days
-from tritier.ends import both_ends
+from tritier.ends import both_ends, forget
 from tritier.errors import CertificateError, InputError, SolverError
 from tritier.hybrid_ledger import Ledger
 from tritier.joint import JointLP
@@ -57,7 +57,7 @@ def solve(
     out_folder = store.check_out(Path(out))
     state = out_folder.with_name(f"{out_folder.name}.state.npz")
     if not resume:
-        state.unlink(missing_ok=True)
+        forget(state)
     say(
         f"{prepared.study.name}: case {case}, preset {preset}, {len(prepared.instance.prosumers)} prosumers, "
         f"{prepared.instance.days.n_days} scenarios"
@@ -69,9 +69,9 @@ def solve(
         proof = certificates(solved)
         store.write_case(out_folder, solved, summary(solved), proof, time.perf_counter() - begin)
     except (InputError, CertificateError, SolverError):
-        state.unlink(missing_ok=True)  # only an interrupted run has something to go on from
+        forget(state)  # only an interrupted run has something to go on from
         raise
-    state.unlink(missing_ok=True)
+    forget(state)
     say(f"written to {out}")
     return 0
 

@@ -6,15 +6,20 @@ They share nothing, so that two processes may find them at once and a check find
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import joblib
 import numpy as np
 
+from tritier import hybrid_state
 from tritier.cuts import Shape
 from tritier.first_best import first_best
 from tritier.flat import flat_tariff
-from tritier.hybrid_pool import Basis, Item, Request, Row, build, items_of, solve_request
+from tritier.highs_basis import Basis
+from tritier.hybrid_pool import Item, Pool, Request, Row, build, items_of, solve_request
 from tritier.joint import JointLP
+
+ENDS = ("flat", "first_best")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +44,50 @@ class End:
 def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
     """Flat tariff (:eq:`eq-flat-tariff`) and first best (:eq:`eq-first-best`) of an instance, in two processes where
     ``jobs`` allows."""
-    kinds = ("flat", "first best")
-    run = joblib.Parallel(n_jobs=min(jobs, len(kinds)))
-    flat, ideal = run(joblib.delayed(_end)(kind, joint.instance, joint.sees_network, joint.bare) for kind in kinds)
+    run = joblib.Parallel(n_jobs=min(jobs, len(ENDS)))
+    flat, ideal = run(joblib.delayed(_end)(kind, joint.instance, joint.sees_network, joint.bare) for kind in ENDS)
     return flat, ideal
+
+
+def kept_ends(joint: JointLP, jobs: int, state: Path | None, origin: str) -> tuple[End, End]:
+    """:func:`both_ends`, kept beside the state of a search: a run that goes on does not look for them again."""
+    if state is None:
+        return both_ends(joint, jobs)
+    path = ends_file(state)
+    if path.is_file():
+        with hybrid_state.naming(path):
+            if (arrays := hybrid_state.read(path, origin)) is not None:
+                return tuple(_unpacked(arrays, name) for name in ENDS)
+    ends = both_ends(joint, jobs)
+    arrays = {"origin": np.array(origin)}
+    for name, end in zip(ENDS, ends, strict=True):
+        arrays |= _packed(end, name)
+    hybrid_state.write(path, arrays)
+    return ends
+
+
+def ends_file(state: Path) -> Path:
+    """Where both ends stand beside the state of a search."""
+    return state.with_name(f"{state.name.removesuffix('.npz')}.ends.npz")
+
+
+def forget(state: Path) -> None:
+    """Remove the state of a search, and both ends beside it."""
+    for path in (state, ends_file(state)):
+        path.unlink(missing_ok=True)
+
+
+def _packed(end: End, name: str) -> dict[str, np.ndarray]:
+    row = end.row or Row(Request("support"), None, None, None, end.basis)  # carries the basis
+    arrays = hybrid_state.packed(Pool(end.items, [row])) | {"cost": np.array(end.social_cost)}
+    return {f"{name}.{key}": value for key, value in arrays.items()}
+
+
+def _unpacked(arrays: dict[str, np.ndarray], name: str) -> End:
+    own = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+    pool = hybrid_state.unpacked(own)
+    row = pool.rows[0]
+    return End(float(own["cost"]), pool.items, row.basis, row if row.cut is not None else None)
 
 
 def _end(kind: str, *lp) -> End:

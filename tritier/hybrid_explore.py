@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tritier.highs_basis import Basis
 from tritier.hybrid_packed import unpack
-from tritier.hybrid_pool import Basis, Item, Request, Row, extend, items_of, solve_request, starts_with
+from tritier.hybrid_pool import Item, Request, Row, extend, items_of, solve_request, starts_with
 from tritier.joint import JointLP
 
 LADDER = (1e4, 1e3, 64.0, 16.0, 4.0)  # lambda: each basis is close to the next one's, so that a step is cheap

@@ -13,14 +13,13 @@ import numpy as np
 
 from tritier.chance import Block
 from tritier.cuts import Answer, Cut, answer, answer_weights, oracle, weighed
+from tritier.highs_basis import AT_LOWER, AT_UPPER, BASIC, Basis
 from tritier.instance import Design, Instance
 from tritier.joint import JointLP
 from tritier.parametric import ParametricLP
 
 Item = Block | np.ndarray  # a chance block, or the net loads (N, T, S) of a loss tangent
-Basis = tuple[bytes, bytes]  # a status per column, a status per row
 KINDS = ("support", "weighed", "answer", "shortfall")
-AT_LOWER, BASIC, AT_UPPER = 0, 1, 2  # HiGHS's statuses of columns and rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +70,8 @@ class Pool:
     rows: list[Row] = field(default_factory=list)
 
     def learn(self, items: list[Item]) -> None:
-        """Add the chance blocks and tangents not known yet."""
-        known = {key(item) for item in self.items}
-        self.items += [item for item in items if key(item) not in known]
+        """Add the chance blocks and tangents not known yet, each once."""
+        self.items = list({key(item): item for item in [*self.items, *items]}.values())
 
 
 def build(instance: Instance, network: bool, lp: ParametricLP, items: list[Item]) -> JointLP:
@@ -140,7 +138,9 @@ def held(joint: JointLP, basis: Basis, items: list[Item]) -> int:
 
 
 def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) -> Basis:
-    """A basis of an LP with the items ``own``, each once, for one with ``items``; those that are new do not bind."""
+    """A basis of an LP that held the first of the items ``own``, each once, for one with ``items``; those that are new
+    do not bind."""
+    own = own[: held(joint, basis, own)]
     sizes = [item_size(joint, item) for item in own]
     at = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
     parts = [[part[:first]] for part, first in zip(basis, at, strict=True)]

@@ -22,10 +22,11 @@ from tritier import hybrid_state
 from tritier.cuts import reached
 from tritier.ends import End, least_social_cost
 from tritier.errors import InfeasibleError, SolverError
+from tritier.highs_basis import Basis
 from tritier.hybrid_explore import Found, Task, explore
 from tritier.hybrid_ledger import Ledger
 from tritier.hybrid_packed import pack
-from tritier.hybrid_pool import Basis, Pool, Request, build, held, items_of, reorder
+from tritier.hybrid_pool import Pool, Request, build, items_of, reorder
 from tritier.hybrid_progress import Progress
 from tritier.hybrid_scip import Verdict, below, prove
 from tritier.joint import JointLP
@@ -135,25 +136,27 @@ class Search:
             self.save()
 
     def begin(self) -> None:
-        """The least F of the whole menu; answers at extreme tariffs."""
+        """The least F of the whole menu, and at its tightest limits; answers at extreme tariffs."""
         e, root, items = self.menu.prices, self.menu.root, tuple(self.ledger.pool.items)
         if self.ideal is None:
             self.send([Task(self.name, items, None, least_social_cost(self.joint))])
         else:
             self.ledger.learn(self.ideal.row)
         middle = tuple((a + b) // 2 for a, b in zip(root.low[:e], root.high[:e], strict=True))
-        corners = [end + root.high[e:] for end in (root.low[:e], root.high[:e], middle)]
-        spare, begun = LOOSE * self.ledger.slack, self.pooled(self.begun)
-        items = tuple(self.ledger.pool.items)
-        answers = [Request("answer", self.menu.design(p)) for p in dict.fromkeys((middle + root.low[e:], *corners))]
-        self.send([Task(self.name, items, begun, request, np.inf, np.inf, spare) for request in answers])
+        tight = self.menu.design(middle + root.low[e:])
+        least = Request("weighed", tight, (1.0, 0.0, 0.0))  # rules out limits that cost society too much on their own
+        loose = [self.menu.design(end + root.high[e:]) for end in (root.low[:e], root.high[:e], middle)]
+        answers = [Request("answer", design) for design in dict.fromkeys((tight, *loose))]
+        items, begun, spare = tuple(self.ledger.pool.items), self.pooled(self.begun), LOOSE * self.ledger.slack
+        tasks = [Task(self.name, items, self.pooled(self.ledger.pool.rows[0].basis), least)]
+        self.send(tasks + [Task(self.name, items, begun, request, np.inf, np.inf, spare) for request in answers])
         for position in list(self.ledger.known):
             self.look_closer(position)
 
     def pooled(self, basis: Basis) -> Basis:
         """A basis of an earlier state of the pool, for the pool as it is."""
         items = self.ledger.pool.items
-        return reorder(self.joint, basis, items[: held(self.joint, basis, items)], items)
+        return reorder(self.joint, basis, items, items)
 
     def next_nodes(self, late: Callable[[], bool]) -> list[Node]:
         """The next boxes of one tariff to answer."""

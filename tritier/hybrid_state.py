@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,23 +64,39 @@ def unpacked(arrays: dict[str, np.ndarray]) -> Pool:
 
 def save(path: Path, origin: str, pool: Pool, trace: list[tuple]) -> None:
     """Write a pool and the trace of its search, whole or not at all."""
-    fresh = path.with_name(f"{path.name}.part.npz")
-    np.savez(fresh, origin=np.array(origin), trace=np.array(trace, dtype=float).reshape(-1, 4), **packed(pool))
-    os.replace(fresh, path)
+    write(path, {"origin": np.array(origin), "trace": np.array(trace, dtype=float).reshape(-1, 4)} | packed(pool))
 
 
 def resume(path: Path, origin: str, pool: Pool) -> tuple[list[Row], list[tuple]]:
     """Rows and trace of a broken run of the same origin, nothing where there is another; ``pool`` takes its items."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if str(arrays["origin"]) != origin:
+    with naming(path):
+        if (arrays := read(path, origin)) is None:
             return [], []
         stored = unpacked(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        pool.items[:] = stored.items
+        return stored.rows, [tuple(row) for row in arrays["trace"].tolist()]
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays, whole or not at all."""
+    fresh = path.with_name(f"{path.name}.part.npz")
+    np.savez(fresh, **arrays)
+    os.replace(fresh, path)
+
+
+def read(path: Path, origin: str) -> dict[str, np.ndarray] | None:
+    """The arrays of a broken run of the same origin; None where they are another's."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files} if str(file["origin"]) == origin else None
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """One clear line, InputError, where a file is no state of a run."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, "file", "is no state of an interrupted run", "run without --resume") from error
-    pool.items[:] = stored.items
-    return stored.rows, [tuple(row) for row in arrays["trace"].tolist()]
 
 
 def _table(lists: list) -> np.ndarray:

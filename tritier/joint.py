@@ -270,7 +270,9 @@ class JointLP:
 
     def tangent(self, load: np.ndarray) -> None:
         """Append one loss tangent per hour and scenario at the given net loads, kW, (N, T, S)
-        (:eq:`eq-loss-tangent`)."""
+        (:eq:`eq-loss-tangent`); the same tangent twice would only be rows that the simplex cannot tell apart."""
+        if any(isinstance(old, np.ndarray) and np.array_equal(old, load) for old in self.history):
+            return
         flow, reactive = self.network.matrices.flows(load), self.network.reactive_flow
         value = losses_kw(flow, reactive, self.instance.feeder)  # (T, S)
         slope = loss_gradient(flow, self.instance.feeder)  # (L, T, S)

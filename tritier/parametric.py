@@ -15,12 +15,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from tritier.errors import InfeasibleError, SolverError
-from tritier.highs_model import highs_lp
+from tritier.highs_basis import Basis, basis_at, basis_of, start_from
+from tritier.highs_model import pass_lp
 
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
-STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte of a stored basis
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 
 
@@ -211,6 +211,7 @@ class WarmLP:
             self._row_lower = np.append(self._row_lower, border.row_lower)
             self._row_upper = np.append(self._row_upper, border.row_upper)
         self.lp = self.lp.bordered(border)
+        self._basis = None
 
     def solve(self, cost: np.ndarray | None = None, simplex: str = "dual") -> LPSolution:
         """Solve from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs changed).
@@ -223,6 +224,7 @@ class WarmLP:
             self.set_cost(cost)
         self._highs.setOptionValue("simplex_strategy", {"dual": 1, "primal": 4}[simplex])
         for attempt in ("warm", "cold"):
+            self._basis = None
             if attempt == "cold":
                 self._highs.clearSolver()
                 self._highs.setOptionValue("simplex_strategy", 1)
@@ -238,6 +240,7 @@ class WarmLP:
             )
             sound = abs(self.safe_bound(y) - answer.objective) <= DUST * max(1.0, abs(answer.objective))
             if sound and primal_residual(self.current(), x) <= FEASIBLE:
+                self._basis = basis_at(self._highs, x, np.array(solution.row_value), self.current())
                 return answer
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             raise InfeasibleError("the LP has no feasible point")
@@ -249,21 +252,16 @@ class WarmLP:
         basis, basic = self._highs.getBasis(), highspy.HighsBasisStatus.kBasic
         return tuple(np.array([s != basic for s in status]) for status in (basis.col_status, basis.row_status))
 
-    def basis(self) -> tuple[bytes, bytes]:
+    def basis(self) -> Basis:
         """The present basis: one byte per column, one per row."""
-        basis = self._highs.getBasis()
-        return bytes(map(int, basis.col_status)), bytes(map(int, basis.row_status))
+        return self._basis or basis_of(self._highs)
 
-    def set_basis(self, basis: tuple[bytes, bytes]) -> None:
-        """Start the next solve from a basis of this LP, or of its first columns and rows: new columns at their lower
-        bounds, new rows basic."""
-        columns, rows = ([STATUS[s] for s in part] for part in basis)
-        start = highspy.HighsBasis()
-        start.col_status = columns + [highspy.HighsBasisStatus.kLower] * (self.lp.cost.size - len(columns))
-        start.row_status = rows + [highspy.HighsBasisStatus.kBasic] * (self.lp.row_lower.size - len(rows))
-        self._highs.setBasis(start)
+    def set_basis(self, basis: Basis) -> None:
+        """Start the next solve from a basis (:func:`tritier.highs_basis.start_from`)."""
+        start_from(self._highs, basis, self.lp.cost.size, self.lp.row_lower.size)
+        self._basis = None
 
-    def basic_point(self, basis: tuple[bytes, bytes], cost: np.ndarray) -> LPSolution:
+    def basic_point(self, basis: Basis, cost: np.ndarray) -> LPSolution:
         """The point and the duals of a basis, optimal or not, without a simplex step."""
         self.set_cost(cost)
         self.set_basis(basis)
@@ -284,11 +282,13 @@ class WarmLP:
         self._highs.setOptionValue("threads", 1)
         for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self._highs.setOptionValue(tolerance, TOLERANCE)
-        self._highs.passModel(highs_lp(self.current()))
+        pass_lp(self._highs, self.current())
+        self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
 
     def forget(self) -> None:
         """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
         self._highs.clearSolver()
+        self._basis = None
 
     def safe_bound(self, y: np.ndarray) -> float:
         """Safe lower bound at the present costs and bounds (:func:`safe_bound`)."""

@@ -24,7 +24,7 @@ from tritier.cases import (
 from tritier.certificate_case import DesignProof, recheck
 from tritier.chance import net_load
 from tritier.decisions import Decisions, decisions_of
-from tritier.ends import both_ends
+from tritier.ends import kept_ends
 from tritier.errors import InfeasibleError, InputError
 from tritier.flat import flat_tariff
 from tritier.instance import Days, Design, Instance
@@ -183,10 +183,11 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
     Raises InputError where none of the menu's points recovers the revenue.
     """
     path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
-    flat, ideal = both_ends(joint, jobs)
+    origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
+    origin = f"{origin} {joint.instance.days.n_days}"
+    flat, ideal = kept_ends(joint, jobs, state, origin)
     if progress is not None:
         progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
-    origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
     try:
         result = hybrid.solve(
             flat.lp(joint),
@@ -198,7 +199,7 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
             progress=progress,
             state=state,
             engine=engine,
-            origin=f"{origin} {joint.instance.days.n_days}",
+            origin=origin,
         )
     except InfeasibleError as error:
         raise InputError(

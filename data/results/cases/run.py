@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tritier import store
+from tritier.ends import forget
 from tritier.stored_cases import FOLDER, SETS, made_from
 from tritier.study import certificates, prepare, solve_case, summary
 
@@ -35,7 +36,7 @@ def main(names: list[str]) -> None:
             solved = solve_case(prepared, number, jobs=2, progress=say, state=state)
             proof = certificates(solved)
             store.write_case(out, solved, summary(solved), proof, time.perf_counter() - begin)
-            state.unlink(missing_ok=True)
+            forget(state)
             say(f"{name}, case {number}: {time.perf_counter() - begin:.0f} s")
 
 

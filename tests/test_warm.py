@@ -1,0 +1,157 @@
+"""The warm LP's own books: bases read from the list of basic variables, tangents once, ends kept beside a state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy import small_market
+
+from tritier import ends
+from tritier.certificate_proof import check_row, direction_of
+from tritier.chance import Block
+from tritier.completion import completed
+from tritier.cuts import spread
+from tritier.dso import menu_points
+from tritier.errors import InputError
+from tritier.highs_basis import AT_LOWER, AT_UPPER, BASIC, basis_of
+from tritier.hybrid_pool import Pool, Request, held, items_of, reorder, solve_request
+from tritier.instance import Menu
+from tritier.joint import JointLP
+from tritier.parametric import primal_residual
+from tritier.risk import sample_cvar
+
+LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
+
+
+@pytest.fixture
+def instance():
+    return replace(small_market(seed=1, tie_break=1e-3, demand_charge=0.1), menu=LEVELS, fixed_cost=20.0)
+
+
+@pytest.fixture
+def joint(instance):
+    return JointLP(instance)
+
+
+def basics(part: bytes) -> np.ndarray:
+    return np.frombuffer(part, dtype=np.uint8) == BASIC
+
+
+def test_the_basis_of_a_solve_is_highs_own(joint):
+    joint.warm.solve()
+    ours, theirs = joint.warm.basis(), basis_of(joint.warm._highs)
+    lp = joint.warm.current()
+    fixed = (lp.col_lower == lp.col_upper, lp.row_lower == lp.row_upper)  # either bound is right for these
+    for own, other, either in zip(ours, theirs, fixed, strict=True):
+        a, b = (np.frombuffer(part, dtype=np.uint8) for part in (own, other))
+        differs = a != b
+        assert not (differs & ~either).any()
+        assert set(a[differs]) | set(b[differs]) <= {AT_LOWER, AT_UPPER}
+    joint.warm.restart()
+    joint.warm.set_basis(ours)
+    assert joint.warm.solve().iterations == 0
+
+
+def test_a_basis_is_read_again_after_rows_came(joint):
+    x = joint.warm.solve().x
+    before = joint.warm.basis()
+    joint.tangent(joint.net_load(x))
+    after = joint.warm.basis()
+    assert len(after[1]) > len(before[1]) and basics(after[1])[len(before[1]) :].all()
+
+
+def test_a_tangent_enters_once(joint):
+    load = joint.net_load(joint.warm.solve().x)
+    joint.tangent(load)
+    rows = joint.lp.row_lower.size
+    joint.tangent(load.copy())
+    joint.tangent(joint.instance.days.passive_kw)  # the first of all
+    assert joint.lp.row_lower.size == rows and len(items_of(joint)) == 1
+
+
+def test_a_pool_learns_an_item_once():
+    load, block = np.ones((2, 1, 1)), Block("rating", 0, 0)
+    pool = Pool([block])
+    pool.learn([load, load.copy(), block, Block("rating", 0, 1)])
+    assert len(pool.items) == 3 and pool.items[0] is block
+
+
+def answered(joint):
+    return solve_request(joint, Request("answer", list(menu_points(joint.instance.menu))[-1]))
+
+
+def test_a_basis_in_another_order_has_as_many_basics_as_rows(joint):
+    row = answered(joint)
+    joint.tangent(row.answer.load)
+    row = solve_request(joint, row.request)
+    own = items_of(joint)
+    later = [*reversed(own), Block("voltage_low", joint.instance.feeder.bus.size - 1, 0)]
+    moved = reorder(joint, row.basis, [*own, later[-1]], later)
+    assert held(joint, row.basis, own) == len(own)
+    assert sum(int(basics(part).sum()) for part in moved) == len(moved[1])
+
+
+def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenario(instance):
+    instance = replace(instance, rules=replace(instance.rules, chance_level=0.8))
+    days, confidence = instance.days, 0.2
+    free = JointLP(instance)
+    flow = np.abs(free.network.matrices.flows(answered(free).answer.load))  # (L, T, S)
+    risk = sample_cvar(flow, days.probability, confidence)  # (L, T)
+    line = int((flow.max(axis=(1, 2)) - risk.max(axis=1)).argmax())
+    hour, limit = int(risk[line].argmax()), risk[line].max() + 1e-6
+    assert flow[line, hour].max() > limit + 1.0  # one scenario goes beyond, the CVaR does not
+    rating = instance.feeder.rating_kva.copy()
+    rating[line] = np.hypot(limit, np.abs(free.network.reactive_flow[line, hour]).max())
+    joint = JointLP(replace(instance, feeder=replace(instance.feeder, rating_kva=rating)))
+    row = answered(joint)
+    block = Block("rating", line, hour)
+    assert block not in joint.blocks
+    own = items_of(joint)
+    joint.add_block(block)
+    row = replace(row, basis=reorder(joint, row.basis, own, [*own, block]))
+    joint.offer(row.request.design)
+    point = joint.warm.basic_point(row.basis, spread(joint, direction_of(joint, row.request)))
+    assert primal_residual(joint.lp, point.x) > 1.0
+    assert primal_residual(joint.lp, completed(joint, point).x) < 1e-6
+    misses = check_row(joint, row)
+    assert misses.cut < 0 and misses.point < 1e-9 and misses.answer < 0.01
+
+
+def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
+    row = answered(joint)
+    flow = np.abs(joint.network.matrices.flows(row.answer.load))
+    line, hour = np.unravel_index(flow.min(axis=-1).argmax(), flow.shape[:2])
+    rating = joint.instance.feeder.rating_kva.copy()
+    rating[line] = flow[line, hour].min() / 2
+    tight = JointLP(replace(joint.instance, feeder=replace(joint.instance.feeder, rating_kva=rating)))
+    own = items_of(joint)
+    tight.add_blocks(joint.blocks)
+    tight.add_block(Block("rating", int(line), int(hour)))
+    moved = replace(row, basis=reorder(tight, row.basis, own, items_of(tight)))
+    assert check_row(tight, moved).point == np.inf
+
+
+def test_both_ends_are_kept_and_another_studys_are_not(joint, tmp_path, monkeypatch):
+    state = tmp_path / "run.state.npz"
+    first = ends.kept_ends(joint, 1, state, "this")
+    kept = ends.ends_file(state)
+    assert kept.is_file() and kept.parent == state.parent
+    with monkeypatch.context() as patch:
+        patch.setattr(ends, "both_ends", None)
+        second = ends.kept_ends(joint, 1, state, "this")
+    for a, b in zip(first, second, strict=True):
+        assert a.social_cost == b.social_cost and a.basis == b.basis and len(a.items) == len(b.items)
+    assert second[0].row is None and second[1].row.cut.value == first[1].row.cut.value
+    assert second[1].row.request.numbers == first[1].row.request.numbers
+    started = second[0].lp(joint)
+    assert started.warm.solve(started.cost(next(iter(menu_points(joint.instance.menu))))).x.size
+    with monkeypatch.context() as patch:
+        patch.setattr(ends, "both_ends", lambda *_: first[::-1])
+        assert ends.kept_ends(joint, 1, state, "other")[0] is first[1]
+    kept.write_text("no state")
+    with pytest.raises(InputError, match="no state of an interrupted run"):
+        ends.kept_ends(joint, 1, state, "this")
+    ends.forget(state)
+    assert not kept.exists()
