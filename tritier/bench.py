@@ -35,10 +35,12 @@ from tritier.bench_engines import (
     table,
     whole_row,
 )
+from tritier.cases import find_case
 from tritier.errors import InputError
 from tritier.instance import Menu
 from tritier.large_market import large_instance
 from tritier.store import commit
+from tritier.study import cleared, prepare
 
 STORED = Path("data/results/bench.csv")
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "cvxpy", "joblib")
@@ -52,7 +54,8 @@ class Plan:
     """Sizes of a benchmark: (prosumers, scenarios) of enumeration; (hours, scenarios) of the example market and
     (prosumers, scenarios, tariff levels) on the feeder for the monoliths, with their limits in seconds; sizes of growth
     and the
-    limit of a search; prosumers of large markets and the limit of one LP."""
+    limit of a search; prosumers of large markets and the limit of one LP; (prosumers, scenarios) on the menu of preset
+    paper and the limit there."""
 
     enumeration: tuple[tuple[int, int], ...]
     steps: int  # tariff levels a block of the enumerated menu
@@ -70,6 +73,8 @@ class Plan:
     large_days: int
     methods: tuple[str, ...]
     large_limit: float
+    long_menu: tuple[tuple[int, int], ...] = ()
+    long_limit: float = 600.0
     gap: float = 0.05
 
 
@@ -78,8 +83,8 @@ FULL = Plan(
     steps=3,
     single_level=((4, 2), (8, 2), (24, 2)),
     limit=10.0,
-    feeder=((3, 1, 2), (4, 3, 3), (14, 3, 3)),
-    feeder_limit=100.0,
+    feeder=((3, 1, 2), (4, 3, 3), (7, 3, 3), (14, 3, 3)),
+    feeder_limit=300.0,
     prosumers=(2, 4, 7, 10, 14),
     scenarios=(1, 3, 6, 12),
     tariffs=(2, 3, 4),
@@ -90,6 +95,7 @@ FULL = Plan(
     large_days=10,
     methods=("simplex", "interior point"),
     large_limit=90.0,
+    long_menu=((10, 20),),
 )
 QUICK = Plan(
     enumeration=((3, 2),),
@@ -153,16 +159,27 @@ def feeder(plan: Plan) -> Iterator[list[BenchRow]]:
 
 
 def beside(suite: str, pair: str, example, instance, modes: list[str], limits: tuple[float, float], gap: float):
-    """Our search in its own tree and in SCIP's, HiGHS and SCIP's modes on one problem, and the modes that finished.
+    """Our search in its own tree and in SCIP's, HiGHS and SCIP's modes on one problem, all asked for the same gap, and
+    the modes that finished.
 
     limits: seconds of our search and of a monolith.
     """
     own, limit = limits
     ours, gain = hybrid_row(suite, pair, instance, gap, own)
     lazy, _ = hybrid_row(suite, pair, instance, gap, own, engine="scip")
-    rows = [ours, lazy, milp_row(suite, pair, example, instance, limit, gain)]
-    rows += [mode_row(suite, pair, example, instance, mode, limit, gain) for mode in modes]
+    rows = [ours, lazy, milp_row(suite, pair, example, instance, limit, gain, gap)]
+    rows += [mode_row(suite, pair, example, instance, mode, limit, gain, gap) for mode in modes]
     return rows, [mode for mode, row in zip(modes, rows[3:], strict=True) if row.status == "optimal"]
+
+
+def long_menu(plan: Plan) -> Iterator[list[BenchRow]]:
+    """Our search on the menu of preset paper, with two processes as a user would run it, and in SCIP's tree."""
+    for people, days in plan.long_menu:
+        instance = market(STUDY, people, days, cleared(prepare(STUDY, "paper"), find_case(4)).menu)
+        pair = f"{people} x {days}, {instance.menu.n_points} points"
+        rows = [hybrid_row("long menu", pair, instance, gap, plan.long_limit, jobs=2)[0] for gap in (plan.gap, EXACT)]
+        rows.append(hybrid_row("long menu", pair, instance, plan.gap, plan.long_limit, engine="scip")[0])
+        yield rows
 
 
 def growth(plan: Plan) -> Iterator[list[BenchRow]]:
@@ -199,6 +216,7 @@ SUITES: dict[str, Callable[[Plan], Iterator[list[BenchRow]]]] = {
     "enumeration": enumerated,
     "single level": single_level,
     "feeder": feeder,
+    "long menu": long_menu,
     "growth": growth,
     "large market": large,
 }

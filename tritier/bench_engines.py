@@ -88,19 +88,20 @@ def market(folder: str, n_prosumers: int, n_scenarios: int, menu: Menu | None = 
 
 
 def hybrid_row(
-    suite: str, pair: str, instance: Instance, gap: float, limit: float = np.inf, engine: str = "tree"
+    suite: str, pair: str, instance: Instance, gap: float, limit: float = np.inf, engine: str = "tree", jobs: int = 1
 ) -> tuple[BenchRow, float]:
     """Our search with all it needs (LP, flat tariff, first best, search, SCIP's proof), and the achievable gain, $."""
     start = time.perf_counter()
     joint = JointLP(instance)
-    flat, ideal = both_ends(joint)
+    flat, ideal = both_ends(joint, jobs)
     gain = flat.social_cost - ideal.social_cost
     found = hybrid.solve(
         flat.lp(joint), gap=gap, f_flat=flat.social_cost, f_first_best=ideal.social_cost, ideal=ideal, engine=engine,
-        time_limit=None if np.isinf(limit) else limit,
+        time_limit=None if np.isinf(limit) else limit, jobs=jobs,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     name = "hybrid" if engine == "tree" else "hybrid in SCIP's tree"
+    name += "" if jobs == 1 else f", {jobs} processes"
     done = row(
         suite, pair, f"{name}, gap {100 * gap:g} %", instance, status="optimal" if found.gap <= gap else "open",
         cost=found.upper_bound, bound=found.lower_bound, gap=found.gap, seconds=seconds, lp_solves=found.lp_solves,
@@ -156,15 +157,17 @@ def exact_cost(instance: Instance, design: Design) -> float:
 
 
 def mode_row(
-    suite: str, pair: str, example: MarketExample, instance: Instance, mode: str, limit: float, gain: float
+    suite: str, pair: str, example: MarketExample, instance: Instance, mode: str, limit: float, gain: float, gap: float
 ) -> BenchRow:
-    """A single-level mode by SCIP; its model (blocks and tangents of the whole menu included) is given to it."""
+    """A single-level mode by SCIP, asked for the same gap as our search; its model (blocks and tangents of the whole
+    menu included) is given to it."""
     cut = mode.endswith(" with value cut")
     name, start = mode.removesuffix(" with value cut"), time.perf_counter()
     try:
         found = solve(
-            example.problem, name, time_limit=limit, box=example.box, dual_bound=example.dual_bound, value_cut=cut
-        )
+            example.problem, name, time_limit=limit, box=example.box, dual_bound=example.dual_bound, value_cut=cut,
+            gap=gap * gain,
+        )  # fmt: skip
     except CertificateError as refused:
         return row(suite, pair, f"SCIP, {mode}", instance, status=f"refused: {refused.certificate}",
                    seconds=time.perf_counter() - start, limit=limit)  # fmt: skip
@@ -177,9 +180,11 @@ def mode_row(
     )  # fmt: skip
 
 
-def milp_row(suite: str, pair: str, example: MarketExample, instance: Instance, limit: float, gain: float) -> BenchRow:
-    """The strong-duality MILP by HiGHS; its model is given to it."""
-    found = solve_milp(example.problem, limit, example.box, example.dual_bound)
+def milp_row(
+    suite: str, pair: str, example: MarketExample, instance: Instance, limit: float, gain: float, gap: float
+) -> BenchRow:
+    """The strong-duality MILP by HiGHS, asked for the same gap as our search; its model is given to it."""
+    found = solve_milp(example.problem, limit, example.box, example.dual_bound, gap * gain)
     cost = exact_cost(instance, design_of(example.joint, found.x)) if found.x.size else np.nan
     return row(
         suite, pair, "HiGHS, strong duality", instance, status=found.status, cost=cost, bound=found.bound,

@@ -253,8 +253,10 @@ def run_mode(
     objective: bool = True,
     below: float | None = None,
     value_cut: bool = False,
+    gap: float = 0.0,
 ) -> Answer:
-    """Build and solve one mode. ``below`` asks for a point with F at most that, ``objective=False`` for any.
+    """Build and solve one mode. ``below`` asks for a point with F at most that, ``objective=False`` for any; ``gap`` is
+    the difference of F and its bound at which SCIP may stop.
 
     ``value_cut`` adds :eq:`eq-strong-duality` to a complementarity mode where its products are linear: complementarity
     implies it, but the LP relaxation does not, and on market instances it decides between seconds and no answer.
@@ -270,6 +272,8 @@ def run_mode(
         model.addCons(row <= float(below - constant))
     if np.isfinite(time_limit):
         model.setParam("limits/time", max(float(time_limit), 0.0))
+    if gap > 0:
+        model.setParam("limits/absgap", float(gap))
     binaries = model.getNBinVars()
     try:
         model.optimize()

@@ -87,11 +87,14 @@ def strong_duality_milp(problem: LinearBilevel, box=None, dual_bound=None) -> Li
     )
 
 
-def solve_milp(problem: LinearBilevel, limit: float, box=None, dual_bound=None) -> MilpAnswer:
-    """Solve :func:`strong_duality_milp` for at most ``limit`` seconds; building it is not counted."""
+def solve_milp(problem: LinearBilevel, limit: float, box=None, dual_bound=None, gap: float = 0.0) -> MilpAnswer:
+    """Solve :func:`strong_duality_milp` for at most ``limit`` seconds, or until F and its bound differ by no more than
+    ``gap``; building it is not counted."""
     program = strong_duality_milp(problem, box, dual_bound)
     highs, start = program.solver, time.perf_counter()
     highs.setOptionValue("time_limit", float(limit))
+    if gap > 0:
+        highs.setOptionValue("mip_abs_gap", float(gap))
     highs.run()
     seconds, info = time.perf_counter() - start, highs.getInfo()
     found = info.primal_solution_status == 2  # feasible, in HiGHS's own numbers
