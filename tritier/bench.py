@@ -91,10 +91,10 @@ FULL = Plan(
     limits=(1, 2, 3, 4),
     feeders=(STUDY, "data/studies/oberrhein1", "data/studies/oberrhein2"),
     search_limit=100.0,
-    large=(30, 100, 300, 1000),
+    large=(30, 100, 300, 1000, 2000),
     large_days=10,
     methods=("simplex", "interior point"),
-    large_limit=90.0,
+    large_limit=400.0,
     long_menu=((10, 20),),
 )
 QUICK = Plan(
