@@ -64,7 +64,7 @@ LEVELS = (
         "large*",
     ),
     ("decisions", "recourse", "settlement", "outcome", "calibrate", "store*", "certificate*", "study*"),
-    ("heldout", "findings*", "sweep_point", "bench*"),
+    ("heldout", "findings*", "out_of_sample", "sweep_point", "bench*"),
     ("plots*",),
     ("book*", "sweep", "sweep_plan", "sweep_findings"),
     ("commands", "__main__"),

@@ -123,10 +123,38 @@ def policy_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(physics), pd.DataFrame(money)
 
 
+def unseen_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Headline policies of :func:`tritier.out_of_sample.rows_of` for display: physics, then economics."""
+    own = table[table["headline"]]
+    first = {"days": own["set"], "case": own["case"]}
+    hits = zip(own["days_hit"], own["days"], own["day_high"], strict=True)
+    physics = first | {
+        "days with a violation": [
+            f"{k} of {n}" + ("" if np.isnan(high) else f" (≤ {100 * high:.1f} %)") for k, n, high in hits
+        ],
+        "bus-hours: promised [%]": (100 * own["promised_share"]).round(3),
+        "in LinDistFlow [%]": (100 * own["lindistflow_share"]).round(3),
+        "in AC [%]": (100 * own["ac_share"]).round(3),
+        "overloaded line-hours [%]": (100 * own["ac_overload_share"]).round(3),
+        "AC losses [kWh]": spread(own, "ac_losses_kwh", ",.0f"),
+    }
+    change = own[["welfare_change", "welfare_change_low", "welfare_change_high"]].to_numpy()
+    money = first | {
+        "prosumer cost [$]": spread(own, "prosumer_cost_usd", ",.0f"),
+        "its CVaR over days [$]": [f"{x:,.0f}" for x in own["prosumer_cost_cvar_usd"]],
+        "welfare [$]": spread(own, "welfare_usd", ",.0f"),
+        "welfare against Case 1 [$/day]": [
+            "–" if np.isnan(x) else f"{x:+.1f}" + ("" if np.isnan(low) else f" ({low:+.1f} to {high:+.1f})")
+            for x, low, high in change
+        ],
+    }
+    return pd.DataFrame(physics), pd.DataFrame(money)
+
+
 def spread(table: pd.DataFrame, column: str, form: str, factor: float = 1.0) -> list[str]:
     """Mean and half-width of its interval as text."""
     pairs = zip(factor * table[column], factor * table[f"{column}_half"], strict=True)
-    return [f"{x:{form}}" + (f" ± {h:{form}}" if h else "") for x, h in pairs]
+    return [f"{x:{form}}" + (f" ± {h:{form}}" if h and not np.isnan(h) else "") for x, h in pairs]
 
 
 def change_table(daily: pd.DataFrame, case: int, base: int = 1) -> pd.DataFrame:
