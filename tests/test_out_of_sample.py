@@ -59,7 +59,8 @@ def test_every_set_has_every_case_under_every_policy(stored):
     days = table.groupby("set")["days"].first()
     assert days[RESAMPLED] >= 300 and days[REAL] == days[MORE_PV]
     assert days[REAL] + days[SWAPPED] == 62  # every real day of the two months, once
-    assert table.loc[table["set"] == RESAMPLED, ["day_high", "welfare_usd_half", "welfare_change_low"]].isna().all(axis=None)
+    intervals = ["day_high", "welfare_usd_half", "welfare_change_low"]
+    assert table.loc[table["set"] == RESAMPLED, intervals].isna().all(axis=None)
 
 
 def test_judged_again_the_real_days_give_the_same_figures(stored, again):
