@@ -21,7 +21,7 @@ from tritier.kkt import KKT
 #: SCIP's feasibility tolerance: at 1e-8 its LP solver cannot follow any more (SoPlex without GMP stops at 1e-10)
 FEASTOL = 1e-7
 #: feasibility tolerance beside a value cut
-TIGHT = 1e-9
+TIGHT = 3e-9
 #: relative gap and nodes at which spatial branching on continuous leader variables stops
 SPATIAL_GAP, SPATIAL_NODES = 1e-3, 1000
 #: integer ranges up to this length are treated as menus

@@ -22,6 +22,7 @@ from tritier.prosumer import degradation_cost, lost_value, prosumer_data
 ACTIVE = 1e-9  # nonbasic columns and rows whose reduced cost or dual is larger stay tight
 OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic column
 LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
+LEAST_VOLUME = 1e-4  # relative: a cent of social cost moves many kWh of arbitrary volume, so their bound is loose
 SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so far to the LP's
 ROUNDS = 40
 
@@ -194,7 +195,7 @@ def _least_volume(joint: JointLP, least: LeastCost) -> tuple[np.ndarray, list[Bl
     f = joint.lp.at("F").ravel()
     joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([max(least.bound, least.exact) + LOSS_GAP]))
     for _ in range(ROUNDS):
-        x = joint.warm.solve(only(joint, "Z")).x
+        x = joint.warm.solve(only(joint, "Z"), dust=LEAST_VOLUME).x
         violated = joint.violated(x)
         if violated:
             return x, violated

@@ -213,11 +213,11 @@ class WarmLP:
         self.lp = self.lp.bordered(border)
         self._basis = None
 
-    def solve(self, cost: np.ndarray | None = None, simplex: str = "dual") -> LPSolution:
+    def solve(self, cost: np.ndarray | None = None, simplex: str = "dual", dust: float = DUST) -> LPSolution:
         """Solve from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs changed).
 
-        A solution whose safe bound is not within 1e-6 of its objective, or which violates a row, is solved again from a
-        cleared basis.
+        A solution whose safe bound is not within ``dust`` of its objective, relative, or which violates a row, is
+        solved again from a cleared basis.
         Raises InfeasibleError, or SolverError if HiGHS returns neither an optimal basis nor a proof that there is none.
         """
         if cost is not None:
@@ -238,7 +238,7 @@ class WarmLP:
             answer = LPSolution(
                 x, y, np.array(solution.col_dual), info.objective_function_value, info.simplex_iteration_count
             )
-            sound = abs(self.safe_bound(y) - answer.objective) <= DUST * max(1.0, abs(answer.objective))
+            sound = abs(self.safe_bound(y) - answer.objective) <= dust * max(1.0, abs(answer.objective))
             if sound and primal_residual(self.current(), x) <= FEASIBLE:
                 self._basis = basis_at(self._highs, x, np.array(solution.row_value), self.current())
                 return answer
