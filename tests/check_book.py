@@ -119,16 +119,17 @@ def test_case_4_has_its_interactive_figures():
 
 
 def slide(page, figure) -> int:
-    """Click two places of the figure's slider: mark, label and picture follow. The number of sliders."""
+    """Click two places of the figure's slider in turn: mark, label and picture follow. The number of sliders."""
     sliders = figure.locator(".slider-rail-touch-rect")
-    for share in (0.15, 0.85) if sliders.count() else ():
+    for turn, share in enumerate((0.15, 0.85, 0.15) if sliders.count() else ()):
         sliders.first.scroll_into_view_if_needed()
         rail, label, before = sliders.first.bounding_box(), figure.locator(".slider-label").first, drawn(figure)
         text = label.text_content()
         page.mouse.click(rail["x"] + share * rail["width"], rail["y"] + rail["height"] / 2)
         page.wait_for_timeout(400)
-        assert label.text_content() != text
-        assert drawn(figure) != before
+        if turn:  # the slider may have stood at the first place already
+            assert label.text_content() != text
+            assert drawn(figure) != before
     return sliders.count()
 
 
