@@ -234,18 +234,23 @@ def test_the_two_engines_bounds_agree_within_the_gap(searched, searched_by_scip)
     assert scip.proof == "closed" and list(scip.trace) == list(tree.trace)
 
 
-def test_scips_tree_stops_when_it_is_told_to(case):
-    instance, found = case
-    _, flat, ideal = bounds(instance)
+def stopping(after: int):
+    """A progress line that is Ctrl-C once there have been so many lines with an incumbent."""
     told = []
 
     def stop(line: str) -> None:
         told.append(line)
-        if sum(" inf " not in earlier for earlier in told) == 2:
+        if sum(" inf " not in earlier for earlier in told) == after:
             raise KeyboardInterrupt
 
+    return stop
+
+
+def test_scips_tree_stops_when_it_is_told_to(case):
+    instance, found = case
+    _, flat, ideal = bounds(instance)
     known = {"gap": 1e-6, "f_flat": flat, "f_first_best": ideal, "engine": "scip"}
-    result = solve(JointLP(instance), **known, progress=stop)
+    result = solve(JointLP(instance), **known, progress=stopping(2))
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6 and result.upper_bound >= least - 1e-6
     assert result.proof == "not run"
@@ -323,14 +328,7 @@ def test_workers_do_not_change_the_result(case):
 def test_ctrl_c_keeps_incumbent_and_valid_bound(case):
     instance, found = case
     _, flat, ideal = bounds(instance)
-    told = []
-
-    def stop(line: str) -> None:
-        told.append(line)
-        if sum(" inf " not in earlier for earlier in told) == 1:
-            raise KeyboardInterrupt
-
-    result = solve(JointLP(instance), gap=1e-6, f_flat=flat, f_first_best=ideal, progress=stop)
+    result = solve(JointLP(instance), gap=1e-6, f_flat=flat, f_first_best=ideal, progress=stopping(1))
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6
     assert result.upper_bound >= least - 1e-6

@@ -114,7 +114,7 @@ def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenari
     joint.offer(row.request.design)
     point = joint.warm.basic_point(row.basis, spread(joint, direction_of(joint, row.request)))
     assert primal_residual(joint.lp, point.x) > 1.0
-    assert primal_residual(joint.lp, completed(joint, point).x) < 1e-6
+    assert primal_residual(joint.lp, completed(joint, point, row.request.design).x) < 1e-6
     misses = check_row(joint, row)
     assert misses.cut < 0 and misses.point < 1e-9 and misses.answer < 0.01
 

@@ -20,7 +20,7 @@ from tritier.kkt import KKT
 
 #: SCIP's feasibility tolerance: at 1e-8 its LP solver cannot follow any more (SoPlex without GMP stops at 1e-10)
 FEASTOL = 1e-7
-#: feasibility tolerance beside a value cut
+#: the same beside a value cut, although SoPlex then stops at 1e-10: at 1e-7 SOS1 took nodes with an optimum for empty
 TIGHT = 3e-9
 #: relative gap and nodes at which spatial branching on continuous leader variables stops
 SPATIAL_GAP, SPATIAL_NODES = 1e-3, 1000
@@ -267,7 +267,6 @@ def run_mode(
     MODES[mode](single)
     if value_cut and mode != "strong_duality" and not bilinear_leaders(kkt)[~kkt.problem.discrete].any():
         strong_duality(single)
-        # At SCIP's usual 1e-6 a node whose only points have no duality gap can pass for infeasible: SOS1 lost optima.
         single.model.setParam("numerics/feastol", TIGHT)
     model, constant = single.model, kkt.problem.F0
     if below is not None:

@@ -64,7 +64,7 @@ def check_row(joint: JointLP, row: Row) -> Misses:
         short = request.kind == "shortfall"
         again = answer_at(joint, request.design, solution, short)
         if again is None:  # the basis knows nothing of a block or tangent that came later
-            again = answer_at(joint, request.design, completed(joint, solution), short)
+            again = answer_at(joint, request.design, completed(joint, solution, request.design), short)
         point = answer = np.inf
         if again is not None:
             said = np.r_[1, 3 : row.z.size]  # R, energies and limits: what a response row says

@@ -10,31 +10,24 @@ from dataclasses import replace
 
 import numpy as np
 
+from tritier.decisions import block_quantiles, block_samples, keep_books
+from tritier.instance import Design
 from tritier.joint import JointLP
-from tritier.optimistic import social_cost
 from tritier.parametric import LPSolution
-from tritier.risk import value_at_risk
 
 
-def completed(joint: JointLP, solution: LPSolution) -> LPSolution:
+def completed(joint: JointLP, solution: LPSolution, design: Design) -> LPSolution:
     """The same decisions and duals, with quantiles, tails, losses and the DSO's books as they follow from the decisions
-    (:eq:`eq-chance`, :eq:`eq-losses`).
+    at the limits of a design (:eq:`eq-chance`, :eq:`eq-losses`).
 
     A block that buys no violation has its quantile at the value at risk, where its CVaR is least: if the row does not
     hold there, it holds nowhere, and the point's residual says so.
     """
     lp, x = joint.lp, solution.x.copy()
-    days, confidence = joint.instance.days, 1 - joint.instance.rules.chance_level
-    load, limits = joint.net_load(x), joint.limits(x)
-    for block in joint.blocks:
-        if x[lp.at(f"slack:{block.label}")] > 0:
-            continue
-        form = joint.network.form(block)
-        sample = (form.gradient @ load[:, block.hour, :] - form.limit).max(axis=0) - limits.get(form.capacity, 0.0)
-        quantile = value_at_risk(sample, days.probability, confidence)
+    load = joint.net_load(x)
+    own = [block for block in joint.blocks if not x[lp.at(f"slack:{block.label}")] > 0]
+    for block, quantile in zip(own, block_quantiles(joint, own, load, design), strict=True):
         x[lp.at(f"var:{block.label}")] = quantile
-        x[lp.at(f"excess:{block.label}")] = np.maximum(sample - quantile, 0.0)
-    x[lp.at("loss")] = joint.exact_losses(load)
-    social = social_cost(joint, x)
-    x[lp.at("N")], x[lp.at("F")] = social.network, social.total
+        x[lp.at(f"excess:{block.label}")] = np.maximum(block_samples(joint, block, load, design) - quantile, 0.0)
+    keep_books(joint, x, load)
     return replace(solution, x=x)

@@ -151,11 +151,17 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
     x[lp.at("Z")] = (decisions["zb"] + decisions["zs"]).sum() / 2
     if joint.lines:
         x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
-    head, losses = load.sum(axis=0), joint.exact_losses(load)
-    x[lp.at("head")], x[lp.at("peak")], x[lp.at("loss")] = head, np.maximum(head.max(axis=0), 0), losses
+    keep_books(joint, x, load)
+    return x
+
+
+def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
+    """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
+    lp, head = joint.lp, load.sum(axis=0)
+    x[lp.at("head")], x[lp.at("peak")] = head, np.maximum(head.max(axis=0), 0)
+    x[lp.at("loss")] = joint.exact_losses(load)
     social = social_cost(joint, x)
     x[lp.at("N")], x[lp.at("F")] = social.network, social.total
-    return x
 
 
 def duals_of(joint: JointLP, decisions: Decisions) -> np.ndarray:

@@ -14,11 +14,9 @@ import numpy as np
 from pyscipopt import SCIP_RESULT, Conshdlr
 
 from tritier.errors import SolverError
-from tritier.hybrid_explore import Task
 from tritier.hybrid_master import MasterModel
-from tritier.hybrid_pool import Request
 from tritier.hybrid_scip import MARGIN, SLACK
-from tritier.hybrid_search import LOOSE, Search
+from tritier.hybrid_search import Search
 
 PRIORITY = -1_000_000  # after integrality and products: only whole menu points are answered
 
@@ -76,9 +74,7 @@ class LazySearch(Search):
         ledger, pool = self.ledger, self.ledger.pool
         box = ledger.open_box(position)
         begin = len(pool.rows)
-        request = Request("answer", ledger.menu.design(box.high))
-        start, loose = self.start(box.high), LOOSE * ledger.slack
-        self.send([Task(self.name, tuple(pool.items), start, request, ledger.target, np.inf, loose)])
+        self.send([self.answering(box.high)])
         self.look_closer(box.high)
         model.lower_limit(ledger.target)
         for row in pool.rows[begin:]:

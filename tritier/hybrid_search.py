@@ -167,17 +167,21 @@ class Search:
 
     def round(self, nodes: list[Node]) -> None:
         """Answer the boxes that are out of the tree, at their largest limits."""
-        tasks, items, ledger = [], tuple(self.ledger.pool.items), self.ledger
+        tasks, ledger = [], self.ledger
         for node in nodes:
-            request = Request("answer", self.menu.design(node.box.high))
             widen = node.value + WIDEN * ledger.slack if self.fine else np.inf
-            start, loose = self.start(node.box.high), LOOSE * ledger.slack
-            tasks.append(Task(self.name, items, start, request, ledger.target, widen, loose))
+            tasks.append(self.answering(node.box.high, widen))
         self.send(tasks)
         ledger.held = []
         for node in nodes:
             self.look_closer(node.box.high)
             ledger.settle(node)
+
+    def answering(self, position: tuple[int, ...], widen: float = np.inf) -> Task:
+        """The task of answering a menu point from the nearest basis; ``widen``: F from which outer cuts follow, $."""
+        ledger, request = self.ledger, Request("answer", self.menu.design(position))
+        items, loose = tuple(ledger.pool.items), LOOSE * ledger.slack
+        return Task(self.name, items, self.start(position), request, ledger.target, widen, loose)
 
     def start(self, position: tuple[int, ...]) -> Basis:
         """The basis of the nearest follower solved so far, to start from."""

@@ -79,15 +79,6 @@ class JointLP:
     def lp(self) -> ParametricLP:
         return self.warm.lp
 
-    def fresh(self, tangents: int = 2) -> JointLP:
-        """The same LP with the same chance blocks but only the latest few loss tangents, and no basis."""
-        other = JointLP(self.instance, network=self.sees_network, lp=self.bare)
-        other.add_blocks(self.blocks)
-        loads = [load for load in self.history if isinstance(load, np.ndarray)]
-        for load in loads[1:][-tangents:]:
-            other.tangent(load)
-        return other
-
     def _append_revenue_row(self) -> None:
         n = self.lp.cost.size
         columns = self._revenue_columns()

@@ -8,11 +8,9 @@ much solar power again, with designs of its own. ``data/results/out_of_sample.py
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -23,7 +21,7 @@ from tritier.heldout import CHAPTERS, HeldOut, calibrated, find, fresh, judged
 from tritier.instance import Days
 from tritier.risk import sample_cvar
 from tritier.scenarios import held_out_days, resampled_days
-from tritier.store import PACKAGES, commit, read_json, write_json
+from tritier.store import commit, read_json, versions, write_json
 from tritier.stored_cases import FOLDER as CASES
 from tritier.stored_cases import SETS
 from tritier.study import Prepared, prepare
@@ -113,7 +111,7 @@ def write(prepared: Prepared, table: pd.DataFrame, words: pd.DataFrame) -> None:
         "preset": prepared.preset.name,
         "data_hash": prepared.study.data_hash,
         "cases": case_hashes(),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
     }
     write_json(FOLDER / "out_of_sample.json", about)
 

@@ -116,10 +116,15 @@ def provenance(prepared: Prepared, case: int, seconds: float, out: Path) -> dict
         "changes": prepared.changes,
         "data_hash": prepared.study.data_hash,
         "commit": commit(),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "seed": prepared.preset.seed,
         "seconds": round(seconds, 2),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
 def commit() -> str:

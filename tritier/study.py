@@ -27,6 +27,7 @@ from tritier.decisions import Decisions, decisions_of
 from tritier.ends import kept_ends
 from tritier.errors import InfeasibleError, InputError
 from tritier.flat import flat_tariff
+from tritier.hybrid_progress import COLUMNS
 from tritier.instance import Days, Design, Instance
 from tritier.joint import JointLP
 from tritier.optimistic import Response, optimistic_response
@@ -165,7 +166,7 @@ def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, 
     """:func:`solve_case` for a case that need not be one of the five."""
     clearing = cleared(prepared, case)
     joint = JointLP(clearing, case.market, case.network)
-    proof, trace, result = None, pd.DataFrame(columns=["seconds", "lp_solves", "lower_bound", "upper_bound"]), None
+    proof, trace, result = None, pd.DataFrame(columns=list(COLUMNS)), None
     if case.optimised:
         gap = prepared.preset.gap if gap is None else gap
         response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state, engine)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import pandas as pd
 from tritier.errors import InputError
 from tritier.instance import Rules
 from tritier.prosumer import block_value
-from tritier.store import PACKAGES, commit, read_json, write_json
+from tritier.store import commit, read_json, versions, write_json
 from tritier.sweep_plan import BASE, MENU, SWEEPS, Size, Sweep
 
 LEAST = 1.0  # $/day: what moves less is said to stay
@@ -201,7 +199,7 @@ def write_stored(folder: Path, rows: pd.DataFrame, size: Size, data: str, load_s
         "menu": dict(MENU),
         "cpu_seconds": round(float(rows["cpu_seconds"].sum())),
         "points": len(rows),
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
     }
     write_json(folder / "sweeps.json", origin)
 
