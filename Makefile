@@ -36,7 +36,7 @@ data: $(DATA_READY)
 
 # Our search beside enumeration and monoliths, its growth, large markets: data/results/bench.csv, on an idle machine.
 bench: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.evaluation.bench
 
 strip: $(READY)
 	$(BIN)/nbstripout --keep-id chapters/*.ipynb sweeps/*.ipynb

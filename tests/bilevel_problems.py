@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tritier.bilevel import LinearBilevel, linear_bilevel
+from tritier.reformulation.bilevel import LinearBilevel, linear_bilevel
 
 INF = np.inf
 

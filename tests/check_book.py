@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import DESKTOP, PHONE, faults, launched, opened
 
-from tritier.book_depends import digest
+from tritier.book.record import digest
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from tritier.instance import Feeder
+from tritier.inputs.instance import Feeder
 
 
 def radial(parent, r_ohm, x_ohm, p_kw, q_kvar, rating_kva=None, vn_kv=1.0, v_slack=1.0) -> Feeder:

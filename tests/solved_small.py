@@ -6,7 +6,7 @@ from pathlib import Path
 
 from small_study import replace_text, write_study
 
-from tritier.__main__ import main
+from tritier.cli import main
 
 CONGESTED = {  # every kind of decision occurs: trade, storage, curtailment, priced blocks with quantiles, excess costs
     "n_scenarios": 6,

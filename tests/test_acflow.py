@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from radial import fork, radial, trees, two_bus
 
-from tritier.acflow import (
+from tritier.errors import InputError, SolverError
+from tritier.inputs.tables import read_feeder
+from tritier.model.acflow import (
     ac_power_flow,
     compare_losses,
     compare_voltages,
@@ -18,9 +20,7 @@ from tritier.acflow import (
     load_factor_at_limit,
     voltage_margin,
 )
-from tritier.errors import InputError, SolverError
-from tritier.feeder_file import read_feeder
-from tritier.network import lindistflow, losses_kw
+from tritier.model.network import lindistflow, losses_kw
 
 ROOT = Path(__file__).parents[1]
 FEEDERS = ROOT / "tests" / "data" / "feeders"

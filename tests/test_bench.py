@@ -8,14 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier.bench import GROWTH, QUICK, STORED, SUITES, main, run, stored
-from tritier.bench_engines import BenchRow, check, example_at, milp_row, row
-from tritier.bilevel_enumerate import enumerate_menu
-from tritier.bilevel_example import market_example
-from tritier.bilevel_market import design_of
-from tritier.bilevel_solve import solve
 from tritier.errors import CertificateError, InputError
-from tritier.milp_highs import solve_milp, strong_duality_milp
+from tritier.evaluation.bench import GROWTH, QUICK, STORED, SUITES, main, run, stored
+from tritier.evaluation.engines import BenchRow, check, example_at, milp_row, row
+from tritier.reformulation.market import design_of, market_example
+from tritier.reformulation.modes import solve_milp, strong_duality_milp
+from tritier.reformulation.solve import enumerate_menu, solve
 
 COLUMNS = list(BenchRow.__dataclass_fields__)
 TINY = replace(QUICK, limit=2.0, large=(6,), prosumers=(2,))
@@ -112,7 +110,7 @@ def test_an_unknown_suite_and_a_missing_table_are_input_errors(tmp_path, capsys)
 
 
 def test_a_part_renewed_keeps_the_rest(tmp_path, monkeypatch):
-    monkeypatch.setattr("tritier.bench.QUICK", replace(TINY, large=(4,), large_days=1))
+    monkeypatch.setattr("tritier.evaluation.bench.QUICK", replace(TINY, large=(4,), large_days=1))
     out = tmp_path / "bench.csv"
     rest = pd.DataFrame([dict.fromkeys(COLUMNS, 1) | {"suite": s} for s in ("tariffs", "large market")])
     rest.to_csv(out, index=False)

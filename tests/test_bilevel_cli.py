@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tritier import bilevel_solve
-from tritier.__main__ import main
-from tritier.bilevel_modes import MODES, run_mode
-from tritier.bilevel_solve import STATUSES
+from tritier.cli import main
+from tritier.reformulation import solve as bilevel_solve
+from tritier.reformulation.modes import MODES, run_mode
+from tritier.reformulation.solve import STATUSES
 
 DATA = Path(__file__).parent / "data" / "bilevel"
 GOOD = json.loads((DATA / "tariff_menu.json").read_text())

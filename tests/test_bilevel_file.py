@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tritier.bilevel_file import read_bilevel, solve_file
-from tritier.bilevel_modes import MODES
 from tritier.errors import InputError
+from tritier.reformulation.files import read_bilevel, solve_file
+from tritier.reformulation.modes import MODES
 
 DATA = Path(__file__).parent / "data" / "bilevel"
 GOOD = json.loads((DATA / "tariff_menu.json").read_text())

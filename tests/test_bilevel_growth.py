@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from bilevel_problems import PUBLISHED
 
-from tritier import bilevel_growth
-from tritier.bilevel_enumerate import enumerate_menu
-from tritier.bilevel_example import market_example
-from tritier.bilevel_growth import CUT, PLAIN, growth, spatial_tail, stored_growth
-from tritier.bilevel_modes import MODES
 from tritier.errors import CertificateError, InputError
-from tritier.kkt import kkt_system
+from tritier.evaluation import growth as bilevel_growth
+from tritier.evaluation.growth import CUT, PLAIN, growth, spatial_tail, stored_growth
+from tritier.reformulation.kkt import kkt_system
+from tritier.reformulation.market import market_example
+from tritier.reformulation.modes import MODES
+from tritier.reformulation.solve import enumerate_menu
 
 ROOT = Path(__file__).parents[1]
 

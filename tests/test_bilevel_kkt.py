@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from tritier.bilevel import from_parametric, linear_bilevel, solve_follower
-from tritier.bilevel_bounds import boxes
 from tritier.errors import InputError
-from tritier.kkt import follower_residuals, kkt_system, sign_table
+from tritier.reformulation.bilevel import from_parametric, linear_bilevel, solve_follower
+from tritier.reformulation.bounds import boxes
+from tritier.reformulation.kkt import follower_residuals, kkt_system, sign_table
 
 INF = np.inf
 

@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.bilevel import linear_bilevel, solve_follower
-from tritier.bilevel_bounds import MARGIN, boxes
-from tritier.bilevel_enumerate import discrete_points, enumerate_menu
-from tritier.bilevel_example import bound_table, market_example
-from tritier.bilevel_market import bounds_by_hand, design_of, market_bilevel, settled, storage_bounds
-from tritier.bilevel_modes import MODES
-from tritier.bilevel_solve import solve
 from tritier.errors import InputError
-from tritier.instance import Menu
-from tritier.joint import JointLP
-from tritier.kkt import kkt_system
-from tritier.optimistic import optimistic_response
+from tritier.inputs.instance import Menu
+from tritier.reformulation.bilevel import linear_bilevel, solve_follower
+from tritier.reformulation.bounds import MARGIN, boxes
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.kkt import kkt_system
+from tritier.reformulation.market import (
+    bound_table,
+    bounds_by_hand,
+    design_of,
+    market_bilevel,
+    market_example,
+    settled,
+    storage_bounds,
+)
+from tritier.reformulation.modes import MODES
+from tritier.reformulation.solve import discrete_points, enumerate_menu, solve
+from tritier.search.responses import optimistic_response
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from bilevel_problems import PUBLISHED, write_out
 
-from tritier import bilevel_solve
-from tritier.bilevel import linear_bilevel
-from tritier.bilevel_bounds import MARGIN
-from tritier.bilevel_modes import MODES, run_mode
-from tritier.bilevel_solve import pessimistic, solve
 from tritier.errors import CertificateError, InputError, SolverError
+from tritier.reformulation import solve as bilevel_solve
+from tritier.reformulation.bilevel import linear_bilevel
+from tritier.reformulation.bounds import MARGIN
+from tritier.reformulation.modes import MODES, run_mode
+from tritier.reformulation.solve import pessimistic, solve
 
 INF = np.inf
 PINEDA = next(p.problem for p in PUBLISHED if p.key == "pineda2019")

@@ -10,9 +10,9 @@ from bilevel_reference import brute_force
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tritier.bilevel import linear_bilevel
-from tritier.bilevel_modes import MODES
-from tritier.bilevel_solve import solve
+from tritier.reformulation.bilevel import linear_bilevel
+from tritier.reformulation.modes import MODES
+from tritier.reformulation.solve import solve
 
 INF = np.inf
 

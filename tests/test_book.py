@@ -12,12 +12,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tritier import book as command
-from tritier import plots
-from tritier.book_build import build_html, clear_leftovers, with_provenance
-from tritier.book_depends import Package
-from tritier.book_run import Book, gate, run_stale, stale_because
+from tritier.book import __main__ as command
+from tritier.book.build import build_html, clear_leftovers, with_provenance
+from tritier.book.record import Package
+from tritier.book.run import Book, gate, run_stale, stale_because
 from tritier.errors import InputError
+from tritier.plots import style as plots
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -220,7 +220,7 @@ def test_the_gate_looks_into_the_executed_notebook(copy, damage):
         notebook.cells[-1].execution_count = None
     nbformat.write(notebook, path)
     record = copy.record("01-double")
-    from tritier.book_depends import digest
+    from tritier.book.record import digest
 
     copy.record_path("01-double").write_text(json.dumps(record | {"executed": digest(path.read_bytes())}))
     assert len(gate(copy)) == 1
@@ -395,8 +395,10 @@ def test_a_glued_number_that_is_gone_fails_the_build(tmp_path, monkeypatch, caps
 
 def test_real_chapter_depends_on_what_it_calls_and_on_nothing_else():
     functions = Package(ROOT / "tritier").of_notebook(ROOT / "chapters" / "02-paper-and-ours.ipynb")
-    assert {"tritier.plots:three_levels", "tritier.plots:finish", "tritier.book_page:save_figure"} <= set(functions)
-    assert not [name for name in functions if name.startswith(("tritier.network", "tritier.book_run"))]
+    assert {"tritier.plots.style:three_levels", "tritier.plots.style:finish", "tritier.book.page:save_figure"} <= set(
+        functions
+    )
+    assert not [name for name in functions if name.startswith(("tritier.model.network", "tritier.book.run"))]
 
 
 def test_an_axis_without_label_is_refused():

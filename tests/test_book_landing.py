@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from tritier.book_run import Book
+from tritier.book.run import Book
 
 ROOT = Path(__file__).resolve().parent.parent
 INTRO = (ROOT / "intro.md").read_text()

@@ -15,8 +15,9 @@ import pytest
 from small_study import change_settings, write_study
 from solved_small import CONGESTED, congested_study, solve, words
 
-from tritier import commands, store
-from tritier.__main__ import main
+from tritier import cli as commands
+from tritier.cases import store
+from tritier.cli import main
 
 ROOT = Path(__file__).parents[1]
 FEEDERS = ROOT / "tests" / "data" / "feeders"

@@ -9,14 +9,13 @@ import joblib
 import pytest
 from toy import small_market
 
-from tritier import hybrid_explore
-from tritier.dso import menu_points
 from tritier.errors import InfeasibleError
-from tritier.first_best import first_best
-from tritier.hybrid import solve
-from tritier.instance import Menu
-from tritier.joint import JointLP
-from tritier.optimistic import optimistic_response
+from tritier.inputs.instance import Menu
+from tritier.model.dso import menu_points
+from tritier.reformulation.joint import JointLP
+from tritier.search import work as hybrid_explore
+from tritier.search.responses import first_best, optimistic_response
+from tritier.search.tree import solve
 
 
 @pytest.fixture(scope="module")

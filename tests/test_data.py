@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tritier.tables import read_days
+from tritier.inputs.tables import read_days
 
 DATA = Path(__file__).parents[1] / "data"
 LISTED = dict(reversed(line.split()) for line in (DATA / "CHECKSUMS").read_text().splitlines())

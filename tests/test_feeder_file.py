@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_study import BRANCH, BUS
 
-from tritier.acflow import feeder_report
-from tritier.feeder_file import read_feeder
+from tritier.inputs.tables import read_feeder
+from tritier.model.acflow import feeder_report
 
 FEEDERS = Path(__file__).parents[1] / "data" / "feeders"
 

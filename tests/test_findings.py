@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritier import findings, findings_tables, heldout, stored_cases
-from tritier.cases import CASES
+from tritier.cases import store as stored_cases
+from tritier.cases.cases import CASES
+from tritier.cases.solve import certificates, prepare, solve_case, summary
 from tritier.errors import InputError
-from tritier.scenarios import held_out_days
-from tritier.study import certificates, prepare, solve_case, summary
+from tritier.evaluation import findings, heldout
+from tritier.evaluation import tables as findings_tables
+from tritier.inputs.scenarios import held_out_days
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSTRACT = pd.read_csv(ROOT / "data" / "paper" / "abstract.csv")

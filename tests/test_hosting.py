@@ -9,20 +9,31 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from tritier.adversary import MODES
 from tritier.errors import InfeasibleError, InputError
-from tritier.hosting import load_problem, make_plan
-from tritier.hosting_case import DayModel, HostingCase, trading_groups, with_budget
-from tritier.hosting_check import dispatch, judge, stress_days
-from tritier.hosting_inputs import annuity, day_positions, factor_size, real_days
-from tritier.hosting_limits import Watch
-from tritier.hosting_model import deterministic, first_stage, robust_plan, stochastic_plan, two_stage
-from tritier.hosting_vertices import VertexSweep
-from tritier.instance import Feeder
-from tritier.network import lindistflow
-from tritier.robust import certify_robust, column_and_constraint_generation, enumeration_optimum
-from tritier.robust_problem import RecourseProgram
-from tritier.uncertainty import budget_set
+from tritier.hosting.adversary import MODES
+from tritier.hosting.case import (
+    DayModel,
+    HostingCase,
+    annuity,
+    day_positions,
+    factor_size,
+    real_days,
+    trading_groups,
+    with_budget,
+)
+from tritier.hosting.check import dispatch, judge, stress_days
+from tritier.hosting.plan import VertexSweep, deterministic, first_stage, robust_plan, stochastic_plan, two_stage
+from tritier.hosting.robust import (
+    RecourseProgram,
+    budget_set,
+    certify_robust,
+    column_and_constraint_generation,
+    enumeration_optimum,
+)
+from tritier.hosting.rows import Watch
+from tritier.hosting.run import load_problem, make_plan
+from tritier.inputs.instance import Feeder
+from tritier.model.network import lindistflow
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
 SUN = np.array([0.0, 0.5, 1.0, 0.2])

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier import hosting_model, hosting_run
-from tritier.__main__ import main
+from tritier.cli import main
 from tritier.errors import InputError
-from tritier.hosting_limits import Watch
-from tritier.hosting_run import Question, State, run
-from tritier.hosting_settings import read_hosting_settings
+from tritier.hosting import plan as hosting_model
+from tritier.hosting import run as hosting_run
+from tritier.hosting.rows import Watch
+from tritier.hosting.run import Question, State, run
+from tritier.inputs.settings import read_hosting_settings
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
 FILES = {"summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json"}

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier import hosting_record, hosting_stored
 from tritier.errors import CertificateError, InputError
-from tritier.hosting import MODELS, load_problem
-from tritier.hosting_case import FLEXIBILITY
-from tritier.hosting_check import judge, stress_days
-from tritier.hosting_stored import STUDIES, check_bounds, read_plan, read_record, read_sweeps, stale, table
+from tritier.hosting import stored as hosting_record
+from tritier.hosting import stored as hosting_stored
+from tritier.hosting.case import FLEXIBILITY
+from tritier.hosting.check import judge, stress_days
+from tritier.hosting.run import MODELS, load_problem
+from tritier.hosting.stored import STUDIES, check_bounds, read_plan, read_record, read_sweeps, stale, table
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / hosting_stored.FOLDER

@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.certificate_proof import check_pool, proved_bound
-from tritier.cuts import (
+from tritier.cases.proof import check_pool, proved_bound
+from tritier.errors import CertificateError, InfeasibleError, InputError
+from tritier.inputs.instance import Design, Menu
+from tritier.model.dso import menu_points
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import BASIC
+from tritier.search.cuts import (
     ROUNDING,
     Shape,
     answer,
@@ -25,19 +30,12 @@ from tritier.cuts import (
     touched,
     weighed,
 )
-from tritier.dso import menu_points
-from tritier.errors import CertificateError, InfeasibleError, InputError
-from tritier.first_best import first_best
-from tritier.highs_basis import BASIC
-from tritier.hybrid import solve
-from tritier.hybrid_ledger import Ledger
-from tritier.hybrid_pool import Pool, Request, build, solve_request
-from tritier.hybrid_scip import below, prove
-from tritier.hybrid_state import packed, unpacked
-from tritier.instance import Design, Menu
-from tritier.joint import JointLP
-from tritier.menu_search import Box
-from tritier.optimistic import optimistic_response
+from tritier.search.ledger import Ledger
+from tritier.search.menu import Box
+from tritier.search.pool import Pool, Request, build, packed, solve_request, unpacked
+from tritier.search.responses import first_best, optimistic_response
+from tritier.search.scip import below, prove
+from tritier.search.tree import solve
 
 # A tie-break that weighs in dollars keeps the follower's answer insensitive to the solver's tolerance.
 TIE_BREAK = 1e-3

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.instance import Design
-from tritier.joint import JointLP
-from tritier.large import GAIN, Market, clear
-from tritier.large_market import Coupling, large_instance, own_lps, priced, thinned
-from tritier.large_whole import METHODS, solve_whole
-from tritier.parametric import WarmLP, parametric_lp
-from tritier.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
+from tritier.inputs.instance import Design
+from tritier.model.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import WarmLP, parametric_lp
+from tritier.search.large import GAIN, Market, clear
+from tritier.search.large_market import METHODS, Coupling, large_instance, own_lps, priced, solve_whole, thinned
 
 LOOSE = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
 
@@ -134,8 +133,8 @@ def replay(market, design, found) -> np.ndarray:
 def test_threads_and_a_start_from_a_thinned_market_change_nothing(market, monkeypatch):
     one = clear(market, LOOSE)
     assert clear(market, LOOSE, jobs=2).cost == pytest.approx(one.cost, rel=1e-7)
-    monkeypatch.setattr("tritier.large.FEWEST", 10)
-    monkeypatch.setattr("tritier.large.THIN", 2)
+    monkeypatch.setattr("tritier.search.large.FEWEST", 10)
+    monkeypatch.setattr("tritier.search.large.THIN", 2)
     warm = clear(market, LOOSE)
     assert warm.cost == pytest.approx(one.cost, rel=1e-7) and warm.relative_gain.max() <= GAIN
     assert warm.price == pytest.approx(one.price, abs=0.05)

@@ -9,8 +9,8 @@ import pytest
 from small_study import change_settings, replace_text, write_study
 
 from tritier.errors import InputError
-from tritier.reading import read_study
-from tritier.scenarios import build_instance
+from tritier.inputs.scenarios import build_instance
+from tritier.inputs.study import read_study
 
 
 def edit(name: str, old: str, new: str):

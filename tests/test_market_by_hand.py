@@ -11,20 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
-from tritier import certificate, hand
-from tritier.cases import risk_neutral
-from tritier.certificate_boundary import charges_by_scenario, gain_by_scenario, rights_by_scenario
-from tritier.chance import Block
-from tritier.decisions import Decisions, decisions_of
-from tritier.dso import loss_price, revenue
+from tritier.cases import certificate
+from tritier.cases.cases import risk_neutral
+from tritier.cases.certificate import charges_by_scenario, gain_by_scenario, rights_by_scenario
+from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.outcome import Settlement, imbalance, settle
+from tritier.cases.recourse import DayDecisions
 from tritier.errors import CertificateError
-from tritier.instance import Design, Instance, Menu
-from tritier.joint import JointLP
-from tritier.market import joint_follower
-from tritier.optimistic import Response, optimistic_response, social_cost
-from tritier.recourse import DayDecisions
-from tritier.risk import cvar, cvar_rows, sample_cvar
-from tritier.settlement import Settlement, imbalance, settle
+from tritier.inputs import examples as hand
+from tritier.inputs.instance import Design, Instance, Menu
+from tritier.model.chance import Block
+from tritier.model.dso import loss_price, revenue
+from tritier.model.market import joint_follower
+from tritier.model.risk import cvar, cvar_rows, sample_cvar
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import Response, optimistic_response, social_cost
 
 
 def clear(instance: Instance, design: Design) -> tuple[JointLP, Response, Decisions]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritier.errors import InputError
-from tritier.mccormick import envelope, largest_error, mccormick, relaxation_bound
+from tritier.reformulation.modes import envelope, largest_error, mccormick, relaxation_bound
 
 side = st.floats(-50, 50, allow_nan=False).map(lambda v: round(v, 3))
 box = st.tuples(side, side).map(lambda p: (min(p), max(p)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from radial import fork, radial, trees, two_bus
 
 from tritier.errors import InputError
-from tritier.network import (
+from tritier.model.network import (
     active_limit_kw,
     downstream_matrix,
     head_line,

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier import out_of_sample
-from tritier.cases import CASES
-from tritier.findings_tables import unseen_tables
-from tritier.out_of_sample import MORE_PV, REAL, RESAMPLED, SWAPPED, DaySet, cases_on, day_sets, rows_of, verdicts
-from tritier.recourse import POLICIES
-from tritier.scenarios import held_out_days
-from tritier.study import prepare
+from tritier.cases.cases import CASES
+from tritier.cases.recourse import POLICIES
+from tritier.cases.solve import prepare
+from tritier.evaluation import unseen as out_of_sample
+from tritier.evaluation.tables import unseen_tables
+from tritier.evaluation.unseen import MORE_PV, REAL, RESAMPLED, SWAPPED, DaySet, cases_on, day_sets, rows_of, verdicts
+from tritier.inputs.scenarios import held_out_days
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 # A verdict that changes must be explained here and in the chapter before it passes.

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
-from tritier.cases import risk_neutral
-from tritier.decisions import decisions_of
-from tritier.instance import Design, Instance, Menu
-from tritier.joint import JointLP
-from tritier.optimistic import optimistic_response
-from tritier.outcome import band_depth, daily_table, mean_and_cvar, physics_table, settlement_of
-from tritier.recourse import POLICIES, DayDecisions, Recourse
+from tritier.cases.cases import risk_neutral
+from tritier.cases.decisions import decisions_of
+from tritier.cases.outcome import band_depth, daily_table, mean_and_cvar, physics_table, settlement_of
+from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
+from tritier.inputs.instance import Design, Instance, Menu
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import optimistic_response
 
 
 def two_bus(load=(1000.0, 100.0), band=(0.9, 1.1), rating: float = np.inf) -> DayDecisions:

@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
-from tritier.dso import menu_points
-from tritier.instance import Design, Instance, Menu
-from tritier.joint import JointLP
-from tritier.optimistic import LOSS_GAP, optimistic_response
-from tritier.pessimistic import both_readings, linear_part, pessimistic_reading
+from tritier.inputs.instance import Design, Instance, Menu
+from tritier.model.dso import menu_points
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import LOSS_GAP, both_readings, linear_part, optimistic_response, pessimistic_reading
 
 DESIGN = Design((0.2,), 0.0, ())
 

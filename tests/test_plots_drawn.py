@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tritier.plots_drawn import drawn
+from tritier.plots.style import drawn
 
 
 @pytest.fixture

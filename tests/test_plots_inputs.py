@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from tritier import plots_data, plots_prosumer
-from tritier.instance import Days
-from tritier.plots import COLOURS
+from tritier.inputs.instance import Days
+from tritier.plots import inputs as plots_data
+from tritier.plots import inputs as plots_prosumer
+from tritier.plots.style import COLOURS
 
 HOURS = 24
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tritier import plots_interactive as pi
+from tritier.plots import interactive as pi
 
 BUS = np.array([1, 5, 3])
 

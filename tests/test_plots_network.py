@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from radial import fork, radial
 
-from tritier.acflow import compare_losses, compare_voltages
-from tritier.instance import Feeder
-from tritier.network import main_line
-from tritier.plots_network import error_figure, feeder_map, loss_figure, tree_layout, voltage_profile
+from tritier.inputs.instance import Feeder
+from tritier.model.acflow import compare_losses, compare_voltages
+from tritier.model.network import main_line
+from tritier.plots.network import error_figure, feeder_map, loss_figure, tree_layout, voltage_profile
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 from small_study import write_study
 
 from tritier.errors import InputError
-from tritier.preset import PRESETS, find_preset, parse_changes
-from tritier.reading import read_study
+from tritier.inputs.settings import PRESETS, find_preset, parse_changes
+from tritier.inputs.study import read_study
 
 
 def test_overrides_replace_values_and_convert_text():

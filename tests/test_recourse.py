@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
-from tritier.cases import risk_neutral
-from tritier.decisions import Decisions, decisions_of
-from tritier.instance import Design, Instance, Menu
-from tritier.joint import JointLP
-from tritier.optimistic import optimistic_response
-from tritier.outcome import settlement_of
-from tritier.recourse import POLICIES, Recourse, check_days
-from tritier.settlement import imbalance
+from tritier.cases.cases import risk_neutral
+from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.outcome import imbalance, settlement_of
+from tritier.cases.recourse import POLICIES, Recourse, check_days
+from tritier.inputs.instance import Design, Instance, Menu
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import optimistic_response
 
 DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
 TIGHT = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),))

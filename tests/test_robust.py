@@ -13,12 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from tritier.adversary import MODES, Enumeration
 from tritier.errors import CertificateError, InfeasibleError, SolverError
-from tritier.robust import certify_robust, column_and_constraint_generation, enumeration_optimum
-from tritier.robust_example import location_transportation
-from tritier.robust_problem import Recourse, RecourseProgram, TwoStage
-from tritier.uncertainty import box_with_rows, budget_set, budget_vertices, polytope_vertices
+from tritier.hosting.adversary import MODES, Enumeration
+from tritier.hosting.robust import (
+    Recourse,
+    RecourseProgram,
+    TwoStage,
+    box_with_rows,
+    budget_set,
+    budget_vertices,
+    certify_robust,
+    column_and_constraint_generation,
+    enumeration_optimum,
+    location_transportation,
+    polytope_vertices,
+)
 
 
 @pytest.mark.parametrize("mode", ["sos1", "bigm", "enumerate"])

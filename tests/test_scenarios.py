@@ -11,20 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_study import change_settings, write_study
 
-from tritier.days import HALVES, make_days, net_load, price_day, season_days, validate_days, weekday
 from tritier.errors import InputError
-from tritier.medoids import k_medoids
-from tritier.reading import read_study
-from tritier.scenarios import (
+from tritier.inputs.scenarios import (
+    HALVES,
     build_instance,
     design_days,
     extreme_days,
     held_out_days,
+    k_medoids,
     keep_prosumers,
+    make_days,
+    net_load,
+    price_day,
     resampled_days,
     scenario_days,
+    season_days,
     tariff_blocks,
+    validate_days,
+    weekday,
 )
+from tritier.inputs.study import read_study
 
 FOLDER = Path(__file__).parents[1] / "data" / "studies" / "ieee33"
 PLAIN = {"load.scale": 1.0, "reference_value_usd_per_kwh": None}  # the study before its calibration

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tritier.cases import CASES
-from tritier.commands import certify, check_figures
-from tritier.preset import PRESETS
-from tritier.store import read_case, read_json
-from tritier.stored_cases import FOLDER, SETS, origin, read_or_solve, stored
-from tritier.study import certificates, prepare, summary
+from tritier.cases.cases import CASES
+from tritier.cases.solve import certificates, prepare, summary
+from tritier.cases.store import FOLDER, SETS, origin, read_case, read_json, read_or_solve, stored
+from tritier.cli import certify, check_figures
+from tritier.inputs.settings import PRESETS
 
 STUDY = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33"
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from solved_small import CONGESTED, congested_study, solve, words
 
-from tritier import store
-from tritier.__main__ import main
-from tritier.calibrate import CLOSE, baseline, targets
-from tritier.cases import CASES
-from tritier.dso import on_menu
-from tritier.flat import flat_design
-from tritier.joint import JointLP
-from tritier.optimistic import LOSS_GAP, optimistic_response
-from tritier.study import DesignProof, anchored_baseline, prepare, summary
+from tritier.cases import store
+from tritier.cases.calibrate import CLOSE, baseline, targets
+from tritier.cases.cases import CASES
+from tritier.cases.solve import DesignProof, anchored_baseline, prepare, summary
+from tritier.cli import main
+from tritier.model.dso import on_menu
+from tritier.reformulation.joint import JointLP
+from tritier.search.flat import flat_design
+from tritier.search.responses import LOSS_GAP, optimistic_response
 
 ROOT = Path(__file__).parents[1]
 IEEE33 = ROOT / "data" / "studies" / "ieee33"

@@ -18,13 +18,17 @@ from nbformat.v4 import new_code_cell, new_notebook
 from small_study import write_study
 from toy import days, line_feeder, plain_prosumer, plain_rules
 
-from tritier import plots_sweep, sweep, sweep_findings, sweep_plan, sweep_point
+from tritier.cases.solve import split_changes
 from tritier.errors import InputError
-from tritier.instance import Design, Instance, Menu
-from tritier.joint import JointLP
-from tritier.reading import read_study
-from tritier.settings import read_settings
-from tritier.study import split_changes
+from tritier.evaluation import sensitivity as sweep_findings
+from tritier.evaluation import sensitivity as sweep_plan
+from tritier.evaluation import sweeps as sweep
+from tritier.evaluation import sweeps as sweep_point
+from tritier.inputs.instance import Design, Instance, Menu
+from tritier.inputs.settings import read_settings
+from tritier.inputs.study import read_study
+from tritier.plots import results as plots_sweep
+from tritier.reformulation.joint import JointLP
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "data" / "studies" / "ieee33"
@@ -98,7 +102,7 @@ def test_a_failed_point_is_named_and_the_others_are_kept(bench):
 def test_a_killed_sweep_goes_on_where_it_was(bench):
     (bench.root / "stop").write_text("wait")
     script = (
-        "import sys; from pathlib import Path; from tritier.sweep import *\n"
+        "import sys; from pathlib import Path; from tritier.evaluation.sweeps import *\n"
         "root = Path(sys.argv[1])\n"
         "points = [Point('x', str(v), {'study': 'study', 'changes': {'x': v}}) for v in (1, 2)]\n"
         "run_sweep(Bench(root, root / 'kept', Path('point.ipynb')), points)\n"
@@ -145,7 +149,11 @@ def test_the_key_follows_notebook_and_inputs_but_neither_menus_nor_titles(bench)
 
 def test_the_notebook_of_the_book_reaches_the_model_and_is_stripped():
     reached = sweep.Package(ROOT / "tritier").of_notebook(ROOT / sweep.NOTEBOOK)
-    assert {"tritier.sweep_point:point", "tritier.market:joint_follower", "tritier.flat:flat_tariff"} <= set(reached)
+    assert {
+        "tritier.evaluation.sweeps:point",
+        "tritier.model.market:joint_follower",
+        "tritier.search.flat:flat_tariff",
+    } <= set(reached)
     code = [c for c in nbformat.read(ROOT / sweep.NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
     assert code[0].metadata.tags == ["parameters"]
     assert [(c.outputs, c.execution_count) for c in code] == [([], None)] * len(code)

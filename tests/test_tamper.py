@@ -11,15 +11,16 @@ import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve
 
-from tritier import commands, store
-from tritier.__main__ import main
-from tritier.cuts import ROUNDING
-from tritier.decisions import decisions_of
-from tritier.dso import menu_points
+from tritier import cli as commands
+from tritier.cases import store
+from tritier.cases.decisions import decisions_of
+from tritier.cases.solve import certificates, judge, summary
+from tritier.cli import main
 from tritier.errors import CertificateError, InputError
-from tritier.joint import JointLP
-from tritier.optimistic import optimistic_response
-from tritier.study import certificates, judge, summary
+from tritier.model.dso import menu_points
+from tritier.reformulation.joint import JointLP
+from tritier.search.cuts import ROUNDING
+from tritier.search.responses import optimistic_response
 
 PRICES = ("lambda", "pi", "mu", "nu", "tau", "tau_p", "y", "day_pi")
 ARRAYS = (

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_study import write_study
 
-from tritier.cases import find_case
-from tritier.enumeration import enumerate_menu
-from tritier.joint import JointLP
-from tritier.study import cleared, prepare
-from tritier.tariff_grid import tariff_grid, thinned
+from tritier.cases.cases import find_case
+from tritier.cases.solve import cleared, prepare
+from tritier.reformulation.joint import JointLP
+from tritier.search.enumeration import enumerate_menu, tariff_grid, thinned
 
 
 @given(st.sets(st.integers(0, 50), min_size=1).map(sorted), st.integers(1, 5), st.data())

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tritier.bilevel_modes import MODES
 from tritier.errors import InputError
-from tritier.trilevel import LinearTrilevel, middle_value, pricing_sets, read_trilevel, solve_trilevel
+from tritier.reformulation.modes import MODES
+from tritier.reformulation.trilevel import LinearTrilevel, middle_value, pricing_sets, read_trilevel, solve_trilevel
 
 INF = np.inf
 

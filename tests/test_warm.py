@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier import ends
-from tritier.certificate_proof import check_row, direction_of
-from tritier.chance import Block
-from tritier.completion import completed
-from tritier.cuts import spread
-from tritier.dso import menu_points
+from tritier.cases.proof import check_row, completed, direction_of
 from tritier.errors import InputError
-from tritier.highs_basis import AT_LOWER, AT_UPPER, BASIC, basis_of
-from tritier.hybrid_pool import Pool, Request, held, items_of, reorder, solve_request
-from tritier.instance import Menu
-from tritier.joint import JointLP
-from tritier.parametric import primal_residual
-from tritier.risk import sample_cvar
+from tritier.inputs.instance import Menu
+from tritier.model.chance import Block
+from tritier.model.dso import menu_points
+from tritier.model.risk import sample_cvar
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
+from tritier.search import ends
+from tritier.search.cuts import spread
+from tritier.search.pool import Pool, Request, held, items_of, reorder, solve_request
 
 LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
 

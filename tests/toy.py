@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tritier.instance import Days, Feeder, Instance, Menu, Prosumer, Rules
+from tritier.inputs.instance import Days, Feeder, Instance, Menu, Prosumer, Rules
 
 
 def line_feeder(

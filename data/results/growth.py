@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.bilevel_growth import PLAIN, growth
+from tritier.evaluation.growth import PLAIN, growth
 
 LIMIT = 600.0
 SIZES = ((3, 2), (4, 2), (6, 2), (8, 2), (12, 2), (24, 2), (24, 4), (24, 8), (24, 16))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.out_of_sample import REAL, cases_on, day_sets, rows_of, verdicts, write
-from tritier.study import prepare
+from tritier.evaluation.unseen import REAL, cases_on, day_sets, rows_of, verdicts, write
+from tritier.cases.solve import prepare
 
 DATA = Path(__file__).resolve().parents[1]
 

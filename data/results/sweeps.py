@@ -7,10 +7,10 @@ are kept in results/sweeps, from where a run that was cut off goes on.
 import sys
 from pathlib import Path
 
-from tritier.reading import read_study
-from tritier.sweep import Bench, inputs_hash, run_sweep
-from tritier.sweep_findings import write_stored
-from tritier.sweep_plan import STORED, STUDY, plan
+from tritier.inputs.study import read_study
+from tritier.evaluation.sweeps import Bench, inputs_hash, run_sweep
+from tritier.evaluation.sensitivity import write_stored
+from tritier.evaluation.sensitivity import STORED, STUDY, plan
 
 HERE = Path(__file__).resolve().parent
 

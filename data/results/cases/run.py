@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from tritier import store
-from tritier.ends import forget
-from tritier.stored_cases import FOLDER, SETS, made_from
-from tritier.study import certificates, prepare, solve_case, summary
+from tritier.cases import store
+from tritier.search.ends import forget
+from tritier.cases.store import FOLDER, SETS, made_from
+from tritier.cases.solve import certificates, prepare, solve_case, summary
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "ieee33"
 CASES = (4, 3, 2, 1, 0)

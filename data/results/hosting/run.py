@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.hosting import MODELS, load_problem
-from tritier.hosting_case import FLEXIBILITY
-from tritier.hosting_run import Question, provenance, run, say
-from tritier.hosting_stored import STUDIES, collect, read_record, stale, write_record, write_sweeps
-from tritier.hosting_sweeps import budget_sweep, frontier
+from tritier.hosting.run import MODELS, load_problem
+from tritier.hosting.case import FLEXIBILITY
+from tritier.hosting.run import Question, provenance, run, say
+from tritier.hosting.stored import STUDIES, collect, read_record, stale, write_record, write_sweeps
+from tritier.hosting.stored import budget_sweep, frontier
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (0, 1, 2, 3, 4, 5, 6)

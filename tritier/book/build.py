@@ -1,0 +1,262 @@
+"""From executed chapters to HTML: publish the figures, write the generated pages, stage, build strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+from sphinx.application import Sphinx
+
+from tritier.book.page import PACKAGES, commit, downloads
+from tritier.book.record import digest
+from tritier.book.run import Book
+from tritier.errors import InputError
+
+COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
+DOWNLOADS = (".svg", ".pdf", ".csv")
+FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
+
+
+def publish_figures(book: Book) -> None:
+    """Copy the figures of all chapters to figures/ and gather their entries in figures/manifest.json."""
+    target = book.root / "figures"
+    target.mkdir(exist_ok=True)
+    manifest = {}
+    for chapter in book.chapters:
+        for path in sorted(book.record(chapter)["outputs"]):
+            source = book.root / path
+            if source.parent != book.run_folder / "figures":
+                continue
+            if source.suffix == ".json":
+                manifest[source.stem] = json.loads(source.read_text())
+            else:
+                _put(target / source.name, source.read_bytes())
+    _put(target / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write only what differs: Sphinx reads again what has a new date."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _cell(text: object) -> str:
+    """Text as it stands in a MyST table: no column break, no mathematics."""
+    return str(text).replace("|", "\\|").replace("$", "\\$")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def nomenclature(modules: list[str]) -> str:
+    """Tables of symbols, one for each dataclass of these modules whose fields carry symbol, unit, shape and text."""
+    parts = []
+    for name in modules:
+        module = importlib.import_module(name)
+        for kind in vars(module).values():
+            if not (dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == name):
+                continue
+            rows = [_row(f.name, f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata]
+            if rows:
+                link = f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}"
+                table = _table(("symbol", "name", "meaning", "unit", "shape"), rows)
+                parts.append(f"### {kind.__name__}\n\n{link}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _row(name: str, about: Mapping[str, str]) -> tuple[str, ...]:
+    return (f"${about['symbol']}$", f"`{name}`", *(_cell(about[key]) for key in ("text", "unit", "shape")))
+
+
+def documented(book: Book) -> list[str]:
+    """Modules on the API page, in its order."""
+    page = book.root / "chapters" / "api.md"
+    return re.findall(r"automodule:: (\S+)", page.read_text()) if page.is_file() else []
+
+
+def _first_line(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").split())
+
+
+def status(book: Book) -> str:
+    """Run time, date, hashes and commit of each chapter, and the versions of what computed them."""
+    rows = []
+    for chapter in book.chapters:
+        r = book.record(chapter)
+        sources = digest(json.dumps([r["notebook"], r["functions"], r["lock"]], sort_keys=True))
+        data = digest(json.dumps(r["files"], sort_keys=True)) if r["files"] else "none"
+        link = f"[{chapter}]({chapter}.ipynb)"
+        rows.append(
+            (
+                link,
+                f"{r['seconds']:.0f}",
+                r["finished"][:16].replace("T", " "),
+                *map(_code, (sources, data)),
+                r["commit"],
+            )
+        )
+    head = ("chapter", "seconds", "finished (UTC)", "sources", "files read", "commit")
+    versions = [(name, version(name)) for name in PACKAGES]
+    return (
+        f"Preset `{book.preset}`, Python {sys.version.split()[0]}, built from commit `{commit(book.root)}`.\n\n"
+        + _table(head, rows)
+        + "\n"
+        + _table(("package", "version"), versions)
+    )
+
+
+def figures(book: Book) -> str:
+    """Table of the book's figures by chapter, each a link to its place."""
+    rows = []
+    for chapter in book.chapters:
+        notebook = nbformat.read(book.executed(chapter), as_version=4)
+        links = [link for cell in notebook.cells for link in _figure_links(cell, chapter)]
+        if links:
+            rows.append((f"[{_title(notebook)}](chapters/{chapter})", ", ".join(links)))
+    return _table(("chapter", "figures"), rows)
+
+
+def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
+    found = []
+    for output in cell.get("outputs", []):
+        about = output.get("metadata", {}).get("tritier", {})
+        if "files" in about:
+            label = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
+            found.append(f"{{ref}}`{Path(about['files'][0]).stem} <{label}>`")
+        elif about.get("interactive"):
+            found.append(f"[{about['interactive']}](chapters/{chapter}) (interactive)")
+    return found
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    return notebook.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def with_provenance(path: Path) -> str:
+    """An executed notebook whose figures say below their captions where they come from.
+
+    The cell that papermill put in for the parameters is left out: the provenance says the preset.
+
+    Raises:
+        InputError: a saved figure has no caption, no label or no alt text.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            about = output.get("metadata", {}).get("tritier", {})
+            if "provenance" not in about:
+                continue
+            look = cell.metadata.get("mystnb", {})
+            figure, image = look.get("figure", {}), look.get("image", {})
+            if not (figure.get("caption") and figure.get("name") and image.get("alt")):
+                first = cell.source.strip().splitlines()[0]
+                raise InputError(
+                    f"chapters/{path.name}",
+                    f"cell {first!r}",
+                    "a figure without caption, label or alt text",
+                    "set mystnb.figure.caption, mystnb.figure.name and mystnb.image.alt in the cell's metadata",
+                )
+            links = downloads(about["files"], about["chapter"])
+            figure["caption"] += f"\n\n{about['provenance']} · {links}"
+    return nbformat.writes(notebook)
+
+
+def stage(book: Book) -> Path:
+    """Lay out what Sphinx reads: pages, executed chapters, generated tables, scripts for reading offline."""
+    import plotly
+
+    target = book.root / "_build" / "source"
+    wanted: dict[str, bytes] = {}
+    for name in COPIED:
+        if (book.root / name).is_file():
+            wanted[name] = (book.root / name).read_bytes()
+    for page in book.pages:
+        name = Path(page).name
+        if name in book.chapters:
+            wanted[f"{page}.ipynb"] = with_provenance(book.executed(name)).encode()
+        else:
+            wanted[f"{page}.md"] = (book.root / f"{page}.md").read_bytes()
+    for folder in FOLDERS:
+        for path in sorted((book.root / folder).rglob("*")):
+            if path.is_file() and (folder != "data" or path.suffix == ".md"):
+                wanted[path.relative_to(book.root).as_posix()] = path.read_bytes()
+    for path in sorted((book.root / "figures").glob("*.svg")):
+        wanted[f"figures/{path.name}"] = path.read_bytes()
+    for path in sorted((book.root / "figures").glob("*")):
+        if path.suffix in DOWNLOADS:
+            wanted[f"_vendor/figures/{path.name}"] = path.read_bytes()
+    for path in sorted((book.root / "vendor" / "mathjax").rglob("*")):
+        if path.is_file():
+            wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
+    wanted["_generated/nomenclature.txt"] = nomenclature(documented(book)).encode()
+    wanted["_generated/status.txt"] = status(book).encode()
+    wanted["_generated/figures.txt"] = figures(book).encode()
+
+    for path in [p for p in target.rglob("*") if p.is_file()]:
+        if path.relative_to(target).as_posix() not in wanted:
+            path.unlink()
+    for name, content in wanted.items():
+        _put(target / name, content)
+    return target
+
+
+def clear_leftovers(book: Book, html: Path) -> None:
+    """Take out what Sphinx would leave from an earlier build: pages that are no more, and listings of the sources.
+
+    It writes the listing of a module again only if that module has changed, not if the theme or the scripts have.
+    """
+    shutil.rmtree(html / "_modules", ignore_errors=True)
+    for path in (html / "chapters").glob("*.html"):
+        if f"chapters/{path.stem}" not in book.pages:
+            path.unlink()
+
+
+def build_html(book: Book) -> int:
+    """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html."""
+    source = stage(book)
+    html = book.root / "_build" / "html"
+    if html.is_dir() and not (html / "index.html").is_file():
+        shutil.rmtree(html)
+    clear_leftovers(book, html)
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", "-W", "-n", "--keep-going", "--path-output", str(book.root)]
+    log = book.root / "_build" / "build.log"
+    run = subprocess.run([*command, str(source)], cwd=book.root, capture_output=True, text=True)
+    log.write_text(run.stdout + run.stderr)
+    if run.returncode != 0:
+        told = [x for x in (run.stdout + run.stderr).splitlines() if "WARNING" in x or "ERROR" in x or "rror:" in x]
+        for line in dict.fromkeys(told):
+            print(f"book: {line.replace(str(source) + '/', '')}", file=sys.stderr)
+        print(f"book: the HTML build failed (see {log.relative_to(book.root)})", file=sys.stderr)
+    return 1 if run.returncode else 0
+
+
+# Sphinx extension of the book: takes out what Jupyter Book adds and this book does not use.
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Silence thebe: it declares its constants twice on every page, an error in the console, and points to a CDN."""
+    for listeners in app.events.listeners.values():
+        for listener in list(listeners):
+            if getattr(listener.handler, "__name__", "") == "init_thebe_core":
+                app.disconnect(listener.id)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,252 @@
+"""What a chapter calls to show a function, a figure and where it comes from, all chapters alike."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import floor, log10
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tritier.book import record as book_opened
+from tritier.book.record import digest
+from tritier.plots import style as plots
+from tritier.plots.style import drawn
+
+PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
+EQUATION = re.compile(r":eq:`([^`]+)`")
+POWER = re.compile(r"\b\d[\d.]*e[-+]\d+\b")  # a browser would break the line at its hyphen
+
+
+@dataclass(frozen=True)
+class Page:
+    """A chapter being run: its name, preset, seed and the folders it may write to."""
+
+    chapter: str
+    preset: str
+    seed: int
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        """``results/<preset>/<chapter>``, created: what later chapters read."""
+        return _folder(self.root / "results" / self.preset / self.chapter)
+
+    @property
+    def figures(self) -> Path:
+        return _folder(self.root / "_run" / self.preset / "figures")
+
+    def results_of(self, chapter: str) -> Path:
+        """Results of an earlier chapter, at the same preset. Name that chapter under ``needs``."""
+        path = self.root / "results" / self.preset / chapter
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path}: no results of chapter {chapter} at preset {self.preset}; run it first")
+        return path
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def begin(chapter: str, preset: str, seed: int = 0) -> Page:
+    """Start a chapter: the repository's root, the house style, and a record of the files it opens.
+
+    A notebook opened in JupyterLab starts in chapters/; it moves up to the root, where papermill starts it.
+
+    Args:
+        chapter: file name without suffix, such as ``12-case-1``.
+        preset: ``smoke``, ``fast`` or ``paper``; the notebook's parameter.
+        seed: seed of what is random in the chapter, printed with its figures.
+    Raises:
+        FileNotFoundError: the chapter is run neither from the repository root nor from chapters/.
+    """
+    if Path.cwd().name == "chapters" and Path(f"{chapter}.ipynb").is_file():
+        os.chdir("..")
+    root = Path.cwd()
+    if not (root / "chapters" / f"{chapter}.ipynb").is_file():
+        raise FileNotFoundError(f"chapters/{chapter}.ipynb not found in {root}; run chapters from the repository root")
+    if book_opened.VARIABLE not in os.environ:
+        book_opened.record(os.path.join(tempfile.mkdtemp(prefix="tritier-"), "opened.txt"))
+    plots.use_style()
+    return Page(chapter, preset, seed, root)
+
+
+def show(function: Callable) -> None:
+    """Display a function's code under links to its equations and its API entry.
+
+    The equations are those its docstring names by ``:eq:``; the docstring itself is left to the API page.
+    """
+    from IPython.display import Markdown, display
+
+    name = f"{function.__module__}.{function.__qualname__}"
+    role = "class" if inspect.isclass(function) else "meth" if "." in function.__qualname__ else "func"
+    labels = dict.fromkeys(EQUATION.findall(inspect.getdoc(function) or ""))
+    links = [f"equation {{eq}}`{label}`" for label in labels]
+    line = f"{{py:{role}}}`{name}`" + (" computes " + ", ".join(links) if links else "")
+    code = _without_docstring(textwrap.dedent(inspect.getsource(function)))
+    display(Markdown(f"{line}\n\n```python\n{code}\n```\n"))
+
+
+def _without_docstring(code: str) -> str:
+    import ast
+
+    node = ast.parse(code).body[0]
+    if ast.get_docstring(node) is None or len(node.body) == 1:
+        return code.rstrip()
+    lines, text = code.rstrip().splitlines(), node.body[0]
+    rest = lines[text.end_lineno :]
+    return "\n".join(lines[: text.lineno - 1] + (rest[1:] if rest and not rest[0].strip() else rest))
+
+
+def data_read(root: Path) -> dict[str, str]:
+    """Hash of each file under data/ and results/ that the chapter has opened so far, by path from the root."""
+    read = book_opened.opened(Path(os.environ[book_opened.VARIABLE]))["r"]
+    inside = sorted(Path(p).relative_to(root) for p in read if Path(p).is_relative_to(root) and Path(p).is_file())
+    return {p.as_posix(): digest((root / p).read_bytes()) for p in inside if p.parts[0] in ("data", "results")}
+
+
+def commit(root: Path) -> str:
+    """Short commit of the tree, with ``+`` if it has uncommitted changes; ``none`` outside git."""
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return "none"
+    return run.stdout.strip() if run.returncode == 0 else "none"
+
+
+def origin(page: Page) -> dict[str, object]:
+    """Where a figure made now comes from: the entry of figures/manifest.json."""
+    data = data_read(page.root)
+    return {
+        "chapter": page.chapter,
+        "preset": page.preset,
+        "seed": page.seed,
+        "data": data,
+        "data_hash": digest(json.dumps(data, sort_keys=True)),
+        "commit": commit(page.root),
+        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+    }
+
+
+def provenance(page: Page) -> None:
+    """Display the line that says which chapter, preset, data, seed and commit made what stands above it.
+
+    Figures saved by :py:func:`save_figure` carry this line below their caption already.
+    """
+    from IPython.display import HTML, display
+
+    display(HTML(f'<p class="provenance">{html.escape(_line(origin(page)))}</p>'))
+
+
+def _line(entry: dict[str, object], *more: str) -> str:
+    parts = [
+        f"chapter {entry['chapter']}",
+        f"preset {entry['preset']}",
+        f"data {entry['data_hash']}" if entry["data"] else "no data",
+        f"seed {entry['seed']}",
+        f"commit {entry['commit']}",
+        *more,
+    ]
+    return " · ".join(parts)
+
+
+def save_figure(page: Page, fig: Figure, name: str) -> None:
+    """Save a figure as SVG and PDF with its data and manifest entry, and display it; the last line of its cell.
+
+    Caption, label and alt text belong to the cell's metadata (``mystnb.figure`` and ``mystnb.image``). The provenance
+    line travels with the output, and the book prints it below the caption with links to the files.
+    """
+    from IPython.display import SVG, display
+
+    _check(name)
+    svg = io.StringIO()
+    fig.savefig(svg, format="svg", metadata={"Date": None})
+    fig.savefig(page.figures / f"{name}.pdf", metadata={"CreationDate": None})
+    (page.figures / f"{name}.svg").write_text(svg.getvalue())
+    files = [f"{name}.svg", f"{name}.pdf", *_data(page, name, drawn(fig))]
+    entry = origin(page)
+    (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
+    plots.close(fig)
+    about = {"provenance": _line(entry), "files": files, "chapter": page.chapter}
+    display(SVG(svg.getvalue()), metadata={"tritier": about})
+
+
+def _check(name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
+
+
+def _data(page: Page, name: str, table: pd.DataFrame) -> list[str]:
+    """Store what a figure draws; a diagram draws no data and has no such file."""
+    if table.empty:
+        return []
+    table.to_csv(page.figures / f"{name}.csv", index=False, float_format="%.8g")
+    return [f"{name}.csv"]
+
+
+def downloads(files: list[str], chapter: str) -> str:
+    """Links to the files of a figure and to the notebook that made it, as they lie in the built book."""
+    kinds = {".svg": "SVG", ".pdf": "PDF", ".csv": "data"}
+    links = [f'<a href="../figures/{file}" download>{kinds[Path(file).suffix]}</a>' for file in files]
+    return " · ".join([*links, f'<a href="../_sources/chapters/{chapter}.ipynb" download>notebook</a>'])
+
+
+def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None = None, name: str = "") -> None:
+    """Display a plotly figure that needs no server and no network: the script comes from the book itself.
+
+    Args:
+        fig: ``plotly.graph_objects.Figure``.
+        alt: what the picture shows, for readers who do not see it.
+        caption: what one sees, units, finding.
+        page: the chapter; its provenance is printed below the caption.
+        name: file name under which the figure's data are stored; needs ``page``.
+    """
+    from IPython.display import HTML, display
+
+    from tritier.plots.interactive import moving
+
+    body = fig.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
+    script = '<script src="../_static/plotly/plotly.min.js"></script>'
+    below = f"<p>{html.escape(caption)}</p>" if caption else ""
+    if page is not None:
+        _check(name)
+        entry = origin(page)
+        (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
+        files = _data(page, name, moving(fig))
+        below += f'<p class="provenance">{html.escape(_line(entry))} · {downloads(files, page.chapter)}</p>'
+    picture = f'<div class="interactive" role="group" aria-label="{html.escape(alt)}">{body}</div>'
+    without = "<noscript>This figure needs JavaScript.</noscript>"
+    show = HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>")
+    display(show, metadata={"tritier": {"interactive": name}})
+
+
+def show_table(frame: pd.DataFrame, digits: int = 4) -> None:
+    """Display a table without its index; floats with ``digits`` significant digits, gaps as an en dash."""
+    from IPython.display import HTML, display
+
+    def number(x: float) -> str:
+        if x and abs(x) < 1e-4:
+            return f"{x:.{digits - 1}e}"
+        return f"{x:,.{max(0, digits - 1 - floor(log10(abs(x))))}f}" if x else "0"
+
+    text = frame.to_html(index=False, border=0, na_rep="–", float_format=number, classes="table", justify="left")
+    display(HTML(POWER.sub(r'<span class="number">\g<0></span>', text)))

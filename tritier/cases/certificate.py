@@ -1,0 +1,376 @@
+"""Proof beside every result: equilibrium, follower, money and revenue, recomputed from the stored decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from tritier.cases.cases import Case
+from tritier.cases.decisions import (
+    Decisions,
+    block_quantiles,
+    duals_of,
+    injection_prices,
+    lowest_level,
+    p2p_price,
+    point_of,
+)
+from tritier.cases.outcome import imbalance, settlement_of
+from tritier.cases.recourse import DayDecisions, check_days
+from tritier.errors import CertificateError
+from tritier.inputs.instance import Instance
+from tritier.model.dso import on_menu, revenue_slack
+from tritier.model.market import chance_block, injection
+from tritier.model.prosumer import (
+    ProsumerVariables,
+    prosumer_constraints,
+    prosumer_data,
+    prosumer_variables,
+    risk_adjusted_cost,
+)
+from tritier.model.risk import cvar, cvar_rows, value_at_risk
+from tritier.reformulation.joint import JointLP, follower_lp
+from tritier.reformulation.lp import primal_residual, safe_bound
+from tritier.search.flat import flat_tariff
+
+GAIN = 1e-6  # of max(|cost|, 1 % of the bill without trade)
+RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound; relative to the optimal value for the duality gap
+COMPLEMENTARITY = 1e-4  # $: largest single product of slack and multiplier
+AGREE = 1e-6  # recomputed against stored arrays, relative to the array's largest entry
+VIOLATED_KW = 1e-5  # CVaR of violation that counts as none
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Gains from deviating at the posted prices."""
+
+    prosumer_gain: np.ndarray  # (I,), $
+    relative_gain: np.ndarray  # (I,), of max(|cost|, 1 % of the bill without trade)
+    platform_gain: float  # $
+    platform_scale: float  # $
+
+
+@dataclass(frozen=True)
+class FollowerResiduals:
+    """Residuals of the joint follower's optimality conditions."""
+
+    primal: float
+    dual: float
+    complementarity: float
+    duality_gap: float
+    slack: float
+
+
+def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: bool) -> JointLP:
+    """The joint follower with exactly the priced blocks of stored decisions, at their design."""
+    joint = JointLP(instance, market, network, follower_lp(instance, market))
+    for block in decisions.blocks:
+        joint.add_block(block)
+    joint.offer(decisions.design)
+    return joint
+
+
+def posted_objective(instance: Instance, i: int, decisions: Decisions, variables, data) -> cp.Expression:
+    """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
+    design, rules = decisions.design, instance.rules
+    tau = np.asarray(design.tariff)[rules.block]
+    charges = tau @ (variables.gp @ data.probability) + design.p2p / 2 * cp.sum(variables.zb + variables.zs)
+    trade = decisions["lambda"] @ (variables.zb - variables.zs)
+    sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(variables)))
+    return risk_adjusted_cost(data, variables) + charges + trade - sold
+
+
+def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market: bool) -> tuple[float, float, float]:
+    """(cost, best reply, bill without trade or assets) of prosumer i at the posted prices, $.
+
+    The prosumer re-optimises alone, in a problem of its own that shares only the terms with the joint follower.
+    """
+    data = prosumer_data(instance, i)
+    v = prosumer_variables(data, "alone", market)
+    objective = posted_objective(instance, i, decisions, v, data)
+    best = cp.Problem(cp.Minimize(objective), prosumer_constraints(data, v))
+    best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
+    optimum = float(best.value)
+    for term in ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "var", "excess"):
+        getattr(v, term).save_value(decisions[term][i])
+    for b, block in enumerate(v.served):
+        block.save_value(decisions["served"][i, b])
+    tau = np.asarray(decisions.design.tariff)[instance.rules.block]
+    bill = float((instance.rules.retail + tau) @ (data.demand @ data.probability))
+    return float(objective.value), optimum, bill
+
+
+def platform_deviation(
+    instance: Instance, decisions: Decisions, joint: JointLP, load: np.ndarray
+) -> tuple[float, float]:
+    """(gain, scale) of the platform re-optimising alone, $: least pi.q plus violations bought over priced blocks."""
+    if not decisions.blocks:
+        return 0.0, 1.0
+    shape = (instance.days.n_hours, instance.days.n_days)
+    actual = -load[instance.prosumer_bus] + instance.days.passive_kw[instance.prosumer_bus]
+    box = 10 * np.abs(actual).max() + 1e3
+    inject = [cp.Variable(shape, bounds=[-box, box]) for _ in instance.prosumers]
+    pi = decisions["pi"][instance.prosumer_bus]
+    limits = np.array([dict(decisions.design.capacity)[line] for line in joint.lines])
+    rows, bought = [], 0
+    for block in decisions.blocks:
+        block_rows, slack = chance_block(instance, joint.network.form(block), block, inject, limits)
+        rows += [constraint for _, constraint in block_rows]
+        bought = bought + slack
+    objective = (
+        sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject)) + instance.rules.violation_price * bought
+    )
+    best = cp.Problem(cp.Minimize(objective), rows)
+    best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
+    paid = float((pi * actual).sum()) + instance.rules.violation_price * float(
+        point_of(joint, decisions)[joint.lp.at("slack")]
+    )
+    return paid - float(best.value), max(1.0, float(np.abs(pi * actual).sum()))
+
+
+def equilibrium(instance: Instance, decisions: Decisions, joint: JointLP, market: bool) -> Equilibrium:
+    """Every prosumer and the platform re-optimise alone at the posted prices (:eq:`eq-equilibrium`)."""
+    rows = [prosumer_deviation(instance, i, decisions, market) for i in range(len(instance.prosumers))]
+    cost, best, bill = np.array(rows).T
+    scale = np.maximum(np.abs(cost), 0.01 * bill)
+    load = joint.net_load(point_of(joint, decisions))
+    gain, platform = platform_deviation(instance, decisions, joint, load)
+    return Equilibrium(cost - best, (cost - best) / scale, gain, platform)
+
+
+def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResiduals:
+    """Primal, dual and complementarity residuals and the duality gap of the stored point (:eq:`eq-kkt`)."""
+    lp = joint.warm.current()
+    x, y = point_of(joint, decisions), duals_of(joint, decisions)
+    cost = joint.cost(decisions.design)
+    reduced, rows = cost - lp.matrix.T @ y, lp.matrix @ x
+    off_bound = np.where(reduced > 0, x - lp.col_lower, lp.col_upper - x)  # from the bound the reduced cost pushes to
+    wrong = np.concatenate([np.where(np.isinf(lp.row_lower), y, 0), np.where(np.isinf(lp.row_upper), -y, 0), [0.0]])
+    slack = np.where(y > 0, rows - lp.row_lower, lp.row_upper - rows)
+    products = np.concatenate([np.abs(reduced * off_bound), np.abs(y) * np.where(y == 0, 0, slack)])
+    value = float(cost @ x)
+    return FollowerResiduals(
+        primal=primal_residual(lp, x),
+        dual=float(max(0.0, wrong.max())),
+        complementarity=float(np.abs(products).max()),
+        duality_gap=(value - safe_bound(lp, cost, y)) / max(1.0, abs(value)),
+        slack=float(x[joint.lp.at("slack")]),
+    )
+
+
+def recomputed(joint: JointLP, decisions: Decisions) -> dict[str, np.ndarray]:
+    """Every stored array that others imply, computed from those others."""
+    instance, days = joint.instance, joint.instance.days
+    x, y = point_of(joint, decisions), duals_of(joint, decisions)
+    load = joint.net_load(x)
+    var = value_at_risk(decisions["cost"], days.probability, instance.rules.alpha)
+    return {
+        "tau": np.array(decisions.design.tariff),
+        "tau_p": np.array(decisions.design.p2p),
+        "cap": np.array([limit for _, limit in decisions.design.capacity]),
+        "P": joint.network.matrices.flows(load),
+        "v": np.sqrt(joint.network.matrices.squared_voltages(load, days.reactive_kvar)),
+        "soc": lowest_level(decisions["soc"]),
+        "var": var,
+        "excess": np.maximum(decisions["cost"] - var[:, None], 0),
+        "G": x[joint.lp.at("G")],
+        "Z": x[joint.lp.at("Z")],
+        "lambda": p2p_price(joint, y),
+        "pi": injection_prices(joint, decisions.blocks, y),
+        "mu": decisions["nu"].sum(axis=(1, 2)),
+        "eta": block_quantiles(joint, decisions.blocks, load, decisions.design),
+        "theta": np.array(float(joint.cost(decisions.design) @ x)),
+    }
+
+
+def check_arrays(joint: JointLP, decisions: Decisions) -> None:
+    """Raise CertificateError where a stored array is not what the others imply."""
+    for name, value in recomputed(joint, decisions).items():
+        stored = np.asarray(decisions[name])
+        if stored.shape != value.shape:
+            raise CertificateError(f"decisions.{name}", float(stored.size), float(value.size), "shapes differ")
+        scale = max(1e-3, float(np.abs(value).max(initial=0)))
+        require(f"decisions.{name}", float(np.abs(stored - value).max(initial=0)) / scale, AGREE)
+
+
+def worst_violation(joint: JointLP, decisions: Decisions) -> float:
+    """Largest CVaR of violation over all blocks, kW, whether they have rows or not; 0 where none is positive."""
+    load = joint.net_load(point_of(joint, decisions))
+    risks = joint.network.block_risks(load, joint.limits(point_of(joint, decisions)), above=0.0)
+    return risks[0][0] if risks else 0.0
+
+
+def require(name: str, figure: float, limit: float, detail: str = "") -> None:
+    """Raise CertificateError where a figure exceeds its limit or is not a number."""
+    if not figure <= limit:
+        raise CertificateError(name, figure, limit, detail)
+
+
+def check_equilibrium(e: Equilibrium, names) -> None:
+    worst = int(np.argmax(e.relative_gain))
+    require("equilibrium.max_relative_gain", float(e.relative_gain[worst]), GAIN, f"prosumer {names[worst]}")
+    require("equilibrium.platform_gain", e.platform_gain / e.platform_scale, GAIN, "platform")
+
+
+def check_follower(f: FollowerResiduals) -> None:
+    require("follower.primal", f.primal, RESIDUAL)
+    require("follower.dual", f.dual, RESIDUAL)
+    require("follower.complementarity", f.complementarity, COMPLEMENTARITY)
+    require("follower.duality_gap", f.duality_gap, RESIDUAL)
+    require("follower.slack", f.slack, RESIDUAL, "a reported design buys no violation")
+
+
+# All certificates of a solved case, from what is stored of it: decisions, judged days and bounds.
+
+
+FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
+
+
+@dataclass(frozen=True, eq=False)
+class DesignProof:
+    """Bounds on the social cost of the best design, $, and how they were proved."""
+
+    lower_bound: float
+    upper_bound: float
+    flat: float
+    first_best: float
+    menu_points: int
+    lp_solves: int
+    proof: str
+
+    @property
+    def gap_usd(self) -> float:
+        return max(0.0, self.upper_bound - self.lower_bound)
+
+    @property
+    def gap(self) -> float:
+        """Share of the achievable gain between the flat tariff and the first best (:eq:`eq-gap`)."""
+        gain = self.flat - self.first_best
+        return 0.0 if self.gap_usd == 0 else (self.gap_usd / gain if gain > 0 else float("inf"))
+
+    @property
+    def gap_relative(self) -> float:
+        return self.gap_usd / max(1e-9, abs(self.upper_bound))
+
+
+def recheck(
+    case: Case,
+    clearing: Instance,
+    decisions: Decisions,
+    days: DayDecisions,
+    design: DesignProof | None,
+) -> dict[str, dict[str, object]]:
+    """All certificates of a case's decisions and judged days; raises CertificateError at the first that fails."""
+    joint = stored_lp(clearing, decisions, case.market, case.network)
+    check_arrays(joint, decisions)
+    follower = follower_residuals(joint, decisions)
+    check_follower(follower)
+    if case.network:
+        require("network.worst_cvar_kw", worst_violation(joint, decisions), VIOLATED_KW)
+    balance = equilibrium(clearing, decisions, joint, case.market)
+    check_equilibrium(balance, [p.name for p in clearing.prosumers])
+    slack = revenue_slack(
+        clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions)
+    )
+    require("revenue.shortfall_usd", -slack, 1e-4)
+    money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
+    require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
+    check_design(case, joint, decisions)
+    judged = check_days(days, decisions)
+    require("days.primal", judged.primal, RESIDUAL)
+    require("days.suboptimality", abs(judged.suboptimality), RESIDUAL)
+    require("days.prices", judged.prices, 1e-5)
+    out: dict[str, dict[str, object]] = {
+        "equilibrium": {
+            "max_relative_gain": float(balance.relative_gain.max()),
+            "prosumer_gain_usd": balance.prosumer_gain.tolist(),
+            "platform_gain_usd": balance.platform_gain,
+        },
+        "follower": {
+            "primal": follower.primal,
+            "dual": follower.dual,
+            "complementarity": follower.complementarity,
+            "duality_gap": follower.duality_gap,
+            "slack_kwh": follower.slack,
+        },
+        "money": {"imbalance_usd": money},
+        "revenue": {"slack_usd": slack, "fixed_cost_usd": clearing.fixed_cost},
+    }
+    if design is not None:
+        social = float(point_of(joint, decisions)[joint.lp.at("F")])
+        require("design.upper_bound", abs(design.upper_bound - social), 1e-4, f"{social:.6f} is found")
+        out["design"] = {
+            "lower_bound": design.lower_bound,
+            "upper_bound": design.upper_bound,
+            "gap": design.gap,
+            "gap_usd": design.gap_usd,
+            "gap_relative": design.gap_relative,
+            "flat": design.flat,
+            "first_best": design.first_best,
+            "proof": design.proof,
+            "menu_points": design.menu_points,
+            "lp_solves": design.lp_solves,
+        }
+    return out
+
+
+def network_cost(joint: JointLP, decisions: Decisions) -> float:
+    """Losses and demand charge of stored decisions, $/day (:eq:`eq-network-cost`)."""
+    return float(point_of(joint, decisions)[joint.lp.at("N")])
+
+
+def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
+    """Tariffs are menu points, or the smallest flat root; raises CertificateError."""
+    if case.optimised:
+        require("design.off_menu", 0.0 if on_menu(joint.instance.menu, decisions.design) else 1.0, 0.0)
+        return
+    again = flat_tariff(JointLP(joint.instance, case.market, case.network))
+    off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
+    require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
+
+
+# Where Proposition 1 ends: gains from deviating when a payment is settled by scenario instead of on its expectation.
+#
+# The market's prices are kept; one payment of the prosumer moves inside its risk operator.
+
+
+STORED = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "var", "excess")
+
+
+def charges_by_scenario(instance: Instance, i: int, decisions: Decisions, v: ProsumerVariables) -> cp.Expression:
+    """Import charges of each scenario, $, (S,); their expectation is what prosumers are billed otherwise."""
+    return np.asarray(decisions.design.tariff)[instance.rules.block] @ v.gp
+
+
+def rights_by_scenario(instance: Instance, i: int, decisions: Decisions, v: ProsumerVariables) -> cp.Expression:
+    """Payments for net withdrawal in each scenario, $, (S,): the contingent price over the scenario's probability."""
+    price = decisions["pi"][instance.prosumer_bus[i]] / instance.days.probability
+    return -cp.sum(cp.multiply(price, injection(v)), axis=0)
+
+
+def gain_by_scenario(instance: Instance, i: int, decisions: Decisions, payment) -> float:
+    """What prosumer ``i`` gains by deviating, $, when a payment is settled by scenario (:eq:`eq-by-scenario`).
+
+    payment: :func:`charges_by_scenario` or :func:`rights_by_scenario`.
+    Zero without aversion to risk: the expectation of the payment is the same.
+    """
+    data = prosumer_data(instance, i)
+    v, beta, p = prosumer_variables(data, "alone"), data.own.beta, data.probability
+    paid = payment(instance, i, decisions, v)
+    total, excess, var = cp.Variable(p.size), cp.Variable(p.size, nonneg=True), cp.Variable()
+    risk = (1 - beta) * (p @ total) + beta * cvar(p, data.rules.alpha, var, excess)
+    bill = posted_objective(instance, i, decisions, v, data) - risk_adjusted_cost(data, v) - p @ paid
+    rows = [total == v.cost + paid, *cvar_rows(total, var, excess)]
+    best = cp.Problem(cp.Minimize(risk + bill), [*prosumer_constraints(data, v), *rows])
+    best.solve(cp.HIGHS)
+    optimum = float(best.value)
+    for term in STORED:
+        getattr(v, term).save_value(decisions[term][i])
+    for b, block in enumerate(v.served):
+        block.save_value(decisions["served"][i, b])
+    total.save_value(decisions["cost"][i] + paid.value)
+    var.save_value(value_at_risk(total.value, p, data.rules.alpha))
+    excess.save_value(np.maximum(total.value - var.value, 0))
+    return float((risk + bill).value) - optimum

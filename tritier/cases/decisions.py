@@ -1,0 +1,190 @@
+"""Every decision, price and tariff of a solved case as named arrays, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritier.errors import CertificateError
+from tritier.inputs.instance import Design, Instance
+from tritier.model.chance import Block
+from tritier.model.risk import sample_cvar, value_at_risk
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import Response, social_cost
+
+PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
+PER_PROSUMER = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost")
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """A market outcome: arrays by name, the priced chance blocks and the design they answer."""
+
+    design: Design
+    blocks: tuple[Block, ...]
+    arrays: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+
+def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
+    """Price of each block's CVaR row, $/kWh, >= 0 (:eq:`eq-block-multiplier`)."""
+    return {block: max(0.0, -float(y[joint.lp.row_at(f"quantile:{block.label}")])) for block in joint.blocks}
+
+
+def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
+    """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
+
+    A positive price is paid to who injects. It is the dual of ``q = injections``: duals of tail rows times gradients.
+    """
+    days = joint.instance.days
+    pi = np.zeros((joint.instance.feeder.bus.size, days.n_hours, days.n_days))
+    for block in blocks:
+        form = joint.network.form(block)
+        for k, gradient in enumerate(form.gradient):
+            tail = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
+            pi[:, block.hour, :] += np.outer(gradient, tail)
+    return pi
+
+
+def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
+    """P2P price lambda, $/kWh, (T,): dual of sales less purchases (:eq:`eq-p2p-balance`)."""
+    return y[joint.lp.row_at("p2p_balance")]
+
+
+def decisions_of(joint: JointLP, response: Response) -> Decisions:
+    """Named arrays of a response.
+
+    Value at risk and excess are recomputed from costs: where CVaR has no weight the LP leaves them free.
+    """
+    instance, lp, x = joint.instance, joint.lp, response.x
+    y = np.append(response.y, np.zeros(lp.row_lower.size - response.y.size))  # rows that other designs added since
+    names = [p.name for p in instance.prosumers]
+    price = block_multipliers(joint, y)
+    blocks = tuple(block for block in joint.blocks if price[block] > PRICED)
+    arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in PER_PROSUMER}
+    arrays["soc"] = lowest_level(arrays["soc"])
+    k = range(instance.rules.demand_blocks)
+    arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+    arrays["var"] = value_at_risk(arrays["cost"], instance.days.probability, instance.rules.alpha)
+    arrays["excess"] = np.maximum(arrays["cost"] - arrays["var"][:, None], 0)
+    load = joint.net_load(x)
+    arrays["P"] = joint.network.matrices.flows(load)
+    arrays["v"] = np.sqrt(joint.network.matrices.squared_voltages(load, instance.days.reactive_kvar))
+    arrays["tau"] = np.array(response.design.tariff)
+    arrays["tau_p"] = np.array(response.design.p2p)
+    arrays["cap"] = np.array([limit for _, limit in response.design.capacity])
+    arrays["lambda"] = p2p_price(joint, y)
+    arrays["pi"] = injection_prices(joint, blocks, y)
+    arrays["mu"] = np.array([price[block] for block in blocks])
+    arrays["eta"] = block_quantiles(joint, blocks, load, response.design)
+    arrays["nu"] = np.array([_tails(joint, block, y) for block in blocks]).reshape(len(blocks), 2, instance.days.n_days)
+    arrays["y"] = np.concatenate([y[lp.row_at(label)].ravel(order="F") for label in private_rows(joint)])
+    arrays["G"], arrays["Z"] = response.energy, np.array(response.volume)
+    arrays["theta"] = np.array(response.theta)
+    return Decisions(response.design, blocks, arrays)
+
+
+def lowest_level(soc: np.ndarray) -> np.ndarray:
+    """State of charge (I, T + 1, S) lowered until its least is zero: the level of a cyclic day is free."""
+    return soc - soc.min(axis=1, keepdims=True)
+
+
+def private_rows(joint: JointLP) -> list[str]:
+    """Labels of the rows whose duals are stored as ``y``: all but the blocks, the tangents and the DSO's own."""
+    own = ("tail", "quantile", "tangent", "revenue", "head", "peak", "N", "F")
+    return [label for label in joint.lp.rows if not label.startswith(own)]
+
+
+def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
+    """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
+    days, rules = joint.instance.days, joint.instance.rules
+    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
+        len(blocks), days.n_days
+    )
+    return value_at_risk(samples, days.probability, 1 - rules.chance_level)
+
+
+def block_samples(joint: JointLP, block: Block, load: np.ndarray, design: Design) -> np.ndarray:
+    """Violation of one block in every scenario, kW, (S,) (:eq:`eq-block-forms`)."""
+    form = joint.network.form(block)
+    value = (form.gradient @ load[:, block.hour, :] - form.limit).max(axis=0)
+    if form.capacity is None:
+        return value
+    line = int(joint.instance.feeder.line[form.capacity])
+    return value - dict(design.capacity)[line]
+
+
+def _tails(joint: JointLP, block: Block, y: np.ndarray) -> np.ndarray:
+    """Duals of the tail rows, >= 0, (2, S); a voltage block has one sign, its second row is zero."""
+    tails = np.zeros((2, joint.instance.days.n_days))
+    for k in range(joint.network.form(block).gradient.shape[0]):
+        tails[k] = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
+    return tails
+
+
+def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
+    """The point of the LP that named arrays stand for; bookkeeping columns are recomputed, not read."""
+    instance, lp = joint.instance, joint.lp
+    days, rules = instance.days, instance.rules
+    x = np.zeros(lp.cost.size)
+    for i, own in enumerate(instance.prosumers):
+        for term in (*PER_PROSUMER, "var", "excess"):
+            x[lp.at(f"{term}[{own.name}]")] = decisions[term][i]
+        for b in range(rules.demand_blocks):
+            x[lp.at(f"served{b}[{own.name}]")] = decisions["served"][i, b]
+    load = joint.net_load(x)
+    bought = 0.0
+    for block, eta in zip(decisions.blocks, decisions["eta"], strict=True):
+        sample = block_samples(joint, block, load, decisions.design)
+        excess = np.maximum(sample - eta, 0)
+        slack = max(0.0, float(eta + excess @ days.probability / rules.chance_level))
+        label, bought = block.label, bought + slack
+        x[lp.at(f"var:{label}")], x[lp.at(f"excess:{label}")], x[lp.at(f"slack:{label}")] = eta, excess, slack
+    membership = np.equal.outer(np.arange(rules.n_blocks), rules.block).astype(float)
+    imports = decisions["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)
+    x[lp.at("slack")] = bought
+    x[lp.at("R")] = prosumer_risk(instance, decisions).sum() + rules.violation_price * bought
+    x[lp.at("G")] = membership @ (imports @ days.probability)
+    x[lp.at("Z")] = (decisions["zb"] + decisions["zs"]).sum() / 2
+    if joint.lines:
+        x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
+    keep_books(joint, x, load)
+    return x
+
+
+def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
+    """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
+    lp, head = joint.lp, load.sum(axis=0)
+    x[lp.at("head")], x[lp.at("peak")] = head, np.maximum(head.max(axis=0), 0)
+    x[lp.at("loss")] = joint.exact_losses(load)
+    social = social_cost(joint, x)
+    x[lp.at("N")], x[lp.at("F")] = social.network, social.total
+
+
+def duals_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
+    """The LP's row duals that the stored arrays stand for; zero on the DSO's own rows.
+
+    Raises CertificateError where there is not one dual for each row.
+    """
+    lp = joint.lp
+    y = np.zeros(lp.row_lower.size)
+    rows = np.concatenate([lp.row_at(label).ravel(order="F") for label in private_rows(joint)])
+    stored = decisions.arrays.get("y", np.empty(0))
+    if stored.shape != rows.shape:
+        raise CertificateError("decisions.y", float(stored.size), float(rows.size), "not one dual for each row")
+    y[rows] = stored
+    for block, mu, nu in zip(decisions.blocks, decisions["mu"], decisions["nu"], strict=True):
+        y[lp.row_at(f"quantile:{block.label}")] = -mu
+        for k in range(joint.network.form(block).gradient.shape[0]):
+            y[lp.row_at(f"tail{k}:{block.label}")] = -nu[k]
+    return y
+
+
+def prosumer_risk(instance: Instance, decisions: Decisions) -> np.ndarray:
+    """rho_i of every prosumer, $, (I,) (:eq:`eq-risk`)."""
+    p, alpha = instance.days.probability, instance.rules.alpha
+    beta = np.array([own.beta for own in instance.prosumers])
+    return (1 - beta) * (decisions["cost"] @ p) + beta * sample_cvar(decisions["cost"], p, alpha)

@@ -1,0 +1,258 @@
+"""How a day goes once its day-ahead trades stand: the three recourse policies, on many days at once.
+
+Days are independent and equally weighed; P2P trades and tariffs are those of the design.
+
+- ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
+- ``design policy``: the day clears with violations priced, as designed: at their block's multiplier above its quantile.
+- ``hard-limit redispatch``: the day clears with every network limit as a hard row, violated only at the declared price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tritier.cases.decisions import Decisions, lowest_level
+from tritier.errors import SolverError
+from tritier.inputs.instance import Instance
+from tritier.model.chance import Block, net_load
+from tritier.model.market import line_position
+from tritier.reformulation.joint import JointLP, follower_lp
+from tritier.reformulation.lp import Border
+
+POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
+VIOLATED_KW = 1e-6
+ROUNDS = 60
+CHECKED = ("power_balance", "soc_dynamics", "energy_cost")  # rows that stored days must satisfy
+TERMS = ("gp", "gm", "cu", "ch", "dis", "soc", "cost")
+
+
+@dataclass(frozen=True, eq=False)
+class DayDecisions:
+    """What happened on each judged day: arrays with the days on the last axis, and the day's own network prices."""
+
+    instance: Instance
+    policy: str
+    arrays: dict[str, np.ndarray]
+    pi: np.ndarray  # (N, T, W), $/kWh, price of net injection, not weighed by probability
+    bought: np.ndarray  # (W,), violations bought at the declared price, kWh
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def injection(self) -> np.ndarray:
+        """Net injection of prosumers, kW, (I, T, W)."""
+        a = self.arrays
+        return a["gm"] - a["gp"] + (a["zs"] - a["zb"])[..., None]
+
+    @property
+    def net_load(self) -> np.ndarray:
+        """Net load of every bus, kW, (N, T, W)."""
+        return net_load(self.instance, self.injection)
+
+
+class Recourse:
+    """Judges designs on a set of days: one LP over all days, built once for all designs and policies.
+
+    ``instance``: risk-neutral, on the days to be judged (:func:`tritier.cases.cases.judging_instance`).
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._lp = follower_lp(instance)
+
+    def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
+        """The days under a policy. Raises SolverError where limits still fail after the last round."""
+        if policy not in POLICIES:
+            raise ValueError(f"unknown policy {policy!r}; choose one of {', '.join(POLICIES)}")
+        return _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions).day(policy)
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """Stored days against their LP: largest row or bound violation, objective above the optimum, prices off."""
+
+    primal: float
+    suboptimality: float
+    prices: float
+
+
+def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
+    """Whether stored days are feasible and optimal under their policy, and their network prices those of the policy."""
+    lp = _PolicyLP(JointLP(day.instance, network=False), decisions)
+    again = lp.day(day.policy)
+    joint, x = lp.joint, lp.solution.x.copy()
+    for i, own in enumerate(day.instance.prosumers):
+        for term in (*TERMS, "zb", "zs"):
+            x[joint.lp.at(f"{term}[{own.name}]")] = day[term][i]
+        for b in range(day.instance.rules.demand_blocks):
+            x[joint.lp.at(f"served{b}[{own.name}]")] = day["served"][i, b]
+        x[joint.lp.at(f"var[{own.name}]")] = day["cost"][i].max()
+        x[joint.lp.at(f"excess[{own.name}]")] = 0.0
+    violation = 0.0
+    for block, (columns, price) in zip(lp.rows, lp.extra, strict=True):
+        rows = joint.lp.row_at(f"priced:{block.label}")
+        over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size) + x[columns]
+        x[columns] = np.maximum(over.max(axis=0), 0)
+        violation += float(price @ x[columns])
+    own = [r for label in joint.lp.rows if label.startswith(CHECKED) for r in joint.lp.row_at(label).ravel()]
+    current = joint.warm.current()
+    level = joint.lp.matrix[own] @ x
+    terms = (*TERMS, *(f"served{b}" for b in range(day.instance.rules.demand_blocks)))
+    columns = np.concatenate([joint.lp.at(f"{t}[{p.name}]").ravel() for p in day.instance.prosumers for t in terms])
+    off = np.concatenate(
+        [
+            current.row_lower[own] - level,
+            level - current.row_upper[own],
+            (current.col_lower - x)[columns],
+            (x - current.col_upper)[columns],
+            day["soc"].min(axis=1).ravel(),  # the level of a cyclic day is free: the lowest is the one stored
+        ]
+    )
+    tau = np.asarray(decisions.design.tariff)[day.instance.rules.block]
+    energy = day["gp"] @ day.instance.days.probability
+    passive = tau @ (day.instance.days.passive_kw.sum(axis=0) @ day.instance.days.probability)
+    trade = decisions.design.p2p * (day["zb"] + day["zs"]).sum() / 2
+    cost = float(
+        (day["cost"] @ day.instance.days.probability).sum() + (energy @ tau).sum() + passive + trade + violation
+    )
+    optimum = lp.solution.objective
+    prices = max(
+        float(np.abs(again.pi - day.pi).max(initial=0)), float(np.abs(again.bought - day.bought).max(initial=0))
+    )
+    return DayCheck(float(max(0.0, off.max())), (cost - optimum) / max(1.0, abs(optimum)), prices)
+
+
+class _PolicyLP:
+    """The LP of one design on the judged days, with priced network rows."""
+
+    def __init__(self, joint: JointLP, decisions: Decisions) -> None:
+        self.joint, self.instance, self.decisions = joint, joint.instance, decisions
+        self.extra: list[tuple[np.ndarray, np.ndarray]] = []  # (columns, costs) of priced violations
+        self.rows: list[Block] = []
+        self._fix_trades()
+
+    def _fix_trades(self) -> None:
+        joint, at = self.joint, self.joint.layout
+        buy, sell = self.decisions["zb"], self.decisions["zs"]
+        own = np.array([p.battery_kw for p in self.instance.prosumers])[:, None, None]
+        days, most = self.instance.days, 1 + self.instance.rules.flexibility
+        joint.offer(self.decisions.design)
+        joint.warm.set_bounds(at.zb.ravel(), buy.ravel(), buy.ravel())
+        joint.warm.set_bounds(at.zs.ravel(), sell.ravel(), sell.ravel())
+        # Standing trades balance to rounding: the row decides nothing and would only call rounding infeasible.
+        balance = joint.lp.row_at("p2p_balance").ravel()
+        joint.warm.set_rows(balance, np.full(balance.size, -np.inf), np.full(balance.size, np.inf))
+        imports = most * days.demand_kw + own + sell[..., None]
+        exports = days.renewable_kw + own + buy[..., None]
+        joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
+        joint.warm.set_bounds(at.gm.ravel(), np.zeros(exports.size), exports.ravel())
+        self._widen_books(float(buy.sum() + sell.sum()))
+
+    def _widen_books(self, traded: float) -> None:
+        """Make room for ``traded`` kWh: boxes were made for what the judged days would let prosumers trade."""
+        lp, rules = self.joint.lp, self.instance.rules
+        money = traded * float(np.abs(rules.retail).max() + np.abs(rules.feed_in).max())
+        names = [p.name for p in self.instance.prosumers]
+        extra = {"G": traded, "Z": traded, "R": money} | {f"excess[{name}]": 2 * money for name in names}
+        for column, more in (extra | {f"{term}[{name}]": money for term in ("cost", "var") for name in names}).items():
+            at = lp.at(column).ravel()
+            low, high = lp.col_lower[at], lp.col_upper[at]
+            self.joint.warm.set_bounds(at, np.where(low < 0, low - more, low), high + more)
+
+    def day(self, policy: str) -> DayDecisions:
+        """The days under one of the policies."""
+        return {"network-blind": self.blind, "design policy": self.priced, "hard-limit redispatch": self.hard}[policy]()
+
+    def blind(self) -> DayDecisions:
+        return self._answer("network-blind", self._solve())
+
+    def priced(self) -> DayDecisions:
+        level = self._chance_level()
+        for block, price, quantile in zip(
+            self.decisions.blocks, self.decisions["mu"], self.decisions["eta"], strict=True
+        ):
+            self._add(block, price / level, quantile)
+        return self._answer("design policy", self._solve())
+
+    def _chance_level(self) -> float:
+        """Chance level at which the design's blocks were priced; a forecast is one scenario, whose tail is itself."""
+        return self.instance.rules.chance_level if self.decisions["gp"].shape[-1] > 1 else 1.0
+
+    def hard(self) -> DayDecisions:
+        known: set[Block] = set()
+        for _ in range(ROUNDS):
+            x = self._solve()
+            fresh = [block for block in self._violated(x) if block not in known]
+            if not fresh:
+                return self._answer("hard-limit redispatch", x)
+            for block in fresh:
+                self._add(block, self.instance.rules.violation_price, 0.0)
+            known.update(fresh)
+        raise SolverError(f"network limits still violated after {ROUNDS} rounds: {fresh[0].label}")
+
+    def _limits(self) -> dict[int, float]:
+        return {line_position(self.instance, line): limit for line, limit in self.decisions.design.capacity}
+
+    def _violated(self, x: np.ndarray) -> list[Block]:
+        load = self.joint.net_load(x)
+        limits = self._limits()
+        lines = sorted(limits)
+        found = []
+        for kind, violation in self.joint.network.violations(load, limits).items():
+            for place, hour in np.argwhere(violation.max(axis=-1) > VIOLATED_KW).tolist():
+                found.append(Block(kind, lines[place] if kind == "capacity" else place, hour))
+        return found
+
+    def _add(self, block: Block, price: float, offset: float) -> None:
+        """Rows violation - s <= offset with s >= 0 at ``price`` on each day."""
+        joint, s = self.joint, self.instance.days.n_days
+        rows, upper = joint.violation_rows(block)
+        signs = upper.size // s
+        n = joint.lp.cost.size
+        most = np.full(s, 1e7)
+        matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * signs)]))
+        joint.warm.append(
+            Border(
+                cost=np.zeros(s),
+                col_lower=np.zeros(s),
+                col_upper=most,
+                old_rows=sp.csr_array((joint.lp.row_lower.size, s)),
+                columns={f"s:{block.label}": (0, (s,))},
+                matrix=matrix,
+                row_lower=np.full(upper.size, -np.inf),
+                row_upper=upper + offset,
+                rows={f"priced:{block.label}": (0, (upper.size,))},
+            )
+        )
+        self.extra.append((np.arange(n, n + s), price * self.instance.days.probability))
+        self.rows.append(block)
+
+    def _solve(self) -> np.ndarray:
+        cost = self.joint.cost(self.decisions.design)
+        for columns, price in self.extra:
+            cost[columns] = price
+        self.solution = self.joint.warm.solve(cost)
+        return self.solution.x
+
+    def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
+        joint, lp, instance = self.joint, self.joint.lp, self.instance
+        names = [p.name for p in instance.prosumers]
+        arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in TERMS}
+        k = range(instance.rules.demand_blocks)
+        arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+        arrays["soc"] = lowest_level(arrays["soc"])
+        arrays["zb"], arrays["zs"] = self.decisions["zb"], self.decisions["zs"]
+        days = instance.days
+        pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
+        bought = np.zeros(days.n_days)
+        for block, (columns, _) in zip(self.rows, self.extra, strict=True):
+            form = joint.network.form(block)
+            tails = -self.solution.y[lp.row_at(f"priced:{block.label}")].reshape(-1, days.n_days)
+            for gradient, tail in zip(form.gradient, tails, strict=True):
+                pi[:, block.hour, :] += np.outer(gradient, tail / days.probability)
+            bought += x[columns]
+        return DayDecisions(instance, policy, arrays, pi, bought)

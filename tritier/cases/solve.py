@@ -1,0 +1,279 @@
+"""A study from its folder to a solved case: what is prepared, solved, certified and judged, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from tritier.cases.cases import (
+    CASES,
+    Case,
+    anchored_fixed_cost,
+    clearing_instance,
+    find_case,
+    judging_instance,
+    risk_neutral,
+    without_limits,
+)
+from tritier.cases.certificate import DesignProof, recheck
+from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
+from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
+from tritier.errors import InfeasibleError, InputError
+from tritier.inputs.instance import Days, Design, Instance
+from tritier.inputs.scenarios import build_instance, design_days
+from tritier.inputs.settings import Preset, Settings
+from tritier.inputs.study import Study, read_study
+from tritier.model.acflow import voltage_margin
+from tritier.model.chance import net_load
+from tritier.reformulation.joint import JointLP
+from tritier.search import tree as hybrid
+from tritier.search.ends import kept_ends
+from tritier.search.flat import flat_tariff
+from tritier.search.responses import Response, optimistic_response
+from tritier.search.tree import COLUMNS
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study at a preset: the instance on its scenarios, margin and reference price filled in."""
+
+    study: Study
+    preset: Preset
+    half: str
+    instance: Instance
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedCase:
+    """A solved case: what it cleared, its decisions, its proof, and the design scenarios under its headline policy."""
+
+    prepared: Prepared
+    case: Case
+    clearing: Instance
+    decisions: Decisions
+    response: Response
+    design: DesignProof | None
+    days: DayDecisions
+    trace: pd.DataFrame
+    result: object = None  # the search's own answer, whose pool becomes proof.npz
+
+
+def prepare(
+    folder: str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd"
+) -> Prepared:
+    """Read a study and build its instance at a preset; the voltage margin is measured where study.yaml leaves it open.
+
+    Keys of ``changes`` with a dot change study.yaml (``chance_level`` and other top-level keys too), others the preset.
+    """
+    changes = dict(changes or {})
+    study_changes, preset_changes = split_changes(changes)
+    study = read_study(folder, study_changes)
+    chosen = study.preset(preset, preset_changes)
+    instance = build_instance(study, chosen, half)
+    if study.settings.voltage_margin_pu is None:
+        instance = replace(
+            instance,
+            rules=replace(instance.rules, voltage_margin=measured_margin(instance, design_days(study, chosen, half))),
+        )
+    return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
+
+
+def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Changes of study.yaml and of the preset, told apart by the preset's field names.
+
+    Raises InputError for a key that neither has.
+    """
+    fields = set(Preset.__dataclass_fields__) - {"name"}
+    for key in changes:
+        if key not in fields and key.split(".")[0] not in Settings.model_fields:
+            raise InputError(
+                "--set",
+                key,
+                "is a key neither of the preset nor of study.yaml",
+                f"use one of {', '.join(sorted(fields))}, or a key of study.yaml as chance_level or load.scale",
+            )
+    return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
+
+
+def measured_margin(instance: Instance, days: Days) -> float:
+    """LinDistFlow error on the design half's real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
+    bare = net_load(instance.on(days), days.renewable_kw - days.demand_kw)
+    return voltage_margin(instance.feeder, bare, days.reactive_kvar)
+
+
+@lru_cache(maxsize=16)
+def anchored_baseline(prepared: Prepared, forecast: bool) -> Response:
+    """Case 1 at the network charge that anchors the fixed cost, on the forecast or on the scenarios."""
+    instance = without_limits(risk_neutral(prepared.instance.forecast() if forecast else prepared.instance))
+    anchor = prepared.study.settings.network_charge_usd_per_kwh
+    joint = JointLP(instance, market=False, network=False)
+    return optimistic_response(joint, Design((anchor,) * instance.rules.n_blocks, anchor), revenue=False)
+
+
+def fixed_cost(prepared: Prepared, forecast: bool) -> float:
+    """Fixed cost to recover, $/day (:eq:`eq-fixed-cost`).
+
+    Given in study.yaml, or what the network charge recovers in Case 1 on the same days beyond losses and demand charge.
+    """
+    settings = prepared.study.settings
+    if settings.fixed_cost_usd is not None:
+        return settings.fixed_cost_usd
+    base = anchored_baseline(prepared, forecast)
+    cost = anchored_fixed_cost(settings.network_charge_usd_per_kwh, base.energy, base.social.network)
+    if cost < 0:
+        raise InputError(
+            prepared.study.paths["study"],
+            "network_charge_usd_per_kwh",
+            f"recovers {cost + base.social.network:.2f} $/day, less than losses and demand charge alone",
+            "raise it, lower demand_charge_usd_per_kw, or give fixed_cost_usd",
+        )
+    return cost
+
+
+def cleared(prepared: Prepared, case: Case) -> Instance:
+    """The instance that a case's market clears, with the fixed cost to recover."""
+    return replace(clearing_instance(prepared.instance, case), fixed_cost=fixed_cost(prepared, not case.scenarios))
+
+
+def solve_case(
+    prepared: Prepared,
+    number: int,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+    gap: float | None = None,
+    engine: str = "tree",
+) -> SolvedCase:
+    """Solve one case and judge it on the design scenarios under its headline policy.
+
+    jobs: processes that share the menu; state: a file that keeps what an interrupted run has found; gap: share of the
+    achievable gain at which the search stops, the preset's where it is None; engine: see
+    :func:`tritier.search.tree.solve`.
+
+    Raises InputError where no design recovers the revenue.
+    """
+    return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
+
+
+def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None, engine="tree") -> SolvedCase:
+    """:func:`solve_case` for a case that need not be one of the five."""
+    clearing = cleared(prepared, case)
+    joint = JointLP(clearing, case.market, case.network)
+    proof, trace, result = None, pd.DataFrame(columns=list(COLUMNS)), None
+    if case.optimised:
+        gap = prepared.preset.gap if gap is None else gap
+        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state, engine)
+        joint = result.joint
+    else:
+        response = flat_tariff(joint)
+    decisions = decisions_of(joint, response)
+    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
+    return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
+
+
+def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None, engine: str):
+    """The best design of the menu with its bounds (:func:`tritier.search.tree.solve`).
+
+    Raises InputError where none of the menu's points recovers the revenue.
+    """
+    path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
+    origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
+    origin = f"{origin} {joint.instance.days.n_days}"
+    flat, ideal = kept_ends(joint, jobs, state, origin)
+    if progress is not None:
+        progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
+    try:
+        result = hybrid.solve(
+            flat.lp(joint),
+            gap=gap,
+            f_flat=flat.social_cost,
+            f_first_best=ideal.social_cost,
+            ideal=ideal,
+            jobs=jobs,
+            progress=progress,
+            state=state,
+            engine=engine,
+            origin=origin,
+        )
+    except InfeasibleError as error:
+        raise InputError(
+            path,
+            entry,
+            f"no point recovers {joint.instance.fixed_cost:.2f} $/day besides losses and demand charge",
+            "add higher tariffs or lower fixed_cost_usd",
+        ) from error
+    proof = DesignProof(
+        lower_bound=result.lower_bound,
+        upper_bound=result.upper_bound,
+        flat=flat.social_cost,
+        first_best=ideal.social_cost,
+        menu_points=result.menu_points,
+        lp_solves=result.lp_solves,
+        proof=result.proof,
+    )
+    return result.best, proof, result.trace, result
+
+
+def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:
+    """A design's days under a recourse policy."""
+    return Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
+
+
+def judge_all(prepared: Prepared, cases: Mapping[int, Decisions], days: Days, policies=POLICIES):
+    """Yield (case number, policy, DayDecisions) for all cases and policies, with one LP for all cases with assets."""
+    built: dict[bool, Recourse] = {}
+    for number, decisions in cases.items():
+        case = CASES[number]
+        if case.assets not in built:
+            built[case.assets] = Recourse(judging_instance(prepared.instance, case, days))
+        for policy in policies:
+            yield number, policy, built[case.assets].judge(decisions, policy)
+
+
+def summary(solved: SolvedCase) -> dict[str, float | int | str]:
+    """Headline figures of a case, expected over the design scenarios under its headline policy."""
+    day, decisions, instance = solved.days, solved.decisions, solved.prepared.instance
+    table = daily_table(day, decisions)
+    mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
+    physics = physics_table(day)
+    p = instance.days.probability
+    fixed = fixed_cost(solved.prepared, forecast=False)
+    surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
+    share = prosumer_bill_share(solved.prepared)
+    return {
+        "case": solved.case.number,
+        "policy": day.policy,
+        "welfare_usd": mean["welfare_usd"],
+        "social_cost_usd": mean["social_cost_usd"],
+        "prosumer_cost_usd": mean["prosumer_cost_usd"],
+        "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"] - share * (surplus + mean["congestion_rent_usd"]),
+        "prosumer_cvar_usd": mean_and_cvar(table, "prosumer_cost_usd", instance.rules.alpha)[1],
+        "losses_kwh": mean["losses_kwh"],
+        "ac_losses_kwh": float(physics["ac_losses_kwh"].to_numpy() @ p),
+        "p2p_kwh": mean["p2p_kwh"],
+        "curtailed_kwh": mean["curtailed_kwh"],
+        "peak_kw": mean["peak_kw"],
+        "dso_revenue_usd": mean["dso_revenue_usd"],
+        "dso_surplus_usd": surplus,
+        "congestion_rent_usd": mean["congestion_rent_usd"],
+        "fixed_cost_usd": fixed,
+        "refund_share_prosumers": share,
+        "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
+    }
+
+
+def prosumer_bill_share(prepared: Prepared) -> float:
+    """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
+    days, total = prepared.instance.days, float(anchored_baseline(prepared, False).energy.sum())
+    return 1 - float(days.passive_kw.sum(axis=(0, 1)) @ days.probability) / total
+
+
+def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
+    """All certificates of a solved case, recomputed from its decisions; CertificateError at the first that fails."""
+    return recheck(solved.case, solved.clearing, solved.decisions, solved.days, solved.design)

@@ -1,0 +1,224 @@
+"""A solved case on days it has not seen: held-out tables by policy and day, agent, prosumer and hour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tritier.cases.calibrate import baseline
+from tritier.cases.cases import CASES
+from tritier.cases.decisions import Decisions
+from tritier.cases.outcome import BAND_TOLERANCE, band_depth, daily_table, physics_table, private_costs, settlement_of
+from tritier.cases.recourse import POLICIES, DayDecisions
+from tritier.cases.solve import DesignProof, Prepared, SolvedCase, fixed_cost, judge_all, prosumer_bill_share
+from tritier.cases.store import made_from, read_case, read_or_solve, stored_proof
+from tritier.inputs.instance import Days
+from tritier.model.acflow import ac_power_flow
+from tritier.model.network import lindistflow
+
+CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """One case on a set of days under the three recourse policies. Money in $ per day.
+
+    ``daily``: one row per policy and day, economics and physics. ``violations``: one row per policy and network model.
+    ``agents``: what each agent is left with under the headline policy, mean over days; they sum to welfare up to a
+    constant.
+    ``prosumers``: cost of each prosumer, mean over days. ``hours``: means by hour.
+    """
+
+    daily: pd.DataFrame
+    violations: pd.DataFrame
+    agents: pd.DataFrame
+    prosumers: pd.DataFrame
+    hours: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """One CSV file per table."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for f in fields(self):
+            getattr(self, f.name).to_csv(folder / f"{f.name}.csv", index=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> HeldOut:
+        """Tables that ``write`` wrote."""
+        return cls(*(pd.read_csv(folder / f"{f.name}.csv") for f in fields(cls)))
+
+
+def judged(prepared: Prepared, number: int, decisions: Decisions, days: Days) -> dict[str, DayDecisions]:
+    """A case's days under each of the three policies, by policy."""
+    return {policy: day for _, policy, day in judge_all(prepared, {number: decisions}, days, POLICIES)}
+
+
+def find(prepared: Prepared, number: int, decisions: Decisions, judgements: Mapping[str, DayDecisions]) -> HeldOut:
+    """All tables of a case from its judged days."""
+    headline = judgements[CASES[number].policy]
+    daily, violations = [], []
+    for policy, day in judgements.items():
+        table = refunded(prepared, daily_table(day, decisions)).merge(physics_table(day), on="day")
+        daily.append(table.assign(case=number, policy=policy))
+        p = day.instance.days.probability
+        for model, depth in band_depths(day).items():
+            violations.append({"case": number, "policy": policy, "model": model} | violation_shares(depth, p))
+    return HeldOut(
+        pd.concat(daily, ignore_index=True),
+        pd.DataFrame(violations),
+        agent_gains(prepared, headline, decisions).assign(case=number),
+        prosumer_costs(headline, decisions).assign(case=number),
+        hourly_means(headline, decisions).assign(case=number),
+    )
+
+
+def refunded(prepared: Prepared, table: pd.DataFrame) -> pd.DataFrame:
+    """A daily table with the DSO's surplus, and prosumer cost after their share of surplus and congestion rent."""
+    surplus = (
+        table["dso_revenue_usd"]
+        - fixed_cost(prepared, forecast=False)
+        - table["loss_cost_usd"]
+        - table["demand_charge_usd"]
+    )
+    back = prosumer_bill_share(prepared) * (surplus + table["congestion_rent_usd"])
+    return table.assign(dso_surplus_usd=surplus, prosumer_cost_after_refund_usd=table["prosumer_cost_usd"] - back)
+
+
+def band_depths(day: DayDecisions) -> dict[str, np.ndarray]:
+    """Voltage beyond the band by bus-hour and day, p.u., (N - 1, T, W), in AC and in LinDistFlow; slack left out.
+
+    ``promised`` is LinDistFlow against the band tightened by the margin: what chance blocks bound.
+    """
+    instance, load, reactive = day.instance, day.net_load, day.instance.days.reactive_kvar
+    ac = ac_power_flow(instance.feeder, load, reactive).v_pu
+    linear = np.sqrt(lindistflow(instance.feeder).squared_voltages(load, reactive))
+    tight = linear - instance.rules.voltage_margin * (linear < instance.feeder.v_slack)
+    found = {"promised": tight, "LinDistFlow": linear, "AC": ac}
+    return {model: band_depth(instance, v)[1:] for model, v in found.items()}
+
+
+def violation_shares(depth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """Largest bus-hour, mean of bus-hours, days with any (share and number) and depth, from (N - 1, T, W) in p.u."""
+    hit = depth > BAND_TOLERANCE
+    any_bus = hit.any(axis=(0, 1))
+    return {
+        "largest_share": float((hit @ probability).max()),
+        "mean_share": float((hit @ probability).mean()),
+        "day_share": float(any_bus @ probability),
+        "days_hit": int(any_bus.sum()),
+        "days": int(probability.size),
+        "depth_pu": float(depth.max()),
+    }
+
+
+def agent_gains(prepared: Prepared, day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
+    """What each agent is left with, $ per day, before and after refunds; prosumers after wear and lost comfort.
+
+    Upstream suppliers, who are paid what they supply, stay out: the sum is minus social cost, less the fixed cost.
+    """
+    p = day.instance.days.probability
+    fixed = fixed_cost(prepared, forecast=False)
+    accounts = {a: float(x @ p) for a, x in settlement_of(day, decisions).accounts(fixed).items()}
+    wear, lost = private_costs(day)
+    accounts["prosumers"] -= float((wear + lost).sum(axis=0) @ p)
+    share, back = prosumer_bill_share(prepared), accounts["DSO"] + accounts["platform"]
+    refund = {"prosumers": share * back, "passive loads": (1 - share) * back}
+    refund |= {"DSO": -accounts["DSO"], "platform": -accounts["platform"]}
+    rows = [(a, x, x + refund.get(a, 0.0)) for a, x in accounts.items() if a != "upstream"]
+    return pd.DataFrame(rows, columns=["agent", "before_refund_usd", "after_refund_usd"])
+
+
+def prosumer_costs(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
+    """Cost of each prosumer before refunds, by kind, $ per day, mean over days."""
+    p, money = day.instance.days.probability, settlement_of(day, decisions)
+    wear, lost = private_costs(day)
+    table = pd.DataFrame({"prosumer": [x.name for x in day.instance.prosumers]})
+    table["bus"] = [x.bus for x in day.instance.prosumers]
+    table["retail_usd"], table["network_usd"] = money.retail @ p, money.network @ p + money.p2p_charge
+    table["p2p_usd"], table["congestion_usd"] = money.p2p, money.congestion @ p
+    table["wear_and_comfort_usd"] = (wear + lost) @ p
+    return table.assign(cost_usd=table.drop(columns=["prosumer", "bus"]).sum(axis=1))
+
+
+def hourly_means(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
+    """Means over days by hour: head flow, imports, exports and battery power of all prosumers, P2P volume, kW."""
+    p = day.instance.days.probability
+    total = {name: day[name].sum(axis=0) @ p for name in ("gp", "gm", "cu", "ch", "dis")}
+    return pd.DataFrame(
+        {
+            "hour": np.arange(day.instance.days.n_hours),
+            "head_kw": day.net_load.sum(axis=0) @ p,
+            "import_kw": total["gp"],
+            "export_kw": total["gm"],
+            "exchange_kw": np.minimum(day["gp"].sum(axis=0), day["gm"].sum(axis=0)) @ p,
+            "curtailed_kw": total["cu"],
+            "charge_kw": total["ch"],
+            "discharge_kw": total["dis"],
+            "p2p_kw": decisions["zs"].sum(axis=0),
+            "p2p_price": decisions["lambda"],
+        }
+    )
+
+
+def lowest_voltage(day: DayDecisions) -> np.ndarray:
+    """Lowest AC voltage of the feeder by hour and day, p.u., (T, W)."""
+    return ac_power_flow(day.instance.feeder, day.net_load, day.instance.days.reactive_kvar).v_pu.min(axis=0)
+
+
+def worst_hour(day: DayDecisions) -> tuple[int, int]:
+    """(hour, position of the day) at which the lowest AC voltage of all judged days occurs."""
+    lowest = lowest_voltage(day)
+    hour, position = np.unravel_index(int(lowest.argmin()), lowest.shape)
+    return int(hour), int(position)
+
+
+def undelivered_share(day: DayDecisions) -> np.ndarray:
+    """Share of each day's P2P sales that their sellers had to import at that hour, (W,): trades stand, sun may not."""
+    sold = day["zs"][..., None]
+    return np.minimum(sold, day["gp"]).sum(axis=(0, 1)) / max(1e-9, float(sold.sum()))
+
+
+def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldOut:
+    """Held-out tables of a case: read where its chapter has kept them for these data and parameters, else made here.
+
+    ``results``: the preset's folder of all chapters' results.
+    """
+    folder = results_folder(results / CHAPTERS[number], prepared)
+    if made_from(folder / "case", prepared):
+        return HeldOut.read(folder)
+    made = fresh(prepared, number).decisions
+    return find(prepared, number, made, judged(prepared, number, made, days))
+
+
+def decisions(results: Path, prepared: Prepared, number: int) -> Decisions:
+    """Decisions of a case: read where its chapter has kept them for these data and parameters, else solved here."""
+    folder = results_folder(results / CHAPTERS[number], prepared) / "case"
+    return read_case(folder).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
+
+
+def design(results: Path, prepared: Prepared, number: int) -> DesignProof | None:
+    """Bounds on a design: read where its chapter has kept them for these data and parameters, else proved here."""
+    folder = results_folder(results / CHAPTERS[number], prepared) / "case"
+    return stored_proof(folder, CASES[number]) if made_from(folder, prepared) else fresh(prepared, number).design
+
+
+@lru_cache(maxsize=8)
+def fresh(prepared: Prepared, number: int) -> SolvedCase:
+    """A case as it is stored with the data, else solved in this process, once."""
+    return read_or_solve(prepared, number)
+
+
+def calibrated(prepared: Prepared) -> dict[str, float]:
+    """Prosumer cost and welfare of Case 1 on the days it is calibrated on, $ per day, by quantity."""
+    cost, social, reference = baseline(prepared)
+    return {"prosumer_cost_usd": cost, "welfare_usd": prepared.instance.rules.reference_value * reference - social}
+
+
+def results_folder(results: Path, prepared: Prepared) -> Path:
+    """Where a chapter keeps its results: a folder of its own for changed parameters, so that the book's stay."""
+    changed = "-".join(f"{key}={value}" for key, value in sorted(prepared.changes.items()))
+    return results / changed if changed else results

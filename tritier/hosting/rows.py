@@ -1,0 +1,412 @@
+"""Recourse of the hosting problem: one day's dispatch as rows ``G x + E(u) y + M u >= h``.
+
+First stage y = (PV by site [kW], wind by site [kW], battery by site [kWh]). Recourse x = (cu, ch, dis, soc, up, dn by
+site and hour, then one violation e per hour and one per group). Net load of a bus is positive when it draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from tritier.errors import InputError
+from tritier.hosting.case import BLOCKS, DayModel, HostingCase
+from tritier.hosting.robust import Recourse, largest
+
+# LinDistFlow limits of the hosting problem: how far net loads are beyond them, and which elements to watch.
+
+
+#: A voltage limit is read to this many p.u. per kW of tolerance: a short-circuit power of about 10 MVA.
+VOLT_PER_KW = 1e-4
+
+
+@dataclass
+class Watch:
+    """Network elements whose rows are in the program; it grows until the others are found idle."""
+
+    line: set[int] = field(default_factory=set)
+    high: set[int] = field(default_factory=set)
+    low: set[int] = field(default_factory=set)
+    substation: bool = True
+
+    def copy(self) -> Watch:
+        """A list of its own that may grow apart."""
+        return Watch(set(self.line), set(self.high), set(self.low), self.substation)
+
+    def add(self, other: Watch) -> bool:
+        """Take over another watch list; True if anything was new."""
+        new = not (other.line <= self.line and other.high <= self.high and other.low <= self.low)
+        self.line |= other.line
+        self.high |= other.high
+        self.low |= other.low
+        return new
+
+
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """How far net loads are beyond the limits (negative: within): lines (L, T, ...) and transformer (T, ...) [kW],
+    voltages above and below (N, T, ...) [p.u.]."""
+
+    line: np.ndarray
+    transformer: np.ndarray
+    above: np.ndarray
+    below: np.ndarray
+
+    def at(self, k: int) -> Excess:
+        """The excess of entry k of the last axis."""
+        return Excess(self.line[..., k], self.transformer[..., k], self.above[..., k], self.below[..., k])
+
+    @property
+    def overload_kw(self) -> np.ndarray:
+        return np.maximum(self.line.max(axis=(0, 1), initial=0.0), self.transformer.max(axis=0))
+
+    @property
+    def voltage_pu(self) -> np.ndarray:
+        return np.maximum(self.above, self.below).max(axis=(0, 1), initial=0.0)
+
+
+def excess(case: HostingCase, net: np.ndarray, reactive: np.ndarray) -> Excess:
+    """LinDistFlow at net loads and reactive loads (N, T, ...) against every limit of the feeder."""
+    more = (np.newaxis,) * (net.ndim - 1)
+    rating = case.feeder.rating_kva[:, *more]
+    q_line, q_total = case.grid.flows(reactive), reactive.sum(axis=0)
+    line = np.abs(case.grid.flows(net)) - np.sqrt(np.maximum(rating**2 - q_line**2, 0.0))
+    transformer = np.abs(net.sum(axis=0)) - np.sqrt(np.maximum(case.substation_kva**2 - q_total**2, 0.0))
+    v = np.sqrt(np.maximum(case.grid.squared_voltages(net, reactive), 0.0))
+    above, below = v - case.v_high[:, *more], case.v_low[:, *more] - v
+    above[0] = below[0] = -1.0
+    return Excess(line, transformer, above, below)
+
+
+def broken(found: Excess, tolerance: float) -> Watch:
+    """The worst elements of each kind beyond the tolerance [kW], of :func:`excess` (K, T)."""
+    volt = tolerance * VOLT_PER_KW
+    return Watch(
+        worst_elements(found.line, tolerance), worst_elements(found.above, volt), worst_elements(found.below, volt)
+    )
+
+
+def worst_elements(excess: np.ndarray, tolerance: float, count: int = 8) -> set[int]:
+    """The few elements with the largest excess (K, T) beyond the tolerance: watching all would swell the program."""
+    worst = excess.max(axis=1)
+    return {int(k) for k in np.argsort(-worst)[:count] if worst[k] > tolerance}
+
+
+# Boxes of a day's dispatch and of its multipliers, derived from the data: what KKT and dual adversaries need.
+
+
+def primal_boxes(book, G, E, E_u, M, h) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes that no optimal dispatch touches, (m,), and how far a row can be from its right-hand side, (r,).
+
+    The six blocks are capped by rows: the boxes are twice these caps, at the largest capacities and with all factors
+    at once. An optimal violation is as small as its rows allow, hence at most their largest shortfall.
+    """
+    case, day = book.case, book.day
+    pv = day.pv + abs(day.pv_shift).sum(axis=0)
+    wind = day.wind + abs(day.wind_shift).sum(axis=0)
+    power = pv * case.pv_limit[:, None] + wind * case.wind_limit[:, None]
+    moved = case.flexible * (day.load + abs(day.load_shift).sum(axis=0))[case.site]
+    battery = np.repeat(case.battery_high[:, None], book.hours, axis=1)
+    caps = [power, battery / case.battery_hours, battery / case.battery_hours, battery, moved, moved]
+    blocks = 2.0 * np.concatenate([cap.ravel() for cap in caps]) + 1.0
+    absolute = abs(G)
+    top = np.r_[case.pv_limit, case.wind_limit, case.battery_high]
+    reach = absolute[:, : blocks.size] @ blocks + abs(E) @ top + abs(M) @ np.ones(book.factors) + abs(h)
+    for part in E_u:
+        reach += abs(part) @ top
+    tail = sp.csc_matrix(absolute[:, blocks.size :] > 0)
+    violations = np.array([reach[tail[:, k].indices].max(initial=0.0) for k in range(tail.shape[1])]) + 1.0
+    return np.r_[blocks, violations], reach + absolute[:, blocks.size :] @ violations
+
+
+def dual_boxes(book, G, price: np.ndarray) -> np.ndarray:
+    """Bounds (r,) of the multipliers of some optimal dual, whatever y and u :eq:`eq-hosting-dual-boxes`.
+
+    Network multipliers of an hour add up to the price of its violation at most, and the share's is at most its own
+    price. A kWh drawn by a site is then worth at most m, the price of the hour times the largest entry of the network
+    rows. The value of stored energy can be clipped at B = (m + c)/eta, and that of moved demand at m + c, with c the
+    largest cost of a block: beyond, one of the two opposite decisions is unattractive at any multipliers, and clipping
+    only lowers what the other one, and the level of charge, ask for. The rows of both have right-hand side zero, so
+    the dual objective stays. All other rows cap something: their right-hand sides are not positive wherever the
+    dispatch is feasible, and the least multiplier that their columns ask for is best.
+    """
+    case, size = book.case, len(BLOCKS) * book.size
+    cost = {name: np.max(abs(part), initial=0.0) for name, part in zip(BLOCKS, np.split(price[:size], 6), strict=True)}
+    violation = price[size : size + book.hours].max()
+    share = price[size + book.hours :].max()
+    kinds = np.concatenate([np.full(rows, kind) for kind, rows in book.kind])
+    worth = violation * abs(G[kinds == "network"][:, :size]).max() if np.any(kinds == "network") else 0.0
+    stored = (worth + max(cost["ch"], cost["dis"])) / case.eta
+    moved = worth + max(cost["up"], cost["dn"])
+    asked = {
+        "cu": worth + cost["cu"],
+        "ch": case.eta * stored + worth + cost["ch"],
+        "dis": stored / case.eta + worth + cost["dis"],
+        "up": moved + worth + cost["up"],
+        "dn": moved + worth + cost["dn"],
+    }
+    bound = asked | {
+        "available": asked["cu"],
+        "share": share,
+        "soc": 2.0 * stored,
+        "stored": stored,
+        "moved": moved,
+        "use": max(asked["cu"], asked["ch"], asked["up"]),
+        "serve": max(asked["dis"], asked["dn"]),
+        "network": violation,
+    }
+    return np.array([bound[kind] for kind in kinds])
+
+
+class RowBook:
+    """Rows of one day, collected as triples (over x, over y and u, right-hand side)."""
+
+    def __init__(self, case: HostingCase, day: DayModel) -> None:
+        self.case, self.day = case, day
+        self.n, self.hours, self.factors = case.n_sites, case.n_hours, day.uncertainty.size
+        self.size = self.n * self.hours
+        self.groups = case.groups.shape[0]
+        self.columns = len(BLOCKS) * self.size + self.hours + self.groups
+        self.G, self.E, self.M, self.h, self.E_u = [], [], [], [], [[] for _ in range(self.factors)]
+        self.equality: list[np.ndarray] = []
+        self.kind: list[tuple[str, int]] = []
+        self.parts: list[tuple] = []
+        self.identity = sp.identity(self.size, format="csr")
+        outputs = [(day.pv, day.wind), *zip(day.pv_shift, day.wind_shift, strict=True)]
+        self.power = [self.available(pv, wind) for pv, wind in outputs]  # mean, then one for each factor
+
+    def over_x(self, **parts) -> sp.csr_matrix:
+        """A matrix over x from its parts by block name; ``e`` over the hours, ``g`` over the groups."""
+        names = (*BLOCKS, "e", "g")
+        widths = [self.size] * len(BLOCKS) + [self.hours, self.groups]
+        place = dict(zip(names, np.cumsum([0, *widths[:-1]]).tolist(), strict=True))
+        blocks = [(sp.coo_matrix(part), place[name]) for name, part in parts.items()]
+        row = np.concatenate([block.row for block, _ in blocks])
+        column = np.concatenate([block.col + start for block, start in blocks])
+        value = np.concatenate([block.data for block, _ in blocks])
+        return sp.csr_matrix((value, (row, column)), shape=(blocks[0][0].shape[0], self.columns))
+
+    def spread(self, values: np.ndarray) -> sp.csr_matrix:
+        """Values (I, T) as a matrix (I T, I) that multiplies a site's capacity."""
+        rows = np.arange(self.size)
+        return sp.csr_matrix((values.ravel(), (rows, rows // self.hours)), shape=(self.size, self.n))
+
+    def available(self, pv: np.ndarray, wind: np.ndarray) -> sp.csr_matrix:
+        """Renewable power (I T) as a matrix over y from outputs per kW (I, T)."""
+        return sp.hstack([self.spread(pv), self.spread(wind), sp.csr_matrix((self.size, self.n))], format="csr")
+
+    def add(self, kind: str, G, right=0.0, available=None, load=None, y=None, equality=False) -> None:
+        """Rows ``G x + available . power(u, y) + load(u) + y-part >= right`` of one kind.
+
+        ``right`` is a number or a function of the day; ``available`` (rows, I T) multiplies the renewable power;
+        ``load`` is a function of (active, reactive) load arrays to (rows,), linear; ``y`` (rows, 3 I) is a part of the
+        rows that u does not touch.
+        """
+        rows, day = G.shape[0], self.day
+        self.parts.append((rows, right, available, load, y))
+        E = sp.csr_matrix((rows, 3 * self.n)) if y is None else sp.csr_matrix(y)
+        M = np.zeros((rows, self.factors))
+        if load is not None:
+            for k in range(self.factors):
+                M[:, k] = load(day.load_shift[k], day.reactive_shift[k])
+        shifts = [sp.csr_matrix((rows, 3 * self.n))] * self.factors
+        if available is not None:
+            E = E + available @ self.power[0]
+            shifts = [available @ part for part in self.power[1:]]
+        for parts, part in zip(self.E_u, shifts, strict=True):
+            parts.append(part)
+        self.G.append(G)
+        self.E.append(E)
+        self.M.append(sp.csr_matrix(M))
+        self.h.append(self._constant(day, rows, right, load))
+        self.equality.append(np.full(rows, equality))
+        self.kind.append((kind, rows))
+
+    @staticmethod
+    def _constant(day: DayModel, rows: int, right, load) -> np.ndarray:
+        value = np.broadcast_to(right(day) if callable(right) else right, rows).astype(float)
+        return value if load is None else value - load(day.load, day.reactive)
+
+    def right_at(self, day: DayModel, y: np.ndarray) -> np.ndarray:
+        """Right-hand sides (r,) of ``G x >= .`` on another day without factors, at capacities y."""
+        n, values = self.n, []
+        power = (y[:n, None] * day.pv + y[n : 2 * n, None] * day.wind).ravel()
+        for rows, right, available, load, part in self.parts:
+            value = self._constant(day, rows, right, load)
+            value = value if available is None else value - available @ power
+            values.append(value if part is None else value - part @ y)
+        return np.concatenate(values)
+
+
+def curtailment_rows(book: RowBook) -> None:
+    """Curtailment stays below the power available, and below its share of each group's day
+    :eq:`eq-hosting-curtailment`."""
+    book.add("available", book.over_x(cu=-book.identity), available=book.identity)
+    day_sum = sp.kron(sp.csr_matrix(book.case.groups), np.ones((1, book.hours)), format="csr")
+    violation = sp.identity(book.groups, format="csr")
+    share = book.case.curtail_share * day_sum
+    book.add("share", book.over_x(cu=-day_sum, g=violation), available=share)
+
+
+def battery_rows(book: RowBook) -> None:
+    """Power and energy limits and the cyclic state of charge :eq:`eq-hosting-battery`."""
+    case = book.case
+    energy = sp.hstack([sp.csr_matrix((book.size, 2 * book.n)), book.spread(np.ones((book.n, book.hours)))])
+    book.add("ch", book.over_x(ch=-book.identity), y=energy / case.battery_hours)
+    book.add("dis", book.over_x(dis=-book.identity), y=energy / case.battery_hours)
+    book.add("soc", book.over_x(soc=-book.identity), y=energy)
+    before = sp.kron(sp.identity(book.n), np.roll(np.eye(book.hours), -1, axis=1).T, format="csr")
+    change = book.identity - before
+    stored = book.over_x(soc=change, ch=-case.eta * book.identity, dis=book.identity / case.eta)
+    book.add("stored", stored, equality=True)
+
+
+def demand_rows(book: RowBook) -> None:
+    """A share of each site's demand moves within its day; what is added equals what is taken
+    :eq:`eq-hosting-demand`."""
+    case = book.case
+
+    def movable(load: np.ndarray, _reactive: np.ndarray) -> np.ndarray:
+        return case.flexible * load[case.site].ravel()
+
+    book.add("up", book.over_x(up=-book.identity), load=movable)
+    book.add("dn", book.over_x(dn=-book.identity), load=movable)
+    total = sp.kron(sp.identity(book.n), np.ones((1, book.hours)), format="csr")
+    book.add("moved", book.over_x(up=total, dn=-total), equality=True)
+
+
+def own_use_rows(book: RowBook) -> None:
+    """Charging and added demand use the group's renewable power, discharging serves the group's demand
+    :eq:`eq-hosting-own-use`. Groups are single sites without P2P: then nobody buys to store or stores to sell."""
+    case = book.case
+    group = sp.kron(sp.csr_matrix(case.groups), sp.identity(book.hours), format="csr")
+
+    def demand(load: np.ndarray, _reactive: np.ndarray) -> np.ndarray:
+        return (case.groups @ load[case.site]).ravel()
+
+    book.add("use", book.over_x(cu=-group, ch=-group, up=-group), available=group)
+    book.add("serve", book.over_x(dis=-group, dn=-group), load=demand)
+
+
+def network_rows(book: RowBook, watch: Watch) -> None:
+    """Flows and voltages of the watched elements :eq:`eq-hosting-network`, in kW; one violation per hour relaxes
+    all."""
+    case, grid = book.case, book.case.grid
+    lines, high, low = sorted(watch.line), sorted(watch.high), sorted(watch.low)
+    weights, limits, reactive = [], [], []
+
+    def bound(row: np.ndarray, limit, reactive_row: np.ndarray | None = None) -> None:
+        """``limit(day) - row . net load - reactive_row . reactive load >= -e``, rows over the buses."""
+        weights.append(row)
+        limits.append(limit)
+        reactive.append(np.zeros_like(row) if reactive_row is None else reactive_row)
+
+    def thermal(row: np.ndarray, rating: float, what: str) -> None:
+        def limit(day: DayModel) -> np.ndarray:
+            return active_limits(day, row[None], np.array([rating]), what)[0]
+
+        bound(row, limit)
+        bound(-row, limit)
+
+    for line in lines:
+        thermal(grid.downstream[line], case.feeder.rating_kva[line], "line rating")
+    if watch.substation and np.isfinite(case.substation_kva):
+        thermal(np.ones(case.feeder.bus.size), case.substation_kva, "substation rating")
+    for bus in low:  # v0^2 - 2 (R p + X q) >= v_low^2, over 2 R_nn
+        scale = 1.0 / grid.r_path[bus, bus]
+        room = np.full(book.hours, (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2)
+        bound(grid.r_path[bus] * scale, lambda _day, room=room: room, grid.x_path[bus] * scale)
+    for bus in high:  # v_high^2 >= v0^2 - 2 (R p + X q)
+        scale = 1.0 / grid.r_path[bus, bus]
+        room = np.full(book.hours, (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2)
+        bound(-grid.r_path[bus] * scale, lambda _day, room=room: room, -grid.x_path[bus] * scale)
+    if not weights:
+        return
+    over_buses, over_reactive = np.array(weights), np.array(reactive)
+
+    def load(active_load: np.ndarray, reactive_load: np.ndarray) -> np.ndarray:
+        return -(over_buses @ active_load + over_reactive @ reactive_load).ravel()
+
+    sites = sp.kron(over_buses[:, case.site], sp.identity(book.hours), format="csr")
+    relax = sp.kron(np.ones((len(weights), 1)), sp.identity(book.hours), format="csr")
+    book.add(
+        "network",
+        book.over_x(cu=-sites, ch=-sites, dis=sites, up=-sites, dn=sites, e=relax),
+        lambda day: -np.concatenate([limit(day) for limit in limits]),
+        available=sites,
+        load=load,
+    )
+
+
+def active_limits(day: DayModel, downstream: np.ndarray, rating: np.ndarray, what: str) -> np.ndarray:
+    """Active power (L, T) that fits beside the largest reactive flow of the set :eq:`eq-hosting-thermal`."""
+    flow = downstream @ day.reactive
+    shift = np.tensordot(downstream, day.reactive_shift, axes=(1, 1))  # (L, 2K, T)
+    worst = np.abs(flow)
+    if day.uncertainty.size:
+        worst = np.maximum(largest(flow, shift, day.uncertainty.budget), largest(-flow, -shift, day.uncertainty.budget))
+        worst = np.maximum(worst, 0.0)
+    if (worst >= rating[:, None]).any():
+        raise InputError("branch.csv", "rating_a", f"reactive load alone exceeds a {what}", "raise it or lower q_kvar")
+    return np.sqrt(rating[:, None] ** 2 - worst**2)
+
+
+def row_book(case: HostingCase, day: DayModel, watch: Watch) -> RowBook:
+    """All rows of one day's dispatch."""
+    book = RowBook(case, day)
+    curtailment_rows(book)
+    battery_rows(book)
+    demand_rows(book)
+    own_use_rows(book)
+    network_rows(book, watch)
+    return book
+
+
+def prices(book: RowBook, cost: np.ndarray, penalty: float, share_price: float = 1.0) -> np.ndarray:
+    """Cost of every column: the six blocks, violated limits [per kW], curtailment beyond its share [per kWh]."""
+    return np.r_[cost, np.full(book.hours, penalty), np.full(book.groups, penalty * share_price)]
+
+
+def day_recourse(
+    case: HostingCase, day: DayModel, watch: Watch, cost: np.ndarray, penalty: float, share_price: float = 1.0
+) -> Recourse:
+    """The recourse of one day: dispatch at ``cost`` (over the six blocks), violated network limits at ``penalty``
+    per kW, curtailment beyond its share at ``share_price`` times that per kWh."""
+    book = row_book(case, day, watch)
+    return recourse(book, prices(book, cost, penalty, share_price))
+
+
+def recourse(book: RowBook, price: np.ndarray) -> Recourse:
+    """Rows and prices as a :class:`~tritier.hosting.robust.Recourse`, with its boxes."""
+    G, E = sp.vstack(book.G, format="csr"), sp.vstack(book.E, format="csr")
+    M, h = sp.vstack(book.M, format="csr"), np.concatenate(book.h)
+    E_u = tuple(sp.vstack(parts, format="csr") for parts in book.E_u)
+    upper, slack = primal_boxes(book, G, E, E_u, M, h)
+    dual, equality = dual_boxes(book, G, price), np.concatenate(book.equality)
+    return Recourse(price, G, E, M, h, equality, book.day.uncertainty, upper, slack, dual, E_u, source=book.day)
+
+
+def operating_cost(case: HostingCase, day: DayModel) -> np.ndarray:
+    """Cost of the six blocks [$ per kW and hour] :eq:`eq-hosting-cost`: energy at wholesale, wear, moved demand."""
+    price = np.broadcast_to(day.wholesale, (case.n_sites, case.n_hours)).ravel()
+    wear = case.degradation
+    return np.concatenate(
+        [price, price + wear, wear - price, 0 * price, price + case.shift_cost / 2, case.shift_cost / 2 - price]
+    )
+
+
+def site_draw(case: HostingCase, x: np.ndarray) -> np.ndarray:
+    """What dispatch x adds to the net load of the sites (I, T) [kW]: curtailment and charging draw, discharging
+    feeds."""
+    cu, ch, dis, _, up, dn = x[: len(BLOCKS) * case.n_sites * case.n_hours].reshape(6, case.n_sites, case.n_hours)
+    return cu + ch - dis + up - dn
+
+
+def net_load(case: HostingCase, day: DayModel, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Net load of every bus (N, T) [kW] under capacities y and dispatch x."""
+    n = case.n_sites
+    total = day.load.copy()
+    total[case.site] += site_draw(case, x) - y[:n, None] * day.pv - y[n : 2 * n, None] * day.wind
+    return total

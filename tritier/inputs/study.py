@@ -1,0 +1,268 @@
+"""A study folder becomes a `Study`: everything a case needs, read and checked once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tritier.errors import InputError
+from tritier.inputs.instance import Feeder, Menu, Prosumer
+from tritier.inputs.settings import BLOCKS, PRESETS, Preset, Settings, change_preset, check_preset_name, read_settings
+from tritier.inputs.tables import cell, integers, read_days, read_feeder, read_table, require, unique
+
+PROSUMER_NUMBERS = ("bus", "pv_kw", "wind_kw", "battery_kwh", "battery_kw", "eta", "degradation_usd_per_kwh", "beta")
+PROSUMER_TEXT = ("prosumer", "pv_profile", "wind_profile")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study folder as arrays. D days of the load year, E days of the price year; scales are applied."""
+
+    name: str
+    folder: Path
+    settings: Settings
+    feeder: Feeder
+    prosumers: tuple[Prosumer, ...]
+    load_kw: np.ndarray  # (N, D, 24) active load by bus position
+    reactive_kvar: np.ndarray  # (N, D, 24) reactive load by bus position
+    renewable_kw: np.ndarray  # (I, D, 24) available PV and wind power of each prosumer
+    dates: np.ndarray  # (D,) datetime64[D] of loads and renewables
+    wholesale: np.ndarray  # (E, 24) $/kWh
+    price_dates: np.ndarray  # (E,) datetime64[D]
+    paths: Mapping[str, Path]
+    data_hash: str  # one sha256 over the content of all input files
+
+    def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
+        """A preset with the study's own values, then with the changes given (see `preset.find_preset`)."""
+        if not isinstance(preset, Preset):
+            check_preset_name(preset)
+            preset = change_preset(PRESETS[preset], self.settings.presets.get(preset, {}), self.paths["study"])
+        return change_preset(preset, changes or {})
+
+    def menu(self, preset: str | Preset = "fast") -> Menu:
+        """The DSO's menu at a preset.
+
+        Raises:
+            InputError: study.yaml gives no menu for it.
+        """
+        name = preset.name if isinstance(preset, Preset) else preset
+        if name not in self.settings.menus:
+            raise InputError(self.paths["study"], f"menus.{name}", "is missing", f"add a menu for preset {name}")
+        chosen = self.settings.menus[name]
+        tariff = tuple(tuple(getattr(chosen.tariff, block)) for block in BLOCKS)
+        capacity = tuple((line, tuple(levels)) for line, levels in chosen.capacity.items())
+        return Menu(tariff, tuple(chosen.p2p), capacity)
+
+
+def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) -> Study:
+    """Read and check a study folder.
+
+    Args:
+        folder: holds study.yaml, which may name the other files.
+        changes: values that replace those of study.yaml, by dotted key, as {"load.scale": 1.02}. For sensitivities.
+
+    Raises:
+        InputError: anything missing, malformed or out of range; one line with file, field, problem and mend.
+    """
+    yaml_path = Path(folder) / "study.yaml"
+    settings = read_settings(yaml_path, changes)
+    files = settings.files.model_dump()
+    paths = {"study": yaml_path} | {role: yaml_path.parent / name for role, name in files.items()}
+    feeder = read_feeder(paths["bus"], paths["branch"])
+    check_menus(yaml_path, settings, feeder)
+
+    dates, load_profiles = read_days(paths["load_profiles"], low=0.0)
+    load, reactive = bus_loads(paths, settings, feeder, load_profiles)
+
+    renewable_dates, renewable_profiles = read_days(paths["renewable_profiles"], low=0.0, high=2.0)
+    if not np.array_equal(dates, renewable_dates):
+        raise InputError(
+            paths["renewable_profiles"],
+            "column time",
+            f"does not cover the days of {paths['load_profiles'].name}",
+            "give both tables the same hours",
+        )
+    prosumers, profiles = read_prosumers(paths["prosumers"], settings, feeder, renewable_profiles)
+    renewable = renewable_power(settings, prosumers, profiles, renewable_profiles)
+
+    price_dates, prices = read_days(paths["prices"])
+    if "price_eur_per_mwh" not in prices:
+        raise InputError(
+            paths["prices"], "column price_eur_per_mwh", "is missing", "add it, one price an hour in EUR/MWh"
+        )
+    return Study(
+        name=settings.name,
+        folder=Path(folder),
+        settings=settings,
+        feeder=feeder,
+        prosumers=prosumers,
+        load_kw=load,
+        reactive_kvar=reactive,
+        renewable_kw=renewable,
+        dates=dates,
+        wholesale=prices["price_eur_per_mwh"] * settings.usd_per_eur / 1e3,
+        price_dates=price_dates,
+        paths=paths,
+        data_hash=hash_files(paths),
+    )
+
+
+def hash_files(paths: Mapping[str, Path]) -> str:
+    """One sha256 over role and content of every input file, whatever folder they lie in."""
+    total = hashlib.sha256()
+    for role in sorted(paths):
+        total.update(f"{role} {hashlib.sha256(paths[role].read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
+    """Capacity menus must name lines of the feeder, and their largest level must never bind."""
+    for name, menu in settings.menus.items():
+        for line, levels in menu.capacity.items():
+            field = f"menus.{name}.capacity.{line}"
+            if line not in feeder.line:
+                raise InputError(path, field, "is no closed line of the feeder", "use line numbers of the branch file")
+            rating = float(feeder.rating_kva[feeder.line == line][0])
+            if np.isfinite(rating) and max(levels) < rating:
+                raise InputError(
+                    path,
+                    field,
+                    f"largest level {max(levels):g} kW is below the rating {rating:.0f} kVA",
+                    "add a level at or above the rating, so that 'no limit' is on the menu",
+                )
+
+
+def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
+    """Load of every bus: its nominal load times its mix of shapes, the feeder's annual peak set to `load.peak_kw`.
+
+    Reactive load follows active load at the bus's nominal ratio; at a bus without active load it is constant, as a
+    capacitor's.
+
+    Returns:
+        Active [kW] and reactive [kvar] load, each (N, D, 24).
+    """
+    path = paths["load_mix"]
+    mix = read_table(path, text=("profile",), numbers=("bus", "weight"))
+    mix["bus"] = integers(path, "bus", mix["bus"])
+    require(path, "bus", mix["bus"].isin(feeder.bus), "is unknown to the bus file", "use its bus numbers", mix["bus"])
+    known = mix["profile"].isin(profiles)
+    if not known.all():
+        name = mix.loc[~known, "profile"].iloc[0]
+        raise InputError(
+            path,
+            cell("profile", ~known),
+            f"unknown profile {name!r}",
+            f"use a column of {paths['load_profiles'].name}: {', '.join(profiles)}",
+        )
+    require(path, "weight", mix["weight"] > 0, "is not positive", "give positive shares of energy", mix["weight"])
+    unit = {}
+    for name in mix["profile"].unique():
+        mean = profiles[name].mean()
+        if mean <= 0:
+            raise InputError(
+                paths["load_profiles"], f"column {name}", "is zero in every hour", "drop it from load_mix.csv"
+            )
+        unit[name] = profiles[name] / mean
+
+    n_days = next(iter(profiles.values())).shape[0]
+    load = np.zeros((feeder.bus.size, n_days, 24))
+    for k, bus in enumerate(feeder.bus):
+        if feeder.p_kw[k] == 0:
+            continue
+        rows = mix[mix["bus"] == bus]
+        if rows.empty:
+            raise InputError(path, "column bus", f"has no load shape for bus {bus}", "add at least one row for it")
+        for name, weight in zip(rows["profile"], rows["weight"], strict=True):
+            load[k] += feeder.p_kw[k] * weight / rows["weight"].sum() * unit[name]
+    peak = load.sum(axis=0).max()
+    if peak <= 0:
+        raise InputError(paths["bus"], "column p_kw", "is zero at every bus", "give the feeder some load")
+    load *= settings.load.peak_kw / peak * settings.load.scale
+
+    passive = feeder.p_kw == 0
+    ratio = np.divide(feeder.q_kvar, feeder.p_kw, out=np.zeros_like(feeder.p_kw), where=~passive)
+    constant = np.where(passive, feeder.q_kvar, 0.0)
+    return load, ratio[:, None, None] * load + constant[:, None, None]
+
+
+def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
+    """The prosumers, scaled, and their PV and wind profile names."""
+    table = read_table(path, text=PROSUMER_TEXT, numbers=PROSUMER_NUMBERS)
+    table["bus"] = integers(path, "bus", table["bus"])
+    unique(path, "prosumer", table["prosumer"])
+    require(
+        path, "bus", table["bus"].isin(feeder.bus), "is unknown to the bus file", "use its bus numbers", table["bus"]
+    )
+    unique(path, "bus", table["bus"])
+    loaded = feeder.bus[feeder.p_kw > 0]
+    require(
+        path, "bus", table["bus"].isin(loaded), "has no load", "place prosumers at buses with p_kw > 0", table["bus"]
+    )
+    for name in ("pv_kw", "wind_kw", "battery_kwh", "battery_kw", "degradation_usd_per_kwh"):
+        require(path, name, table[name] >= 0, "is negative", "give zero or more", table[name])
+    require(
+        path,
+        "eta",
+        (table["eta"] > 0) & (table["eta"] <= 1),
+        "is outside (0, 1]",
+        "give the one-way efficiency",
+        table["eta"],
+    )
+    beta = table["beta"]
+    require(
+        path, "beta", (beta >= 0) & (beta <= 0.9), "is outside [0, 0.9]", "give the weight of CVaR, at most 0.9", beta
+    )
+    for name in ("pv_profile", "wind_profile"):
+        known = table[name].isin(profiles)
+        if not known.all():
+            raise InputError(
+                path,
+                cell(name, ~known),
+                f"unknown profile {table.loc[~known, name].iloc[0]!r}",
+                f"use a column of the renewable profiles: {', '.join(profiles)}",
+            )
+    scale, scale_pv = settings.load.scale * settings.renewables.scale, settings.renewables.pv_scale
+    scale_battery = settings.load.scale * settings.batteries.scale
+    wear, weight = settings.batteries.degradation_usd_per_kwh, settings.risk.beta
+    prosumers = tuple(
+        Prosumer(
+            name=row.prosumer,
+            bus=int(row.bus),
+            pv_kw=row.pv_kw * scale * scale_pv,
+            wind_kw=row.wind_kw * scale,
+            battery_kwh=row.battery_kwh * scale_battery,
+            battery_kw=row.battery_kw * scale_battery,
+            eta=row.eta,
+            degradation=row.degradation_usd_per_kwh if wear is None else wear,
+            beta=row.beta if weight is None else weight,
+        )
+        for row in table.itertuples()
+    )
+    return prosumers, list(zip(table["pv_profile"], table["wind_profile"], strict=True))
+
+
+def renewable_power(
+    settings: Settings, prosumers, names: list[tuple[str, str]], profiles: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Available PV and wind power (I, D, 24) [kW]; PV shifted later by `pv_shift_h` and times its yield factor."""
+
+    def shifted(profile: np.ndarray) -> np.ndarray:
+        return np.roll(profile.ravel(), settings.renewables.pv_shift_h).reshape(profile.shape)
+
+    factor = settings.renewables.pv_yield_factor
+    return np.stack(
+        [
+            who.pv_kw * factor * shifted(profiles[pv]) + who.wind_kw * profiles[wind]
+            for who, (pv, wind) in zip(prosumers, names, strict=True)
+        ]
+    )
+
+
+def with_prosumers(study: Study, index) -> Study:
+    """The study with only some of its prosumers: the others' buses become passive load without PV, wind or battery."""
+    index = list(index)
+    return replace(study, prosumers=tuple(study.prosumers[k] for k in index), renewable_kw=study.renewable_kw[index])

@@ -1,0 +1,208 @@
+"""Level 2: the P2P platform, and the joint follower (levels 2 and 3 as one LP) in cvxpy.
+
+Proposition 1: for fixed tariffs and limits the equilibrium of prosumers, platform and passive loads is the solution
+of one
+LP. :func:`joint_follower` writes that LP; prices are duals of its coupling rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from tritier.inputs.instance import Design, Instance
+from tritier.model.chance import Block, BlockForm, Network
+from tritier.model.prosumer import (
+    ProsumerData,
+    ProsumerVariables,
+    cost_box,
+    cvar_rows,
+    energy_cost,
+    power_balance,
+    prosumer_data,
+    prosumer_variables,
+    risk_adjusted_cost,
+    soc_dynamics,
+)
+from tritier.model.risk import cvar
+
+Labelled = list[tuple[str, cp.Constraint]]
+
+
+@dataclass(frozen=True, eq=False)
+class Books:
+    """Bookkeeping columns: the few quantities through which the levels touch."""
+
+    R: cp.Variable  # () prosumers' risk-adjusted cost before network charges, violation cost included, $
+    G: cp.Variable  # (B,) billed energy by tariff block, passive loads included, kWh
+    Z: cp.Variable  # () P2P volume, kWh
+    slack: cp.Variable  # () violations bought at the declared price, kWh
+    cap: cp.Variable  # (C,) capacity limits offered, kW, in the order of the menu
+
+
+@dataclass(frozen=True, eq=False)
+class Follower:
+    """The joint follower: variables by agent, bookkeeping columns, labelled rows."""
+
+    instance: Instance
+    data: tuple[ProsumerData, ...]
+    prosumers: tuple[ProsumerVariables, ...]
+    books: Books
+    rows: Labelled
+
+    def problem(self, design: Design) -> cp.Problem:
+        """The joint follower at a design as a cvxpy problem (:eq:`eq-joint-follower`)."""
+        b = self.books
+        bill = np.asarray(design.tariff) @ b.G + design.p2p * b.Z
+        limits = dict(design.capacity)
+        fixed = [
+            b.cap[k] == limits.get(line, b.cap.bounds[1][k]) for k, line in enumerate(capacity_lines(self.instance))
+        ]
+        return cp.Problem(cp.Minimize(b.R + bill), [c for _, c in self.rows] + fixed)
+
+
+def capacity_lines(instance: Instance) -> tuple[int, ...]:
+    """Line numbers whose capacity the DSO sets, in the order of the menu."""
+    return tuple(line for line, _ in instance.menu.capacity)
+
+
+def line_position(instance: Instance, line: int) -> int:
+    """Position of a line number in the feeder's arrays."""
+    return int(np.flatnonzero(instance.feeder.line == line)[0])
+
+
+def injection(v: ProsumerVariables) -> cp.Expression:
+    """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys
+    (:eq:`eq-injection`)."""
+    trade = cp.reshape(v.zs - v.zb, (-1, 1), order="C")
+    return v.gm - v.gp + trade @ np.ones((1, v.gp.shape[1]))
+
+
+def p2p_balance(prosumers: Iterable[ProsumerVariables]) -> cp.Constraint:
+    """P2P sales equal purchases in every hour; the dual is the P2P price lambda_t (:eq:`eq-p2p-balance`)."""
+    return sum(v.zs - v.zb for v in prosumers) == 0
+
+
+def billed_energy(instance: Instance, prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
+    """Expected energy billed in each tariff block, kWh, (B,), passive loads included (:eq:`eq-billed-energy`)."""
+    days, rules = instance.days, instance.rules
+    membership = np.equal.outer(np.arange(rules.n_blocks), rules.block).astype(float)
+    passive = membership @ (days.passive_kw.sum(axis=0) @ days.probability)
+    return passive + sum(membership @ (v.gp @ days.probability) for v in prosumers)
+
+
+def p2p_volume(prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
+    """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge
+    (:eq:`eq-p2p-volume`)."""
+    return sum(cp.sum(v.zb) + cp.sum(v.zs) for v in prosumers) / 2
+
+
+def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> list[cp.Expression]:
+    """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,)
+    (:eq:`eq-block-forms`).
+
+    inject: net injection of every prosumer, kW, I of (T, S).
+    """
+    bus = instance.prosumer_bus
+    passive = instance.days.passive_kw[:, hour, :]
+    return [
+        gradient @ passive
+        - limit
+        - sum(gradient[bus[i]] * q[hour] for i, q in enumerate(inject) if gradient[bus[i]] != 0)
+        for gradient, limit in zip(form.gradient, form.limit, strict=True)
+    ]
+
+
+def violation_box(instance: Instance, form: BlockForm) -> float:
+    """A bound on the absolute violation of a block, kW, from the boxes of the prosumers."""
+    bus = instance.prosumer_bus
+    reach = np.array([_injection_box(prosumer_data(instance, i)) for i in range(len(instance.prosumers))])
+    passive = (np.abs(form.gradient) @ instance.days.passive_kw.max(axis=(1, 2))).max()
+    moved = (np.abs(form.gradient[:, bus]) @ reach).max()
+    return float(passive + moved + np.abs(form.limit).max() + _largest_capacity(instance, form))
+
+
+def _injection_box(d: ProsumerData) -> float:
+    up = d.renewable.max() + d.own.battery_kw
+    down = (1 + d.rules.flexibility) * d.demand.max() + d.own.battery_kw
+    return float(max(up, down))
+
+
+def _largest_capacity(instance: Instance, form: BlockForm) -> float:
+    if form.capacity is None:
+        return 0.0
+    return max(max(levels) for line, levels in instance.menu.capacity if line_position(instance, line) == form.capacity)
+
+
+def chance_block(instance: Instance, form: BlockForm, block: Block, inject, cap):
+    """Rows of CVaR_{1-eps}(violation) <= slack, and the block's slack, kW (:eq:`eq-chance`).
+
+    inject: net injection of every prosumer, kW, I of (T, S); cap: limits offered, kW, (C,), in the order of the menu.
+    """
+    days, rules = instance.days, instance.rules
+    box = violation_box(instance, form)
+    var = cp.Variable(name=f"var:{block.label}", bounds=[-box, box])
+    excess = cp.Variable(days.n_days, name=f"excess:{block.label}", bounds=[0, 2 * box])
+    slack = cp.Variable(name=f"slack:{block.label}", bounds=[0, 2 * box / rules.chance_level])
+    offered = 0.0
+    if form.capacity is not None:
+        lines = [line_position(instance, line) for line in capacity_lines(instance)]
+        offered = cap[lines.index(form.capacity)]
+    rows: Labelled = []
+    for k, x in enumerate(block_violation(instance, form, block.hour, inject)):
+        rows += [(f"tail{k}:{block.label}", c) for c in cvar_rows(x - offered, var, excess)]
+    rows.append((f"quantile:{block.label}", cvar(days.probability, 1 - rules.chance_level, var, excess) <= slack))
+    return rows, slack
+
+
+def bookkeeping(instance: Instance, data, prosumers) -> Books:
+    """The bookkeeping columns with boxes that never bind."""
+    days, rules = instance.days, instance.rules
+    worth = sum(cost_box(d) * (1 + d.own.beta / (1 - rules.alpha)) for d in data)
+    imports = sum(v.gp.bounds[1].sum(axis=0).max() for v in prosumers) + days.passive_kw.sum(axis=(0, 1)).max()
+    trade = sum(v.zb.bounds[1].sum() for v in prosumers)
+    levels = [(min(m), max(m)) for _, m in instance.menu.capacity]
+    return Books(
+        R=cp.Variable(name="R", bounds=[-1e2 * worth, 1e2 * worth]),
+        G=cp.Variable(rules.n_blocks, name="G", bounds=[0, imports]),
+        Z=cp.Variable(name="Z", bounds=[0, trade]),
+        slack=cp.Variable(name="slack", bounds=[0, 1e2 * worth / rules.violation_price]),
+        cap=cp.Variable(
+            len(levels), name="cap", bounds=[np.array([a for a, _ in levels]), np.array([b for _, b in levels])]
+        ),
+    )
+
+
+def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: bool = True) -> Follower:
+    """Levels 2 and 3 as one LP, with the given chance blocks (:eq:`eq-joint-follower`).
+
+    ``market=False`` closes the P2P market (Cases 0 and 1). Variable bounds are bounds, not rows.
+    """
+    data = tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
+    prosumers = tuple(prosumer_variables(d, d.own.name, market) for d in data)
+    books = bookkeeping(instance, data, prosumers)
+    rows: Labelled = []
+    for d, v in zip(data, prosumers, strict=True):
+        terms = {
+            "power_balance": power_balance(d, v),
+            "soc_dynamics": soc_dynamics(d.own, v.ch, v.dis, v.soc),
+            "energy_cost": energy_cost(d, v),
+            "cvar_rows": cvar_rows(v.cost, v.var, v.excess),
+        }
+        rows += [(f"{term}{k}[{d.own.name}]", c) for term, group in terms.items() for k, c in enumerate(group)]
+    rows.append(("p2p_balance", p2p_balance(prosumers)))
+    network = Network(instance)
+    bought, inject = [], [injection(v) for v in prosumers]
+    for block in blocks:
+        block_rows, slack = chance_block(instance, network.form(block), block, inject, books.cap)
+        rows += block_rows
+        bought.append(slack)
+    rows.append(("slack", books.slack == sum(bought)))
+    risk = sum(risk_adjusted_cost(d, v) for d, v in zip(data, prosumers, strict=True))
+    rows.append(("R", books.R == risk + instance.rules.violation_price * books.slack))
+    rows.append(("G", books.G == billed_energy(instance, prosumers)))
+    rows.append(("Z", books.Z == p2p_volume(prosumers)))
+    return Follower(instance, data, prosumers, books, rows)

@@ -1,0 +1,220 @@
+"""Figures of the cases: days of the feeder, trades, tariffs and prices, limits, and the comparison of cases."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from tritier.plots.market import BLOCK_NAMES, VISIBLE_KW, shade_blocks, steps
+from tritier.plots.style import (
+    BLACK,
+    BLUE,
+    CASE_COLOURS,
+    DIVERGING,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    SKY,
+    WIDTH,
+    finish,
+    hours_axis,
+    label_lines,
+)
+
+PART_NAMES = {
+    "wholesale_usd": ("wholesale energy", BLUE),
+    "loss_cost_usd": ("losses", SKY),
+    "demand_charge_usd": ("demand charge", ORANGE),
+    "degradation_usd": ("battery wear", GREEN),
+    "lost_value_usd": ("lost value of demand", RED),
+}
+
+
+def feeder_days(
+    head: np.ndarray, lowest: np.ndarray, floor: float, limit: float | None = None, block: np.ndarray | None = None
+) -> Figure:
+    """Power through the feeder head, kW, and the lowest AC voltage, p.u., by hour, both (T, W): one thin line a day.
+
+    The thick line is the mean; ``floor`` is the lower end of the band, ``limit`` of the head in kW, ``block`` (T,) the
+    tariff blocks shaded behind the power.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
+    if block is not None:
+        shade_blocks(left, block)
+    for ax, values in ((left, head), (right, lowest)):
+        thin = min(0.6, 4 / values.shape[1])
+        for day in values.T:
+            steps(ax, day, BLUE, lw=0.8, alpha=thin)
+        steps(ax, values.mean(axis=1), BLACK, lw=2)
+        hours_axis(ax)
+    if block is not None:
+        name_blocks(left, block)
+        left.set_ylim(bottom=left.get_ylim()[0] - 0.08 * np.ptp(left.get_ylim()))
+    left.set_ylabel("power at the feeder head [kW]")
+    right.set_ylabel("lowest voltage [p.u.]")
+    beside = {"textcoords": "offset points", "fontsize": 9, "color": RED}
+    right.axhline(floor, color=RED, lw=1.2)
+    right.set_ylim(bottom=min(floor, float(lowest.min())) - 0.004)
+    right.annotate("lower limit", (0.4, floor), (0, -4), va="top", **beside)
+    if limit is not None:
+        left.axhline(limit, color=RED, lw=1.2)
+        left.set_ylim(top=1.12 * max(limit, float(head.max())))
+        left.annotate(f"limit {limit:,.0f} kW", (0.4, limit), (0, 4), va="bottom", **beside)
+    return finish(fig)
+
+
+def trades_by_hour(buses: np.ndarray, bought: np.ndarray, price: np.ndarray, ceiling, floor) -> Figure:
+    """Who buys and who sells, net, kW (I, T), by bus, under the P2P price and what it lies between, $/kWh (T,).
+
+    A pool says how much each sells and buys, not to or from whom.
+    """
+    fig, (top, low) = plt.subplots(2, 1, figsize=(WIDTH, 5.4), sharex=True, height_ratios=(2, 3))
+    traded = np.maximum(bought, 0).sum(axis=0) > VISIBLE_KW
+    steps(top, ceiling, BLACK, ls="--", lw=1.2)
+    steps(top, floor, BLACK, ls=":", lw=1.2)
+    for hour in range(price.size):
+        colour = BLUE if traded[hour] else GREY
+        top.hlines(price[hour], hour, hour + 1, color=colour, lw=4 if traded[hour] else 1)
+    top.set_ylim(0, 1.18 * max(float(np.max(ceiling)), float(price.max())))
+    for y, text, away in ((ceiling, "import, all in", 4), (floor, "feed-in", -4)):
+        side = "bottom" if away > 0 else "top"
+        top.annotate(text, (0.2, y[0]), (0, away), textcoords="offset points", va=side, fontsize=9)
+    hour = int(np.flatnonzero(traded)[traded.sum() // 2]) if traded.any() else 0
+    top.annotate("P2P price", (hour + 0.5, price[hour]), (0, -6), textcoords="offset points", color=BLUE,
+                 ha="center", va="top", fontsize=9)  # fmt: skip
+    top.set_ylabel("price [$/kWh]")
+    _heat(low, buses, bought, "net P2P purchase [kW]")
+    low.set_ylabel("prosumer at bus [number]")
+    hours_axis(low)
+    return finish(fig)
+
+
+def _heat(ax: Axes, names: np.ndarray, values: np.ndarray, label: str) -> None:
+    most = max(1.0, float(np.abs(values).max()))
+    norm = TwoSlopeNorm(0.0, -most, most)
+    beside = {"pad": 0.01, "aspect": 30}
+    sns.heatmap(values, ax=ax, cmap=DIVERGING, norm=norm, yticklabels=names, xticklabels=False, cbar_kws=beside)
+    ax.tick_params(axis="y", labelsize=8, rotation=0)
+    ax.xaxis.set_major_formatter(ScalarFormatter())  # hours, which seaborn takes for columns without names
+    ax.tick_params(axis="x", labelbottom=True)
+    ax.grid(False)
+    bar = ax.collections[0].colorbar
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def tariffs_and_load(block: np.ndarray, tariffs: dict[str, np.ndarray], loads: dict[str, np.ndarray]) -> Figure:
+    """Import tariffs by hour, $/kWh, and mean power at the feeder head, kW: the flat tariff's beside the design's."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
+    for ax, series in ((left, tariffs), (right, loads)):
+        shade_blocks(ax, block)
+        for (name, values), colour in zip(series.items(), (BLACK, BLUE), strict=True):
+            steps(ax, values, colour, label=name)
+        hours_axis(ax)
+        ax.legend(loc="upper left", fontsize=8.5)
+        ax.set_ylim(0, 1.35 * max(float(v.max()) for v in series.values()))
+    left.set_ylabel("import tariff [$/kWh]")
+    right.set_ylabel("power at the feeder head [kW]")
+    name_blocks(left, block)
+    return finish(fig)
+
+
+def name_blocks(ax: Axes, block: np.ndarray) -> None:
+    """The names of the tariff blocks, each at the foot of its longest run of hours."""
+    for b, name in enumerate(BLOCK_NAMES):
+        hours = np.flatnonzero(block == b)
+        if hours.size:
+            run = max(np.split(hours, np.flatnonzero(np.diff(hours) > 1) + 1), key=len)
+            at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            ax.annotate(name, (run.mean() + 0.5, 0), (0, 4), ha="center", fontsize=8, **at)
+
+
+def search_bounds(trace: pd.DataFrame, flat: float, first_best: float) -> Figure:
+    """Lower and upper bound of social cost over LP solves, $ per day, between the flat tariff and the first best."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    x = trace["lp_solves"]
+    ax.step(x, trace["upper_bound"], where="post", color=BLUE, label="best design")
+    ax.step(x, trace["lower_bound"], where="post", color=RED, ls="--", label="lower bound")
+    for y, text in ((flat, "flat tariff"), (first_best, "first best")):
+        ax.axhline(y, color=GREY, lw=1.2)
+        ax.annotate(text, (0.02, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9)
+    ax.set(xlabel="LP solves [number]", ylabel="social cost [$/day]")
+    ax.margins(x=0, y=0.1)
+    label_lines(ax)
+    return finish(fig)
+
+
+def social_cost_steps(steps_table: pd.DataFrame) -> Figure:
+    """What each step from case to case changes in social cost, $ per day: parts as bars, the total with interval."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.9))
+    y = np.arange(len(steps_table))
+    right, left = np.zeros(y.size), np.zeros(y.size)
+    for part, (name, colour) in PART_NAMES.items():
+        value = steps_table[part].to_numpy()
+        start = np.where(value >= 0, right, left)
+        ax.barh(y, value, left=start, height=0.5, color=colour, label=name)
+        right += np.maximum(value, 0)
+        left += np.minimum(value, 0)
+    total = steps_table["change"].to_numpy()
+    reach = np.vstack([total - steps_table["low"], steps_table["high"] - total])
+    ax.errorbar(
+        total, y + 0.36, xerr=reach, fmt="D", color=BLACK, ms=5, lw=1.4, capsize=3, label="total, 95 % interval"
+    )
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.set_yticks(y, [f"Case {step}" for step in steps_table["step"].str.replace(" to ", " → ")])
+    ax.set_ylim(y.size - 0.4, -0.6)
+    ax.set_xlabel("change of social cost [$/day]")
+    ax.figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
+    return finish(fig)
+
+
+def agent_bars(gains: pd.DataFrame) -> Figure:
+    """What each agent gains against Case 1 after refunds, $ per day; rows are agents, columns are cases."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    cases = list(gains.columns)
+    width = 0.8 / len(cases)
+    for k, case in enumerate(cases):
+        y = np.arange(len(gains)) + (k - (len(cases) - 1) / 2) * width
+        ax.barh(y, gains[case], height=0.92 * width, color=CASE_COLOURS[case], label=f"Case {case}")
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.set_yticks(np.arange(len(gains)), list(gains.index))
+    ax.invert_yaxis()
+    ax.set_xlabel("gain against Case 1 [$/day]")
+    ax.legend(fontsize=8.5)
+    return finish(fig)
+
+
+def prosumer_gains(buses: np.ndarray, gains: dict[str, np.ndarray]) -> Figure:
+    """What each prosumer saves against Case 1, $ per day: one mark for each case, prosumers named by bus."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.3))
+    x = np.arange(len(buses))
+    colours = (SKY, ORANGE, BLUE, GREY)
+    for (name, values), colour, marker in zip(gains.items(), colours, "os^D", strict=False):
+        ax.plot(x, values, marker, color=colour, ms=6, label=name)
+    ax.axhline(0, color=BLACK, lw=1)
+    ax.set_xticks(x, [str(b) for b in buses])
+    ax.set(xlabel="prosumer at bus [number]", ylabel="saving against Case 1 [$/day]")
+    ax.figure.legend(loc="outside upper center", ncols=4, fontsize=8.5)
+    return finish(fig)
+
+
+def changes_with_intervals(rows: pd.DataFrame) -> Figure:
+    """Our changes with their intervals beside the paper's, %: columns name, ours, low, high, paper."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.55 * len(rows)))
+    y = np.arange(len(rows))
+    reach = np.vstack([rows["ours"] - rows["low"], rows["high"] - rows["ours"]])
+    ax.errorbar(rows["ours"], y, xerr=reach, fmt="o", color=BLUE, ms=6, lw=1.6, capsize=3, label="ours, 95 % interval")
+    ax.plot(rows["paper"], y, "D", color=RED, ms=7, label="paper")
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.set_yticks(y, list(rows["name"]))
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("change against Case 1 [%]")
+    ax.figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
+    return finish(fig)

@@ -1,0 +1,249 @@
+"""Figures of the hosting-capacity chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tritier.hosting.case import HostingCase
+from tritier.hosting.plan import Plan
+from tritier.plots.network import feeder_map
+from tritier.plots.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, RED, SKY, WIDTH, finish
+
+# Figures of the scaling chapter: time against size, one panel for each thing that grows.
+
+
+SIZES = {
+    "prosumers": ("prosumers", "prosumers [-]"),
+    "scenarios": ("scenarios", "scenarios [-]"),
+    "tariffs": ("menu_points", "menu points, by tariffs [-]"),
+    "limits": ("menu_points", "menu points, by limits [-]"),
+    "buses": ("buses", "buses [-]"),
+}
+
+
+def growth_figure(table: pd.DataFrame) -> Figure:
+    """Seconds and LP solves of our search by size, one panel per suite; open marks stopped before their gap."""
+    names = [name for name in SIZES if name in set(table["suite"])]
+    fig, axes = plt.subplots(2, len(names), figsize=(WIDTH, 4.2), sharex="col", sharey="row", squeeze=False)
+    for k, name in enumerate(names):
+        column, label = SIZES[name]
+        part = table[table["suite"] == name].sort_values(column)
+        for ax, value in zip(axes[:, k], ("seconds", "lp_solves"), strict=True):
+            ax.plot(part[column], part[value], color=BLUE)
+            for done, face in ((True, BLUE), (False, "white")):
+                points = part[(part["status"] == "optimal") == done]
+                ax.plot(points[column], points[value], "o", color=BLUE, markerfacecolor=face)
+            ax.set_yscale("log")
+            if column == "menu_points":
+                ax.set_xscale("log")
+                ax.set_xticks(sorted(part[column].unique()), labels=sorted(part[column].unique()), rotation=60)
+                ax.minorticks_off()
+        axes[1, k].set_xlabel(label.replace(", ", ",\n"))
+    axes[0, 0].set_ylabel("time [s]")
+    axes[1, 0].set_ylabel("LP solves [-]")
+    return finish(fig)
+
+
+def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
+    """Seconds of each engine by size (``column``); open marks met their limit without a proof."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    engines = list(dict.fromkeys(table["engine"]))
+    for k, engine in enumerate(engines):
+        colour, part = COLOURS[k % len(COLOURS)], table[table["engine"] == engine].sort_values(column)
+        ax.plot(part[column], part["seconds"], "-" if k < len(COLOURS) else "--", color=colour, label=engine)
+        for done, face in ((True, colour), (False, "white")):
+            points = part[(part["status"] == "optimal") == done]
+            ax.plot(points[column], points["seconds"], "o", color=colour, markerfacecolor=face)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel(label)
+    ax.set_ylabel("time [s]")
+    ax.legend(fontsize=8)
+    return finish(fig)
+
+
+FLEXIBILITY_COLOURS = {"none": GREY, "der": ORANGE, "p2p": BLUE}
+FLEXIBILITY_NAMES = {"none": "none", "der": "batteries and DR", "p2p": "with P2P"}
+
+
+def hosted_by_model(table: pd.DataFrame) -> Figure:
+    """Hosted capacity of every plan; a hatched bar breaks a limit on the stress set."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    models = list(dict.fromkeys(table["model"]))
+    kinds = list(dict.fromkeys(table["flexibility"]))
+    for k, kind in enumerate(kinds):
+        rows = table[table["flexibility"] == kind].set_index("model").loc[models]
+        place = np.arange(len(models)) + 0.27 * (k - (len(kinds) - 1) / 2)
+        height = rows["hosted_kw"] / 1e3
+        bars = ax.bar(place, height, 0.25, color=FLEXIBILITY_COLOURS[kind])
+        for bar, broken, value in zip(bars, rows["stress_lindistflow_days_violated"], height, strict=True):
+            if broken:
+                bar.set(hatch="///", edgecolor="white")
+            ax.annotate(
+                f"{value:.2f}", (bar.get_x() + bar.get_width() / 2, value), ha="center", va="bottom", fontsize=8
+            )
+    ax.set_xticks(np.arange(len(models)), models)
+    ax.set_ylabel("hosted capacity [MW]")
+    ax.grid(axis="x", visible=False)
+    handles = [Patch(color=FLEXIBILITY_COLOURS[kind], label=FLEXIBILITY_NAMES[kind]) for kind in kinds]
+    broken = Patch(facecolor="white", edgecolor=GREY, hatch="///", label="breaks a limit under stress")
+    ax.legend(handles=[*handles, broken], loc="upper right")
+    return finish(fig)
+
+
+def bounds_by_iteration(trace: pd.DataFrame, unit: str = "MW", scale: float = 1e-3) -> Figure:
+    """Bounds of column-and-constraint generation against time."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
+    steps = trace["iteration"]
+    ax.step(steps, trace["upper_bound"] * scale, where="post", color=RED, marker="o", ms=4)
+    ax.step(steps, trace["lower_bound"] * scale, where="post", color=BLUE, marker="o", ms=4)
+    ax.annotate("upper bound", (steps.iloc[0], trace["upper_bound"].iloc[0] * scale), xytext=(6, -12),
+                textcoords="offset points", color=RED)  # fmt: skip
+    ax.annotate("lower bound (proven plan)", (steps.iloc[0], trace["lower_bound"].iloc[0] * scale), xytext=(6, 6),
+                textcoords="offset points", color=BLUE)  # fmt: skip
+    ax.set(xlabel="iteration [-]", ylabel=f"hosted capacity [{unit}]")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return finish(fig)
+
+
+def hosting_map(case: HostingCase, plan: Plan) -> Figure:
+    """Renewable power hosted at each bus; sites are ringed."""
+    values = np.zeros(case.feeder.bus.size)
+    values[case.site] = plan.pv_kw + plan.wind_kw
+    most = int(values.argmax())
+    named = {0: "substation", most: f"{values[most]:,.0f} kW"}
+    return feeder_map(case.feeder, values, "hosted renewable power [kW]", ringed=case.site, named=named)
+
+
+def cost_frontier(table: pd.DataFrame) -> Figure:
+    """Least annual cost against the capacity asked for, by flexibility."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    for kind, rows in table.groupby("flexibility", sort=False):
+        x, y = rows["hosted_kw"] / 1e3, rows["annual_cost_usd"] / 1e3
+        ax.plot(x, y, marker="o", ms=4, color=FLEXIBILITY_COLOURS[kind], label=FLEXIBILITY_NAMES[kind])
+    ax.set(xlabel="hosted capacity [MW]", ylabel="annual cost [thousand \\$/a]")
+    ax.legend(title="flexibility")
+    return finish(fig)
+
+
+def price_of_robustness(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Hosted capacity by budget, and share of the widest stress set that each plan breaks."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    for kind, rows in tables.items():
+        style = {"color": FLEXIBILITY_COLOURS[kind], "marker": "o", "ms": 4, "label": FLEXIBILITY_NAMES[kind]}
+        left.plot(rows["budget"], rows["hosted_kw"] / 1e3, **style)
+        right.plot(rows["budget"], 100 * rows["stress_days_violated"] / rows["stress_days"], **style)
+    for ax in (left, right):
+        ax.set_xlabel(r"budget $\Gamma$ [factors]")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    left.set_ylabel("hosted capacity [MW]")
+    right.set_ylabel("stress days with a violation [%]")
+    right.set_ylim(bottom=-3)
+    left.legend(title="flexibility")
+    return finish(fig)
+
+
+def day_factors(case: HostingCase, day: int = 0) -> Figure:
+    """Mean profile of one representative day and the band its factors span: PV of the first site, and feeder load."""
+    chosen = case.days[day]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    hours = np.arange(case.n_hours)
+    pairs = chosen.uncertainty.pairs
+    panels = (
+        (left, chosen.pv[0], chosen.pv_shift[:, 0], "PV output [kW/kW]", ORANGE),
+        (right, chosen.load.sum(axis=0) / 1e3, chosen.load_shift.sum(axis=1) / 1e3, "feeder load [MW]", GREEN),
+    )
+    for ax, mean, shift, label, colour in panels:
+        high, low = mean + shift[:pairs].sum(axis=0), mean + shift[pairs:].sum(axis=0)
+        ax.fill_between(hours, low, high, color=colour, alpha=0.25, linewidth=0)
+        ax.plot(hours, mean, color=colour)
+        ax.set(xlabel="hour of the day [h]", ylabel=label, xticks=range(0, 25, 6))
+    left.set_title(chosen.label)
+    return finish(fig)
+
+
+# Figures of the sweeps: the tornado, changes of welfare by value, and what is held out beside what is in sample.
+
+
+def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
+    """Smallest and largest change of welfare from Case 1 to Case 4 for each parameter, $/day, widest on top.
+
+    ``ends``: rows of :py:func:`tritier.evaluation.sensitivity.ends`; ``base`` and ``out_base``: the change at the
+    case study's
+    own values, on the scenarios and held out. Diamonds are held-out values of the same designs.
+    """
+    ends = ends.iloc[::-1].reset_index(drop=True)
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.45 * len(ends)))
+    place = np.arange(len(ends))
+    for side, colour in (("low", ORANGE), ("high", BLUE)):
+        ax.barh(place, ends[side] - base, left=base, height=0.5, color=colour)
+        ax.plot(ends[f"out_{side}"], place - 0.36, "D", ms=4, mfc="white", mec=colour, mew=1.3)
+        for y, row in enumerate(ends.itertuples()):
+            at, label = getattr(row, side), getattr(row, f"{side}_label")
+            if abs(at - base) < 1e-9:
+                continue
+            ax.annotate(
+                label,
+                (at, y),
+                xytext=(-3 if side == "low" else 3, 0),
+                textcoords="offset points",
+                ha="right" if side == "low" else "left",
+                va="center",
+                fontsize=8,
+            )
+    ax.axvline(base, color=BLACK, lw=1.2)
+    ax.axvline(out_base, color=GREY, lw=1.2, ls="--")
+    ax.set_yticks(place, ends["title"])
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.2)
+    ax.set_xlabel("change of welfare from Case 1 to Case 4 [$/day]".replace("$", r"\$"))
+    return finish(fig)
+
+
+def by_value(panels: Sequence[tuple[str, pd.DataFrame]], columns: int = 3) -> Figure:
+    """One small panel a parameter: change of welfare over its value, on the scenarios (dots) and held out (diamonds).
+
+    ``panels``: (axis label with unit, rows of :py:func:`tritier.evaluation.sensitivity.of_sweep`).
+    """
+    rows = -(-len(panels) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, 2.0 * rows), sharey=True, squeeze=False)
+    for ax in axes.ravel()[len(panels) :]:
+        ax.set_axis_off()
+    for k, (label, own) in enumerate(panels):
+        ax = axes.ravel()[k]
+        two_lines(ax, own["x"], own["change"], own["out_change"])
+        ax.axvline(float(own.loc[own["base"], "x"].iloc[0]), color=GREY, lw=1, ls=":")
+        ax.set_xlabel(label, fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.axhline(0, color=BLACK, lw=0.8)
+    for row in axes:
+        row[0].set_ylabel("change [\\$/day]", fontsize=9)
+    axes[0, 0].legend(fontsize=8)
+    return finish(fig)
+
+
+def two_lines(ax: Axes, x, inside, outside) -> None:
+    """In sample and held out, over the same values."""
+    ax.plot(x, inside, "o-", ms=4, color=BLUE, label="scenarios")
+    ax.plot(x, outside, "D--", ms=4, mfc="white", color=RED, label="held out")
+
+
+def cleared_and_judged(labels: Sequence[str], cleared: Sequence[float], judged: Sequence[float]) -> Figure:
+    """Lost value of demand, $/day: as the market of Case 4 cleared, and on the days themselves."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(labels)))
+    place = np.arange(len(labels))[::-1]
+    ax.barh(place + 0.2, cleared, 0.36, color=BLUE, label="as cleared")
+    ax.barh(place - 0.2, judged, 0.36, color=SKY, label="on the days")
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.set_yticks(place, labels)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("lost value of demand [\\$/day]")
+    ax.legend(loc="lower right")
+    return finish(fig)

@@ -1,0 +1,398 @@
+"""Solve a linear bilevel problem in one mode and believe nothing that is not checked.
+
+A mode's answer passes through these gates: no unproved bound is touched, the complementarity pattern is re-solved as an
+exact LP, the follower is re-solved at the leader's decision, the residuals are small, and where a bound was only
+declared, another mode with wider boxes must fail to find anything better. "Infeasible" is said only after another mode
+says so too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import sparse
+
+from tritier.errors import CertificateError, InputError, SolverError
+from tritier.reformulation.bilevel import INF, LinearBilevel, solve_follower, solve_lp
+from tritier.reformulation.bounds import Boxes, boxes, high_point_rows
+from tritier.reformulation.kkt import KKT, follower_residuals, kkt_system
+from tritier.reformulation.modes import MODES, Answer, bilinear_leaders, run_mode
+
+#: outcomes: a proved optimum; proved infeasible or unbounded; a limit with and without a feasible point
+STATUSES = ("optimal", "infeasible", "unbounded", "time_limit", "no_solution")
+#: SCIP's words for an answer to be judged; all but the first come from strong duality's own limits
+FINISHED = ("optimal", "gaplimit", "nodelimit", "sollimit")
+RESIDUAL_LIMIT = 1e-6
+OBJECTIVE_LIMIT = 1e-6
+WIDER = 100.0
+AMBIGUOUS = 6
+LOOSE = 2e-3
+
+
+@dataclass(frozen=True, eq=False)
+class BilevelSolution:
+    """Outcome of one mode. ``objective`` is F at (x, y); without a point it is None and the arrays are empty.
+
+    ``bound`` is SCIP's lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to
+    values, ``residuals``
+    are those of :func:`tritier.reformulation.kkt.follower_residuals`, ``proof`` says on what the bounds of the model
+    rest: "bounds
+    proved", "second opinion", "open" (second opinion hit its limit) or "not checked".
+    """
+
+    status: str
+    mode: str
+    objective: float | None = None
+    x: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    y: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    multipliers: dict[str, float] = field(default_factory=dict)
+    follower_objective: float | None = None
+    residuals: dict[str, float] = field(default_factory=dict)
+    bound: float | None = None
+    nodes: int = 0
+    seconds: float = 0.0
+    binaries: int = 0
+    proof: str = "not checked"
+
+
+def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
+    """The bilevel problem on one complementarity pattern: an LP in (x, y, mu), no box beyond the problem's own.
+
+    Arguments: ``tight`` (K,) True where condition k is held at zero slack (its multiplier free to act), False where its
+    multiplier is zero; ``fixed_x`` (nx,) fixes discrete leader variables (others nan). Returns status, x, y, mu.
+    """
+    p = kkt.problem
+    nx, n, K = p.nx, p.nx + p.ny, kkt.h.size
+    rows, row_low, row_high, low, high = high_point_rows(p)
+    if fixed_x is not None:
+        held = np.flatnonzero(np.isfinite(fixed_x))
+        low[held], high[held] = fixed_x[held], fixed_x[held]
+    tight = tight | kkt.equation
+    matrix = sparse.block_array(
+        [[rows, None], [kkt.H, None], [sparse.hstack([p.Q.T, sparse.csr_array((p.ny, p.ny))]), -kkt.Hy.T]], format="csr"
+    )
+    prices = -p.f[nx:]
+    row_low = np.concatenate([row_low, kkt.h, prices])
+    row_high = np.concatenate([row_high, np.where(tight, kkt.h, INF), prices])
+    low = np.concatenate([low, np.where(kkt.equation, -INF, 0.0)])
+    high = np.concatenate([high, np.where(tight, INF, 0.0)])
+    status, point, *_ = solve_lp(np.concatenate([p.F, np.zeros(K)]), matrix, row_low, row_high, low, high)
+    return status, point[:nx], point[nx:n], point[n:]
+
+
+def solve(
+    problem: LinearBilevel, mode: str = "bigm", *, time_limit: float = INF, check: bool = True,
+    big_m: float | None = None, dual_bound: dict[str, float] | None = None, box: np.ndarray | None = None,
+    value_cut: bool = False, gap: float = 0.0,
+) -> BilevelSolution:  # fmt: skip
+    """Solve ``problem`` by one of ``tritier.reformulation.modes.MODES``.
+
+    Arguments
+    ---------
+    time_limit : seconds for SCIP; the second opinion may take as long again
+    check : False returns SCIP's answer as it is, and exists only to show what a bad M does
+    big_m : a guess used for every multiplier and slack instead of the derived bounds
+    dual_bound : multiplier name -> bound proved by the caller for every optimal multiplier vector
+    value_cut : strengthen a complementarity mode by strong duality, see :func:`~tritier.reformulation.modes.run_mode`
+    gap : difference of F and its bound at which SCIP may stop; the solution then has the bound that it had
+    box : sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y
+
+    Raises CertificateError when a gate fails, SolverError when SCIP stops without a usable status, InputError for an
+    unknown mode.
+    """
+    if mode not in MODES:
+        raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use one of {', '.join(MODES)}")
+    kkt = kkt_system(problem)
+    derived = boxes(kkt, dual_bound, box)
+    if derived.high_point == "infeasible":
+        return BilevelSolution("infeasible", mode, proof="bounds proved")
+    used, proven = derived, derived.proven
+    if big_m is not None:
+        used = replace(derived, dual=np.full_like(derived.dual, big_m), slack=np.where(kkt.equation, 0.0, big_m))
+        proven = proven and bool(np.all(used.dual >= derived.dual) and np.all(used.slack >= derived.slack))
+    answer = run_mode(kkt, used, mode, time_limit, value_cut=value_cut, gap=gap)
+    if answer.status == "infeasible":
+        return _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check)
+    if answer.status not in (*FINISHED, "timelimit"):
+        raise SolverError(f"{problem.name}: SCIP stopped with {answer.status} on a boxed model ({mode})")
+    if answer.point is None:
+        return BilevelSolution("no_solution", mode, bound=answer.bound, nodes=answer.nodes, seconds=answer.seconds,
+                               binaries=answer.binaries)  # fmt: skip
+    if not check:
+        x, y, mu, _ = answer.point
+        status = "time_limit" if answer.status == "timelimit" else "optimal"
+        return _solution(kkt, status, mode, x, y, mu, answer, "not checked")
+    return _checked(kkt, derived, used, mode, answer, time_limit, proven, gap)
+
+
+def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, time_limit: float, proven: bool, gap):
+    """The gates, in order; returns the solution or raises."""
+    finished = answer.status != "timelimit"
+    if finished and not proven:
+        _refuse_touched_bounds(kkt, derived, used, answer)
+    status, x, y, mu = _polish(kkt, answer)
+    if status == "unbounded":
+        return BilevelSolution("unbounded", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
+                               bound=-INF, proof="bounds proved")  # fmt: skip
+    proof = "bounds proved" if proven else "open"
+    if finished:
+        claimed, objective = answer.objective, kkt.problem.leader_cost(x, y)
+        # Spatial branching stops at a gap and may buy a better F within SCIP's tolerance; a second opinion decides.
+        loose = mode == "strong_duality" and abs(objective - claimed) <= LOOSE * max(1.0, abs(objective))
+        # a point at which SCIP may stop early may be worse than its pattern
+        limit = OBJECTIVE_LIMIT * max(1.0, abs(objective)) + (gap if objective < claimed else 0.0)
+        far = abs(objective - claimed) > limit
+        if far and not loose:
+            raise CertificateError("bilevel.objective", abs(objective - claimed), limit,
+                                   f"{mode} claims {claimed:.9g}, its pattern gives {objective:.9g}")  # fmt: skip
+        spatial = mode == "strong_duality" and bilinear_leaders(kkt)[~kkt.problem.discrete].any()
+        if not proven or far or spatial:
+            proof, x, y, mu = _second_opinion(kkt, derived, mode, (x, y, mu), time_limit, answer)
+            finished = proof != "open"
+        _refuse_touched_box(kkt, derived, x, y)
+        _refuse_broken_proof(kkt, derived, x, y)
+    residuals = follower_residuals(kkt, x, y, mu)
+    worst = max(residuals, key=residuals.get)
+    if residuals[worst] > RESIDUAL_LIMIT:
+        raise CertificateError(f"bilevel.{worst}", residuals[worst], RESIDUAL_LIMIT, f"{kkt.problem.name}, mode {mode}")
+    return _solution(kkt, "optimal" if finished else "time_limit", mode, x, y, mu, answer, proof, residuals)
+
+
+def _solution(kkt, status, mode, x, y, mu, answer, proof, residuals=None) -> BilevelSolution:
+    p = kkt.problem
+    return BilevelSolution(
+        status, mode, p.leader_cost(x, y), x, y, dict(zip(kkt.name, mu.tolist(), strict=True)), p.follower_cost(x, y),
+        residuals if residuals is not None else follower_residuals(kkt, x, y, mu), answer.bound, answer.nodes,
+        answer.seconds, answer.binaries, proof,
+    )  # fmt: skip
+
+
+def _polish(kkt: KKT, answer: Answer):
+    """The LP on the pattern of SCIP's point: tight where the slack is the smaller of the pair.
+
+    Pairs whose slack and multiplier are both small could go either way; where the first pattern misses SCIP's
+    objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept.
+    """
+    x, y, mu, slack = answer.point
+    p = kkt.problem
+    fixed = np.where(p.discrete, x, np.nan)
+    for j in np.flatnonzero(p.discrete):
+        levels = p.menu[j]
+        fixed[j] = round(x[j]) if levels is None else min(levels, key=lambda v, at=x[j]: abs(at - v))
+    scale = np.maximum(1.0, np.abs(kkt.h))
+    first, size = slack / scale <= np.abs(mu), np.maximum(slack / scale, np.abs(mu))
+    unclear = [k for k in kkt.pairs[np.argsort(size[kkt.pairs], kind="stable")] if size[k] <= 1e-3][:AMBIGUOUS]
+    best = ("unpolished", np.where(p.discrete, fixed, x), y, mu)
+    cost = INF
+    aim = answer.objective + OBJECTIVE_LIMIT * max(1.0, abs(answer.objective))
+    for flips in itertools.product((False, True), repeat=len(unclear)):
+        tight = first.copy()
+        tight[unclear] ^= np.array(flips, dtype=bool)
+        found = pattern_lp(kkt, tight, fixed)
+        if found[0] == "unbounded":
+            return found
+        if found[0] == "optimal" and (value := p.leader_cost(found[1], found[2])) < cost:
+            best, cost = found, value
+        if cost <= aim:
+            break
+    return best
+
+
+def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarray) -> float:
+    """Smallest possible ``max_k |mu_k| / scale_k`` over the follower's multipliers at (x, y); inf if there are none."""
+    K = kkt.h.size
+    active = kkt.equation | (kkt.slack(x, y) <= 1e-6 * np.maximum(1.0, np.abs(kkt.h)))
+    matrix = sparse.block_array(
+        [[kkt.Hy.T, None], [sparse.eye_array(K), -scale[:, None]], [sparse.eye_array(K), scale[:, None]]], format="csr"
+    ) if kkt.problem.ny else sparse.hstack([sparse.eye_array(K), -scale[:, None]], format="csr")  # fmt: skip
+    prices = kkt.problem.follower_prices(x)
+    tolerance = 1e-7 * (1.0 + np.abs(prices))
+    row_low = np.concatenate([prices - tolerance, np.full(K, -INF), np.zeros(K)])
+    row_high = np.concatenate([prices + tolerance, np.zeros(K), np.full(K, INF)])
+    low = np.append(np.where(kkt.equation, -INF, 0.0), 0.0)
+    high = np.append(np.where(active, INF, 0.0), INF)
+    status, point, *_ = solve_lp(np.append(np.zeros(K), 1.0), matrix, row_low, row_high, low, high)
+    return float(point[-1]) if status == "optimal" else INF
+
+
+def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
+    """Raise when every multiplier vector of the point, or a slack, reaches a bound that is not proved."""
+    x, y, mu, slack = answer.point
+    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
+    unproved = (used.dual < derived.dual) | (declared & (used.dual <= derived.dual))
+    scale = np.where(unproved, used.dual, np.maximum(used.dual, derived.dual) * 1e6)
+    reach = min(smallest_multipliers(kkt, x, y, scale), float(np.max(np.abs(mu) / scale, initial=0.0)))
+    if reach >= 1.0 - 1e-6:
+        raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a multiplier sits at its bound M")
+    ratio = np.where((used.slack < derived.slack) & ~kkt.equation, slack / np.maximum(used.slack, 1e-300), 0.0)
+    if ratio.size and ratio.max() >= 1.0 - 1e-6:
+        k = int(ratio.argmax())
+        raise CertificateError("bilevel.slack_at_bound", slack[k], used.slack[k] * (1.0 - 1e-6),
+                               f"the slack of {kkt.name[k]} sits at its bound M")  # fmt: skip
+
+
+def _refuse_broken_proof(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
+    """Raise when the answer's every multiplier vector reaches a bound called proved: those carry a margin."""
+    declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
+    reach = smallest_multipliers(kkt, x, y, np.where(declared, 1e6, 1.0) * derived.dual)
+    if 1.0 - 1e-6 <= reach < INF:
+        raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a proved bound M is reached")
+
+
+def _refuse_touched_box(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
+    point, box = np.concatenate([x, y]), np.concatenate([derived.x, derived.y])
+    declared = np.concatenate([derived.x_declared, derived.y_declared])
+    for side, sign in ((0, -1.0), (1, 1.0)):
+        reach = np.where(declared[:, side], sign * point, 0.0) / np.where(declared[:, side], np.abs(box[:, side]), 1.0)
+        if reach.size and reach.max() >= 1.0 - 1e-6:
+            name = (*kkt.problem.x_name, *kkt.problem.y_name)[int(reach.argmax())]
+            raise CertificateError("bilevel.box", float(reach.max()), 1.0 - 1e-6, f"{name} sits at its declared box")
+
+
+def _wider(derived: Boxes) -> Boxes:
+    """Bounds that are declared, or the caller's word, ``WIDER`` times as far out; derived ones as they are."""
+    declared = np.isin(derived.dual_source, ("declared", "given"))
+    any_box = derived.x_declared.any() or derived.y_declared.any()
+    return replace(
+        derived,
+        x=np.where(derived.x_declared, WIDER * derived.x, derived.x),
+        y=np.where(derived.y_declared, WIDER * derived.y, derived.y),
+        slack=np.where(any_box, WIDER, 1.0) * derived.slack,
+        dual=np.where(declared, WIDER, 1.0) * derived.dual,
+    )
+
+
+def _second_opinion(kkt: KKT, derived: Boxes, mode: str, point: tuple, time_limit: float, answer: Answer):
+    """Another mode with wider declared boxes looks for something better than ``point`` until there is nothing.
+
+    Only where ``mode`` itself stopped at a gap may the point improve, and by no more than that gap. Returns what the
+    proof rests on and the point.
+    """
+    other = "sos1" if mode == "indicator" else "indicator"
+    gap = LOOSE * max(1.0, abs(answer.objective)) + max(answer.objective - answer.bound, 0.0)
+    lowest = answer.objective - (gap if mode == "strong_duality" else 0.0)
+    while True:
+        objective = kkt.problem.leader_cost(*point[:2])
+        margin = 10 * OBJECTIVE_LIMIT * max(1.0, abs(objective))
+        second = run_mode(kkt, _wider(derived), other, time_limit, below=objective - margin)
+        if second.point is None:
+            return "second opinion" if second.status == "infeasible" else "open", *point
+        status, *better = _polish(kkt, second)
+        found = kkt.problem.leader_cost(*better[:2]) if status != "unbounded" else -INF
+        if not lowest <= found < objective - margin / 2:
+            raise CertificateError("bilevel.second_opinion", objective - second.objective, margin,
+                                   f"{mode} claims {objective:.9g}, {other} finds {second.objective:.9g}")  # fmt: skip
+        point = tuple(better)
+
+
+def _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check) -> BilevelSolution:
+    """ "Infeasible" needs a second mode, with wider boxes and no objective, that finds no point either."""
+    if check:
+        other = "sos1" if mode == "bigm" else "bigm"
+        second = run_mode(kkt, _wider(derived), other, time_limit, objective=False)
+        if second.point is not None:
+            raise CertificateError("bilevel.infeasible", 1.0, 0.0, f"{mode} says infeasible, {other} finds a point")
+        if second.status != "infeasible":
+            return BilevelSolution("no_solution", mode, nodes=answer.nodes, seconds=answer.seconds, proof="open")
+    proof = ("bounds proved" if proven else "second opinion") if check else "not checked"
+    return BilevelSolution("infeasible", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
+                           proof=proof)  # fmt: skip
+
+
+def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) -> tuple[float, np.ndarray]:
+    """Worst F over the follower's best answers at x (one LP, F being linear), and that answer y.
+
+    Equation :eq:`eq-pessimistic`:
+
+    .. math::
+
+       \\max_{y} \\{ F^\\top (x, y) + F_0 : y \\text{ follower-feasible}, \\; f(x, y) \\le \\theta(x) + \\delta \\}
+
+    ``tolerance`` is delta relative to ``max(1, |theta|)``. Raises SolverError when the follower has no best answer at x
+    or when F is unbounded over the best answers.
+    """
+    status, theta, *_ = solve_follower(problem, x)
+    if status != "optimal":
+        raise SolverError(f"{problem.name}: the follower is {status} at this leader decision")
+    prices = problem.follower_prices(x)
+    constant = problem.f[: problem.nx] @ x + problem.f0
+    shift = problem.A[:, : problem.nx] @ x
+    matrix = sparse.vstack([problem.A[:, problem.nx :], sparse.csr_array(prices[None, :])], format="csr")
+    limit = theta - constant + tolerance * max(1.0, abs(theta))
+    status, y, *_ = solve_lp(
+        -problem.F[problem.nx :], matrix, np.append(problem.row_lower - shift, -INF),
+        np.append(problem.row_upper - shift, limit), problem.y_lower, problem.y_upper,
+    )  # fmt: skip
+    if status != "optimal":
+        raise SolverError(f"{problem.name}: the worst answer at this leader decision is {status}")
+    return problem.leader_cost(x, y), y
+
+
+# Enumeration: the bilevel optimum when every leader variable that the follower sees is discrete.
+#
+# At each discrete point the follower's LP is solved once; its multipliers fix the face of best answers exactly
+# (complementarity, no tolerance on the cost), and one LP picks the leader's favourite on that face.
+
+
+def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
+    """All values of the discrete leader variables that satisfy the leader's rows on them alone; nan elsewhere."""
+    choices = []
+    for j in range(problem.nx):
+        if problem.menu[j] is not None:
+            choices.append(problem.menu[j])
+        elif problem.integer[j]:
+            choices.append(np.arange(np.ceil(problem.x_lower[j]), np.floor(problem.x_upper[j]) + 1))
+        else:
+            choices.append((np.nan,))
+    free = np.append(~problem.discrete, np.ones(problem.ny, dtype=bool))
+    own = np.flatnonzero(np.asarray(abs(problem.U[:, free]).sum(axis=1)).ravel() == 0)
+    rows, low, high = problem.U[own][:, : problem.nx], problem.U_lower[own], problem.U_upper[own]
+    points = []
+    for values in itertools.product(*choices):
+        x = np.array(values, dtype=float)
+        activity = rows @ np.nan_to_num(x)
+        if np.all(activity >= low - 1e-9) and np.all(activity <= high + 1e-9):
+            points.append(x)
+    return points
+
+
+def best_on_face(problem: LinearBilevel, point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray] | None:
+    """The leader's favourite of the follower's best answers at a discrete point: F, x, y; None when there is none."""
+    x = np.nan_to_num(point)
+    status, _, _, row_dual, col_dual = solve_follower(problem, x)
+    if status != "optimal":
+        return None
+    nx = problem.nx
+    held = np.isfinite(point)
+    row_low, row_high = problem.row_lower.copy(), problem.row_upper.copy()
+    row_high[row_dual > FACE] = row_low[row_dual > FACE]
+    row_low[row_dual < -FACE] = row_high[row_dual < -FACE]
+    y_low, y_high = problem.y_lower.copy(), problem.y_upper.copy()
+    y_high[col_dual > FACE] = y_low[col_dual > FACE]
+    y_low[col_dual < -FACE] = y_high[col_dual < -FACE]
+    status, z, *_ = solve_lp(
+        problem.F, sparse.vstack([problem.U, problem.A], format="csr"), np.concatenate([problem.U_lower, row_low]),
+        np.concatenate([problem.U_upper, row_high]), np.concatenate([np.where(held, x, problem.x_lower), y_low]),
+        np.concatenate([np.where(held, x, problem.x_upper), y_high]),
+    )  # fmt: skip
+    return (problem.leader_cost(z[:nx], z[nx:]), z[:nx], z[nx:]) if status == "optimal" else None
+
+
+#: duals smaller than this count as zero
+FACE = 1e-9
+
+
+def enumerate_menu(problem: LinearBilevel) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Optimal F, x, y by solving the follower at every discrete point, and F at each point (inf where infeasible).
+
+    Raises InputError when the follower sees a continuous leader variable.
+    """
+    if bilinear_leaders(kkt_system(problem))[~problem.discrete].any():
+        raise InputError(problem.name, "leader", "the follower sees a continuous variable", "give it a menu")
+    found = [best_on_face(problem, point) for point in discrete_points(problem)]
+    values = np.array([INF if f is None else f[0] for f in found])
+    if not np.isfinite(values).any():
+        return INF, np.zeros(0), np.zeros(0), values
+    return *found[int(values.argmin())], values

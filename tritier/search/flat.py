@@ -1,0 +1,91 @@
+"""The flat tariff at cost recovery: the smallest root of revenue adequacy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tritier.errors import InputError, SolverError
+from tritier.inputs.instance import Design
+from tritier.reformulation.joint import JointLP
+from tritier.search.cuts import answer
+from tritier.search.responses import Response, optimistic_response
+
+STEP = 0.02  # $/kWh: the scan that brackets the smallest root
+WIDTH = 1e-9  # $/kWh: a bracket this narrow is a jump of the revenue, its upper end the root
+CLOSE = 1e-5  # $/day: surplus at which the root is found
+NEAR = 1e-6  # $/kWh: first step to either side of the estimated root; the next ones are 8 times as long
+ROUGH = 0.1  # $/day: surplus of an estimate that is near enough
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A flat tariff, $/kWh, what it recovers beyond the cost, $/day, and the response where that is exact."""
+
+    tariff: float
+    surplus: float
+    response: Response | None = None
+
+
+def flat_design(joint: JointLP, tariff: float) -> Design:
+    """The same charge in every block and on P2P trade, capacity limits at their largest."""
+    limits = tuple((line, max(levels)) for line, levels in joint.instance.menu.capacity)
+    return Design((tariff,) * joint.instance.rules.n_blocks, tariff, limits)
+
+
+def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
+    """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`).
+
+    A scan from zero in steps of 2 ct brackets the smallest root of the surplus, and the Illinois method closes in from
+    above: first on estimates, one warm solve each, then on optimistic responses about the root so found.
+    Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
+    """
+
+    def estimate(tariff: float) -> Point:
+        found = answer(joint, flat_design(joint, tariff))
+        if found is None:
+            raise SolverError(f"no response to the flat tariff {tariff:g} $/kWh that satisfies its rows")
+        return Point(tariff, found.recovered)
+
+    def respond(tariff: float) -> Point:
+        found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
+        return Point(tariff, found.revenue_slack, found)
+
+    low = high = estimate(0.0)
+    while high.surplus < 0:
+        low, high = high, estimate(_below(high.tariff + STEP, highest, joint))
+    near = _illinois(estimate, low, high, ROUGH, NEAR).tariff
+    step, low = NEAR, respond(near)
+    high = low
+    while high.surplus < 0:  # the estimates are not best for society, and their losses are those of tangents
+        low, high = high, respond(_below(high.tariff + step, highest, joint))
+        step *= 8
+    while low.surplus >= 0 and low.tariff > 0:
+        low, high = respond(max(0.0, low.tariff - step)), low
+        step *= 8
+    return _illinois(respond, low, high, CLOSE, WIDTH).response
+
+
+def _below(tariff: float, highest: float, joint: JointLP) -> float:
+    """The tariff, unless it is above the highest."""
+    if tariff > highest + STEP:
+        raise InputError(
+            "study.yaml",
+            "fixed_cost_usd",
+            f"no flat tariff up to {highest:g} $/kWh recovers {joint.instance.fixed_cost:.2f} $/day",
+            "lower fixed_cost_usd or network_charge_usd_per_kwh",
+        )
+    return tariff
+
+
+def _illinois(at: Callable[[float], Point], low: Point, high: Point, close: float, width: float) -> Point:
+    """Regula falsi that halves the weight of an end which stays; returns the upper end, which recovers the cost."""
+    below, above = low.surplus, high.surplus
+    while high.surplus > close and high.tariff - low.tariff > width:
+        a, b = low.tariff, high.tariff
+        middle = at(min(max((a * above - b * below) / (above - below), a + width / 4), b - width / 4))
+        if middle.surplus < 0:
+            low, below, above = middle, middle.surplus, max(above / 2, close / 4)
+        else:
+            high, above, below = middle, middle.surplus, below / 2
+    return high

@@ -1,0 +1,304 @@
+"""A market of many prosumers: a synthetic one on a study's feeder, each prosumer's LP, and all of them as one LP.
+
+All prosumers share one matrix for each pair of battery efficiency and wear, so that cvxpy compiles a template once and
+a thousand prosumers differ in bounds, right-hand sides and costs only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from tritier.inputs.instance import Design, Instance, Prosumer
+from tritier.model.chance import Block, Network
+from tritier.model.market import line_position, violation_box
+from tritier.model.prosumer import (
+    ProsumerData,
+    block_value,
+    block_width,
+    cvar_rows,
+    energy_cost,
+    power_balance,
+    prosumer_data,
+    prosumer_variables,
+    risk_adjusted_cost,
+    soc_dynamics,
+)
+from tritier.reformulation.lp import ParametricLP, parametric_lp, safe_bound
+from tritier.reformulation.milp import LinearProgram
+
+OWNERS = 0.7  # share of prosumers with renewables and a battery
+SPREAD = 0.5  # standard deviation of the logarithm of sizes
+
+
+def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
+    """``n`` prosumers on the feeder and the days of ``base``, the same for the same seed.
+
+    They are spread evenly over the buses with load and take over its energy in lognormal shares; each follows the
+    demand shape of a bus, the sun and wind of a prosumer and the risk weight of a prosumer of ``base`` drawn at random.
+    Seven of ten own renewables and a battery; together they own as much as the prosumers of ``base`` do.
+    """
+    rng, days = np.random.default_rng(seed), base.days
+    load = days.passive_kw.copy()
+    np.add.at(load, base.prosumer_bus, days.demand_kw)
+    mean = load.mean(axis=1) @ days.probability
+    buses = np.flatnonzero(mean > 0)
+    place = buses[np.arange(n) * buses.size // n]
+    size = rng.lognormal(0.0, SPREAD, n)
+    energy = mean[place] * size / np.bincount(place, size, minlength=mean.size)[place]  # kW on average
+    shape = load / np.where(mean > 0, mean, 1.0)[:, None, None]
+    demand = energy[:, None, None] * shape[rng.choice(buses, n)]
+
+    sun = days.renewable_kw.mean(axis=1) @ days.probability
+    like = rng.choice(np.flatnonzero(sun > 0), n)  # the prosumer of base whose assets one has
+    ratio = np.where(rng.random(n) < OWNERS, energy * rng.lognormal(0.0, SPREAD, n), 0.0)
+    ratio = ratio * sun.sum() / max(float(ratio.sum()), 1e-9) / sun[like]
+    weight = rng.choice([p.beta for p in base.prosumers], n)
+    people = tuple(
+        replace(
+            _scaled(base.prosumers[j], float(ratio[k])),
+            name=f"p{k + 1}",
+            bus=int(base.feeder.bus[place[k]]),
+            beta=float(weight[k]),
+        )
+        for k, j in enumerate(like)
+    )
+    passive = load.copy()
+    passive[place] = 0.0
+    renewable = ratio[:, None, None] * days.renewable_kw[like]
+    return replace(
+        base, prosumers=people, days=replace(days, demand_kw=demand, renewable_kw=renewable, passive_kw=passive)
+    )
+
+
+def _scaled(own: Prosumer, ratio: float) -> Prosumer:
+    return replace(own, **{key: ratio * getattr(own, key) for key in ("pv_kw", "wind_kw", "battery_kwh", "battery_kw")})
+
+
+def thinned(instance: Instance, m: int) -> Instance:
+    """``m`` prosumers of a market, evenly spread over its list, made larger so that energy and assets stay as they are:
+    its prices are near those of the whole."""
+    days, n = instance.days, len(instance.prosumers)
+    kept = np.arange(m) * n // m
+    ratio = n / m
+    people = tuple(_scaled(instance.prosumers[k], ratio) for k in kept)
+    demand, renewable = ratio * days.demand_kw[kept], ratio * days.renewable_kw[kept]
+    return replace(instance, prosumers=people, days=replace(days, demand_kw=demand, renewable_kw=renewable))
+
+
+def template(d: ProsumerData) -> ParametricLP:
+    """The LP of one prosumer alone, of which others differ in numbers only (:eq:`eq-prosumer-set`)."""
+    v = prosumer_variables(d, "own")
+    rows = {
+        "balance": power_balance(d, v)[0],
+        "storage": soc_dynamics(d.own, v.ch, v.dis, v.soc)[0],
+        "cycle": soc_dynamics(d.own, v.ch, v.dis, v.soc)[1],
+        "cost": energy_cost(d, v)[0],
+        "tail": cvar_rows(v.cost, v.var, v.excess)[0],
+    }
+    problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v)), list(rows.values()))
+    return parametric_lp(problem, {row.id: name for name, row in rows.items()})
+
+
+def own_lp(form: ParametricLP, d: ProsumerData, design: Design) -> ParametricLP:
+    """A prosumer's LP from a template of the same efficiency and wear: least risk-adjusted cost and network charges."""
+    low, high, cost = form.col_lower.copy(), form.col_upper.copy(), np.zeros(form.cost.size)
+    for column in prosumer_variables(d, "own").all():
+        at = form.at(column.name())
+        low[at], high[at] = column.bounds
+    side = np.where(np.isinf(form.row_lower), form.row_upper, form.row_lower)
+    side[form.row_at("balance")] = (1 - d.rules.flexibility) * d.demand - d.renewable
+    values = block_value(d.rules)[: d.rules.demand_blocks // 2]
+    side[form.row_at("cost")] = values.sum() * block_width(d).sum(axis=0)
+    p, beta = d.probability, d.own.beta
+    cost[form.at("cost[own]")] = (1 - beta) * p
+    cost[form.at("var[own]")] = beta
+    cost[form.at("excess[own]")] = beta * p / (1 - d.rules.alpha)
+    cost[form.at("gp[own]")] = np.asarray(design.tariff)[d.rules.block][:, None] * p
+    cost[form.at("zb[own]")] = cost[form.at("zs[own]")] = design.p2p / 2
+    equation = np.isfinite(form.row_lower)
+    return replace(
+        form, cost=cost, col_lower=low, col_upper=high, row_upper=side, row_lower=np.where(equation, side, -np.inf)
+    )
+
+
+def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
+    """The LP of every prosumer, without prices."""
+    forms: dict[tuple[float, float], ParametricLP] = {}
+    found = []
+    for i, own in enumerate(instance.prosumers):
+        d = prosumer_data(instance, i)
+        key = (own.eta, own.degradation)
+        if key not in forms:
+            forms[key] = template(d)
+        found.append(own_lp(forms[key], d, design))
+    return found
+
+
+class Coupling:
+    """What ties prosumers together: the P2P balance and the rows of some chance blocks, with the blocks' own columns.
+
+    Rows: T balances (sales less purchases = 0), then S tails for each sign of each block, then a CVaR for each block.
+    A prosumer enters them by its trade (T,) and its injection (T, S) alone.
+    """
+
+    def __init__(self, instance: Instance, design: Design, blocks: Sequence[Block] = ()) -> None:
+        self.instance, self.blocks = instance, tuple(blocks)
+        days, rules, network = instance.days, instance.rules, Network(instance)
+        t, s, n = days.n_hours, days.n_days, len(self.blocks)
+        offered = {line_position(instance, line): limit for line, limit in design.capacity}
+        gradient, hour, owner, upper, boxes = [], [], [], [], []
+        for b, block in enumerate(self.blocks):
+            form = network.form(block)
+            boxes.append(violation_box(instance, form))
+            for g, limit in zip(form.gradient, form.limit, strict=True):
+                gradient.append(g)
+                hour.append(block.hour)
+                owner.append(b)
+                upper.append(limit + offered.get(form.capacity, 0.0) - g @ days.passive_kw[:, block.hour, :])
+        self.gradient = np.array(gradient).reshape(len(gradient), instance.feeder.bus.size)
+        self.hour, r = np.array(hour, dtype=int), len(hour)
+        self.row_upper = np.concatenate([np.zeros(t), *upper, np.zeros(n)])
+        self.row_lower = np.concatenate([np.zeros(t), np.full(r * s + n, -np.inf)])
+        box = np.array(boxes)
+        wide = np.repeat(box, s)
+        self.col_lower = np.concatenate([-box, np.zeros(n * s), np.zeros(n)])
+        self.col_upper = np.concatenate([box, 2 * wide, 2 * box / rules.chance_level])
+        self.cost = np.concatenate([np.zeros(n + n * s), np.full(n, rules.violation_price)])
+        of = np.array(owner, dtype=int)
+        choose = sp.csr_array((np.ones(r), (np.arange(r), of)), shape=(r, n))
+        tails = [-sp.kron(choose, np.ones((s, 1))), -sp.kron(choose, sp.eye_array(s)), sp.csr_array((r * s, n))]
+        risk = [
+            sp.eye_array(n),
+            sp.kron(sp.eye_array(n), days.probability[None] / rules.chance_level),
+            -sp.eye_array(n),
+        ]
+        balance = sp.csr_array((t, self.cost.size))
+        self.matrix = sp.vstack([balance, sp.hstack(tails), sp.hstack(risk)]).tocsr() if n else balance
+
+    @property
+    def hours(self) -> int:
+        return self.instance.days.n_hours
+
+    def entries(self, bus: int, trade: np.ndarray, injection: np.ndarray) -> np.ndarray:
+        """Entries in the rows of a prosumer at a bus position that trades (T,) and injects (T, S), kW."""
+        tails = -self.gradient[:, bus, None] * injection[self.hour]
+        return np.concatenate([trade, tails.ravel(), np.zeros(len(self.blocks))])
+
+    def prices(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P2P price lambda, $/kWh, (T,), and injection prices pi, (N, T, S), from the rows' duals."""
+        s = self.instance.days.n_days
+        dual = y[self.hours : self.hours + self.hour.size * s].reshape(self.hour.size, s)
+        pi = np.zeros((self.instance.feeder.bus.size, self.hours, s))
+        for g, hour, nu in zip(self.gradient, self.hour, dual, strict=True):
+            pi[:, hour, :] -= np.outer(g, nu)
+        return y[: self.hours], pi
+
+    def own_bound(self, y: np.ndarray) -> float:
+        """What the coupling's rows and columns add to a lower bound at duals y, $: the platform's best."""
+        return safe_bound(self, self.cost, y)
+
+
+def trade_of(lp: ParametricLP, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Net P2P sale (T,) and net injection (T, S) of a prosumer's point, kW (:eq:`eq-injection`)."""
+    trade = x[lp.at("zs[own]")] - x[lp.at("zb[own]")]
+    return trade, x[lp.at("gm[own]")] - x[lp.at("gp[own]")] + trade[:, None]
+
+
+def priced(lp: ParametricLP, price: np.ndarray, pi: np.ndarray) -> np.ndarray:
+    """Costs of a prosumer's LP at a P2P price (T,) and injection prices (T, S) at its bus (:eq:`eq-prosumer`)."""
+    cost, worth = lp.cost.copy(), price + pi.sum(axis=1)
+    cost[lp.at("zb[own]")] += worth
+    cost[lp.at("zs[own]")] -= worth
+    cost[lp.at("gm[own]")] -= pi
+    cost[lp.at("gp[own]")] += pi
+    return cost
+
+
+def one_lp(lps: Sequence[ParametricLP], coupling: Coupling) -> ParametricLP:
+    """All prosumers and the coupling as one LP (:eq:`eq-joint-follower`): prosumers' columns and rows one after the
+    other, then the coupling's."""
+    bus = coupling.instance.prosumer_bus
+    links = [_link(lp, coupling, int(bus[i])) for i, lp in enumerate(lps)]
+    own = sp.block_diag([lp.matrix for lp in lps], format="csr")
+    private = sp.hstack([own, sp.csr_array((own.shape[0], coupling.cost.size))])
+    parts = [*lps, coupling]
+    fields = ("cost", "col_lower", "col_upper", "row_lower", "row_upper")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
+    matrix = sp.vstack([private, sp.hstack([*links, coupling.matrix])]).tocsr()
+    return ParametricLP(matrix=matrix, columns={}, rows={"p2p_balance": (own.shape[0], (coupling.hours,))}, **arrays)
+
+
+def _link(lp: ParametricLP, coupling: Coupling, bus: int) -> sp.csr_array:
+    """Entries of a prosumer's columns in the coupling's rows."""
+    hours, (_, s) = coupling.hours, lp.at("gp[own]").shape
+    t = np.arange(hours)
+    entries = [(t, lp.at("zs[own]"), np.ones(hours)), (t, lp.at("zb[own]"), -np.ones(hours))]
+    for r in np.flatnonzero(coupling.gradient[:, bus]):
+        g, hour = coupling.gradient[r, bus], coupling.hour[r]
+        rows = hours + r * s + np.arange(s)
+        for name, sign in (("gm", -g), ("gp", g)):
+            entries.append((rows, lp.at(f"{name}[own]")[hour], np.full(s, sign)))
+        for name, sign in (("zs", -g), ("zb", g)):
+            entries.append((rows, np.full(s, lp.at(f"{name}[own]")[hour]), np.full(s, sign)))
+    row, column, value = (np.concatenate(part) for part in zip(*entries, strict=True))
+    return sp.csr_array((value, (row, column)), shape=(coupling.row_lower.size, lp.cost.size))
+
+
+# The follower of a large market as one LP in HiGHS, by simplex or interior point: the decomposition's baseline.
+
+
+METHODS = {"simplex": ("simplex", "on"), "interior point": ("ipm", "off"), "with crossover": ("ipm", "on")}
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What HiGHS says of the whole LP. ``bound`` is safe whatever it says; values are nan where it did not finish."""
+
+    status: str
+    cost: float
+    bound: float
+    dual: np.ndarray  # of the coupling's rows
+    columns: int
+    rows: int
+    entries: int
+    iterations: int
+    seconds: float  # building the LP included
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "Optimal"
+
+
+def solve_whole(
+    instance: Instance, design: Design, blocks: Sequence[Block] = (), method: str = "simplex", limit: float = 600.0
+) -> Whole:
+    """One LP with the given chance blocks, by one of ``METHODS``, for at most ``limit`` seconds."""
+    start = time.perf_counter()
+    coupling = Coupling(instance, design, blocks)
+    lp = one_lp(own_lps(instance, design), coupling)
+    solver, crossover = METHODS[method]
+    program = LinearProgram(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper, method=solver)
+    highs = program.solver
+    highs.setOptionValue("run_crossover", crossover)
+    highs.setOptionValue("time_limit", float(limit))
+    highs.run()
+    status, info = highs.modelStatusToString(highs.getModelStatus()), highs.getInfo()
+    y = np.array(highs.getSolution().row_dual)
+    known = status == "Optimal" and y.size == lp.row_lower.size
+    return Whole(
+        status=status,
+        cost=float(info.objective_function_value) if known else np.nan,
+        bound=safe_bound(lp, lp.cost, y) if known else np.nan,
+        dual=y[-coupling.row_lower.size :] if known else np.empty(0),
+        columns=lp.cost.size,
+        rows=lp.row_lower.size,
+        entries=int(lp.matrix.nnz),
+        iterations=int(max(info.simplex_iteration_count, info.ipm_iteration_count)),
+        seconds=time.perf_counter() - start,
+    )

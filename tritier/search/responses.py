@@ -1,0 +1,353 @@
+"""The optimistic response to one design: among the follower's optima that recover the revenue, the one best for
+society.
+
+The optimal face is written exactly: columns with a reduced cost stay at their bound, rows with a dual stay tight
+(complementary slackness), so that no tolerance on the follower's objective is traded for social cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tritier.errors import InfeasibleError, SolverError
+from tritier.inputs.instance import Design
+from tritier.model.chance import Block
+from tritier.model.dso import SocialCost, loss_price, revenue_slack
+from tritier.model.prosumer import degradation_cost, lost_value, prosumer_data
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import LPSolution
+
+ACTIVE = 1e-9  # nonbasic columns and rows whose reduced cost or dual is larger stay tight
+OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic column
+LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
+LEAST_VOLUME = 1e-4  # relative: a cent of social cost moves many kWh of arbitrary volume, so their bound is loose
+SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so far to the LP's
+ROUNDS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """An optimistic response: the follower's optimal value, its duals, the chosen point and its exact social cost."""
+
+    design: Design
+    theta: float
+    x: np.ndarray
+    y: np.ndarray
+    social: SocialCost
+    energy: np.ndarray  # (B,), kWh
+    volume: float  # kWh
+    revenue_slack: float  # $
+
+
+def follower_face(joint: JointLP, solution: LPSolution) -> None:
+    """Restrict the LP to the follower's optimal face through complementary slackness with ``solution``'s duals."""
+    lp = joint.warm.current()
+    x, d, y = solution.x, solution.reduced, solution.y
+    columns, rows = joint.warm.nonbasic()
+    tight = np.flatnonzero(columns & (np.abs(d) > ACTIVE) & (lp.col_lower < lp.col_upper))
+    held = np.where(d[tight] > 0, lp.col_lower[tight], lp.col_upper[tight])
+    if np.abs(x[tight] - held).max(initial=0) > OFF_BOUND:
+        raise SolverError("a column with a reduced cost is off its bound: the basis is not optimal")
+    joint.warm.set_bounds(tight, held, held)
+    tight = np.flatnonzero(rows & (np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
+    level = np.where(y[tight] > 0, lp.row_lower[tight], lp.row_upper[tight])
+    joint.warm.set_rows(tight, level, level)
+
+
+def release(joint: JointLP) -> None:
+    """Undo :func:`follower_face` and the revenue row."""
+    joint.recovering = None
+    lp = joint.lp
+    joint.warm.set_bounds(np.arange(lp.cost.size), lp.col_lower, lp.col_upper)
+    joint.warm.set_rows(np.arange(lp.row_lower.size), lp.row_lower, lp.row_upper)
+
+
+def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
+    """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
+    instance, days, rules = joint.instance, joint.instance.days, joint.instance.rules
+    load = joint.net_load(x)
+    p = days.probability
+    head = load.sum(axis=0)
+    wear = lost = 0.0
+    for i, own in enumerate(instance.prosumers):
+        d = prosumer_data(instance, i)
+        ch, dis = x[joint.lp.at(f"ch[{own.name}]")], x[joint.lp.at(f"dis[{own.name}]")]
+        served = [x[joint.lp.at(f"served{k}[{own.name}]")] for k in range(rules.demand_blocks)]
+        wear += float(degradation_cost(d, ch, dis) @ p)
+        lost += float(lost_value(d, served) @ p)
+    slack = float(x[joint.lp.at("slack")])
+    return SocialCost(
+        wholesale=float((days.wholesale * head).sum(axis=0) @ p),
+        losses=float((loss_price(instance) * joint.exact_losses(load)).sum(axis=0) @ p),
+        demand_charge=float(rules.demand_charge * np.maximum(head.max(axis=0), 0) @ p),
+        degradation=wear,
+        lost_value=lost,
+        violation=rules.violation_price * slack,
+    )
+
+
+def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) -> Response:
+    """The optimistic response to a design (:eq:`eq-optimistic`).
+
+    With ``revenue`` the response must recover the fixed and network cost; raises InfeasibleError where none does.
+    """
+    joint.offer(design)
+    for _ in range(ROUNDS):
+        best = joint.settle(joint.cost(design))
+        follower_face(joint, best)
+        try:
+            x, blocks = _recovering(joint, design) if revenue else _best_for_society(joint, design)
+        finally:
+            release(joint)
+            joint.offer(design)
+        if not blocks:
+            return _response(joint, design, best, x)
+        for block in blocks:
+            joint.add_block(block)
+    raise SolverError(f"no optimistic response after {ROUNDS} rounds of chance blocks")
+
+
+def _recovering(joint: JointLP, design: Design):
+    """Least social cost among the points of the face that recover the cost; the revenue row enters only where it binds.
+
+    Raises InfeasibleError where even the most revenue on the face, at losses that the tangents understate, falls short.
+    """
+    x, blocks = _best_for_society(joint, design)
+    if blocks or shortfall(joint, x, design) <= LOSS_GAP:
+        return x, blocks
+    most = -joint.warm.solve(-joint.cost(design, r=0.0) + only(joint, "N"), "primal").objective
+    if most < joint.instance.fixed_cost - LOSS_GAP:
+        raise InfeasibleError("no optimal response recovers the fixed and the network cost")
+    joint.require_revenue(design)
+    return _best_for_society(joint, design)
+
+
+def _best_for_society(joint: JointLP, design: Design):
+    """Least social cost on the present face; stops early with the chance blocks that the point violates."""
+    least = least_social_cost(joint, LOSS_GAP)
+    if least.blocks or design.p2p > 0:
+        return least.x, least.blocks
+    return _least_volume(joint, least)
+
+
+@dataclass(frozen=True, eq=False)
+class LeastCost:
+    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound, blocks it violates (then
+    stop)."""
+
+    x: np.ndarray
+    exact: float
+    bound: float
+    blocks: list[Block]
+
+
+def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal") -> LeastCost:
+    """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $.
+
+    The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment
+    from the
+    best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its ends.
+    """
+    solution = joint.warm.solve(only(joint, "F"), simplex)
+    inner, exact = solution.x, np.inf
+    for _ in range(ROUNDS):
+        violated = joint.violated(solution.x)
+        if violated:
+            return LeastCost(solution.x, np.inf, solution.objective, violated)
+        inner, exact = _best_between(joint, inner, solution.x)
+        short = shortfall(joint, inner, joint.recovering) if joint.recovering else 0.0
+        if exact - solution.objective <= tolerance and short <= tolerance:
+            return LeastCost(inner, exact, solution.objective, [])
+        joint.tangent(joint.net_load(solution.x))
+        joint.tangent(joint.net_load(inner))
+        solution = joint.warm.solve(only(joint, "F"))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {exact - solution.objective:.2g} $ left")
+
+
+def shortfall(joint: JointLP, x: np.ndarray, design: Design) -> float:
+    """Fixed and exact network cost that a design leaves uncovered at a point, $; negative where it recovers more."""
+    cost = social_cost(joint, x).network
+    return -revenue_slack(joint.instance, design, x[joint.lp.at("G")], float(x[joint.lp.at("Z")]), cost)
+
+
+def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, float]:
+    """The best of a few points between two, with its exact social cost; the cost is convex along the segment."""
+    inner = np.append(inner, np.zeros(outer.size - inner.size))
+    points = [inner + step * (outer - inner) for step in SEGMENT]
+    costs = [social_cost(joint, x).total for x in points]
+    return points[int(np.argmin(costs))], min(costs)
+
+
+def only(joint: JointLP, name: str) -> np.ndarray:
+    """Cost vector with a single one, at a bookkeeping column."""
+    cost = np.zeros(joint.lp.cost.size)
+    cost[joint.lp.at(name)] = 1.0
+    return cost
+
+
+def _least_volume(joint: JointLP, least: LeastCost) -> tuple[np.ndarray, list[Block]]:
+    """At a zero P2P charge the volume is arbitrary: the point with the least, at the same exact social cost.
+
+    Fewer trades may move injections, so the point is checked like any other: blocks, losses and revenue.
+    """
+    f = joint.lp.at("F").ravel()
+    joint.warm.set_bounds(f, joint.lp.col_lower[f], np.array([max(least.bound, least.exact) + LOSS_GAP]))
+    for _ in range(ROUNDS):
+        x = joint.warm.solve(only(joint, "Z"), dust=LEAST_VOLUME).x
+        violated = joint.violated(x)
+        if violated:
+            return x, violated
+        short = shortfall(joint, x, joint.recovering) if joint.recovering else 0.0
+        if social_cost(joint, x).total <= least.exact + 2 * LOSS_GAP and short <= LOSS_GAP:
+            return x, []
+        joint.tangent(joint.net_load(x))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds at least P2P volume")
+
+
+def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -> Response:
+    social = social_cost(joint, x)
+    energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
+    slack = revenue_slack(joint.instance, design, energy, volume, social.network)
+    y = np.append(best.y, np.zeros(joint.lp.row_lower.size - best.y.size))
+    return Response(design, best.objective, x, y, social, energy, volume, slack)
+
+
+# The pessimistic reading of one design: a best answer of the follower that is bad for society.
+#
+# Social cost F is convex in the flows, through losses and the day's peak. Its least value over the follower's optimal
+# face is a convex problem (:mod:`tritier.search.responses`). Its greatest is not: a convex function is largest at
+# some vertex,
+# and finding that vertex means comparing them, which no single LP does. One LP does maximise the linear part of F.
+
+
+@dataclass(frozen=True, eq=False)
+class PessimisticReading:
+    """A best answer of the follower with the largest linear part of social cost, $/day, and what it means for the DSO.
+
+    ``theta``: the follower's optimal value; ``social``: exact social cost by part; ``energy`` (B,) billed, kWh;
+    ``volume``: P2P, kWh; ``revenue_slack``: revenue beyond fixed and network cost there, negative where adequacy fails;
+    ``x``: the point of the LP.
+    """
+
+    design: Design
+    theta: float
+    linear_part: float
+    social: SocialCost
+    energy: np.ndarray
+    volume: float
+    revenue_slack: float
+    x: np.ndarray
+
+    @property
+    def social_cost(self) -> float:
+        """Exact social cost there, $/day. Another best answer may cost more: only the linear part is the largest."""
+        return self.social.total
+
+    @property
+    def adequate(self) -> bool:
+        """Whether revenue adequacy survives there."""
+        return recovers(self.revenue_slack)
+
+
+def recovers(revenue_slack: float) -> bool:
+    """Whether revenue covers the fixed and the network cost, to the tolerance of exact losses."""
+    return revenue_slack >= -LOSS_GAP
+
+
+def linear_part(social: SocialCost) -> float:
+    """Social cost without losses and demand charge, $/day: the part that is linear in the follower's decisions."""
+    return social.total - social.network
+
+
+def pessimistic_reading(joint: JointLP, design: Design) -> PessimisticReading:
+    """The follower's best answer with the largest linear part of F, costed exactly (:eq:`eq-pessimistic-design`).
+
+    In the LP the linear part is the column difference F - N, so this minimises N - F on the optimal face. The face is
+    exact (complementary slackness): no tolerance on the follower's objective is traded for social cost. The revenue
+    row is not imposed, since the follower does not know it; ``revenue_slack`` tells whether adequacy survives there.
+    Chance blocks that the answer violates are added until none is missing.
+
+    Raises SolverError where blocks keep appearing, InfeasibleError where the design cannot be answered at all.
+    """
+    joint.offer(design)
+    for _ in range(ROUNDS):
+        best = joint.settle(joint.cost(design))
+        follower_face(joint, best)
+        try:
+            x = joint.warm.solve(_least_linear(joint), "primal").x
+            blocks = joint.violated(x)
+        finally:
+            release(joint)
+            joint.offer(design)
+        if not blocks:
+            return _reading(joint, design, best.objective, x)
+        joint.add_blocks(blocks)
+    raise SolverError(f"no pessimistic answer after {ROUNDS} rounds of chance blocks")
+
+
+def _least_linear(joint: JointLP) -> np.ndarray:
+    """Cost vector N - F."""
+    cost = np.zeros(joint.lp.cost.size)
+    cost[joint.lp.at("N")], cost[joint.lp.at("F")] = 1.0, -1.0
+    return cost
+
+
+def _reading(joint: JointLP, design: Design, theta: float, x: np.ndarray) -> PessimisticReading:
+    social = social_cost(joint, x)
+    energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
+    slack = revenue_slack(joint.instance, design, energy, volume, social.network)
+    return PessimisticReading(design, theta, linear_part(social), social, energy, volume, slack, x)
+
+
+def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
+    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day.
+
+    Columns ``tie_break``, ``reading``, ``linear_part_usd``, ``network_cost_usd``, ``social_cost_usd``,
+    ``revenue_slack_usd``, ``adequate``. The optimistic answer recovers the revenue where some best answer does;
+    otherwise it is the best for society, and its negative slack says so.
+    """
+    plain = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=0.0))
+    loose = JointLP(plain, network=joint.sees_network)
+    for block in joint.blocks:
+        loose.add_block(block)
+    rows = []
+    for tie_break, market in ((True, joint), (False, loose)):
+        for reading, answer in (("optimistic", _hopeful), ("pessimistic", pessimistic_reading)):
+            found = answer(market, design)
+            parts = linear_part(found.social), found.social.network, found.social.total
+            rows.append((tie_break, reading, *parts, found.revenue_slack, recovers(found.revenue_slack)))
+    money = ["linear_part_usd", "network_cost_usd", "social_cost_usd", "revenue_slack_usd"]
+    return pd.DataFrame(rows, columns=["tie_break", "reading", *money, "adequate"])
+
+
+def _hopeful(joint: JointLP, design: Design) -> Response:
+    try:
+        return optimistic_response(joint, design)
+    except InfeasibleError:
+        return optimistic_response(joint, design, revenue=False)
+
+
+# The first best: the least social cost that the market's physics and comfort limits allow, whatever the incentives.
+
+
+CLOSE = 2e-4  # relative: social cost of the point found less its bound, where the tangents stop
+
+
+def first_best(joint: JointLP) -> float:
+    """Least F without incentive constraints and without revenue adequacy, $/day (:eq:`eq-first-best`).
+
+    The exact social cost of a point that can be reached, at most 2e-4 above the bound: a gain measured against it is
+    never overstated.
+    """
+    joint.offer(None)
+    best = np.inf
+    for _ in range(ROUNDS):
+        solution = joint.settle(only(joint, "F"))
+        best = min(best, social_cost(joint, solution.x).total)
+        if best - solution.objective <= CLOSE * max(1.0, abs(best)):
+            return best
+        joint.tangent(joint.net_load(solution.x))
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds")
