@@ -1,0 +1,346 @@
+"""A radial feeder from elsewhere: pandapower, SimBench or MATPOWER networks cut to one voltage level.
+
+The feeder is what hangs on one substation busbar; the transformer above it is not modelled, its tap changer holds the
+busbar's voltage. Loops, islands, unbalanced loads and elements that a feeder of ours cannot hold are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tritier.errors import InputError
+
+INSTALL = 'install it with: pip install "tritier[import]"'
+UNBALANCED = ("asymmetric_load", "asymmetric_sgen")
+FOREIGN = ("gen", "trafo3w", "impedance", "ward", "xward", "dcline", "motor", "svc", "tcsc", "ssc", "vsc")
+OMEGA = 2 * np.pi * 50  # 1/s, where a network gives no frequency
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A feeder and what stands at its buses, as tables; power in kW and kvar.
+
+    ``bus``: bus, type, p_kw, q_kvar, vn_kv, vmin_pu, vmax_pu, slack first. ``branch``: line, from_bus, to_bus, r_ohm,
+    x_ohm, c_nf, closed, rating_a (NaN where none is given). ``loads``: bus, p_kw, profile. ``generators``: bus, kw,
+    kind (pv, wind or other), profile. ``storages``: bus, kwh, kw, eta. ``profiles``: hourly shapes by role, where the
+    source has its own.
+    """
+
+    name: str
+    source: str
+    licence: str
+    bus: pd.DataFrame
+    branch: pd.DataFrame
+    loads: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "p_kw", "profile"]))
+    generators: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "kw", "kind", "profile"]))
+    storages: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "kwh", "kw", "eta"]))
+    profiles: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def package(name: str, source: str):
+    """An optional package, or one clear line that names the extra to install."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError("--from", source, f"needs the package {name.partition('.')[0]}", INSTALL) from error
+
+
+def spanning_tree(source: str, edges: Iterable[tuple[object, int, int]], root: int) -> set[int]:
+    """The buses fed from ``root`` by edges (name, bus, bus).
+
+    Raises InputError naming the lines of the first loop found.
+    """
+    neighbours: dict[int, list[tuple[int, object]]] = {}
+    for name, a, b in edges:
+        neighbours.setdefault(a, []).append((b, name))
+        neighbours.setdefault(b, []).append((a, name))
+    parent: dict[int, tuple[int | None, object]] = {root: (None, None)}
+    order = [root]
+    for bus in order:  # grows while it is read
+        for other, name in neighbours.get(bus, []):
+            if parent[bus][1] == name:
+                continue
+            if other in parent:
+                loop = ", ".join(str(x) for x in _loop(parent, bus, other, name))
+                raise InputError(
+                    "--from", source, f"is meshed: lines {loop} form a loop", "open one of them: --open LINE"
+                )
+            parent[other] = (bus, name)
+            order.append(other)
+    return set(order)
+
+
+def _loop(parent: dict[int, tuple[int | None, object]], a: int, b: int, closing: object) -> list[object]:
+    """Lines of the loop that the edge ``closing`` between a and b makes with the tree."""
+
+    def up(bus: int) -> list[tuple[int, object]]:
+        path = []
+        while parent[bus][0] is not None:
+            above, name = parent[bus]
+            path.append((bus, name))
+            bus = above
+        return path
+
+    left, right = up(a), up(b)
+    while left and right and left[-1] == right[-1]:
+        left.pop()
+        right.pop()
+    return [name for _, name in left] + [name for _, name in reversed(right)] + [closing]
+
+
+# pandapower and SimBench
+
+
+def from_pandapower(
+    net, name: str, source: str, licence: str, root: int | None = None, opened: Iterable[int] = ()
+) -> Grid:
+    """The feeder below one busbar of a pandapower network; ``root``: a bus of it, ``opened``: lines to leave out.
+
+    Bus and line numbers are the network's own index plus one. Line charging is kept. Raises InputError for networks
+    that are unbalanced, meshed, without or with several substations to choose from, or that hold other elements.
+    """
+    for table in UNBALANCED:
+        if len(net[table]):
+            raise InputError("--from", source, f"is unbalanced: it holds {table}s", "give a balanced network")
+    for table in FOREIGN:
+        if table in net and len(net[table]) and net[table].get("in_service", pd.Series([True])).any():
+            raise InputError("--from", source, f"holds a {table}, which a feeder cannot have", "take it out of service")
+    node = _fused(net)
+    lines = _closed_lines(net, opened, source)
+    edges = [(int(k) + 1, node[row.from_bus], node[row.to_bus]) for k, row in lines.iterrows()]
+    busbar = _busbar(net, node, edges, root, source)
+    fed = spanning_tree(source, edges, busbar)
+    voltage = net.bus.loc[[b for b, n in node.items() if n in fed], "vn_kv"]
+    if voltage.nunique() > 1:
+        raise InputError("--from", source, "joins buses of several voltage levels by lines", "mend vn_kv of its buses")
+    branch = _branch_table(lines, {k: (a, b) for k, a, b in edges if a in fed}, float(net.f_hz or 50), source)
+    return Grid(
+        name=name,
+        source=source,
+        licence=licence,
+        bus=_bus_table(net, node, fed, busbar),
+        branch=branch,
+        loads=_at_buses(net, "load", node, fed),
+        generators=_generators(net, node, fed),
+        storages=_storages(net, node, fed),
+    )
+
+
+def _fused(net) -> dict[int, int]:
+    """Bus -> the lowest bus that closed bus-bus switches join it with."""
+    node = {int(b): int(b) for b in net.bus.index[net.bus.in_service.astype(bool)]}
+
+    def find(b: int) -> int:
+        while node[b] != b:
+            b = node[b]
+        return b
+
+    joined = net.switch[(net.switch.et == "b") & net.switch.closed.astype(bool)]
+    for a, b in zip(joined.bus, joined.element, strict=True):
+        if int(a) in node and int(b) in node:
+            low, high = sorted((find(int(a)), find(int(b))))
+            node[high] = low
+    return {b: find(b) for b in node}
+
+
+def _closed_lines(net, opened: Iterable[int], source: str) -> pd.DataFrame:
+    """Lines in service with no open switch, but for those ``opened``, which are numbered from one."""
+    cut = set(net.switch.element[(net.switch.et == "l") & ~net.switch.closed.astype(bool)])
+    unknown = [k for k in opened if k - 1 not in net.line.index]
+    if unknown:
+        raise InputError("--open", str(unknown[0]), f"is no line of {source}", "lines count from 1")
+    cut |= {k - 1 for k in opened}
+    alive = net.bus.in_service.astype(bool)
+    use = net.line.in_service.astype(bool) & ~net.line.index.isin(list(cut))
+    use &= net.line.from_bus.map(alive) & net.line.to_bus.map(alive)
+    return net.line[use]
+
+
+def _busbar(net, node: dict[int, int], edges, root: int | None, source: str) -> int:
+    """The node from which the feeder is fed: where an external grid or a transformer meets lines."""
+    if root is not None:
+        if root - 1 not in node:
+            raise InputError("--root", str(root), f"is no bus of {source}", "buses count from 1")
+        return node[root - 1]
+    with_lines = {b for _, a, b in edges} | {a for _, a, b in edges}
+    off = set(net.switch.element[(net.switch.et == "t") & ~net.switch.closed.astype(bool)])
+    trafo = net.trafo[net.trafo.in_service.astype(bool) & ~net.trafo.index.isin(list(off))]
+    fed = {node[int(b)] for b in trafo.lv_bus if int(b) in node}
+    grid = {node[int(b)] for b in net.ext_grid.bus[net.ext_grid.in_service.astype(bool)] if int(b) in node}
+    found = sorted((fed | grid) & with_lines)
+    if not found:
+        raise InputError("--from", source, "has no slack: no external grid or transformer feeds a line", "add one")
+    if len(found) > 1:
+        names = ", ".join(str(b + 1) for b in found)
+        raise InputError("--from", source, f"has several substations, at buses {names}", "choose one: --root BUS")
+    return found[0]
+
+
+def _bus_table(net, node: dict[int, int], fed: set[int], busbar: int) -> pd.DataFrame:
+    """Bus file, slack first; loads of fused buses add up, shunts and charging are not loads."""
+    load = net.load[net.load.in_service.astype(bool)]
+    scaled = load.assign(
+        node=load.bus.map(node), p=1e3 * load.p_mw * load.scaling, q=1e3 * load.q_mvar * load.scaling
+    )
+    total = scaled.groupby("node")[["p", "q"]].sum()
+    order = [busbar, *sorted(fed - {busbar})]
+    slack = np.array([b == busbar for b in order])
+    held = float(net.ext_grid.vm_pu.iloc[0]) if busbar in {node.get(int(b)) for b in net.ext_grid.bus} else 1.0
+
+    def limit(column: str, default: float) -> np.ndarray:
+        own = net.bus[column].reindex(order) if column in net.bus else pd.Series(np.nan, index=order)
+        return own.fillna(default).to_numpy(float)
+
+    return pd.DataFrame(
+        {
+            "bus": np.array(order) + 1,
+            "type": np.where(slack, "slack", "pq"),
+            "p_kw": total.p.reindex(order).fillna(0.0).to_numpy(),
+            "q_kvar": total.q.reindex(order).fillna(0.0).to_numpy(),
+            "vn_kv": float(net.bus.vn_kv[busbar]),
+            "vmin_pu": np.where(slack, held, limit("min_vm_pu", 0.95)),
+            "vmax_pu": np.where(slack, held, limit("max_vm_pu", 1.05)),
+        }
+    )
+
+
+def _branch_table(lines: pd.DataFrame, ends: dict[int, tuple[int, int]], f_hz: float, source: str) -> pd.DataFrame:
+    """Branch file of the lines whose ends are given; parallel lines are one."""
+    own = lines.loc[[k - 1 for k in ends]]
+    length, parallel = own.length_km.to_numpy(float), own.parallel.to_numpy(float)
+    r, x = own.r_ohm_per_km.to_numpy(float), own.x_ohm_per_km.to_numpy(float)
+    if (r < 0).any() or (x < 0).any():
+        bad = list(ends)[int(np.flatnonzero((r < 0) | (x < 0))[0])]
+        raise InputError("--from", source, f"line {bad} has a negative impedance", "mend r_ohm_per_km or x_ohm_per_km")
+    limit = own.max_i_ka.to_numpy(float) * own.df.to_numpy(float) * parallel
+    return pd.DataFrame(
+        {
+            "line": list(ends),
+            "from_bus": [a + 1 for a, _ in ends.values()],
+            "to_bus": [b + 1 for _, b in ends.values()],
+            "r_ohm": r * length / parallel,
+            "x_ohm": x * length / parallel,
+            "c_nf": own.c_nf_per_km.to_numpy(float) * length * parallel * f_hz / 50,
+            "closed": 1,
+            "rating_a": np.where(limit < 90, 1e3 * limit, np.nan),  # 99,999 kA stands for none
+        }
+    )
+
+
+def _at_buses(net, table: str, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+    """Bus, active power in kW and profile of every element of a table in service below the busbar."""
+    own = net[table][net[table].in_service.astype(bool)]
+    own = own[own.bus.map(node).isin(fed)]
+    profile = own["profile"] if "profile" in own else pd.Series(None, index=own.index, dtype=object)
+    return pd.DataFrame(
+        {
+            "bus": own.bus.map(node).to_numpy(int) + 1,
+            "p_kw": (1e3 * own.p_mw * own.scaling).to_numpy(float),
+            "profile": profile.to_numpy(),
+        }
+    )
+
+
+def _generators(net, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+    """Static generators by kind; a profile or type that begins with PV or WP tells sun and wind apart."""
+    own = _at_buses(net, "sgen", node, fed)
+    kind = net.sgen[net.sgen.in_service.astype(bool)]
+    kind = kind[kind.bus.map(node).isin(fed)].type.astype(str).str.lower()
+    word = own.profile.astype(str).str.lower()
+    pv = word.str.startswith("pv") | kind.str.startswith("pv").to_numpy()
+    wind = word.str.startswith("wp") | kind.str.startswith(("wp", "wind")).to_numpy()
+    sort = np.where(pv, "pv", np.where(wind, "wind", "other"))
+    return pd.DataFrame({"bus": own.bus, "kw": own.p_kw, "kind": sort, "profile": own.profile})
+
+
+def _storages(net, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+    """Batteries: capacity, power and one-way efficiency."""
+    own = net.storage[net.storage.in_service.astype(bool)]
+    own = own[own.bus.map(node).isin(fed)]
+    eta = own["efficiency_percent"].astype(float) if "efficiency_percent" in own else pd.Series(0.95, index=own.index)
+    eta = np.where(eta > 1, eta / 100, eta)
+    return pd.DataFrame(
+        {
+            "bus": own.bus.map(node).to_numpy(int) + 1,
+            "kwh": (1e3 * own.max_e_mwh).to_numpy(float),
+            "kw": (1e3 * own.p_mw.abs()).to_numpy(float),
+            "eta": eta,
+        }
+    )
+
+
+def from_simbench(code: str, source: str, root: int | None = None, opened: Iterable[int] = ()) -> Grid:
+    """The feeder of a SimBench grid with its own year of profiles, as hourly means.
+
+    A generator that is neither sun nor wind counts as ``other``; a low-voltage grid behind a bus is one load with the
+    profile of its own.
+    """
+    simbench = package("simbench", source)
+    try:
+        net = simbench.get_simbench_net(code)
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError("--from", source, "is no SimBench code", "use a code such as 1-MV-rural--2-sw") from error
+    licence = "SimBench: database ODbL 1.0, contents DbCL 1.0 (Meinecke et al. 2020, Energies 13(12), 3290)"
+    grid = from_pandapower(net, code, source, licence, root, opened)
+    return replace(grid, profiles=_hourly_profiles(net, grid, source))
+
+
+def _hourly_profiles(net, grid: Grid, source: str) -> dict[str, pd.DataFrame]:
+    """Hourly shapes in p.u. of nominal power: ``load`` and ``renewable``, columns by profile name, first ``time``."""
+    wanted = {
+        "load": [(p, f"{p}_pload") for p in sorted(set(grid.loads.profile))],
+        "renewable": [(p, p) for p in sorted(set(grid.generators.profile))],
+    }
+    tables = {"load": net.profiles["load"], "renewable": net.profiles["renewables"]}
+    found = {}
+    for role, columns in wanted.items():
+        missing = [column for _, column in columns if column not in tables[role]]
+        if missing:
+            raise InputError("--from", source, f"lacks the profile {missing[0]}", "use a SimBench code with profiles")
+        values = tables[role][[column for _, column in columns]].to_numpy(float)
+        hourly = np.maximum(values.reshape(-1, 4, len(columns)).mean(axis=1), 0.0)
+        frame = pd.DataFrame(hourly, columns=[name for name, _ in columns])
+        days = len(frame) // 24
+        if days * 24 != len(frame) or days not in (365, 366):
+            raise InputError("--from", source, f"has profiles of {len(frame)} hours", "give a whole year")
+        frame.insert(0, "time", year_of_hours(2016 if days == 366 else 2015))
+        found[role] = frame
+    return found
+
+
+def year_of_hours(year: int) -> pd.Index:
+    """Hours of a year on a fixed UTC+1 axis, as study tables write them."""
+    hours = pd.date_range(f"{year}-01-01", f"{year + 1}-01-01", freq="h", inclusive="left")
+    return hours.strftime("%Y-%m-%dT%H:%M")
+
+
+def pandapower_grid(name: str, source: str, root: int | None = None, opened: Iterable[int] = ()) -> Grid:
+    """A network of ``pandapower.networks`` by name, or one that pandapower has saved as JSON."""
+    pandapower = package("pandapower", source)
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise InputError("--from", source, "does not exist", "give the path of a network saved by pandapower")
+        try:
+            net = pandapower.from_json(name)
+        except Exception as error:  # pandapower raises whatever its decoder meets
+            raise InputError("--from", source, "is no network saved by pandapower", "save it with to_json") from error
+        if not isinstance(net, pandapower.pandapowerNet):
+            raise InputError("--from", source, "is no network saved by pandapower", "save it with to_json")
+        return from_pandapower(net, Path(name).stem, source, "as its owner states", root, opened)
+    make = getattr(package("pandapower.networks", source), name, None)
+    if make is None or name.startswith("_"):
+        raise InputError("--from", source, "is no network of pandapower.networks", "see its documentation for names")
+    try:
+        net = make()
+    except TypeError as error:
+        raise InputError("--from", source, "needs arguments", "build it, save it with to_json, and give that") from error
+    if not isinstance(net, pandapower.pandapowerNet):
+        raise InputError("--from", source, "is no network", "name a function that returns one")
+    return from_pandapower(net, name, source, "pandapower network, BSD-3; cite its source", root, opened)
