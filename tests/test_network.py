@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from radial import fork, radial, trees, two_bus
+from toy import line_feeder
 
 from tritier.errors import InputError
+from tritier.model.acflow import ac_power_flow
 from tritier.model.network import (
     active_limit_kw,
     downstream_matrix,
@@ -135,3 +139,19 @@ def test_main_line_and_laterals():
     assert main_line(feeder).tolist() == [0, 1, 2, 4, 6]
     assert laterals(feeder) == (2,)
     assert downstream_matrix(feeder)[2].tolist() == [0, 0, 0, 1, 0, 1, 0]
+
+
+def test_line_charging_lifts_the_voltage_and_offsets_reactive_load():
+    # 1 ohm and 1 ohm at 1 kV: 0.001 p.u. per kW; the line feeds in 40 kvar, half at each end.
+    feeder = replace(line_feeder(2, r_ohm=1.0, x_ohm=1.0, vn_kv=1.0), charging_kvar=np.array([40.0]))
+    matrices = lindistflow(feeder)
+    assert matrices.charging == pytest.approx([20.0, 20.0])
+    p, q = np.array([0.0, 30.0]), np.array([0.0, 50.0])
+    assert matrices.reactive_flows(q) == pytest.approx([30.0])
+    assert matrices.squared_voltages(p, q)[1] == pytest.approx(1 - 2 * (0.03 + 0.03))
+
+
+def test_line_charging_of_the_power_flow_is_that_of_a_capacitor():
+    feeder = replace(line_feeder(2, r_ohm=0.0, x_ohm=1e-6, vn_kv=10.0), charging_kvar=np.array([80.0]))
+    flow = ac_power_flow(feeder, np.zeros(2), np.zeros(2))
+    assert flow.q_line_kvar == pytest.approx([-80.0], abs=1e-4)

@@ -31,6 +31,7 @@ FLOORS = (
     ("reformulation",),
     ("search",),
     ("cases",),
+    ("studies",),
     ("evaluation", "hosting"),
     ("plots",),
     ("book",),

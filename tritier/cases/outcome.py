@@ -107,7 +107,7 @@ BAND_TOLERANCE = 1e-6  # p.u. and share of rating: rounding of the power flow, n
 def linear_losses(instance: Instance, net_load: np.ndarray) -> np.ndarray:
     """Losses of LinDistFlow, kW, (T, W) (:eq:`eq-losses`)."""
     matrices = lindistflow(instance.feeder)
-    return losses_kw(matrices.flows(net_load), matrices.flows(instance.days.reactive_kvar), instance.feeder)
+    return losses_kw(matrices.flows(net_load), matrices.reactive_flows(instance.days.reactive_kvar), instance.feeder)
 
 
 def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
@@ -184,7 +184,7 @@ def physics_table(day: DayDecisions) -> pd.DataFrame:
         table[f"{name}_worst_depth_pu"] = depth.max(axis=(0, 1))
         table[f"{name}_v_min_pu"], table[f"{name}_v_max_pu"] = v.min(axis=(0, 1)), v.max(axis=(0, 1))
     table["ac_overload_share"] = (flow.loading > 1 + BAND_TOLERANCE).mean(axis=(0, 1))
-    apparent = np.hypot(matrices.flows(load), matrices.flows(reactive))
+    apparent = np.hypot(matrices.flows(load), matrices.reactive_flows(reactive))
     over = apparent > feeder.rating_kva[:, None, None] * (1 + BAND_TOLERANCE)
     table["lindistflow_overload_share"] = over.mean(axis=(0, 1))
     table["ac_losses_kwh"] = flow.losses_kw.sum(axis=0)

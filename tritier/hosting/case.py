@@ -270,7 +270,7 @@ def with_tolerated_limits(case: HostingCase, data: YearData) -> HostingCase:
     reactive = data.reactive[:, chosen].reshape(case.feeder.bus.size, -1)
     grid = case.grid
     lowest = grid.squared_voltages(active, reactive).min(axis=1)
-    most = np.hypot(grid.flows(active), grid.flows(reactive)).max(axis=1)
+    most = np.hypot(grid.flows(active), grid.reactive_flows(reactive)).max(axis=1)
     total = float(np.hypot(active.sum(axis=0), reactive.sum(axis=0)).max())
     for day in case.days:
         drop = grid.r_path @ day.load + grid.x_path @ day.reactive

@@ -71,7 +71,7 @@ def excess(case: HostingCase, net: np.ndarray, reactive: np.ndarray) -> Excess:
     """LinDistFlow at net loads and reactive loads (N, T, ...) against every limit of the feeder."""
     more = (np.newaxis,) * (net.ndim - 1)
     rating = case.feeder.rating_kva[:, *more]
-    q_line, q_total = case.grid.flows(reactive), reactive.sum(axis=0)
+    q_line, q_total = case.grid.reactive_flows(reactive), reactive.sum(axis=0)
     line = np.abs(case.grid.flows(net)) - np.sqrt(np.maximum(rating**2 - q_line**2, 0.0))
     transformer = np.abs(net.sum(axis=0)) - np.sqrt(np.maximum(case.substation_kva**2 - q_total**2, 0.0))
     v = np.sqrt(np.maximum(case.grid.squared_voltages(net, reactive), 0.0))

@@ -32,6 +32,21 @@ class Feeder:
     rating_kva: np.ndarray = quantity(r"\overline{S}_l", "kVA", "L", "thermal rating; inf where none is given")
     vn_kv: float = quantity(r"V^{\mathrm n}", "kV", "1", "nominal line-to-line voltage")
     v_slack: float = quantity(r"V_0", "p.u.", "1", "voltage held at the slack bus")
+    charging_kvar: np.ndarray | None = quantity(
+        r"Q^{\mathrm c}_l", "kvar", "L", "reactive power that a line feeds in at nominal voltage", default=None
+    )
+
+    def __post_init__(self) -> None:
+        if self.charging_kvar is None:
+            object.__setattr__(self, "charging_kvar", np.zeros(self.line.size))
+
+    @property
+    def bus_charging_kvar(self) -> np.ndarray:
+        """Charging at each bus, kvar, (N,): half of that of every line that ends there."""
+        half = np.zeros(self.bus.size)
+        np.add.at(half, self.parent, self.charging_kvar / 2)
+        np.add.at(half, np.arange(1, self.bus.size), self.charging_kvar / 2)
+        return half
 
     @property
     def z_base_ohm(self) -> float:

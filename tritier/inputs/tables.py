@@ -129,7 +129,8 @@ def read_feeder(bus_csv: str | Path, branch_csv: str | Path) -> Feeder:
 
     Args:
         bus_csv: bus, type (slack or pq), p_kw, q_kvar, vn_kv, vmin_pu, vmax_pu. The slack's vmin = vmax is its voltage.
-        branch_csv: line, from_bus, to_bus, r_ohm, x_ohm, closed (1 or 0), optionally rating_a. Open lines are dropped.
+        branch_csv: line, from_bus, to_bus, r_ohm, x_ohm, closed (1 or 0), optionally rating_a
+            and c_nf, the capacitance of the whole line in nF. Open lines are dropped.
 
     Returns:
         The feeder; line l feeds bus position l + 1. Ratings [kVA] are sqrt(3) vn_kv rating_a, inf where none is given.
@@ -166,6 +167,7 @@ def read_feeder(bus_csv: str | Path, branch_csv: str | Path) -> Feeder:
         rating_kva=np.sqrt(3.0) * vn_kv * branch["rating_a"].to_numpy(),
         vn_kv=vn_kv,
         v_slack=float(bus["vmin_pu"].iloc[0]),
+        charging_kvar=1e-6 * 2 * np.pi * 50 * vn_kv**2 * branch["c_nf"].to_numpy(),
     )
 
 
@@ -259,6 +261,8 @@ def read_branches(path: Path) -> pd.DataFrame:
         "give amperes, or leave the cell empty for no limit",
         branch["rating_a"],
     )
+    branch["c_nf"] = finite_numbers(path, "c_nf", branch["c_nf"]) if "c_nf" in branch.columns else 0.0
+    require(path, "c_nf", branch["c_nf"] >= 0, "is negative", "give the line's capacitance in nF", branch["c_nf"])
     return branch
 
 

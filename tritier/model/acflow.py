@@ -24,6 +24,7 @@ from tritier.model.network import downstream_matrix, lindistflow, losses_kw
 SHORT_CIRCUIT_POWER_VA = 1e18
 # power-grid-model wants a rated current for every line. Loading is computed here, so its value has no effect.
 ANY_CURRENT_A = 1.0
+FREQUENCY_HZ = 50.0  # of power-grid-model, by which it turns a capacitance into charging
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ def grid_model(feeder: Feeder) -> pgm.PowerGridModel:
     line["id"] = n_bus + np.arange(n_line)
     line["from_node"], line["to_node"] = feeder.parent, 1 + np.arange(n_line)
     line["from_status"] = line["to_status"] = 1
-    line["r1"], line["x1"], line["c1"], line["tan1"] = feeder.r_ohm, feeder.x_ohm, 0.0, 0.0
+    line["r1"], line["x1"], line["tan1"] = feeder.r_ohm, feeder.x_ohm, 0.0
+    line["c1"] = 1e3 * feeder.charging_kvar / (2 * np.pi * FREQUENCY_HZ * (1e3 * feeder.vn_kv) ** 2)
     line["i_n"] = ANY_CURRENT_A
 
     load = pgm.initialize_array("input", "sym_load", n_line)
@@ -197,7 +199,7 @@ def compare_losses(feeder: Feeder, p_kw: np.ndarray, q_kvar: np.ndarray) -> pd.D
     return pd.DataFrame(
         {
             "net_load_kw": np.ravel(p_kw[1:].sum(axis=0)),
-            "lindistflow_kw": np.ravel(losses_kw(model.flows(p_kw), model.flows(q_kvar), feeder)),
+            "lindistflow_kw": np.ravel(losses_kw(model.flows(p_kw), model.reactive_flows(q_kvar), feeder)),
             "ac_kw": np.ravel(ac_power_flow(feeder, p_kw, q_kvar).losses_kw),
         }
     )

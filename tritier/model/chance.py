@@ -53,7 +53,7 @@ class Network:
         self.instance = instance
         self.feeder: Feeder = instance.feeder
         self.matrices: LinDistFlow = lindistflow(instance.feeder)
-        self.reactive_flow = self.matrices.flows(instance.days.reactive_kvar)  # (L, T, S), kvar
+        self.reactive_flow = self.matrices.reactive_flows(instance.days.reactive_kvar)  # (L, T, S), kvar
         # LinDistFlow never reads a voltage too low, so only the lower limit needs the margin.
         self.v2_low = (self.feeder.v_min + instance.rules.voltage_margin) ** 2
         self.v2_high = self.feeder.v_max**2
@@ -72,7 +72,7 @@ class Network:
     @cached_property
     def reactive_drop(self) -> np.ndarray:
         """Squared voltage lost to the fixed reactive loads, p.u.^2, (N, T, S)."""
-        return 2 * np.tensordot(self.matrices.x_path, self.instance.days.reactive_kvar, axes=1)
+        return 2 * np.tensordot(self.matrices.x_path, self.matrices.charged(self.instance.days.reactive_kvar), axes=1)
 
     def form(self, block: Block) -> BlockForm:
         """The affine functions of one block (:eq:`eq-block-forms`)."""

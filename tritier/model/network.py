@@ -28,6 +28,7 @@ class LinDistFlow:
         r"X_{nm}", "p.u./kvar", "N,N", "reactance shared by the paths from the slack to n and m"
     )
     v_slack: float = quantity(r"V_0", "p.u.", "1", "voltage held at the slack bus")
+    charging: np.ndarray = quantity(r"Q^{\mathrm c}_n", "kvar", "N", "line charging at the buses, at nominal voltage")
 
     def flows(self, net_load: np.ndarray) -> np.ndarray:
         """Lossless line flows :eq:`eq-lindistflow-flow`: each line carries the net load downstream of it.
@@ -36,9 +37,17 @@ class LinDistFlow:
         """
         return np.tensordot(self.downstream, net_load, axes=1)
 
+    def charged(self, q_kvar: np.ndarray) -> np.ndarray:
+        """Reactive net loads (N, ...) in kvar less what the lines feed in at nominal voltage."""
+        return q_kvar - self.charging.reshape(-1, *[1] * (np.ndim(q_kvar) - 1))
+
+    def reactive_flows(self, q_kvar: np.ndarray) -> np.ndarray:
+        """Reactive line flows (L, ...) in kvar from reactive net loads (N, ...), line charging included."""
+        return self.flows(self.charged(q_kvar))
+
     def squared_voltages(self, p_kw: np.ndarray, q_kvar: np.ndarray) -> np.ndarray:
         """Squared voltages :eq:`eq-lindistflow-voltage` in p.u.^2, (N, ...), from net loads (N, ...) in kW and kvar."""
-        drop = np.tensordot(self.r_path, p_kw, axes=1) + np.tensordot(self.x_path, q_kvar, axes=1)
+        drop = np.tensordot(self.r_path, p_kw, axes=1) + np.tensordot(self.x_path, self.charged(q_kvar), axes=1)
         return self.v_slack**2 - 2 * drop
 
 
@@ -63,7 +72,7 @@ def lindistflow(feeder: Feeder) -> LinDistFlow:
     """LinDistFlow matrices of a feeder, with impedances in p.u. per kW (Baran & Wu 1989)."""
     used = downstream_matrix(feeder)
     r, x = feeder.r_ohm / feeder.z_base_ohm, feeder.x_ohm / feeder.z_base_ohm
-    return LinDistFlow(used, path_matrix(used, r), path_matrix(used, x), feeder.v_slack)
+    return LinDistFlow(used, path_matrix(used, r), path_matrix(used, x), feeder.v_slack, feeder.bus_charging_kvar)
 
 
 def losses_kw(p_line: np.ndarray, q_line: np.ndarray, feeder: Feeder) -> np.ndarray:

@@ -186,9 +186,7 @@ def _busbar(net, node: dict[int, int], edges, root: int | None, source: str) -> 
 def _bus_table(net, node: dict[int, int], fed: set[int], busbar: int) -> pd.DataFrame:
     """Bus file, slack first; loads of fused buses add up, shunts and charging are not loads."""
     load = net.load[net.load.in_service.astype(bool)]
-    scaled = load.assign(
-        node=load.bus.map(node), p=1e3 * load.p_mw * load.scaling, q=1e3 * load.q_mvar * load.scaling
-    )
+    scaled = load.assign(node=load.bus.map(node), p=1e3 * load.p_mw * load.scaling, q=1e3 * load.q_mvar * load.scaling)
     total = scaled.groupby("node")[["p", "q"]].sum()
     order = [busbar, *sorted(fed - {busbar})]
     slack = np.array([b == busbar for b in order])
@@ -340,7 +338,9 @@ def pandapower_grid(name: str, source: str, root: int | None = None, opened: Ite
     try:
         net = make()
     except TypeError as error:
-        raise InputError("--from", source, "needs arguments", "build it, save it with to_json, and give that") from error
+        raise InputError(
+            "--from", source, "needs arguments", "build it, save it with to_json, and give that"
+        ) from error
     if not isinstance(net, pandapower.pandapowerNet):
         raise InputError("--from", source, "is no network", "name a function that returns one")
     return from_pandapower(net, name, source, "pandapower network, BSD-3; cite its source", root, opened)
