@@ -12,55 +12,40 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tritier import book as chapter
 from tritier.book import __main__ as command
-from tritier.book.build import build_html, clear_leftovers, with_provenance
-from tritier.book.record import Package
-from tritier.book.run import Book, gate, run_stale, stale_because
+from tritier.book.build import build_html, clear_leftovers, publish_figures, with_provenance
+from tritier.book.run import Book, gate, run_stale, stale
 from tritier.errors import InputError
 from tritier.plots import style as plots
+from tritier.provenance import digest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ALPHA = '''
-"""First module."""
-
+ALPHA = """
 SCALE = 2
 
 
 def double(x):
-    """Twice the value."""
     return SCALE * x
-
-
-def unused(x):
-    return x
-
-
-class Box:
-    def __init__(self, x):
-        self.x = x
-
-    def half(self):
-        return _halve(self.x)
-
-
-def _halve(x):
-    return x / 2
-'''
-BETA = '''
-"""Second module."""
-
-from toy import alpha
-from toy.alpha import double as twice
+"""
+BETA = """
+from toy.alpha import double
 
 
 def quadruple(x):
-    return twice(twice(x))
-
-
-def boxed(x):
-    return alpha.Box(x)
-'''
+    return double(double(x))
+"""
+FIGURE = """
+from IPython.display import SVG, display
+from pathlib import Path
+from toy.sub.beta import quadruple
+folder = Path("_run") / preset / "figures"
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "a.svg").write_text("<svg/>")
+(folder / "a.json").write_text('{"chapter": "02-quadruple"}')
+display(SVG("<svg/>"), metadata={"tritier": {"files": ["a.svg"]}})
+print(quadruple(float(open("data/two.csv").read())))"""
 CHAPTERS = {
     "01-double": (
         """from pathlib import Path
@@ -70,14 +55,7 @@ folder.mkdir(parents=True, exist_ok=True)
 (folder / "out.txt").write_text(str(double(float(open("data/one.csv").read()))))""",
         [],
     ),
-    "02-quadruple": (
-        """import subprocess, sys
-from toy import beta
-code = 'print(open("data/two.csv").read())'
-x = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-print(beta.quadruple(x), beta.boxed(x).half())""",
-        [],
-    ),
+    "02-quadruple": (FIGURE, []),
     "03-reader": ("""print(open(f"results/{preset}/01-double/out.txt").read())""", ["01-double"]),
 }
 
@@ -98,11 +76,11 @@ def write_chapter(root: Path, name: str, code: str, needs: list[str]) -> None:
 
 
 def write_book(root: Path) -> Book:
-    for folder in ("toy", "chapters", "data"):
+    for folder in ("toy/sub", "chapters", "data", "sweeps"):
         (root / folder).mkdir(parents=True)
-    (root / "toy" / "__init__.py").write_text("")
-    (root / "toy" / "alpha.py").write_text(ALPHA)
-    (root / "toy" / "beta.py").write_text(BETA)
+    for file, code in (("__init__", ""), ("alpha", ALPHA), ("sub/__init__", ""), ("sub/beta", BETA)):
+        (root / "toy" / f"{file}.py").write_text(code)
+    (root / "sweeps" / "point.ipynb").write_text("{}")
     for name, value in (("one", 1), ("two", 2), ("three", 3)):
         (root / "data" / f"{name}.csv").write_text(str(value))
     (root / "requirements.lock").write_text("toy==1\n")
@@ -112,11 +90,6 @@ def write_book(root: Path) -> Book:
     listed = "".join(f"  - file: chapters/{name}\n" for name in CHAPTERS)
     (root / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{listed}")
     return Book(root, "smoke", package="toy")
-
-
-def stale(book: Book) -> set[str]:
-    package = Package(book.root / book.package)
-    return {chapter for chapter in book.chapters if stale_because(book, package, chapter)}
 
 
 @pytest.fixture(scope="module")
@@ -156,47 +129,66 @@ def test_later_chapter_read_what_the_earlier_one_wrote(executed):
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("toy/alpha.py", "return SCALE * x", "return x * SCALE", {"01-double", "02-quadruple"}),
-        ("toy/alpha.py", "SCALE = 2", "SCALE = 3", {"01-double", "02-quadruple"}),
-        ("toy/alpha.py", "return x / 2", "return 0.5 * x", {"02-quadruple"}),
-        ("toy/alpha.py", "    return x\n", "    return 1 * x\n", set()),
-        ("toy/alpha.py", '"""First module."""', '"""Module one."""', set()),
-        ("toy/alpha.py", "SCALE = 2", "print()\nSCALE = 2", {"01-double", "02-quadruple"}),
-        ("toy/beta.py", "twice(twice(x))", "twice(x) + twice(x)", {"02-quadruple"}),
-        ("data/one.csv", "1", "5", {"01-double"}),
-        ("data/two.csv", "2", "5", {"02-quadruple"}),
-        ("data/three.csv", "3", "5", set()),
+        ("toy/alpha.py", "return SCALE * x", "return x * SCALE", set(CHAPTERS)),
+        ("toy/sub/beta.py", "double(double(x))", "double(x) + double(x)", set(CHAPTERS)),
+        ("data/three.csv", "3", "5", set(CHAPTERS)),
+        ("sweeps/point.ipynb", "{}", "{ }", set(CHAPTERS)),
+        ("requirements.lock", "toy==1", "toy==2", set(CHAPTERS)),
         ("results/smoke/01-double/out.txt", "2", "7", {"01-double", "03-reader"}),
+        ("chapters/01-double.ipynb", "# 01", "# Chapter 01", {"01-double", "03-reader"}),
         ("chapters/02-quadruple.ipynb", "# 02", "# Chapter 02", {"02-quadruple"}),
         ("chapters/02-quadruple.ipynb", "fast", "paper", {"02-quadruple"}),
         ("_run/smoke/02-quadruple.ipynb", "# 02", "# Chapter 02", {"02-quadruple"}),
-        ("requirements.lock", "toy==1", "toy==2", set(CHAPTERS)),
+        ("_run/smoke/figures/a.svg", "<svg/>", "<svg />", {"02-quadruple"}),
+        ("_run/smoke/figures/a.json", "02", "03", {"02-quadruple"}),
     ],
 )
-def test_an_edit_makes_exactly_the_dependents_stale(copy, file, old, new, expected):
-    assert stale(copy) == set()
+def test_an_edit_makes_its_dependents_stale(copy, file, old, new, expected):
+    assert stale(copy) == {}
     edit(copy.root / file, old, new)
-    assert stale(copy) == expected
+    assert set(stale(copy)) == expected
     assert {line.partition(":")[0] for line in gate(copy)} == expected
 
 
-def test_a_deleted_file_that_was_read_makes_its_reader_stale(copy):
-    (copy.root / "data" / "two.csv").unlink()
-    assert stale(copy) == {"02-quadruple"}
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("data/three.csv", set(CHAPTERS)),
+        ("toy/sub/beta.py", set(CHAPTERS)),
+        ("results/smoke/01-double/out.txt", {"01-double", "03-reader"}),
+    ],
+)
+def test_a_file_that_is_gone_makes_its_dependents_stale(copy, file, expected):
+    (copy.root / file).unlink()
+    assert set(stale(copy)) == expected
+
+
+def test_results_of_other_parameters_beside_a_chapters_own_change_nothing(copy):
+    (copy.root / "results" / "smoke" / "01-double" / "x=2").mkdir()
+    (copy.root / "results" / "smoke" / "01-double" / "x=2" / "out.txt").write_text("4")
+    assert stale(copy) == {}
 
 
 def test_another_preset_has_never_been_executed(copy):
     other = Book(copy.root, "fast", package="toy")
-    assert stale(other) == set(CHAPTERS)
+    assert stale(other) == dict.fromkeys(CHAPTERS, "never executed")
     assert gate(other) == [f"{chapter}: never executed" for chapter in CHAPTERS]
 
 
-def test_a_changed_result_is_passed_on_to_its_reader(copy):
-    edit(copy.root / "data" / "one.csv", "1", "10")
+def test_a_changed_result_is_passed_on_to_its_reader_and_to_no_other(copy):
+    edit(copy.source("01-double"), "str(double(", "str(10 * double(")
+    other = copy.record("02-quadruple")
     run_stale(copy)
     cell = nbformat.read(copy.executed("03-reader"), as_version=4).cells[-1]
     assert float(cell.outputs[0].text) == pytest.approx(20.0)
+    assert copy.record("02-quadruple") == other
     assert gate(copy) == []
+
+
+def test_figures_shown_by_chapters_are_published_with_their_manifest(copy):
+    publish_figures(copy)
+    assert (copy.root / "figures" / "a.svg").read_text() == "<svg/>"
+    assert json.loads((copy.root / "figures" / "manifest.json").read_text()) == {"a": {"chapter": "02-quadruple"}}
 
 
 def test_a_failing_chapter_is_refused_and_its_reader_is_not_run(copy):
@@ -220,8 +212,6 @@ def test_the_gate_looks_into_the_executed_notebook(copy, damage):
         notebook.cells[-1].execution_count = None
     nbformat.write(notebook, path)
     record = copy.record("01-double")
-    from tritier.book.record import digest
-
     copy.record_path("01-double").write_text(json.dumps(record | {"executed": digest(path.read_bytes())}))
     assert len(gate(copy)) == 1
     assert gate(copy)[0].startswith("01-double: a cell")
@@ -247,12 +237,10 @@ def test_bad_arguments_are_one_line_and_exit_2(arguments, capsys):
 
 
 def test_a_stale_chapter_fails_the_build_with_one_line(copy, capsys):
-    edit(copy.root / "data" / "one.csv", "1", "5")
+    edit(copy.source("03-reader"), "# 03", "# Chapter 03")
     (copy.root / "toy").rename(copy.root / "tritier")
     assert command.main("smoke", root=copy.root, run=False) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2  # the toy package moved with its name: chapters 1 and 2 are stale
-    assert all(line.startswith("book: refused: 0") for line in lines)
+    assert capsys.readouterr().err.splitlines() == ["book: refused: 03-reader: notebook changed"]
 
 
 @pytest.mark.parametrize("damage", ["failed", "never executed", "not run to its end"])
@@ -344,7 +332,7 @@ def write_glued(book: Book, sentence: str) -> None:
     book.run_folder.mkdir(parents=True)
     for path in (book.source("01-toy"), book.executed("01-toy")):
         nbformat.write(new_notebook(cells=cells, metadata=KERNEL), path)
-    record = {"notebook": "", "functions": {}, "lock": "", "files": {}, "outputs": {}, "seconds": 1.0}
+    record = {"notebook": "", "package": "", "data": "", "outputs": {}, "seconds": 1.0}
     book.record_path("01-toy").write_text(json.dumps(record | {"finished": "2026-01-01T00:00:00", "commit": "none"}))
 
 
@@ -393,14 +381,6 @@ def test_a_glued_number_that_is_gone_fails_the_build(tmp_path, monkeypatch, caps
     assert "toy_length" in capsys.readouterr().err
 
 
-def test_real_chapter_depends_on_what_it_calls_and_on_nothing_else():
-    functions = Package(ROOT / "tritier").of_notebook(ROOT / "chapters" / "02-paper-and-ours.ipynb")
-    assert {"tritier.plots.style:three_levels", "tritier.plots.style:finish", "tritier.book.page:save_figure"} <= set(
-        functions
-    )
-    assert not [name for name in functions if name.startswith(("tritier.model.network", "tritier.book.run"))]
-
-
 def test_an_axis_without_label_is_refused():
     import matplotlib.pyplot as plt
 
@@ -435,7 +415,7 @@ def shown(monkeypatch, call) -> list:
 
 
 def test_show_links_a_function_to_its_equations_and_leaves_its_docstring_out(monkeypatch):
-    (markdown,) = shown(monkeypatch, lambda: command.show(Sample.area))
+    (markdown,) = shown(monkeypatch, lambda: chapter.show(Sample.area))
     line, _, code = markdown.data.partition("\n\n")
     assert line == ("{py:meth}`test_book.Sample.area` computes equation {eq}`eq-area`, equation {eq}`eq-double`")
     assert code.strip().splitlines() == [
@@ -451,11 +431,11 @@ def test_tables_print_significant_digits(monkeypatch):
     import pandas as pd
 
     frame = pd.DataFrame({"losses [kWh]": [1234.5678, 0.012356, None]})
-    (table,) = shown(monkeypatch, lambda: command.show_table(frame, digits=4))
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, digits=4))
     assert "<td>1,235</td>" in table.data
     assert "<td>0.01236</td>" in table.data
     assert "<td>–</td>" in table.data
-    (table,) = shown(monkeypatch, lambda: command.show_table(pd.DataFrame({"a": ["3.2e-16"], "b": ["re-run 7"]})))
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(pd.DataFrame({"a": ["3.2e-16"], "b": ["re-run 7"]})))
     assert '<td><span class="number">3.2e-16</span></td>' in table.data
     assert "<td>re-run 7</td>" in table.data
 
@@ -464,11 +444,11 @@ def test_a_chapter_opened_where_it_lies_moves_to_the_repository_root(tmp_path, m
     (tmp_path / "chapters").mkdir()
     (tmp_path / "chapters" / "01-a.ipynb").write_text("{}")
     monkeypatch.chdir(tmp_path / "chapters")
-    assert command.begin("01-a", "smoke").root == tmp_path
+    assert chapter.begin("01-a", "smoke").root == tmp_path
     assert Path.cwd() == tmp_path
 
 
 def test_a_chapter_begins_in_the_repository_root_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="repository root"):
-        command.begin("02-paper-and-ours", "smoke")
+        chapter.begin("02-paper-and-ours", "smoke")

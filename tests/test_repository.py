@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from graphlib import TopologicalSorter
 from importlib.metadata import distribution, version
@@ -18,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tritier.book.run import Book
+from tritier.evaluation.heldout import CHAPTERS as CHAPTER_OF_CASE
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -153,6 +157,16 @@ def test_chapter_begins_under_its_own_name_and_has_captioned_figures(path):
         assert len(look["image"]["alt"].split()) > 3
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_chapter_names_the_chapters_whose_results_it_reads(path):
+    """Results of a case are read by ``heldout.of_case(results, prepared, number, ...)`` and its like."""
+    notebook = nbformat.read(path, as_version=4)
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    numbers = re.findall(r"heldout\.(?:of_case|decisions|design)\([^,]+, prepared, (\w+)", source)
+    read = {c for n in numbers for k, c in CHAPTER_OF_CASE.items() if n in (str(k), "number")}
+    assert read - {path.stem} <= set(notebook.metadata.get("tritier", {}).get("needs", []))
+
+
 def test_figure_labels_and_files_are_unique_over_the_book():
     cells = [c for p in CHAPTERS for c in nbformat.read(p, as_version=4).cells if "book.save_figure(" in c.source]
     labels = [cell.metadata["mystnb"]["figure"]["name"] for cell in cells]
@@ -197,6 +211,29 @@ def test_module_says_what_it_is_and_its_functions_are_short(path):
     assert ast.get_docstring(tree)
     functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
     assert [f.name for f in functions if f.end_lineno - f.lineno + 1 > 60] == []
+
+
+def test_a_wheel_ships_every_module_and_solves(tmp_path):
+    """Built from a copy of the tree and installed alone, away from the tree."""
+    tree, wheels, site = tmp_path / "tree", tmp_path / "wheels", tmp_path / "site"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tritier", tree / "tritier", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", *quiet, "--no-build-isolation", "-w", wheels, tree], check=True)
+    subprocess.run([*pip, "install", *quiet, "--no-index", "--target", site, *wheels.glob("*.whl")], check=True)
+    shipped = {p.relative_to(site) for p in (site / "tritier").rglob("*.py")}
+    assert shipped == {p.relative_to(ROOT) for p in (ROOT / "tritier").rglob("*.py")}
+    study, out = ROOT / "data" / "studies" / "ieee33", tmp_path / "out"
+    command = [sys.executable, "-m", "tritier", "solve", study, "--case", "1", "--preset", "smoke", "--out", out]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    where = [sys.executable, "-c", "import tritier; print(tritier.__file__)"]
+    said = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert said.stdout.startswith(str(site))
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert (out / "summary.json").is_file()
 
 
 def test_the_package_has_few_modules():

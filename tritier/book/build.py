@@ -17,7 +17,6 @@ import nbformat
 from sphinx.application import Sphinx
 
 from tritier.book.page import PACKAGES, commit, downloads
-from tritier.book.record import digest
 from tritier.book.run import Book
 from tritier.errors import InputError
 
@@ -95,19 +94,10 @@ def status(book: Book) -> str:
     rows = []
     for chapter in book.chapters:
         r = book.record(chapter)
-        sources = digest(json.dumps([r["notebook"], r["functions"], r["lock"]], sort_keys=True))
-        data = digest(json.dumps(r["files"], sort_keys=True)) if r["files"] else "none"
-        link = f"[{chapter}]({chapter}.ipynb)"
-        rows.append(
-            (
-                link,
-                f"{r['seconds']:.0f}",
-                r["finished"][:16].replace("T", " "),
-                *map(_code, (sources, data)),
-                r["commit"],
-            )
-        )
-    head = ("chapter", "seconds", "finished (UTC)", "sources", "files read", "commit")
+        hashes = map(_code, (r["notebook"], r["package"], r["data"]))
+        finished = r["finished"][:16].replace("T", " ")
+        rows.append((f"[{chapter}]({chapter}.ipynb)", f"{r['seconds']:.0f}", finished, *hashes, r["commit"]))
+    head = ("chapter", "seconds", "finished (UTC)", "notebook", "package", "data", "commit")
     versions = [(name, version(name)) for name in PACKAGES]
     return (
         f"Preset `{book.preset}`, Python {sys.version.split()[0]}, built from commit `{commit(book.root)}`.\n\n"
@@ -132,11 +122,11 @@ def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
     found = []
     for output in cell.get("outputs", []):
         about = output.get("metadata", {}).get("tritier", {})
-        if "files" in about:
+        if about.get("interactive"):
+            found.append(f"[{about['interactive']}](chapters/{chapter}) (interactive)")
+        elif "files" in about:
             label = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
             found.append(f"{{ref}}`{Path(about['files'][0]).stem} <{label}>`")
-        elif about.get("interactive"):
-            found.append(f"[{about['interactive']}](chapters/{chapter}) (interactive)")
     return found
 
 

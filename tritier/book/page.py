@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from importlib.metadata import version
 from math import floor, log10
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tritier.book import record as book_opened
-from tritier.book.record import digest
 from tritier.plots import style as plots
 from tritier.plots.style import drawn
+from tritier.provenance import package_hash, tree_hash
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
 EQUATION = re.compile(r":eq:`([^`]+)`")
@@ -49,13 +48,6 @@ class Page:
     def figures(self) -> Path:
         return _folder(self.root / "_run" / self.preset / "figures")
 
-    def results_of(self, chapter: str) -> Path:
-        """Results of an earlier chapter, at the same preset. Name that chapter under ``needs``."""
-        path = self.root / "results" / self.preset / chapter
-        if not path.is_dir():
-            raise FileNotFoundError(f"{path}: no results of chapter {chapter} at preset {self.preset}; run it first")
-        return path
-
 
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
@@ -63,7 +55,7 @@ def _folder(path: Path) -> Path:
 
 
 def begin(chapter: str, preset: str, seed: int = 0) -> Page:
-    """Start a chapter: the repository's root, the house style, and a record of the files it opens.
+    """Start a chapter: the repository's root and the house style.
 
     A notebook opened in JupyterLab starts in chapters/; it moves up to the root, where papermill starts it.
 
@@ -79,8 +71,6 @@ def begin(chapter: str, preset: str, seed: int = 0) -> Page:
     root = Path.cwd()
     if not (root / "chapters" / f"{chapter}.ipynb").is_file():
         raise FileNotFoundError(f"chapters/{chapter}.ipynb not found in {root}; run chapters from the repository root")
-    if book_opened.VARIABLE not in os.environ:
-        book_opened.record(os.path.join(tempfile.mkdtemp(prefix="tritier-"), "opened.txt"))
     plots.use_style()
     return Page(chapter, preset, seed, root)
 
@@ -112,13 +102,6 @@ def _without_docstring(code: str) -> str:
     return "\n".join(lines[: text.lineno - 1] + (rest[1:] if rest and not rest[0].strip() else rest))
 
 
-def data_read(root: Path) -> dict[str, str]:
-    """Hash of each file under data/ and results/ that the chapter has opened so far, by path from the root."""
-    read = book_opened.opened(Path(os.environ[book_opened.VARIABLE]))["r"]
-    inside = sorted(Path(p).relative_to(root) for p in read if Path(p).is_relative_to(root) and Path(p).is_file())
-    return {p.as_posix(): digest((root / p).read_bytes()) for p in inside if p.parts[0] in ("data", "results")}
-
-
 def commit(root: Path) -> str:
     """Short commit of the tree, with ``+`` if it has uncommitted changes; ``none`` outside git."""
     try:
@@ -135,13 +118,12 @@ def commit(root: Path) -> str:
 
 def origin(page: Page) -> dict[str, object]:
     """Where a figure made now comes from: the entry of figures/manifest.json."""
-    data = data_read(page.root)
     return {
         "chapter": page.chapter,
         "preset": page.preset,
         "seed": page.seed,
-        "data": data,
-        "data_hash": digest(json.dumps(data, sort_keys=True)),
+        "data": tree_hash(page.root / "data"),
+        "package": package_hash(),
         "commit": commit(page.root),
         "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
     }
@@ -161,7 +143,7 @@ def _line(entry: dict[str, object], *more: str) -> str:
     parts = [
         f"chapter {entry['chapter']}",
         f"preset {entry['preset']}",
-        f"data {entry['data_hash']}" if entry["data"] else "no data",
+        f"data {entry['data']}",
         f"seed {entry['seed']}",
         f"commit {entry['commit']}",
         *more,
@@ -203,6 +185,13 @@ def _data(page: Page, name: str, table: pd.DataFrame) -> list[str]:
     return [f"{name}.csv"]
 
 
+def figure_files(notebook: nbformat.NotebookNode) -> list[str]:
+    """Names of the files of all figures that an executed notebook shows, manifest entries (.json) among them."""
+    about = [o.get("metadata", {}).get("tritier", {}) for c in notebook.cells for o in c.get("outputs", [])]
+    shown = [a["files"] for a in about if a.get("files")]
+    return [name for files in shown for name in (*files, f"{Path(files[0]).stem}.json")]
+
+
 def downloads(files: list[str], chapter: str) -> str:
     """Links to the files of a figure and to the notebook that made it, as they lie in the built book."""
     kinds = {".svg": "SVG", ".pdf": "PDF", ".csv": "data"}
@@ -226,7 +215,7 @@ def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None
 
     body = fig.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
     script = '<script src="../_static/plotly/plotly.min.js"></script>'
-    below = f"<p>{html.escape(caption)}</p>" if caption else ""
+    below, files = f"<p>{html.escape(caption)}</p>" if caption else "", list[str]()
     if page is not None:
         _check(name)
         entry = origin(page)
@@ -236,7 +225,7 @@ def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None
     picture = f'<div class="interactive" role="group" aria-label="{html.escape(alt)}">{body}</div>'
     without = "<noscript>This figure needs JavaScript.</noscript>"
     show = HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>")
-    display(show, metadata={"tritier": {"interactive": name}})
+    display(show, metadata={"tritier": {"interactive": name, "files": files}})
 
 
 def show_table(frame: pd.DataFrame, digits: int = 4) -> None:

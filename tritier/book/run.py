@@ -1,7 +1,7 @@
 """Run the chapters that are stale, two at a time, and say of any chapter why it cannot be trusted.
 
-Beside each executed notebook lies a record: the notebook, its parameters, the lock file, every definition it can
-reach, every file it read and wrote, each with its hash. A chapter is stale as soon as one of them differs.
+Beside each executed notebook lies a record of hashes: notebook, parameters, package, data, lock file, the results of
+chapters that it reads, and what it wrote. A chapter is stale as soon as one of them differs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,11 @@ import nbformat
 import psutil
 import yaml
 
-from tritier.book import record as book_opened
-from tritier.book.page import commit
-from tritier.book.record import Package, digest
+from tritier.book.page import commit, figure_files
 from tritier.errors import InputError
+from tritier.provenance import digest, package_hash, tree_hash
 
 PRESETS = ("smoke", "fast", "paper")
-NOT_DATA = ("chapters", "figures", "_run", "_build", "tests", "vendor")  # read by the machinery, not by a chapter
-RECORDER = "from tritier.book.record import record\n\nrecord()\n"
 
 
 @dataclass(frozen=True)
@@ -96,85 +93,91 @@ def _entries(node: object) -> list[str]:
     return own + [page for value in node.values() if isinstance(value, list) for page in _entries(value)]
 
 
-def sources(book: Book, package: Package, chapter: str) -> dict[str, object]:
-    """Hashes of what a chapter is made from, as it stands now; the files it reads are known only after a run."""
-    lock = book.root / "requirements.lock"
+def shared_sources(book: Book) -> dict[str, str]:
+    """Hashes of what every chapter is made from, as it stands now: package, data, sweeps' notebooks, lock file."""
     return {
-        "notebook": digest(book.source(chapter).read_bytes()),
-        "parameters": {"preset": book.preset},
-        "lock": digest(lock.read_bytes()) if lock.is_file() else "none",
-        "functions": package.of_notebook(book.source(chapter)),
+        "package": package_hash(book.root / book.package),
+        "data": tree_hash(book.root / "data"),
+        "sweeps": tree_hash(book.root / "sweeps", "*.ipynb"),
+        "lock": _hash(book.root / "requirements.lock"),
     }
 
 
-def stale_because(book: Book, package: Package, chapter: str) -> str:
-    """Why a chapter must be run again, in a few words; empty if it is fresh."""
+def sources(book: Book, chapter: str, shared: dict[str, str]) -> dict[str, object]:
+    """Hashes of all that a chapter is made from: what all share, its notebook and parameters, results that it reads."""
+    return shared | {
+        "notebook": _hash(book.source(chapter)),
+        "parameters": {"preset": book.preset},
+        "needs": {c: digest(json.dumps((book.record(c) or {}).get("outputs"))) for c in book.needs(chapter)},
+    }
+
+
+def changed(book: Book, chapter: str, shared: dict[str, str]) -> str:
+    """What differs from the last run of a chapter, in a few words; empty if nothing does."""
     old = book.record(chapter)
     if old is None:
         return "never executed"
     if old["status"] != "executed":
         return old["status"]
-    if not book.executed(chapter).is_file() or digest(book.executed(chapter).read_bytes()) != old["executed"]:
+    if _hash(book.executed(chapter)) != old["executed"]:
         return "executed notebook is missing or was changed"
-    now = sources(book, package, chapter)
-    for key in ("notebook", "parameters", "lock"):
-        if now[key] != old[key]:
-            return f"{key} changed"
-    for group, current in (
-        ("function", now["functions"]),
-        ("file", {p: _hash(book.root / p) for p in old["files"]}),
-        ("output", {p: _hash(book.root / p) for p in old["outputs"]}),
-    ):
-        if current != old[f"{group}s"]:
-            names = {k for k, v in (current.items() ^ old[f"{group}s"].items())}
-            return f"{group} {min(names)} changed"
-    return ""
+    if parts := [key for key, now in sources(book, chapter, shared).items() if now != old.get(key)]:
+        return f"{', '.join(parts)} changed"
+    outputs = [path for path, then in old["outputs"].items() if _hash(book.root / path) != then]
+    return f"output {min(outputs)} changed" if outputs else ""
+
+
+def stale(book: Book) -> dict[str, str]:
+    """Why chapters must be run again, by chapter: something differs, or a chapter that they read is stale itself.
+
+    Raises InputError where chapters need each other in a circle.
+    """
+    shared, found = shared_sources(book), dict[str, str]()
+    for chapter in in_order(book).static_order():
+        old = [c for c in book.needs(chapter) if c in found]
+        if reason := changed(book, chapter, shared) or (f"it reads {old[0]}, which is stale" if old else ""):
+            found[chapter] = reason
+    return {chapter: found[chapter] for chapter in book.chapters if chapter in found}
+
+
+def in_order(book: Book) -> TopologicalSorter[str]:
+    """Chapters by what they need; raises InputError where they need each other in a circle."""
+    needs = {chapter: book.needs(chapter) for chapter in book.chapters}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as circle:
+        names = " -> ".join(circle.args[1])
+        raise InputError("chapters", "tritier.needs", f"a circle: {names}", "strike one of them") from None
+    return TopologicalSorter(needs)
 
 
 def _hash(path: Path) -> str:
-    """Hash of a file's bytes, of a folder's file names, or ``missing``."""
-    if path.is_dir():
-        return digest("\n".join(sorted(p.name for p in path.iterdir())))
+    """Hash of a file, or ``missing``."""
     return digest(path.read_bytes()) if path.is_file() else "missing"
 
 
-def observed(book: Book, opened: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Files a chapter read, and results and figures it wrote, with hashes, by path from the root."""
-    kinds = book_opened.opened(opened)
-
-    def inside(paths: set[str]) -> list[Path]:
-        found = [Path(p).relative_to(book.root) for p in sorted(paths) if Path(p).is_relative_to(book.root)]
-        return [p for p in found if p.parts and (book.root / p).exists()]
-
-    def is_data(p: Path) -> bool:
-        code = p.parts[0] == book.package and p.suffix in (".py", ".pyc")
-        return not (code or p.parts[0] in NOT_DATA or p.parts[0].startswith(".") or "__pycache__" in p.parts)
-
-    files = [p for p in inside(kinds["r"]) if is_data(p) and (book.root / p).is_file()]
-    files += [p for p in inside(kinds["l"]) if p.parts[0] == "data"]
-    figures = book.run_folder.relative_to(book.root) / "figures"
-    outputs = [p for p in inside(kinds["w"]) if p.parts[0] == "results" or p.is_relative_to(figures)]
-    return (
-        {p.as_posix(): _hash(book.root / p) for p in files},
-        {p.as_posix(): _hash(book.root / p) for p in outputs if (book.root / p).is_file()},
+def outputs(book: Book, chapter: str) -> dict[str, str]:
+    """Hashes of a chapter's results, and of the figures that its executed notebook shows, by path from the root."""
+    results = (book.root / "results" / book.preset / chapter).rglob("*")
+    shown = (
+        figure_files(nbformat.read(book.executed(chapter), as_version=4)) if book.executed(chapter).is_file() else []
     )
+    paths = [p for p in results if p.is_file()] + [book.run_folder / "figures" / name for name in shown]
+    return {p.relative_to(book.root).as_posix(): _hash(p) for p in sorted(paths)}
 
 
-def run_chapter(book: Book, package: Package, chapter: str) -> dict:
+def run_chapter(book: Book, chapter: str) -> dict:
     """Execute one chapter by papermill in a process of its own and write its record, whatever came of it."""
     folder = book.run_folder
-    made = sources(book, package, chapter)
+    made = sources(book, chapter, shared_sources(book))
     book.record_path(chapter).unlink(missing_ok=True)
-    opened = folder / f"{chapter}.opened"
-    opened.unlink(missing_ok=True)
-    path = [str(folder / "recorder"), str(book.root), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    path = [str(book.root), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in path if p),
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "IPYTHONDIR": str(folder / "ipython"),
-        book_opened.VARIABLE: str(opened),
     }
     command = [sys.executable, "-m", "papermill", str(book.source(chapter)), str(book.executed(chapter))]
     command += ["-p", "preset", book.preset, "--kernel", "python3", "--no-progress-bar"]
@@ -186,12 +189,10 @@ def run_chapter(book: Book, package: Package, chapter: str) -> dict:
         book.procs.add(process)
         code = process.wait()
         book.procs.discard(process)
-    files, outputs = observed(book, opened)
     record = made | {
         "chapter": chapter,
         "status": "executed" if code == 0 else "failed" if code > 0 else f"stopped by signal {-code}",
-        "files": files,
-        "outputs": outputs,
+        "outputs": outputs(book, chapter),
         "executed": _hash(book.executed(chapter)),
         "seconds": round(time.perf_counter() - started, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -211,26 +212,24 @@ def run_stale(book: Book, jobs: int = 2) -> None:
         InputError: chapters need each other in a circle.
         KeyboardInterrupt: after the running chapters have been stopped; they count as stopped.
     """
-    (book.run_folder / "recorder").mkdir(parents=True, exist_ok=True)
-    (book.run_folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
-    package = Package(book.root / book.package)
-    order = TopologicalSorter({chapter: book.needs(chapter) for chapter in book.chapters})
-    try:
-        order.prepare()
-    except CycleError as circle:
-        names = " -> ".join(circle.args[1])
-        raise InputError("chapters", "tritier.needs", f"a circle: {names}", "strike one of them") from None
+    book.run_folder.mkdir(parents=True, exist_ok=True)
+    order = in_order(book)
+    order.prepare()
+    failed: set[str] = set()
 
     def work(chapter: str) -> None:
-        reason = stale_because(book, package, chapter)
-        blocked = [c for c in book.needs(chapter) if stale_because(book, package, c)]
-        if not reason:
-            print(f"  {chapter}: fresh", flush=True)
-        elif blocked:
+        reason = changed(book, chapter, shared_sources(book))
+        blocked = [c for c in book.needs(chapter) if c in failed]
+        if blocked:
+            failed.add(chapter)
             print(f"  {chapter}: not run, {blocked[0]} did not succeed", flush=True)
+        elif not reason:
+            print(f"  {chapter}: fresh", flush=True)
         else:
             print(f"  {chapter}: running ({reason})", flush=True)
-            record = run_chapter(book, package, chapter)
+            record = run_chapter(book, chapter)
+            if record["status"] != "executed":
+                failed.add(chapter)
             print(f"  {chapter}: {record['status']} in {record['seconds']:.0f} s", flush=True)
 
     with ThreadPoolExecutor(max(1, jobs)) as pool:
@@ -263,10 +262,9 @@ def _kill(process: subprocess.Popen) -> None:
 
 def gate(book: Book) -> list[str]:
     """One line for each chapter of _toc.yml that was not executed, without exception, from the current sources."""
-    package = Package(book.root / book.package)
-    found = []
+    old, found = stale(book), []
     for chapter in book.chapters:
-        reason = stale_because(book, package, chapter) or _unfinished(book.executed(chapter))
+        reason = old.get(chapter) or _unfinished(book.executed(chapter))
         if reason:
             log = (book.run_folder / f"{chapter}.log").relative_to(book.root)
             found.append(f"{chapter}: {reason}" + (f" (see {log})" if reason == "failed" else ""))
