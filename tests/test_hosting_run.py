@@ -81,7 +81,7 @@ def test_unknown_words_are_named(arguments, field, tmp_path):
         ("pv_potential: -1", "pv_potential"),
         ("- 1", "file"),
         ("penalty: yes", "penalty"),
-        ("a: [", "file"),
+        ("a: [", "line 1"),
         ("envelope: .nan", "envelope"),
         ("pv_potential: .inf", "pv_potential"),
     ],

@@ -8,7 +8,12 @@ class InputError(ValueError):
 
     def __init__(self, file: object, field: str, problem: str, mend: str) -> None:
         self.file, self.field, self.problem, self.mend = str(file), field, problem, mend
-        super().__init__(f"{file}: {field}: {problem}; {mend}".replace("\n", " "))
+        super().__init__(printable(f"{file}: {field}: {problem}; {mend}"))
+
+
+def printable(text: str) -> str:
+    """Text on one line: control characters, as of a file name, are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.replace("\n", " "))
 
 
 class CertificateError(RuntimeError):

@@ -117,7 +117,7 @@ def inputs_hash(study: Study, settings: HostingSettings) -> str:
     study.yaml do not touch it."""
     files = hash_files({role: path for role, path in study.paths.items() if role != "study"})
     used = study.settings.model_dump(mode="json", include=set(USED))
-    text = json.dumps([files, used, {k: str(v) for k, v in asdict(settings).items()}], sort_keys=True)
+    text = json.dumps([files, used, {k: str(v) for k, v in settings.model_dump().items()}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -388,7 +388,7 @@ def provenance(problem: Problem, asked: Question, seconds: dict, jobs: int) -> d
         "inputs_hash": problem.inputs_hash,
         "asked": asdict(asked),
         "preset": asdict(problem.preset) | asdict(problem.size),
-        "settings": asdict(problem.settings),
+        "settings": problem.settings.model_dump(),
         "seed": problem.preset.seed,
         "seconds": seconds,
         "jobs": jobs,

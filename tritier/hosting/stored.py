@@ -204,7 +204,7 @@ def stale(record: dict, problem: Problem) -> list[str]:
     now = {
         "inputs_hash": problem.inputs_hash,
         "preset": finite(asdict(problem.preset) | asdict(SIZES["paper"])),
-        "settings": finite(asdict(problem.settings)),
+        "settings": finite(problem.settings.model_dump()),
     }
     return [key for key, value in now.items() if rounded(value) != rounded(origin[key])]
 

@@ -283,6 +283,7 @@ def build_instance(
             if settings.reference_value_usd_per_kwh is None
             else settings.reference_value_usd_per_kwh
         ),
+        tax_share=settings.tax_share,
     )
     days = scenario_days(study, preset, half)
     return Instance(study.feeder, study.prosumers, days, rules, study.menu(preset), settings.fixed_cost_usd or 0.0)

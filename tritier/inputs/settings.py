@@ -1,18 +1,24 @@
-"""study.yaml: its keys, their ranges, and one-line errors for everything else."""
+"""What a user sets: study.yaml, the presets, and hosting.yaml, each key with its meaning, unit, default and range.
+
+Ranges are wide, but no wider than what a feeder, a tariff or a computer can mean: a number out of scale is refused
+here, where its key is known, and not by a solver that knows no keys.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tritier.errors import InputError
+from tritier.inputs.documents import Name, Section, key, parse_yaml, plain, read_yaml, validated
 
 SEASONS = {
     "winter": [12, 1, 2],
@@ -22,98 +28,29 @@ SEASONS = {
     "year": list(range(1, 13)),
 }
 BLOCKS = ("off_peak", "day", "peak")
+PRESET_NAMES = ("smoke", "fast", "paper")
+MAX_TARIFFS = 20_000  # of a menu: every one of them is an LP of the search
+MAX_POINTS = 10**9  # of a menu, limits included
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A part of study.yaml: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Price = Annotated[float, Field(ge=0, le=10)]  # $/kWh
+PresetName = Literal["smoke", "fast", "paper"]
 
 
-class Files(Section):
-    """Paths relative to study.yaml."""
-
-    bus: str = "bus.csv"
-    branch: str = "branch.csv"
-    prosumers: str = "prosumers.csv"
-    load_mix: str = "load_mix.csv"
-    load_profiles: str = "load_profiles.csv"
-    renewable_profiles: str = "renewable_profiles.csv"
-    prices: str = "prices.csv"
-
-
-class Season(Section):
-    """Days that are alike: months (or the name of a season), day type, and dates left out, of any year."""
-
-    months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1)]
-    day_type: Literal["weekday", "weekend", "all"] = "weekday"
-    exclude_dates: list[date] = []
-
-    @field_validator("months", mode="before")
-    @classmethod
-    def named(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value not in SEASONS:
-            raise ValueError(f"unknown season {value!r}; give month numbers or one of {', '.join(SEASONS)}")
-        return SEASONS[value]
+def as_date(value: Any) -> Any:
+    """A date from its ISO text; anything else is left for pydantic to refuse."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError(f"{value[:30]!r} is no date; write it as 2016-03-25")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value} is no day of the calendar; write it as 2016-03-25") from None
 
 
-class Load(Section):
-    """Annual peak of the feeder, and a scale on load, renewables and batteries alike."""
-
-    peak_kw: Positive
-    scale: Positive = 1.0
-
-
-class Renewables(Section):
-    """Yield factor and shift of the PV profiles; scales on installed PV and wind power, and on PV alone."""
-
-    pv_yield_factor: Positive = 1.0
-    pv_shift_h: Annotated[int, Field(ge=-12, le=12)] = 0
-    scale: NotNegative = 1.0
-    pv_scale: NotNegative = 1.0
-
-
-class Batteries(Section):
-    """Scale on battery capacity and power beside that of the load, and one wear for all in place of the table's."""
-
-    scale: NotNegative = 1.0
-    degradation_usd_per_kwh: NotNegative | None = None
-
-
-class Demand(Section):
-    """Demand response: own-price elasticity, share of demand that moves, blocks of the inverse demand curve."""
-
-    elasticity: Annotated[float, Field(lt=0, ge=-10)]
-    flexibility: Annotated[float, Field(ge=0, lt=1)]
-    blocks: Annotated[int, Field(ge=2, multiple_of=2)] = 4
-
-
-class Risk(Section):
-    """Confidence of the prosumers' CVaR, and one weight of it for all in place of the table's."""
-
-    alpha: Share
-    beta: Annotated[float, Field(ge=0, le=0.9)] | None = None
-
-
-class TariffHours(Section):
-    """Hours in each tariff block."""
-
-    off_peak: Annotated[int, Field(ge=1)]
-    day: Annotated[int, Field(ge=1)]
-    peak: Annotated[int, Field(ge=1)]
-
-    @model_validator(mode="after")
-    def whole_day(self) -> TariffHours:
-        if self.off_peak + self.day + self.peak != 24:
-            total = self.off_peak + self.day + self.peak
-            raise ValueError(f"hours add to {total}; make off_peak + day + peak equal 24")
-        return self
+def as_line(value: Any) -> Any:
+    """A line number from its text: JSON has only words as keys."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9]\d{0,8}", value) else value
 
 
 def increasing(values: list[float]) -> list[float]:
@@ -123,85 +60,272 @@ def increasing(values: list[float]) -> list[float]:
     return values
 
 
-Levels = Annotated[list[NotNegative], Field(min_length=1)]
+Date = Annotated[date, BeforeValidator(as_date)]
+Line = Annotated[int, BeforeValidator(as_line), Field(ge=0)]
+Prices = Annotated[list[Price], Field(min_length=1, max_length=20), AfterValidator(increasing)]
+PeakCharge = Annotated[float, Field(ge=0, le=100)]  # $/kW and day
+PeakCharges = Annotated[list[PeakCharge], Field(min_length=1, max_length=20), AfterValidator(increasing)]
+Limit = Annotated[float, Field(gt=0, le=1e7)]  # kW
+Limits = Annotated[list[Limit], Field(min_length=1, max_length=20), AfterValidator(increasing)]
+FilePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(plain)]
+
+
+class Files(Section):
+    """Tables of the study."""
+
+    bus: FilePath = key("buses of the feeder", default="bus.csv")
+    branch: FilePath = key("lines of the feeder", default="branch.csv")
+    prosumers: FilePath = key("prosumers and what they own", default="prosumers.csv")
+    load_mix: FilePath = key("load profiles of each bus", default="load_mix.csv")
+    load_profiles: FilePath = key("hourly load profiles", default="load_profiles.csv")
+    renewable_profiles: FilePath = key("hourly profiles of PV and wind", default="renewable_profiles.csv")
+    prices: FilePath = key("hourly wholesale prices", default="prices.csv")
+    passive: FilePath | None = key(
+        "uncontrolled vehicles and heat pumps at buses without a prosumer", default=None, note="none there"
+    )
+    deferrable_profiles: FilePath | None = key(
+        "hourly profiles of what vehicles and heat pumps draw if nobody waits", default=None, note="no such loads"
+    )
+    plugged_in: FilePath | None = key(
+        "share of vehicles plugged in by hour", default=None, note="all vehicles, at every hour"
+    )
+
+
+class Season(Section):
+    """Days that are alike."""
+
+    months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] = key(
+        f"months, or the name of a season: {', '.join(SEASONS)}"
+    )
+    day_type: Literal["weekday", "weekend", "all"] = key("which days of the week", default="weekday")
+    exclude_dates: Annotated[list[Date], Field(max_length=1000)] = key(
+        "dates left out, as public holidays, of the load year and of the price year", default=[]
+    )
+
+    @field_validator("months", mode="before")
+    @classmethod
+    def named(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in SEASONS:
+            raise ValueError(f"unknown season {value[:30]!r}; give month numbers or one of {', '.join(SEASONS)}")
+        return SEASONS[value]
+
+
+class Load(Section):
+    """Size of the load."""
+
+    peak_kw: float = key("annual peak of the feeder at scale 1", "kW", gt=0, le=1e6)
+    scale: float = key("scale on load, renewables and batteries alike", default=1.0, gt=0, le=100)
+
+
+class Renewables(Section):
+    """PV and wind power."""
+
+    pv_yield_factor: float = key("factor on the output of PV profiles", default=1.0, gt=0, le=10)
+    pv_shift_h: int = key("hours by which PV profiles are shifted later", "h", 0, ge=-12, le=12)
+    scale: float = key("scale on installed PV and wind power, beside that of the load", default=1.0, ge=0, le=100)
+    pv_scale: float = key("scale on installed PV power alone", default=1.0, ge=0, le=100)
+
+
+class Batteries(Section):
+    """Batteries of the prosumers."""
+
+    scale: float = key("scale on capacity and power, beside that of the load", default=1.0, ge=0, le=100)
+    degradation_usd_per_kwh: Price | None = key(
+        "wear per kWh charged and per kWh discharged, for all", "$/kWh", None, "each prosumer's own, from the table"
+    )
+
+
+class Demand(Section):
+    """Demand response."""
+
+    elasticity: float = key("own-price elasticity", lt=0, ge=-10)
+    flexibility: float = key("share of demand that may come or go", ge=0, le=0.95)
+    blocks: int = key("blocks of the inverse demand curve", default=4, ge=2, le=48, multiple_of=2)
+
+
+class Risk(Section):
+    """Attitude of the prosumers to risk."""
+
+    alpha: float = key("confidence of CVaR", gt=0, le=0.999)
+    beta: Annotated[float, Field(ge=0, le=0.9)] | None = key(
+        "weight of CVaR, for all", default=None, note="each prosumer's own, from the table"
+    )
+
+
+class Retail(Section):
+    """How the retail price of energy follows the hour.
+
+    A spot-indexed price is (spot + margin + levies) (1 + VAT). Its mean over the design days is `retail_usd_per_kwh`
+    and taxes are `tax_share` of that mean, which gives margin and levies: only the timing differs.
+    """
+
+    kind: Literal["fixed", "spot_indexed"] = key("one price at all hours, or the wholesale price plus", default="fixed")
+    vat_share: float = key("value added tax, of a spot-indexed price only", default=0.19, ge=0, le=0.5)
+
+
+class FeedIn(Section):
+    """What prosumers are paid for what they feed in."""
+
+    kind: Literal["fixed", "market_value"] = key(
+        "feed_in_usd_per_kwh at all hours, or the wholesale price where it is positive", default="fixed"
+    )
+
+
+class TariffHours(Section):
+    """Hours in each tariff block, 24 in all."""
+
+    off_peak: int = key("hours of least net load", "h", ge=1, le=22)
+    day: int = key("hours between", "h", ge=1, le=22)
+    peak: int = key("hours of largest net load", "h", ge=1, le=22)
+
+    @model_validator(mode="after")
+    def whole_day(self) -> TariffHours:
+        total = self.off_peak + self.day + self.peak
+        if total != 24:
+            raise ValueError(f"hours add to {total}; make off_peak + day + peak equal 24")
+        return self
 
 
 class TariffMenu(Section):
-    """Import tariffs offered, by block."""
+    """Energy charges on imports that the DSO may choose, by block."""
 
-    off_peak: Levels
-    day: Levels
-    peak: Levels
-
-    _order = field_validator("off_peak", "day", "peak")(increasing)
+    off_peak: Prices = key("off-peak", "$/kWh")
+    day: Prices = key("day", "$/kWh")
+    peak: Prices = key("peak", "$/kWh")
 
 
 class MenuSettings(Section):
     """The DSO's menu at one preset."""
 
     tariff: TariffMenu
-    p2p: Levels
-    capacity: dict[int, Annotated[list[Positive], Field(min_length=1)]]
+    individual_peak: PeakCharges = key("charges on each customer's largest import of the day", "$/kW", [0.0])
+    coincident_peak: PeakCharges = key("charges on the feeder head's largest flow of the day", "$/kW", [0.0])
+    p2p: Prices = key("charges on P2P trade, half paid by each side", "$/kWh")
+    capacity: Annotated[dict[Line, Limits], Field(max_length=20)] = key(
+        "limits by line number; the largest must be at or above the line's rating", "kW"
+    )
 
-    _order = field_validator("p2p")(increasing)
+    @model_validator(mode="after")
+    def of_a_size_that_can_be_searched(self) -> MenuSettings:
+        parts = (*(getattr(self.tariff, b) for b in BLOCKS), self.individual_peak, self.coincident_peak, self.p2p)
+        tariffs = math.prod(map(len, parts))
+        points = tariffs * math.prod(map(len, self.capacity.values()))
+        for count, most, what in ((tariffs, MAX_TARIFFS, "tariffs"), (points, MAX_POINTS, "points")):
+            if count > most:
+                raise ValueError(f"has {count:,} {what}; offer fewer levels, at most {most:,} {what} in all")
+        return self
 
-    @field_validator("capacity")
-    @classmethod
-    def ordered(cls, value: dict[int, list[float]]) -> dict[int, list[float]]:
-        for levels in value.values():
-            increasing(levels)
-        return value
+
+class PresetSettings(Section):
+    """Size of a run; what a study gives here or `--set KEY=VALUE` replaces the preset's own value."""
+
+    n_prosumers: Annotated[int, Field(ge=1, le=100_000)] | None = key(
+        "prosumers kept at most, evenly spread over the table", default=None, note="smoke, fast, paper: 14"
+    )
+    n_scenarios: Annotated[int, Field(ge=1, le=100_000)] | None = key(
+        "scenarios of a design", default=None, note="smoke 3, fast 12, paper 50"
+    )
+    gap: Annotated[float, Field(gt=0, lt=1)] | None = key(
+        "share of the achievable gain at which the search stops", default=None, note="smoke 0.10, fast and paper 0.05"
+    )
+    n_resampled_days: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
+        "held-out days made by pairing load and renewable days", default=None, note="smoke 4, fast 60, paper 300"
+    )
+    days_used: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
+        "real held-out days judged, evenly spread", default=None, note="smoke 4, fast and paper 366: all there are"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = key(
+        "seed of everything that is drawn", default=None, note="2016"
+    )
 
 
 class Settings(Section):
-    """All of study.yaml."""
+    """study.yaml."""
 
-    name: Annotated[str, Field(min_length=1)]
-    title: str = ""
+    name: Name = key("short name, which results carry")
+    title: Annotated[str, Field(max_length=200), AfterValidator(plain)] = key("one line for readers", default="")
     files: Files = Files()
     season: Season
     load: Load
     renewables: Renewables = Renewables()
     batteries: Batteries = Batteries()
-    usd_per_eur: Positive
-    retail_usd_per_kwh: Positive
-    feed_in_usd_per_kwh: NotNegative
-    network_charge_usd_per_kwh: NotNegative
-    fixed_cost_usd: NotNegative | None = None
+    electrification: float = key(
+        "how far the feeder has gone from today's equipment (0) to the study's own (1): scales vehicles and heat "
+        "pumps, and what renewables.pv_scale and batteries.scale add",
+        default=1.0,
+        ge=0,
+        le=1,
+    )
+    usd_per_eur: float = key("exchange rate of the wholesale prices", "$/EUR", ge=0.01, le=1000)
+    retail_usd_per_kwh: float = key(
+        "retail energy price with taxes, without the network charge; mean of a spot-indexed one", "$/kWh", gt=0, le=10
+    )
+    retail: Retail = Retail()
+    tax_share: float = key("taxes and levies as a share of the retail energy price", default=0.7175, ge=0, le=1)
+    feed_in_usd_per_kwh: Price = key("feed-in price where it is fixed", "$/kWh")
+    feed_in: FeedIn = FeedIn()
+    network_charge_usd_per_kwh: Price = key("flat network charge of Case 1, which sets the cost to recover", "$/kWh")
+    fixed_cost_usd: Annotated[float, Field(ge=0, le=1e9)] | None = key(
+        "fixed network cost to recover", "$/day", None, "what the network charge leaves in Case 1"
+    )
+    fixed_share: float = key(
+        "largest share of the cost to recover that a fixed charge per customer may carry", default=0.0, ge=0, le=1
+    )
+    billing: Literal["scenario", "expected"] = key(
+        "whether network charges are billed by scenario, inside the prosumer's risk, or on expectation",
+        default="expected",
+    )
     demand: Demand
     risk: Risk
-    chance_level: Share
-    violation_price_factor: Positive = 10.0
-    voltage_margin_pu: Annotated[float, Field(ge=0, lt=0.05)] | None = None
-    demand_charge_usd_per_kw: NotNegative
-    tie_break_usd_per_kwh: Annotated[float, Field(ge=0, le=1e-3)] = 1e-5
+    chance_level: float = key("chance level of network limits", ge=1e-4, le=0.5)
+    violation_price_factor: float = key(
+        "declared price of violating a network limit, in multiples of the all-in price of Case 1",
+        default=10.0,
+        gt=0,
+        le=1000,
+    )
+    voltage_margin_pu: Annotated[float, Field(ge=0, lt=0.05)] | None = key(
+        "tightening of the lower voltage limit for the error of LinDistFlow",
+        "p.u.",
+        None,
+        "measured against AC power flow on design days",
+    )
+    demand_charge_usd_per_kw: float = key("upstream charge on the head's peak of the day", "$/kW", ge=0, le=1000)
+    excess_usd_per_kw: Annotated[float, Field(ge=0, le=1000)] | None = key(
+        "what exceeding a limit that the DSO offered costs it, on the day's largest excess",
+        "$/kW",
+        None,
+        "the demand charge",
+    )
+    tie_break_usd_per_kwh: float = key(
+        "per kWh in store and hour: stored energy is used as soon as it can be", "$/kWh", 1e-5, ge=0, le=1e-3
+    )
     tariff_hours: TariffHours
-    reference_value_usd_per_kwh: NotNegative | None = None
-    menus: Annotated[dict[str, MenuSettings], Field(min_length=1)]
-    presets: dict[str, dict[str, Any]] = {}
+    reference_value_usd_per_kwh: Annotated[float, Field(ge=0, le=100)] | None = key(
+        "value of consumption at the reference level, for welfare only",
+        "$/kWh",
+        None,
+        "the all-in price of Case 1",
+    )
+    menus: Annotated[dict[PresetName, MenuSettings], Field(min_length=1)] = key("the DSO's menu by preset")
+    presets: dict[PresetName, PresetSettings] = key("sizes of a run by preset", default={})
 
     @property
     def reference_price(self) -> float:
         """p0, the all-in price of Case 1 [$/kWh]."""
         return self.retail_usd_per_kwh + self.network_charge_usd_per_kwh
 
-
-class RepeatedKey(yaml.constructor.ConstructorError):
-    """A key stands twice in one section: YAML would keep the last and say nothing."""
-
-
-class OneValueLoader(yaml.SafeLoader):
-    """Safe YAML that refuses repeated keys."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no word", key.start_mark)
-            if key.value in seen:
-                raise RepeatedKey(None, None, f"gives {key.value} a second time", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    @model_validator(mode="after")
+    def taxes_hold_the_vat(self) -> Settings:
+        vat = self.retail.vat_share
+        if self.retail.kind == "spot_indexed" and self.tax_share < vat / (1 + vat):
+            raise ValueError(
+                f"tax_share {self.tax_share:g} is less than value added tax alone; raise it to at least "
+                f"{vat / (1 + vat):.4f} or lower retail.vat_share"
+            )
+        return self
 
 
 def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Settings:
@@ -214,39 +338,18 @@ def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Se
     Raises:
         InputError: no such file, no YAML, or a key that is missing, unknown or out of range.
     """
-    if not path.is_file():
-        raise InputError(path, "file", "does not exist", "give a folder that holds study.yaml")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=OneValueLoader)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-    ) as error:  # a date of month 13, a list as a key, bytes that are no text
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "text"
-        if isinstance(error, RepeatedKey):
-            raise InputError(path, where, error.problem, "keep one of them") from error
-        raise InputError(path, where, "is not YAML", "mind indentation, colons and brackets near that line") from error
-    if not isinstance(content, dict):
-        raise InputError(path, "file", "holds no keys", "write 'key: value' lines, see data/studies/ieee33/study.yaml")
-    for key, value in (changes or {}).items():
-        put(path, content, key, value)
-    try:
-        settings = Settings.model_validate(content)
-    except ValidationError as error:
-        raise one_line(path, error) from error
-    for name in settings.menus:
-        check_preset_name(name, path, f"menus.{name}")
-    for name, values in settings.presets.items():
-        check_preset_name(name, path, f"presets.{name}")
-        change_preset(PRESETS[name], values, path)
+    content = read_yaml(path, "give a folder that holds study.yaml")
+    for name, value in (changes or {}).items():
+        put(path, content, name, value)
+    settings = validated(Settings, content, path)
     check_arbitrage(path, settings)
     return settings
 
 
 def check_arbitrage(path: Path, settings: Settings) -> None:
-    """Importing to feed in again must not pay: retail + tau_b >= feed-in at every tariff offered."""
+    """Importing to feed in again must not pay: retail + tau_b >= feed-in at every tariff offered, both prices fixed."""
+    if settings.retail.kind != "fixed" or settings.feed_in.kind != "fixed":
+        return
     for name, menu in settings.menus.items():
         for block in BLOCKS:
             lowest = min(getattr(menu.tariff, block))
@@ -260,49 +363,43 @@ def check_arbitrage(path: Path, settings: Settings) -> None:
                 )
 
 
-def put(path: Path, content: dict, key: str, value: object) -> None:
-    """Set a dotted key in nested dictionaries. Text that is a YAML list, mapping or null is read as such."""
-    if isinstance(value, str) and (value == "null" or value[:1] in ("[", "{")):
-        try:
-            value = yaml.load(value, Loader=OneValueLoader)
-        except yaml.YAMLError as error:
-            raise InputError("--set", key, f"{value} is not YAML", "close its brackets") from error
-    *sections, last = key.split(".")
+def put(path: Path, content: dict, name: str, value: object) -> None:
+    """Set a dotted key in nested dictionaries."""
+    *sections, last = (as_line(part) for part in name.split("."))
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise InputError(
-                path, key, f"{section} has no keys of its own", "use a dotted key of study.yaml, as load.scale"
+                path, name, f"{section} has no keys of its own", "use a dotted key of study.yaml, as load.scale"
             )
-    content[last] = value
+    content[last] = parse_value(name, value) if isinstance(value, str) else listed(value)
 
 
-def one_line(path: Path, error: ValidationError) -> InputError:
-    """The first complaint of pydantic as file, field, problem and mend."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "[key]") or "file"
-    if first["type"] == "missing":
-        return InputError(path, field, "is missing", "add the key")
-    if first["type"] == "extra_forbidden":
-        return InputError(path, field, "is an unknown key", f"use one of {', '.join(keys_at(first['loc'][:-1]))}")
-    if first["type"] == "value_error":
-        problem, _, mend = str(first["ctx"]["error"]).partition("; ")
-        return InputError(path, field, problem, mend)
-    message = first["msg"].replace("Input should", "it should")
-    return InputError(path, field, f"{first['input']!r} is not allowed", message)
+def listed(value: Any) -> Any:
+    """Tuples as lists, as a file would give them."""
+    return [listed(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def keys_at(where: tuple) -> list[str]:
-    """Keys allowed in a section of study.yaml."""
-    model: Any = Settings
-    for part in where:
-        inner = (
-            model.model_fields[part].annotation
-            if isinstance(part, str) and part in model.model_fields
-            else MenuSettings
-        )
-        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else MenuSettings
-    return list(model.model_fields)
+def parse_value(name: str, text: str) -> Any:
+    """What the text of a change stands for: a number, true, false, null, [list], {section}, or else a word."""
+    if text[:1] not in ("[", "{") and re.search(r"[:#&*!|>'\"%@`\n]", text):
+        return text
+    return parse_yaml(text, "--set", f"give {name} a number, a word, a [list] or a {{section}}")
+
+
+def parse_changes(pairs: list[str]) -> dict[str, str]:
+    """Split `KEY=VALUE` texts of the command line.
+
+    Raises:
+        InputError: an entry without '='.
+    """
+    changes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise InputError("--set", pair, "is not KEY=VALUE", "write for example --set n_prosumers=10")
+        changes[name.strip()] = value.strip()
+    return changes
 
 
 # Presets: how much of a study is solved. `smoke` for tests, `fast` by default, `paper` for results that are kept.
@@ -310,15 +407,15 @@ def keys_at(where: tuple) -> list[str]:
 
 @dataclass(frozen=True)
 class Preset:
-    """Size of a run. Every field but `name` can be overridden by `--set KEY=VALUE` and by study.yaml."""
+    """Size of a run; meaning and range of every field but `name` stand in `PresetSettings`."""
 
     name: str
-    n_prosumers: int  # prosumers kept at most, evenly spread over the study's list
-    n_scenarios: int  # S, scenarios of a design
-    gap: float  # g, share of the achievable gain at which the design search stops
-    n_resampled_days: int  # held-out days made by pairing load and renewable days
-    days_used: int  # real held-out days judged in each half, evenly spread; more than there are means all
-    seed: int = 2016  # of everything that is drawn
+    n_prosumers: int
+    n_scenarios: int
+    gap: float
+    n_resampled_days: int
+    days_used: int
+    seed: int = 2016
 
 
 PRESETS = {
@@ -326,13 +423,6 @@ PRESETS = {
     "fast": Preset("fast", n_prosumers=14, n_scenarios=12, gap=0.05, n_resampled_days=60, days_used=366),
     "paper": Preset("paper", n_prosumers=14, n_scenarios=50, gap=0.05, n_resampled_days=300, days_used=366),
 }
-LOWEST = {"n_prosumers": 1, "n_scenarios": 1, "n_resampled_days": 1, "days_used": 1, "seed": 0}
-
-
-def check_preset_name(name: str, file: object = "--preset", field: str = "preset") -> None:
-    """Raise an InputError that names the choices."""
-    if name not in PRESETS:
-        raise InputError(file, field, f"unknown preset {name!r}", f"choose one of {', '.join(PRESETS)}")
 
 
 def find_preset(name: str, changes: Mapping[str, object] | None = None, file: object = "--set") -> Preset:
@@ -346,112 +436,62 @@ def find_preset(name: str, changes: Mapping[str, object] | None = None, file: ob
     Raises:
         InputError: unknown preset or key, or a value out of range.
     """
-    check_preset_name(name)
+    if name not in PRESETS:
+        raise InputError("--preset", "preset", f"unknown preset {name!r}", f"choose one of {', '.join(PRESETS)}")
     return change_preset(PRESETS[name], changes or {}, file)
 
 
 def change_preset(preset: Preset, changes: Mapping[str, object], file: object = "--set") -> Preset:
     """The preset with some values changed; arguments and errors as `find_preset`."""
-    keys = [f.name for f in fields(Preset) if f.name != "name"]
-    values = {}
-    for key, value in changes.items():
-        if key not in keys:
-            raise InputError(file, str(key), "unknown key of a preset", f"choose one of {', '.join(keys)}")
-        values[key] = _gap(file, value) if key == "gap" else _whole(file, key, value)
-    return replace(preset, **values)
+    values = {k: parse_value(k, v) if isinstance(v, str) else v for k, v in changes.items()}
+    return with_sizes(preset, validated(PresetSettings, values, file))
 
 
-def parse_changes(pairs: list[str]) -> dict[str, str]:
-    """Split `KEY=VALUE` texts of the command line.
-
-    Raises:
-        InputError: an entry without '='.
-    """
-    changes = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise InputError("--set", pair, "is not KEY=VALUE", "write for example --set n_prosumers=10")
-        changes[key.strip()] = value.strip()
-    return changes
-
-
-def _gap(file: object, value: object) -> float:
-    try:
-        gap = float(value)
-    except (TypeError, ValueError):
-        gap = -1.0
-    if not 0 < gap < 1:
-        raise InputError(file, "gap", f"{value!r} is not a share", "give a number between 0 and 1")
-    return gap
-
-
-def _whole(file: object, key: str, value: object) -> int:
-    try:
-        number = float(value)
-        whole = int(number) if number.is_integer() and not isinstance(value, bool) else LOWEST[key] - 1
-    except (TypeError, ValueError, OverflowError):
-        whole = LOWEST[key] - 1
-    if whole < LOWEST[key]:
-        raise InputError(file, key, f"{value!r} is not allowed", f"give a whole number of at least {LOWEST[key]}")
-    return whole
+def with_sizes(preset: Preset, sizes: PresetSettings) -> Preset:
+    """The preset with the sizes that are given."""
+    return replace(preset, **sizes.model_dump(exclude_none=True))
 
 
 # Settings of the hosting-capacity problem: defaults, and hosting.yaml of a study folder.
 
 
-@dataclass(frozen=True)
-class HostingSettings:
-    """Numbers of the hosting problem that study.yaml does not hold; hosting.yaml in the study folder may change them.
+class HostingSettings(Section):
+    """hosting.yaml: numbers of the hosting problem that study.yaml does not hold.
 
-    Investment is annualised with ``discount_rate``; prices are those of the Danish Energy Agency's catalogue for 2020
-    in PyPSA's technology-data, in EUR.
+    Investment is annualised; prices are those of the Danish Energy Agency's catalogue for 2020 in PyPSA's
+    technology-data, in EUR.
     """
 
-    pv_potential: float = 8.0  # room for PV at all sites, in multiples of the nominal load of the study's prosumers
-    wind_potential: float = 2.0  # room for wind, in multiples of the wind power in prosumers.csv
-    curtail_share: float = 0.03  # of a day's energy; German law lets planners assume 3 % of a plant's annual energy
-    substation_kva: float = float("inf")
-    envelope: float = 0.95  # quantile of design days that a factor reaches at u = 1
-    coverage: float = 0.90  # share of design days within the fitted budget
-    battery_hours: float = 2.0
-    penalty: float = 100.0  # kW of hosted capacity per kW (kWh) of violated limit
-    discount_rate: float = 0.04
-    pv_eur_per_kw: float = 1057.12
-    pv_fixed_share: float = 0.011471
-    pv_years: float = 35.0
-    wind_eur_per_kw: float = 1183.91
-    wind_fixed_share: float = 0.012514
-    wind_years: float = 27.0
-    battery_eur_per_kwh: float = 354.0
-    battery_years: float = 20.0
+    pv_potential: float = key("room for PV, in multiples of the prosumers' nominal load", default=8.0, gt=0, le=1000)
+    wind_potential: float = key("room for wind, in multiples of the table's wind power", default=2.0, gt=0, le=1000)
+    curtail_share: float = key(
+        "share of a day's renewable energy that may be curtailed", "-", 0.03, "German law, of a year's", gt=0, le=1
+    )
+    substation_kva: float = key(
+        "rating of the substation transformer", "kVA", math.inf, "no limit", gt=0, allow_inf_nan=True
+    )
+    envelope: float = key("quantile of design days that a factor reaches at u = 1", default=0.95, ge=0.5, le=1)
+    coverage: float = key("share of design days within the fitted budget", default=0.90, gt=0, le=1)
+    battery_hours: float = key("battery energy over power", "h", 2.0, ge=0.1, le=100)
+    penalty: float = key("hosted capacity given up per kW or kWh of violated limit", "kW/kW", 100.0, ge=1, le=1e5)
+    discount_rate: float = key("yearly discount rate", default=0.04, ge=1e-4, le=1)
+    pv_eur_per_kw: float = key("price of PV", "EUR/kW", 1057.12, gt=0, le=1e5)
+    pv_fixed_share: float = key("yearly upkeep of PV, share of its price", default=0.011471, gt=0, le=1)
+    pv_years: float = key("life of PV", "a", 35.0, ge=1, le=200)
+    wind_eur_per_kw: float = key("price of wind power", "EUR/kW", 1183.91, gt=0, le=1e5)
+    wind_fixed_share: float = key("yearly upkeep of wind power, share of its price", default=0.012514, gt=0, le=1)
+    wind_years: float = key("life of wind power", "a", 27.0, ge=1, le=200)
+    battery_eur_per_kwh: float = key("price of batteries", "EUR/kWh", 354.0, gt=0, le=1e5)
+    battery_years: float = key("life of batteries", "a", 20.0, ge=1, le=200)
 
 
 def read_hosting_settings(folder: Path) -> HostingSettings:
     """hosting.yaml of a study folder, defaults where there is none.
 
     Raises:
-        InputError: no YAML mapping, an unknown key, or a value that is not a positive number.
+        InputError: no YAML mapping, an unknown key, or a value out of range.
     """
     path = Path(folder) / "hosting.yaml"
-    if not path.is_file():
+    if not path.exists():
         return HostingSettings()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, "file", "is not YAML", "write 'key: value' lines") from error
-    if not isinstance(content, dict):
-        raise InputError(path, "file", "holds no keys", "write 'key: value' lines")
-    known = [f.name for f in fields(HostingSettings)]
-    for key, value in content.items():
-        if key not in known:
-            raise InputError(path, str(key), "is an unknown key", f"use one of {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise InputError(path, key, f"{value!r} is not a positive number", "give a number above zero")
-        if value == float("inf") and key != "substation_kva":
-            raise InputError(path, key, "is infinite", "give a finite number above zero")
-    settings = HostingSettings(**{key: float(value) for key, value in content.items()})
-    for key in ("curtail_share", "envelope", "coverage"):
-        if getattr(settings, key) > 1:
-            raise InputError(path, key, f"{getattr(settings, key):g} is no share", "give a number of at most 1")
-    return settings
+    return validated(HostingSettings, read_yaml(path, "make it a file, or remove it for the defaults"), path)

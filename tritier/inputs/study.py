@@ -11,11 +11,12 @@ import numpy as np
 
 from tritier.errors import InputError
 from tritier.inputs.instance import Feeder, Menu, Prosumer
-from tritier.inputs.settings import BLOCKS, PRESETS, Preset, Settings, change_preset, check_preset_name, read_settings
-from tritier.inputs.tables import cell, integers, read_days, read_feeder, read_table, require, unique
+from tritier.inputs.settings import BLOCKS, Preset, Settings, change_preset, find_preset, read_settings, with_sizes
+from tritier.inputs.tables import LoadMixRow, ProsumerRow, known, read_days, read_feeder, read_rows, require, unique
 
-PROSUMER_NUMBERS = ("bus", "pv_kw", "wind_kw", "battery_kwh", "battery_kw", "eta", "degradation_usd_per_kwh", "beta")
-PROSUMER_TEXT = ("prosumer", "pv_profile", "wind_profile")
+HIGHEST_LOAD = 1e6  # of a load profile, in its own unit
+HIGHEST_RENEWABLE = 2.0  # of a renewable profile, per kW installed
+HIGHEST_PRICE = 1e4  # of the wholesale price, either sign [EUR/MWh]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +38,11 @@ class Study:
     data_hash: str  # one sha256 over the content of all input files
 
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
-        """A preset with the study's own values, then with the changes given (see `preset.find_preset`)."""
+        """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
         if not isinstance(preset, Preset):
-            check_preset_name(preset)
-            preset = change_preset(PRESETS[preset], self.settings.presets.get(preset, {}), self.paths["study"])
+            preset = find_preset(preset)
+            if preset.name in self.settings.presets:
+                preset = with_sizes(preset, self.settings.presets[preset.name])
         return change_preset(preset, changes or {})
 
     def menu(self, preset: str | Preset = "fast") -> Menu:
@@ -70,15 +72,15 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     """
     yaml_path = Path(folder) / "study.yaml"
     settings = read_settings(yaml_path, changes)
-    files = settings.files.model_dump()
+    files = settings.files.model_dump(exclude_none=True)
     paths = {"study": yaml_path} | {role: yaml_path.parent / name for role, name in files.items()}
     feeder = read_feeder(paths["bus"], paths["branch"])
     check_menus(yaml_path, settings, feeder)
 
-    dates, load_profiles = read_days(paths["load_profiles"], low=0.0)
+    dates, load_profiles = read_days(paths["load_profiles"], 0.0, HIGHEST_LOAD)
     load, reactive = bus_loads(paths, settings, feeder, load_profiles)
 
-    renewable_dates, renewable_profiles = read_days(paths["renewable_profiles"], low=0.0, high=2.0)
+    renewable_dates, renewable_profiles = read_days(paths["renewable_profiles"], 0.0, HIGHEST_RENEWABLE)
     if not np.array_equal(dates, renewable_dates):
         raise InputError(
             paths["renewable_profiles"],
@@ -89,7 +91,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     prosumers, profiles = read_prosumers(paths["prosumers"], settings, feeder, renewable_profiles)
     renewable = renewable_power(settings, prosumers, profiles, renewable_profiles)
 
-    price_dates, prices = read_days(paths["prices"])
+    price_dates, prices = read_days(paths["prices"], -HIGHEST_PRICE, HIGHEST_PRICE)
     if "price_eur_per_mwh" not in prices:
         raise InputError(
             paths["prices"], "column price_eur_per_mwh", "is missing", "add it, one price an hour in EUR/MWh"
@@ -146,21 +148,11 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
         Active [kW] and reactive [kvar] load, each (N, D, 24).
     """
     path = paths["load_mix"]
-    mix = read_table(path, text=("profile",), numbers=("bus", "weight"))
-    mix["bus"] = integers(path, "bus", mix["bus"])
-    require(path, "bus", mix["bus"].isin(feeder.bus), "is unknown to the bus file", "use its bus numbers", mix["bus"])
-    known = mix["profile"].isin(profiles)
-    if not known.all():
-        name = mix.loc[~known, "profile"].iloc[0]
-        raise InputError(
-            path,
-            cell("profile", ~known),
-            f"unknown profile {name!r}",
-            f"use a column of {paths['load_profiles'].name}: {', '.join(profiles)}",
-        )
-    require(path, "weight", mix["weight"] > 0, "is not positive", "give positive shares of energy", mix["weight"])
+    mix = read_rows(path, LoadMixRow)
+    known(path, "bus", [row.bus for row in mix], feeder.bus.tolist(), "the bus file")
+    known(path, "profile", [row.profile for row in mix], profiles, paths["load_profiles"].name)
     unit = {}
-    for name in mix["profile"].unique():
+    for name in dict.fromkeys(row.profile for row in mix):
         mean = profiles[name].mean()
         if mean <= 0:
             raise InputError(
@@ -173,11 +165,12 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
     for k, bus in enumerate(feeder.bus):
         if feeder.p_kw[k] == 0:
             continue
-        rows = mix[mix["bus"] == bus]
-        if rows.empty:
+        rows = [row for row in mix if row.bus == bus]
+        if not rows:
             raise InputError(path, "column bus", f"has no load shape for bus {bus}", "add at least one row for it")
-        for name, weight in zip(rows["profile"], rows["weight"], strict=True):
-            load[k] += feeder.p_kw[k] * weight / rows["weight"].sum() * unit[name]
+        total = sum(row.weight for row in rows)
+        for row in rows:
+            load[k] += feeder.p_kw[k] * row.weight / total * unit[row.profile]
     peak = load.sum(axis=0).max()
     if peak <= 0:
         raise InputError(paths["bus"], "column p_kw", "is zero at every bus", "give the feeder some load")
@@ -191,47 +184,22 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
 
 def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
     """The prosumers, scaled, and their PV and wind profile names."""
-    table = read_table(path, text=PROSUMER_TEXT, numbers=PROSUMER_NUMBERS)
-    table["bus"] = integers(path, "bus", table["bus"])
-    unique(path, "prosumer", table["prosumer"])
-    require(
-        path, "bus", table["bus"].isin(feeder.bus), "is unknown to the bus file", "use its bus numbers", table["bus"]
-    )
-    unique(path, "bus", table["bus"])
-    loaded = feeder.bus[feeder.p_kw > 0]
-    require(
-        path, "bus", table["bus"].isin(loaded), "has no load", "place prosumers at buses with p_kw > 0", table["bus"]
-    )
-    for name in ("pv_kw", "wind_kw", "battery_kwh", "battery_kw", "degradation_usd_per_kwh"):
-        require(path, name, table[name] >= 0, "is negative", "give zero or more", table[name])
-    require(
-        path,
-        "eta",
-        (table["eta"] > 0) & (table["eta"] <= 1),
-        "is outside (0, 1]",
-        "give the one-way efficiency",
-        table["eta"],
-    )
-    beta = table["beta"]
-    require(
-        path, "beta", (beta >= 0) & (beta <= 0.9), "is outside [0, 0.9]", "give the weight of CVaR, at most 0.9", beta
-    )
+    table = read_rows(path, ProsumerRow)
+    unique(path, "prosumer", [row.prosumer for row in table])
+    buses = [row.bus for row in table]
+    known(path, "bus", buses, feeder.bus.tolist(), "the bus file")
+    unique(path, "bus", buses)
+    loaded = np.isin(buses, feeder.bus[feeder.p_kw > 0])
+    require(path, "bus", loaded, "has no load", "place prosumers at buses with p_kw > 0")
     for name in ("pv_profile", "wind_profile"):
-        known = table[name].isin(profiles)
-        if not known.all():
-            raise InputError(
-                path,
-                cell(name, ~known),
-                f"unknown profile {table.loc[~known, name].iloc[0]!r}",
-                f"use a column of the renewable profiles: {', '.join(profiles)}",
-            )
+        known(path, name, [getattr(row, name) for row in table], profiles, "the renewable profiles")
     scale, scale_pv = settings.load.scale * settings.renewables.scale, settings.renewables.pv_scale
     scale_battery = settings.load.scale * settings.batteries.scale
     wear, weight = settings.batteries.degradation_usd_per_kwh, settings.risk.beta
     prosumers = tuple(
         Prosumer(
             name=row.prosumer,
-            bus=int(row.bus),
+            bus=row.bus,
             pv_kw=row.pv_kw * scale * scale_pv,
             wind_kw=row.wind_kw * scale,
             battery_kwh=row.battery_kwh * scale_battery,
@@ -240,9 +208,9 @@ def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dic
             degradation=row.degradation_usd_per_kwh if wear is None else wear,
             beta=row.beta if weight is None else weight,
         )
-        for row in table.itertuples()
+        for row in table
     )
-    return prosumers, list(zip(table["pv_profile"], table["wind_profile"], strict=True))
+    return prosumers, [(row.pv_profile, row.wind_profile) for row in table]
 
 
 def renewable_power(

@@ -1,93 +1,215 @@
-"""Feeder files: a bus table and a branch table become a `Feeder`."""
+"""Tables of a study: CSV files become checked rows, hourly profiles become arrays, a feeder becomes a tree."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tritier.errors import InputError
+from tritier.inputs.documents import Name, Section, key, read_text, validated_rows
 from tritier.inputs.instance import Feeder
 
-# CSV files of a study: reading, and the checks that every table shares.
+MAX_BYTES = 100_000_000  # of a table
+MAX_ROWS = 200_000  # of a table; 20 years of hours fit
+MAX_COLUMNS = 2_000
+MAX_LINE = 100_000  # characters
+LEAST_OHM = 1e-5  # of a line's impedance: below, power flow loses its digits
+
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::00)?")
 
 
-def read_table(path: Path, text: tuple[str, ...] = (), numbers: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Read a CSV file with the columns asked for, numbers finite.
+class Row(Section):
+    """A row of a table: cells are text, columns of numbers are converted, an empty cell is an absent one."""
 
-    Args:
-        path: the file.
-        text: columns that must be there and are read as text.
-        numbers: columns that must be there and must hold finite numbers; None for every column that is not text.
+    @model_validator(mode="before")
+    @classmethod
+    def converted(cls, cells: dict[str, str]) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for column, text in cells.items():
+            field = cls.model_fields.get(column)
+            if text == "" and (field is None or not field.is_required()):
+                continue
+            if field is not None and field.annotation is not str and NUMBER.fullmatch(text):
+                number = float(text)
+                row[column] = int(number) if number.is_integer() else number
+            else:
+                row[column] = text
+        return row
+
+
+Number = Annotated[int, Field(ge=0, le=10**9)]  # of a bus or line
+Kilowatt = Annotated[float, Field(ge=0, le=1e6)]
+RowType = TypeVar("RowType", bound=Row)
+
+
+class BusRow(Row):
+    """A bus of bus.csv. The slack's vmin_pu = vmax_pu is the voltage that it holds."""
+
+    bus: Number = key("number of the bus")
+    type: Literal["slack", "pq"] = key("slack for the one bus that feeds the others, pq for all others")
+    p_kw: Kilowatt = key("nominal active load; generation belongs in prosumers.csv", "kW")
+    q_kvar: float = key("nominal reactive load, negative for a capacitor", "kvar", ge=-1e6, le=1e6)
+    vn_kv: float = key("nominal line-to-line voltage, the same at all buses", "kV", ge=0.1, le=1000)
+    vmin_pu: float = key("lowest voltage allowed", "p.u.", ge=0.5, le=1.5)
+    vmax_pu: float = key("highest voltage allowed", "p.u.", ge=0.5, le=1.5)
+
+
+class BranchRow(Row):
+    """A line of branch.csv."""
+
+    line: Number = key("number of the line")
+    from_bus: Number = key("bus at one end")
+    to_bus: Number = key("bus at the other end")
+    r_ohm: float = key("series resistance of the whole line", "ohm", ge=0, le=1e5)
+    x_ohm: float = key("series reactance of the whole line", "ohm", ge=0, le=1e5)
+    closed: Literal[0, 1] = key("1 for closed, 0 for open; open lines are left out")
+    rating_a: Annotated[float, Field(gt=0, le=1e6)] | None = key(
+        "largest current", "A", None, "an empty cell, no limit"
+    )
+    c_nf: float = key("capacitance of the whole line", "nF", 0.0, ge=0, le=1e6)
+
+    @field_validator("to_bus")
+    @classmethod
+    def another_bus(cls, end: int, info: ValidationInfo) -> int:
+        if end == info.data.get("from_bus"):
+            raise ValueError("equals from_bus; connect two different buses")
+        return end
+
+
+class DeferrableRow(Row):
+    """Electric vehicles and heat pumps at a bus."""
+
+    bus: Number = key("number of the bus")
+    ev_kwh_per_day: Kilowatt = key("energy that vehicles ask for on a mean day", "kWh", 0.0)
+    ev_kw: Kilowatt = key("power of all chargers", "kW", 0.0)
+    ev_delay_h: Annotated[int, Field(ge=0, le=23)] = key("hours within which a kWh asked for is charged", "h", 0)
+    hp_kwh_per_day: Kilowatt = key("energy that heat pumps ask for on a mean day", "kWh", 0.0)
+    hp_kw: Kilowatt = key("power of all heat pumps", "kW", 0.0)
+    hp_delay_h: Annotated[int, Field(ge=0, le=23)] = key("hours within which a kWh asked for is drawn", "h", 0)
+
+    @field_validator("ev_kw", "hp_kw")
+    @classmethod
+    def enough_power(cls, power: float, info: ValidationInfo) -> float:
+        energy = f"{info.field_name[:2]}_kwh_per_day"
+        if 24.0 * power < info.data.get(energy, 0.0):
+            raise ValueError(f"cannot draw {energy} in a day; raise it or lower {energy}")
+        return power
+
+
+class PassiveRow(DeferrableRow):
+    """Uncontrolled vehicles and heat pumps of passive.csv, at a bus without a prosumer; delays are not used there."""
+
+
+class ProsumerRow(DeferrableRow):
+    """A prosumer of prosumers.csv: the community of customers at one bus."""
+
+    prosumer: Name = key("name")
+    pv_kw: Kilowatt = key("installed PV power", "kW")
+    pv_profile: Name = key("column of the renewable profiles")
+    wind_kw: Kilowatt = key("installed wind power", "kW")
+    wind_profile: Name = key("column of the renewable profiles")
+    battery_kwh: Kilowatt = key("battery capacity", "kWh")
+    battery_kw: Kilowatt = key("battery power, each way", "kW")
+    eta: float = key("one-way battery efficiency", ge=0.1, le=1)
+    degradation_usd_per_kwh: float = key("battery wear per kWh charged and per kWh discharged", "$/kWh", ge=0, le=10)
+    beta: float = key("weight of CVaR in the prosumer's objective", ge=0, le=0.9)
+
+
+class LoadMixRow(Row):
+    """A share of a bus's load in load_mix.csv; the shares of a bus are scaled to one."""
+
+    bus: Number = key("number of the bus")
+    profile: Name = key("column of the load profiles")
+    weight: float = key("share of the bus's energy", gt=0, le=1e6)
+
+
+def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a CSV file, cells without blanks around them.
 
     Raises:
-        InputError: file or column missing, not a table, no rows, or a cell that is empty or not a number.
+        InputError: no such file, no table, too large, a column without a name or named twice, or a row of other length.
     """
-    if not path.is_file():
-        raise InputError(path, "file", "does not exist", "add it, or give its path under 'files' in study.yaml")
+    text = read_text(path, "add it, or give its path under 'files' in study.yaml", MAX_BYTES)
+    longest = max(map(len, text.splitlines()), default=0)
+    if longest > MAX_LINE:
+        raise InputError(path, "table", f"has a line of {longest:,} characters", f"keep lines below {MAX_LINE:,}")
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), encoding="utf-8", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, "table", f"is not a CSV table ({reason})", "save it as comma-separated UTF-8") from error
-    names = tuple(c for c in frame.columns if c not in text) if numbers is None else numbers
-    for name in (*text, *names):
-        if name not in frame.columns:
-            have = ", ".join(map(str, frame.columns))
-            raise InputError(
-                path, f"column {name}", f"is missing (found: {have})", "add it; columns are comma-separated"
-            )
-    if frame.empty:
-        raise InputError(path, "table", "has no rows", "add at least one row")
-    for name in text:
-        if frame[name].isna().any():
-            raise InputError(path, cell(name, frame[name].isna()), "is empty", "fill it in")
-    for name in names:
-        frame[name] = finite_numbers(path, name, frame[name])
-    return frame
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    except csv.Error as error:
+        raise InputError(path, "table", f"is not a CSV table ({error})", "save it as comma-separated UTF-8") from error
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if len(rows) < 2:
+        raise InputError(path, "table", "has no rows", "save it as comma-separated UTF-8 with a header and rows below")
+    header, *rows = rows
+    if len(rows) > MAX_ROWS or len(header) > MAX_COLUMNS:
+        size = f"has {len(rows):,} rows and {len(header):,} columns"
+        raise InputError(path, "table", size, f"keep at most {MAX_ROWS:,} and {MAX_COLUMNS:,}")
+    for k, name in enumerate(header):
+        if not name:
+            raise InputError(path, f"column {k + 1}", "has no name", "name it, or remove the comma at the row's end")
+        if name in header[:k]:
+            raise InputError(path, f"column {name}", "stands twice", "keep one of them")
+    for k, row in enumerate(rows):
+        if len(row) != len(header):
+            problem = f"has {len(row)} cells, the header {len(header)}"
+            raise InputError(path, f"row {k + 2}", problem, "give one cell, comma-separated, for each column")
+    return header, rows
 
 
-def cell(column: str, bad) -> str:
-    """Name of the first bad cell, rows counted as in an editor (the header is row 1)."""
-    return f"column {column}, row {int(np.flatnonzero(np.asarray(bad))[0]) + 2}"
+def read_rows(path: Path, row: type[RowType]) -> list[RowType]:
+    """A CSV file as checked rows.
+
+    Raises:
+        InputError: as `read_cells`; or a column that is missing or unknown, or a cell that is not allowed.
+    """
+    header, rows = read_cells(path)
+    for name, field in row.model_fields.items():
+        if field.is_required() and name not in header:
+            raise InputError(path, f"column {name}", f"is missing (found: {shown(header)})", "add it")
+    for name in header:
+        if name not in row.model_fields:
+            raise InputError(path, f"column {name[:40]}", "is unknown", f"use {', '.join(row.model_fields)}")
+    return validated_rows(row, [dict(zip(header, cells, strict=True)) for cells in rows], path)
 
 
-def finite_numbers(path: Path, name: str, column: pd.Series) -> pd.Series:
-    """The column as float64."""
-    number = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    bad = ~np.isfinite(number.to_numpy())
-    if bad.any():
-        value = column[bad].iloc[0]
-        problem = "is empty or NaN" if pd.isna(value) else f"is not a finite number: {value!r}"
-        raise InputError(path, cell(name, bad), problem, "give a finite number with a decimal point")
-    return number
+def shown(names: list[str]) -> str:
+    """The first few names."""
+    return ", ".join(name[:40] for name in names[:12]) + (", ..." if len(names) > 12 else "")
 
 
-def require(path: Path, column: str, ok, problem: str, mend: str, values=None) -> None:
-    """Raise an InputError at the first row where `ok` is false."""
-    bad = ~np.asarray(ok, dtype=bool)
-    if bad.any():
-        seen = f" ({np.asarray(values)[bad][0]:g})" if values is not None else ""
-        raise InputError(path, cell(column, bad), f"{problem}{seen}", mend)
+def require(path: Path, column: str, ok: list[bool] | np.ndarray, problem: str, mend: str) -> None:
+    """Raise an InputError at the first row where `ok` is false, rows counted as in an editor (the header is row 1)."""
+    bad = np.flatnonzero(~np.asarray(ok, dtype=bool))
+    if bad.size:
+        raise InputError(path, f"column {column}, row {bad[0] + 2}", problem, mend)
 
 
-def integers(path: Path, column: str, values: pd.Series) -> np.ndarray:
-    """A numeric column that must hold whole numbers."""
-    require(
-        path, column, values == np.round(values), "is not a whole number", "number buses and lines by integers", values
-    )
-    return values.to_numpy(np.int64)
-
-
-def unique(path: Path, column: str, values) -> None:
+def unique(path: Path, column: str, values: list) -> None:
     """Raise an InputError at the first repeated entry."""
-    repeated = pd.Series(values).duplicated()
-    if repeated.any():
-        raise InputError(path, cell(column, repeated), f"repeats {values[repeated.argmax()]}", "keep one row for each")
+    seen: set = set()
+    for k, value in enumerate(values):
+        if value in seen:
+            raise InputError(path, f"column {column}, row {k + 2}", f"repeats {value}", "keep one row for each")
+        seen.add(value)
 
 
-def read_days(path: Path, low: float = -np.inf, high: float = np.inf) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def known(path: Path, column: str, values: list, names, where: str) -> None:
+    """Raise an InputError at the first entry that is none of the names."""
+    for k, value in enumerate(values):
+        if value not in names:
+            choices = f"use one of {shown(list(map(str, names)))}"
+            raise InputError(path, f"column {column}, row {k + 2}", f"{value} is unknown to {where}", choices)
+
+
+def read_days(path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Read an hourly table of whole days.
 
     Args:
@@ -98,39 +220,60 @@ def read_days(path: Path, low: float = -np.inf, high: float = np.inf) -> tuple[n
         The dates, shape (D,), and by column the values, shape (D, 24).
 
     Raises:
-        InputError: as `read_table`; or hours missing, repeated or out of order, or a value out of range.
+        InputError: as `read_cells`; or hours missing, repeated or out of order, or a value out of range.
     """
-    frame = read_table(path, text=("time",))
-    mend = "give every hour from 00:00 of the first to 23:00 of the last day, as 2016-01-31T23:00, without time zone"
-    try:
-        hours = frame["time"].to_numpy(dtype="datetime64[m]")
-    except ValueError as error:
-        raise InputError(path, "column time", f"is not ISO time ({error})", mend) from error
-    expected = hours[0] + np.arange(hours.size) * np.timedelta64(60, "m")
-    require(path, "time", hours == expected, "does not follow the row above by one hour", mend)
-    if hours[0] != hours[0].astype("datetime64[D]") or hours.size % 24:
-        raise InputError(path, "column time", f"holds no whole days ({hours.size} hours from {hours[0]})", mend)
-    columns = {}
-    for name in frame.columns.drop("time"):
-        values = frame[name].to_numpy()
-        require(
-            path, name, (values >= low) & (values <= high), "is out of range", f"keep it in [{low:g}, {high:g}]", values
-        )
-        columns[name] = values.reshape(-1, 24)
+    header, rows = read_cells(path)
+    if "time" not in header:
+        raise InputError(path, "column time", f"is missing (found: {shown(header)})", "add it")
+    at = header.index("time")
+    hours = whole_days(path, [row.pop(at) for row in rows])
+    names = header[:at] + header[at + 1 :]
+    values = np.empty((len(rows), len(names)))
+    for k, row in enumerate(rows):
+        try:
+            values[k] = [float(cell) for cell in row]
+        except ValueError:
+            values[k] = np.nan
+        if "_" in "".join(row):  # Python reads 1_000 as a number
+            values[k] = np.nan
+    wrong = np.argwhere(~((values >= low) & (values <= high)))
+    if wrong.size:
+        k, j = wrong[0]
+        text, field = rows[k][j], f"column {names[j]}, row {k + 2}"
+        if not NUMBER.fullmatch(text):
+            j = next(j for j, cell in enumerate(rows[k]) if not NUMBER.fullmatch(cell))
+            problem = "is empty" if rows[k][j] == "" else f"is not a finite number: {rows[k][j][:40]!r}"
+            mend = "give a finite number with a decimal point"
+            raise InputError(path, f"column {names[j]}, row {k + 2}", problem, mend)
+        raise InputError(path, field, f"is out of range ({text[:40]})", f"keep it in [{low:g}, {high:g}]")
+    columns = {name: np.ascontiguousarray(values[:, j]).reshape(-1, 24) for j, name in enumerate(names)}
     return hours[::24].astype("datetime64[D]"), columns
 
 
-BUS_NUMBERS = ("bus", "p_kw", "q_kvar", "vn_kv", "vmin_pu", "vmax_pu")
-BRANCH_NUMBERS = ("line", "from_bus", "to_bus", "r_ohm", "x_ohm", "closed")
+def whole_days(path: Path, stamps: list[str]) -> np.ndarray:
+    """The hours of a column of time stamps, datetime64[m], each one hour after the one above, from 00:00 to 23:00."""
+    mend = "give every hour from 00:00 of the first to 23:00 of the last day, as 2016-01-31T23:00, without time zone"
+    plain = [stamp[:16].replace(" ", "T") if STAMP.fullmatch(stamp) else stamp[:40] for stamp in stamps]
+    try:
+        first = np.datetime64(plain[0] if STAMP.fullmatch(stamps[0]) else "", "m")
+    except ValueError:
+        first = np.datetime64("NaT")
+    if np.isnat(first):
+        raise InputError(path, "column time, row 2", f"is no hour ({plain[0]!r})", mend)
+    hours = first + np.arange(len(stamps)) * np.timedelta64(60, "m")
+    follows = [a == b for a, b in zip(plain, np.datetime_as_string(hours, unit="m"), strict=True)]
+    require(path, "time", follows, "does not follow the row above by one hour", mend)
+    if first != first.astype("datetime64[D]") or hours.size % 24:
+        raise InputError(path, "column time", f"holds no whole days ({hours.size} hours from {plain[0]})", mend)
+    return hours
 
 
 def read_feeder(bus_csv: str | Path, branch_csv: str | Path) -> Feeder:
     """Read a radial feeder, breadth first from the slack.
 
     Args:
-        bus_csv: bus, type (slack or pq), p_kw, q_kvar, vn_kv, vmin_pu, vmax_pu. The slack's vmin = vmax is its voltage.
-        branch_csv: line, from_bus, to_bus, r_ohm, x_ohm, closed (1 or 0), optionally rating_a
-            and c_nf, the capacitance of the whole line in nF. Open lines are dropped.
+        bus_csv: rows as `BusRow`.
+        branch_csv: rows as `BranchRow`.
 
     Returns:
         The feeder; line l feeds bus position l + 1. Ratings [kVA] are sqrt(3) vn_kv rating_a, inf where none is given.
@@ -139,148 +282,74 @@ def read_feeder(bus_csv: str | Path, branch_csv: str | Path) -> Feeder:
         InputError: a table is malformed, an entry is out of range, or the closed lines do not form a tree.
     """
     bus_csv, branch_csv = Path(bus_csv), Path(branch_csv)
-    bus, branch = read_buses(bus_csv), read_branches(branch_csv)
-    known = set(bus["bus"])
-    for end in ("from_bus", "to_bus"):
-        require(
-            branch_csv,
-            end,
-            branch[end].isin(known),
-            f"is a bus unknown to {bus_csv.name}",
-            "use bus numbers of that file",
-            branch[end],
-        )
-    slack = int(bus.loc[bus["type"] == "slack", "bus"].iloc[0])
-    buses, parents, rows = breadth_first(branch_csv, branch[branch["closed"] == 1], slack, known)
-    bus, branch = bus.set_index("bus").loc[buses], branch.loc[rows]
-    vn_kv = float(bus["vn_kv"].iloc[0])
+    buses, branches = read_buses(bus_csv), read_branches(branch_csv)
+    at = {b.bus: b for b in buses}
+    known(branch_csv, "from_bus", [b.from_bus for b in branches], at, bus_csv.name)
+    known(branch_csv, "to_bus", [b.to_bus for b in branches], at, bus_csv.name)
+    slack = next(b.bus for b in buses if b.type == "slack")
+    order, parents, rows = breadth_first(branch_csv, branches, slack, set(at))
+    bus, branch = [at[number] for number in order], [branches[row] for row in rows]
+    vn_kv = buses[0].vn_kv
+    rating = np.array([np.inf if b.rating_a is None else b.rating_a for b in branch])
     return Feeder(
-        bus=np.array(buses),
-        p_kw=bus["p_kw"].to_numpy(),
-        q_kvar=bus["q_kvar"].to_numpy(),
-        v_min=bus["vmin_pu"].to_numpy(),
-        v_max=bus["vmax_pu"].to_numpy(),
-        line=branch["line"].to_numpy(),
+        bus=np.array(order),
+        p_kw=np.array([b.p_kw for b in bus]),
+        q_kvar=np.array([b.q_kvar for b in bus]),
+        v_min=np.array([b.vmin_pu for b in bus]),
+        v_max=np.array([b.vmax_pu for b in bus]),
+        line=np.array([b.line for b in branch], dtype=int),
         parent=np.array(parents, dtype=int),
-        r_ohm=branch["r_ohm"].to_numpy(),
-        x_ohm=branch["x_ohm"].to_numpy(),
-        rating_kva=np.sqrt(3.0) * vn_kv * branch["rating_a"].to_numpy(),
+        r_ohm=np.array([b.r_ohm for b in branch]),
+        x_ohm=np.array([b.x_ohm for b in branch]),
+        rating_kva=np.sqrt(3.0) * vn_kv * rating,
         vn_kv=vn_kv,
-        v_slack=float(bus["vmin_pu"].iloc[0]),
-        charging_kvar=1e-6 * 2 * np.pi * 50 * vn_kv**2 * branch["c_nf"].to_numpy(),
+        v_slack=at[slack].vmin_pu,
+        charging_kvar=1e-6 * 2 * np.pi * 50 * vn_kv**2 * np.array([b.c_nf for b in branch]),
     )
 
 
-def read_buses(path: Path) -> pd.DataFrame:
-    """The bus table, checked row by row."""
-    bus = read_table(path, text=("type",), numbers=BUS_NUMBERS)
-    bus["bus"] = integers(path, "bus", bus["bus"])
-    bus["type"] = bus["type"].str.strip()
-    unique(path, "bus", bus["bus"])
-    require(path, "type", bus["type"].isin(("slack", "pq")), "is neither slack nor pq", "use one of the two words")
-    slack = bus["type"] == "slack"
-    if slack.sum() != 1:
-        raise InputError(
-            path, "column type", f"marks {slack.sum()} slack buses", "mark exactly one bus as slack, all others pq"
-        )
-    require(
-        path,
-        "p_kw",
-        bus["p_kw"] >= 0,
-        "is negative",
-        "give loads as positive kW; generation belongs in prosumers.csv",
-        bus["p_kw"],
-    )
-    require(path, "vn_kv", bus["vn_kv"] > 0, "is not positive", "give the line-to-line voltage in kV", bus["vn_kv"])
-    require(
-        path,
-        "vn_kv",
-        bus["vn_kv"] == bus["vn_kv"].iloc[0],
-        "differs from the first bus",
-        "refer all buses to one voltage level",
-        bus["vn_kv"],
-    )
-    low, high = bus["vmin_pu"], bus["vmax_pu"]
-    require(path, "vmin_pu", (low > 0) & (low < 2), "is no voltage in p.u.", "give p.u. values around 1", low)
-    require(path, "vmax_pu", (high > 0) & (high < 2), "is no voltage in p.u.", "give p.u. values around 1", high)
-    require(
-        path,
-        "vmin_pu",
-        ~slack | (low == high),
-        "differs from vmax_pu at the slack",
-        "set both to the voltage it holds",
-        low,
-    )
-    require(path, "vmin_pu", slack | (low < high), "is not below vmax_pu", "give the lower limit first", low)
-    return bus
+def read_buses(path: Path) -> list[BusRow]:
+    """The bus table: one slack, one voltage level, each bus once."""
+    buses = read_rows(path, BusRow)
+    unique(path, "bus", [b.bus for b in buses])
+    slacks = sum(b.type == "slack" for b in buses)
+    if slacks != 1:
+        problem, mend = f"marks {slacks} slack buses", "mark exactly one bus as slack, all others pq"
+        raise InputError(path, "column type", problem, mend)
+    same = [b.vn_kv == buses[0].vn_kv for b in buses]
+    require(path, "vn_kv", same, "differs from the first bus", "refer all buses to one voltage level")
+    held = [b.type == "pq" or b.vmin_pu == b.vmax_pu for b in buses]
+    require(path, "vmin_pu", held, "differs from vmax_pu at the slack", "set both to the voltage it holds")
+    band = [b.type == "slack" or b.vmin_pu < b.vmax_pu for b in buses]
+    require(path, "vmin_pu", band, "is not below vmax_pu", "give the lower limit first")
+    return buses
 
 
-def read_branches(path: Path) -> pd.DataFrame:
-    """The branch table, checked row by row; `rating_a` is inf where it is absent or empty."""
-    branch = read_table(path, numbers=BRANCH_NUMBERS)
-    for name in ("line", "from_bus", "to_bus"):
-        branch[name] = integers(path, name, branch[name])
-    unique(path, "line", branch["line"])
-    require(
-        path,
-        "to_bus",
-        branch["from_bus"] != branch["to_bus"],
-        "equals from_bus",
-        "connect two different buses",
-        branch["to_bus"],
-    )
-    for name in ("r_ohm", "x_ohm"):
-        require(path, name, branch[name] >= 0, "is negative", "give ohms of the whole line, zero or more", branch[name])
-    require(
-        path,
-        "r_ohm",
-        branch["r_ohm"] + branch["x_ohm"] > 0,
-        "and x_ohm are both zero",
-        "merge the two buses, or give an impedance",
-    )
-    require(
-        path,
-        "closed",
-        branch["closed"].isin((0, 1)),
-        "is neither 1 nor 0",
-        "use 1 for closed and 0 for open",
-        branch["closed"],
-    )
-    if "rating_a" in branch.columns:
-        given = branch["rating_a"].notna()
-        rating = branch["rating_a"].copy()
-        rating[given] = finite_numbers(path, "rating_a", branch["rating_a"].where(given, 1.0))[given]
-        branch["rating_a"] = rating.astype(np.float64).fillna(np.inf)
-    else:
-        branch["rating_a"] = np.inf
-    require(
-        path,
-        "rating_a",
-        branch["rating_a"] > 0,
-        "is not positive",
-        "give amperes, or leave the cell empty for no limit",
-        branch["rating_a"],
-    )
-    branch["c_nf"] = finite_numbers(path, "c_nf", branch["c_nf"]) if "c_nf" in branch.columns else 0.0
-    require(path, "c_nf", branch["c_nf"] >= 0, "is negative", "give the line's capacitance in nF", branch["c_nf"])
-    return branch
+def read_branches(path: Path) -> list[BranchRow]:
+    """The branch table: each line once, with an impedance."""
+    branches = read_rows(path, BranchRow)
+    unique(path, "line", [b.line for b in branches])
+    mend = f"merge the two buses, or give at least {LEAST_OHM:g} ohm"
+    require(path, "r_ohm", [np.hypot(b.r_ohm, b.x_ohm) >= LEAST_OHM for b in branches], "and x_ohm are zero", mend)
+    return branches
 
 
 def breadth_first(
-    path: Path, closed: pd.DataFrame, slack: int, known: set[int]
+    path: Path, branches: list[BranchRow], slack: int, numbers: set[int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Order buses by distance from the slack, and the table's rows with them.
 
     Returns:
-        Bus numbers (N), positions of the upstream buses (L), index labels of the feeding lines (L).
+        Bus numbers (N), positions of the upstream buses (L), rows of the feeding lines (L).
 
     Raises:
         InputError: the closed lines form a loop, or do not reach every bus.
     """
-    neighbours: dict[int, list[tuple[int, int]]] = {n: [] for n in known}
-    for row, a, b in zip(closed.index, closed["from_bus"], closed["to_bus"], strict=True):
-        neighbours[a].append((b, row))
-        neighbours[b].append((a, row))
+    neighbours: dict[int, list[tuple[int, int]]] = {n: [] for n in numbers}
+    for row, branch in enumerate(branches):
+        if branch.closed:
+            neighbours[branch.from_bus].append((branch.to_bus, row))
+            neighbours[branch.to_bus].append((branch.from_bus, row))
     order, parents, rows = [slack], [], []
     position, used = {slack: 0}, set()
     for bus in order:  # grows while it is read
@@ -289,18 +358,17 @@ def breadth_first(
                 continue
             used.add(row)
             if other in position:
-                name = closed["line"][row]
                 raise InputError(
                     path,
-                    cell("closed", np.arange(row + 1) == row),
-                    f"closes a loop with line {name}",
+                    f"column closed, row {row + 2}",
+                    f"closes a loop with line {branches[row].line}",
                     "open one line of the loop (closed = 0): the feeder must be radial",
                 )
             position[other] = len(order)
             parents.append(position[bus])
             order.append(other)
             rows.append(row)
-    missing = sorted(known - set(order))
+    missing = sorted(numbers - set(order))
     if missing:
         some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise InputError(
