@@ -9,7 +9,7 @@ import pytest
 from bilevel_problems import PUBLISHED
 
 from tritier.errors import CertificateError, InputError
-from tritier.evaluation import growth as bilevel_growth
+from tritier.evaluation import growth as bench
 from tritier.evaluation.growth import CUT, PLAIN, growth, spatial_tail, stored_growth
 from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.market import market_example
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def stored():
-    return stored_growth(ROOT / bilevel_growth.STORED)
+    return stored_growth(ROOT / bench.STORED)
 
 
 def test_variants_are_the_four_modes_and_the_value_cut_of_three():
@@ -50,7 +50,7 @@ def test_a_wrong_optimum_does_not_enter_the_table(monkeypatch):
         best, *rest = enumerate_menu(problem)
         return best * (1 + 1e-5), *rest
 
-    monkeypatch.setattr(bilevel_growth, "enumerate_menu", off)
+    monkeypatch.setattr(bench, "enumerate_menu", off)
     with pytest.raises(CertificateError, match=r"growth\.enumeration"):
         growth([(3, 2)], 120, [("strong_duality", False)])
 

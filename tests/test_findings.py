@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritier.cases import store as stored_cases
+from tritier.cases import store
 from tritier.cases.cases import CASES
 from tritier.cases.solve import certificates, prepare, solve_case, summary
 from tritier.errors import InputError
-from tritier.evaluation import findings, heldout
-from tritier.evaluation import tables as findings_tables
+from tritier.evaluation import findings, heldout, tables
 from tritier.inputs.scenarios import held_out_days
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +167,7 @@ def test_pairing_by_day_takes_out_what_days_have_in_common():
 
 
 def test_expectations_name_known_quantities():
-    known = set(findings_tables.QUANTITIES) | {"days"}
+    known = set(tables.QUANTITIES) | {"days"}
     assert set(EXPECTED["quantity"]) <= known
     assert set(EXPECTED["case"]) <= set(CASES)
     assert not EXPECTED.isna().any().any()
@@ -239,16 +238,16 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     again = heldout.HeldOut.read(tmp_path)
     pd.testing.assert_frame_equal(again.daily, found[4].daily)
     pd.testing.assert_frame_equal(again.violations, found[4].violations)
-    assert not stored_cases.made_from(tmp_path / "case", prepared)
+    assert not store.made_from(tmp_path / "case", prepared)
     fresh = heldout.of_case(tmp_path / "none", prepared, 1, days)
     pd.testing.assert_frame_equal(fresh.violations, found[1].violations)
     grid = findings.grid(found)
     assert len(grid) == 6
     assert grid.groupby("case")["headline"].sum().tolist() == [1, 1]
-    physics, money = findings_tables.policy_tables(grid)
+    physics, money = tables.policy_tables(grid)
     assert len(physics) == len(money) == 6
-    assert len(findings_tables.certificate_table(certificates(cases[1]))) == 9
-    assert findings_tables.headline_table(summary(cases[1]))["value"].notna().all()
+    assert len(tables.certificate_table(certificates(cases[1]))) == 9
+    assert tables.headline_table(summary(cases[1]))["value"].notna().all()
 
 
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):

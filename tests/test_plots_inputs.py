@@ -9,8 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tritier.inputs.instance import Days
-from tritier.plots import inputs as plots_data
-from tritier.plots import inputs as plots_prosumer
+from tritier.plots import inputs as plots
 from tritier.plots.style import COLOURS
 
 HOURS = 24
@@ -32,7 +31,7 @@ def days(probability) -> Days:
 
 def test_fans_draw_every_scenario_as_wide_as_it_is_likely():
     scenarios = days([0.2, 0.5, 0.3])
-    fig = plots_data.scenario_fans(scenarios, days([0.25] * 4), {"extreme": [2]})
+    fig = plots.scenario_fans(scenarios, days([0.25] * 4), {"extreme": [2]})
     totals = (scenarios.demand_kw, scenarios.passive_kw, scenarios.renewable_kw)
     for ax, total in zip(fig.axes, totals, strict=True):
         *lines, mean = ax.get_lines()
@@ -46,7 +45,7 @@ def test_fans_draw_every_scenario_as_wide_as_it_is_likely():
 
 def test_blocks_are_bars_of_their_hours():
     load, block = np.arange(1.0, 25.0), np.repeat([0, 1, 2], [8, 10, 6])
-    ax = plots_data.tariff_blocks(load, block).axes[0]
+    ax = plots.tariff_blocks(load, block).axes[0]
     assert [len(bars) for bars in ax.containers] == [8, 10, 6]
     for k, bars in enumerate(ax.containers):
         assert [bar.get_height() for bar in bars] == pytest.approx(load[block == k].tolist())
@@ -58,7 +57,7 @@ def test_a_day_in_balance_reaches_as_far_up_as_down():
     day["import"] = 20.0
     day["export"] = day[["renewable", "discharge", "import"]].sum(axis=1) - day[["served", "charge"]].sum(axis=1)
     day["reference"] = day["served"]
-    fig = plots_prosumer.prosumer_day({"a": day, "b": day}, {"a": np.zeros(25), "b": np.full(25, 80.0)})
+    fig = plots.prosumer_day({"a": day, "b": day}, {"a": np.zeros(25), "b": np.full(25, 80.0)})
     bars = [bar for group in fig.axes[0].containers for bar in group]
     height = np.array([bar.get_height() for bar in bars])
     assert height[height > 0].sum() == pytest.approx(-height[height < 0].sum())

@@ -20,14 +20,11 @@ from toy import days, line_feeder, plain_prosumer, plain_rules
 
 from tritier.cases.solve import split_changes
 from tritier.errors import InputError
-from tritier.evaluation import sensitivity as sweep_findings
-from tritier.evaluation import sensitivity as sweep_plan
-from tritier.evaluation import sweeps as sweep
-from tritier.evaluation import sweeps as sweep_point
+from tritier.evaluation import sensitivity, sweeps
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.settings import read_settings
 from tritier.inputs.study import read_study
-from tritier.plots import results as plots_sweep
+from tritier.plots import results as plots
 from tritier.reformulation.joint import JointLP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,68 +32,68 @@ STUDY = ROOT / "data" / "studies" / "ieee33"
 WORKER = """\
 from pathlib import Path
 import time
-from tritier import sweep_point
+from tritier.evaluation import sweeps
 
 while Path("stop").is_file() and changes["x"] > 1:
     assert Path("stop").read_text() != "fail", "stopped here"
     time.sleep(0.1)
 with Path("executed").open("a") as log:
     log.write(f"{changes['x']}\\n")
-sweep_point.hand_over({"twice": 2 * changes["x"]})
+sweeps.hand_over({"twice": 2 * changes["x"]})
 """
 
 
 @pytest.fixture
-def bench(tmp_path) -> sweep.Bench:
+def bench(tmp_path) -> sweeps.Bench:
     """A repository with a small study and a notebook that doubles x and writes down that it was executed."""
     write_study(tmp_path / "study")
     cells = [new_code_cell("changes = {}\nstudy = None", metadata={"tags": ["parameters"]}), new_code_cell(WORKER)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "point.ipynb")
-    return sweep.Bench(tmp_path, tmp_path / "kept", Path("point.ipynb"))
+    return sweeps.Bench(tmp_path, tmp_path / "kept", Path("point.ipynb"))
 
 
-def points(*values: float) -> list[sweep.Point]:
-    return [sweep.Point("x", str(v), {"study": "study", "changes": {"x": v}}) for v in values]
+def points(*values: float) -> list[sweeps.Point]:
+    return [sweeps.Point("x", str(v), {"study": "study", "changes": {"x": v}}) for v in values]
 
 
-def executed(bench: sweep.Bench) -> list[int]:
+def executed(bench: sweeps.Bench) -> list[int]:
     path = bench.root / "executed"
     return sorted(int(x) for x in path.read_text().split()) if path.is_file() else []
 
 
 def test_a_second_run_executes_nothing_and_a_changed_value_one(bench):
-    first = sweep.run_sweep(bench, points(1, 2), jobs=2)
+    first = sweeps.run_sweep(bench, points(1, 2), jobs=2)
     assert first["twice"].tolist() == [2, 4]
     assert first["executed"].tolist() == [True, True]
-    again = sweep.run_sweep(bench, points(1, 2))
+    again = sweeps.run_sweep(bench, points(1, 2))
     assert again["executed"].tolist() == [False, False]
     assert again.drop(columns="executed").equals(first.drop(columns="executed"))
-    changed = sweep.run_sweep(bench, points(1, 3))
+    changed = sweeps.run_sweep(bench, points(1, 3))
     assert changed["executed"].tolist() == [False, True]
     assert executed(bench) == [1, 2, 3]
 
 
 def test_two_workers_give_the_rows_of_one(bench):
     rows = [
-        sweep.run_sweep(sweep.Bench(bench.root, bench.root / f"kept{n}", bench.notebook), points(1, 2, 3), n)
+        sweeps.run_sweep(sweeps.Bench(bench.root, bench.root / f"kept{n}", bench.notebook), points(1, 2, 3), n)
         for n in (1, 2)
     ]
     assert rows[0].equals(rows[1])
 
 
 def test_points_with_the_same_parameters_are_run_once(bench):
-    twice = [*points(1), sweep.Point("other", "one", points(1)[0].parameters)]
-    assert sweep.run_sweep(bench, twice)["twice"].tolist() == [2, 2]
+    twice = [*points(1), sweeps.Point("other", "one", points(1)[0].parameters)]
+    assert sweeps.run_sweep(bench, twice)["twice"].tolist() == [2, 2]
     assert executed(bench) == [1]
 
 
 def test_a_failed_point_is_named_and_the_others_are_kept(bench):
     (bench.root / "stop").write_text("fail")
     with pytest.raises(InputError, match="x 2: AssertionError: stopped here"):
-        sweep.run_sweep(bench, points(1, 2))
+        sweeps.run_sweep(bench, points(1, 2))
     (bench.root / "stop").unlink()
-    assert sweep.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
+    assert sweeps.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
 
 
 def test_a_killed_sweep_goes_on_where_it_was(bench):
@@ -117,61 +114,55 @@ def test_a_killed_sweep_goes_on_where_it_was(bench):
         run.wait()
     assert executed(bench) == [1]
     (bench.root / "stop").unlink()
-    assert sweep.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
+    assert sweeps.run_sweep(bench, points(1, 2))["executed"].tolist() == [False, True]
 
 
 def test_a_damaged_point_is_refused(bench):
-    key = sweep.run_sweep(bench, points(1))["key"].iloc[0]
+    key = sweeps.run_sweep(bench, points(1))["key"].iloc[0]
     bench.path(key).write_text("{}")
     with pytest.raises(InputError, match="is damaged"):
-        sweep.run_sweep(bench, points(1))
+        sweeps.run_sweep(bench, points(1))
 
 
 def test_the_key_follows_notebook_and_inputs_but_neither_menus_nor_titles(bench):
     folder, origin = bench.root / "study", bench.origin()
-    data = sweep.inputs_hash(read_study(folder))
+    data = sweeps.inputs_hash(read_study(folder))
     text = (folder / "study.yaml").read_text()
     for old, new in (("name: small", "name: other"), ("- 400.0", "- 500.0")):
         assert old in text
         (folder / "study.yaml").write_text(text.replace(old, new))
-        assert sweep.inputs_hash(read_study(folder)) == data
+        assert sweeps.inputs_hash(read_study(folder)) == data
     (folder / "study.yaml").write_text(text.replace("chance_level: 0.05", "chance_level: 0.06"))
-    assert sweep.inputs_hash(read_study(folder)) != data
+    assert sweeps.inputs_hash(read_study(folder)) != data
     (folder / "study.yaml").write_text(text)
     prosumers = folder / "prosumers.csv"
     prosumers.write_text(prosumers.read_text().replace(",0.3\n", ",0.4\n"))
-    assert sweep.inputs_hash(read_study(folder)) != data
+    assert sweeps.inputs_hash(read_study(folder)) != data
     notebook = nbformat.read(bench.root / bench.notebook, as_version=4)
     notebook.cells[1].source += "\n"
     nbformat.write(notebook, bench.root / bench.notebook)
     assert bench.origin() != origin
 
 
-def test_the_notebook_of_the_book_reaches_the_model_and_is_stripped():
-    reached = sweep.Package(ROOT / "tritier").of_notebook(ROOT / sweep.NOTEBOOK)
-    assert {
-        "tritier.evaluation.sweeps:point",
-        "tritier.model.market:joint_follower",
-        "tritier.search.flat:flat_tariff",
-    } <= set(reached)
-    code = [c for c in nbformat.read(ROOT / sweep.NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+def test_the_notebook_of_the_book_is_stripped():
+    code = [c for c in nbformat.read(ROOT / sweeps.NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
     assert code[0].metadata.tags == ["parameters"]
     assert [(c.outputs, c.execution_count) for c in code] == [([], None)] * len(code)
 
 
 # Points ---------------------------------------------------------------------------------------------------------------
 
-SMALL = sweep_plan.FRESH["smoke"]
+SMALL = sensitivity.FRESH["smoke"]
 
 
 def parameters(**value) -> dict[str, object]:
-    return sweep_plan.parameters(SMALL, str(STUDY), 0.9945, sweep_plan.Value("", **value), (1, 4))
+    return sensitivity.parameters(SMALL, str(STUDY), 0.9945, sensitivity.Value("", **value), (1, 4))
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict]:
     """Case 4 over the menu and under the flat tariff, in the smallest market of the chapter."""
-    return {design: sweep_point.point(**parameters(design=design)) for design in sweep_point.DESIGNS}
+    return {design: sweeps.point(**parameters(design=design)) for design in sweeps.DESIGNS}
 
 
 def test_the_flat_design_is_the_flat_tariff_of_the_search(rows):
@@ -202,28 +193,28 @@ def test_violations_in_energy_bound_what_is_shed(rows):
 
 
 def test_a_design_that_recovers_nothing_is_refused_in_one_line():
-    row = sweep_point.point(**parameters(menu={"tariff": "{off_peak: [0.0], day: [0.0], peak: [0.0]}", "p2p": "[0.0]"}))
+    row = sweeps.point(**parameters(menu={"tariff": "{off_peak: [0.0], day: [0.0], peak: [0.0]}", "p2p": "[0.0]"}))
     assert row["refused"].startswith("Case 4: ") and "\n" not in row["refused"]
     assert "c4_welfare_usd" not in row and "c1_welfare_usd" in row
 
 
 def test_an_unknown_design_is_refused():
     with pytest.raises(InputError, match="use one of menu, flat"):
-        sweep_point.point(STUDY, design="best")
+        sweeps.point(STUDY, design="best")
 
 
 def test_a_row_is_found_only_once():
     with pytest.raises(InputError, match="0 rows"):
-        sweep.row_of(new_notebook(cells=[new_code_cell("1")]))
+        sweeps.row_of(new_notebook(cells=[new_code_cell("1")]))
 
 
 # Plan and settings ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", sweep_plan.FRESH)
+@pytest.mark.parametrize("preset", sensitivity.FRESH)
 def test_every_point_changes_what_it_names_and_nothing_else(preset):
-    planned = sweep_plan.plan(sweep_plan.FRESH[preset], 0.9945)
-    assert planned[0].sweep == sweep_plan.BASE
+    planned = sensitivity.plan(sensitivity.FRESH[preset], 0.9945)
+    assert planned[0].sweep == sensitivity.BASE
     base = split_changes(planned[0].parameters["changes"])
     seen = {(p.sweep, json.dumps(p.parameters, sort_keys=True)) for p in planned}
     assert len(seen) == len(planned)
@@ -234,15 +225,15 @@ def test_every_point_changes_what_it_names_and_nothing_else(preset):
         study.preset(p.parameters["preset"], sizes)
         differs = {k: v for part, own in zip((settings, sizes), base, strict=True) for k, v in part.items()
                    if own.get(k) != v}  # fmt: skip
-        assert bool(differs) == (p.sweep != sweep_plan.BASE and p.label != "flat, no limit")
+        assert bool(differs) == (p.sweep != sensitivity.BASE and p.label != "flat, no limit")
 
 
 def test_fresh_values_are_values_of_the_sweeps():
-    for size in sweep_plan.FRESH.values():
+    for size in sensitivity.FRESH.values():
         for name, labels in (size.only or {}).items():
-            assert set(labels) <= {v.label for v in sweep_plan.find_sweep(name).values}
+            assert set(labels) <= {v.label for v in sensitivity.find_sweep(name).values}
     with pytest.raises(InputError, match="is no sweep"):
-        sweep_plan.find_sweep("weather")
+        sensitivity.find_sweep("weather")
 
 
 def test_settings_for_all_take_the_place_of_the_table():
@@ -281,20 +272,20 @@ def rows_by_hand() -> pd.DataFrame:
         row |= {"c4_flat_usd": 103.0, "c4_violation_kwh": 40.0, "c4_shed_kwh": 90.0, "c4_out_shed_kwh": 2.0}
         row |= {"c4_tariff": "0.05 0.08 0.11", "c4_limits": "1:1800", "c4_out_violation_kwh": 1.0}
         rows.append(row)
-    return sweep_findings.with_changes(pd.DataFrame(rows))
+    return sensitivity.with_changes(pd.DataFrame(rows))
 
 
 def test_ends_are_taken_over_the_values_and_the_base():
-    found = sweep_findings.ends(rows_by_hand()).set_index("sweep")
+    found = sensitivity.ends(rows_by_hand()).set_index("sweep")
     assert found.loc["demand_charge", ["low", "low_label", "high", "high_label"]].tolist() == [4, "0.251", 10, "0.763"]
     assert found.loc["pv", ["low", "low_label", "high", "out_low", "out_high"]].tolist() == [-3, "1.5", 10, -1.5, 5]
     assert found.index.tolist() == ["pv", "demand_charge"]
 
 
 def test_a_sweep_is_in_the_order_of_its_values_with_its_base():
-    own = sweep_findings.of_sweep(rows_by_hand(), sweep_plan.find_sweep("pv"))
+    own = sensitivity.of_sweep(rows_by_hand(), sensitivity.find_sweep("pv"))
     assert own["x"].tolist() == [1.0, 1.5] and own["base"].tolist() == [True, False]
-    table = sweep_findings.shown(rows_by_hand(), sweep_plan.find_sweep("pv"))
+    table = sensitivity.shown(rows_by_hand(), sensitivity.find_sweep("pv"))
     assert table.iloc[:, 0].tolist() == ["1 *", "1.5"]
     assert table["welfare [$/day]"].tolist() == ["+10.0", "-3.0"]
     assert table.iloc[1, -1] == "0.05 0.08 0.11, 1800"
@@ -306,36 +297,36 @@ def test_a_refused_point_shows_no_figures():
         np.nan
     )
     rows.loc[2, "refused"] = "Case 4: no"
-    table = sweep_findings.shown(rows, sweep_plan.find_sweep("pv"))
+    table = sensitivity.shown(rows, sensitivity.find_sweep("pv"))
     assert table.iloc[1, 1:].tolist() == ["–"] * 6 + ["refused"]
-    assert "pv" not in set(sweep_findings.ends(rows)["sweep"])
+    assert "pv" not in set(sensitivity.ends(rows)["sweep"])
 
 
 def test_violations_are_priced_by_hand():
     """60 kWh fewer in all rows and 10 kWh less shed at 2 $/kWh: 120 and 20 $ on top; held out 4 and 0 kWh."""
-    row = sweep_findings.priced(rows_by_hand(), 2.0).iloc[0]
+    row = sensitivity.priced(rows_by_hand(), 2.0).iloc[0]
     assert (row["declared"], row["shed"], row["out_declared"], row["out_shed"]) == (130.0, 30.0, 13.0, 5.0)
 
 
 @pytest.mark.parametrize(("after", "word"), [(11.5, "rises"), (8.5, "falls"), (10.9, "stays"), (9.1, "stays")])
 def test_words_follow_the_numbers(after, word):
-    assert sweep_findings.moved(10.0, after) == word
+    assert sensitivity.moved(10.0, after) == word
 
 
 def test_fresh_and_stored_are_compared_against_their_own_base():
     fresh, stored = rows_by_hand(), rows_by_hand()
     fresh["change"] += 100
-    beside = sweep_findings.agreement(fresh, stored)
+    beside = sensitivity.agreement(fresh, stored)
     assert beside["moved"].tolist() == [-6, -13] and beside["same"].all()
     fresh.loc[1, "change"] += 20
-    assert sweep_findings.agreement(fresh, stored)["same"].tolist() == [False, True]
+    assert sensitivity.agreement(fresh, stored)["same"].tolist() == [False, True]
     stored.loc[2, "change"] = np.nan
-    assert sweep_findings.agreement(fresh, stored)["sweep"].tolist() == ["demand_charge"]
+    assert sensitivity.agreement(fresh, stored)["sweep"].tolist() == ["demand_charge"]
 
 
 def test_keys_of_figures_are_words_and_differ():
     keys = [
-        sweep_findings.glue_key(s.name, v.label, k) for s in sweep_plan.SWEEPS for v in s.values for k in ("", "out_")
+        sensitivity.glue_key(s.name, v.label, k) for s in sensitivity.SWEEPS for v in s.values for k in ("", "out_")
     ]
     assert len(set(keys)) == len(keys)
     assert all(key.isidentifier() for key in keys)
@@ -353,34 +344,34 @@ def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     x = joint.settle(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100
-    assert share == pytest.approx(sweep_findings.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
+    assert share == pytest.approx(sensitivity.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
 
 
 def test_risk_weights_raise_the_threshold():
-    table = sweep_findings.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
+    table = sensitivity.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
     assert table["threshold [$/kWh]"].tolist() == pytest.approx([0.36, 0.42, 0.6])
     assert table["kept, K = 4 [%]"].is_monotonic_decreasing
 
 
 def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
-    told = sweep_findings.course(rows_by_hand(), sweep_plan.find_sweep("demand_charge"))
+    told = sensitivity.course(rows_by_hand(), sensitivity.find_sweep("demand_charge"))
     assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
     assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "between, or at an end")
     rows = rows_by_hand()
     more = rows.assign(label=rows["label"].replace("1.5", "0.5"), change=rows["change"] - 7)[rows["sweep"] == "pv"]
     both = pd.concat([rows, more])
-    assert sweep_findings.course(both, sweep_plan.find_sweep("pv"))["place"] == "above both"
+    assert sensitivity.course(both, sensitivity.find_sweep("pv"))["place"] == "above both"
 
 
 def test_figures_show_the_rows():
     rows = rows_by_hand()
-    fig = plots_sweep.tornado(sweep_findings.ends(rows), 10.0, 5.0)
+    fig = plots.tornado(sensitivity.ends(rows), 10.0, 5.0)
     bars = [p.get_x() + p.get_width() for p in fig.axes[0].patches]
     assert bars == pytest.approx([4.0, -3.0, 10.0, 10.0])
-    own = sweep_findings.of_sweep(rows, sweep_plan.find_sweep("pv"))
-    fig = plots_sweep.by_value([("PV [-]", own)])
+    own = sensitivity.of_sweep(rows, sensitivity.find_sweep("pv"))
+    fig = plots.by_value([("PV [-]", own)])
     assert fig.axes[0].get_lines()[0].get_ydata().tolist() == [10.0, -3.0]
-    fig = plots_sweep.cleared_and_judged(["a", "b"], [5.0, 6.0], [1.0, 2.0])
+    fig = plots.cleared_and_judged(["a", "b"], [5.0, 6.0], [1.0, 2.0])
     assert [p.get_width() for p in fig.axes[0].patches] == [5.0, 6.0, 1.0, 2.0]
 
 
@@ -389,26 +380,26 @@ def test_figures_show_the_rows():
 
 @pytest.fixture(scope="module")
 def stored():
-    rows, origin = sweep_findings.read_stored(ROOT / "data" / "results")
-    return sweep_findings.with_changes(rows), origin
+    rows, origin = sensitivity.read_stored(ROOT / "data" / "results")
+    return sensitivity.with_changes(rows), origin
 
 
 def test_stored_sweeps_are_of_these_data(stored):
     """Where this fails, the inputs have changed since: python data/results/sweeps.py makes the table again."""
     study = read_study(STUDY)
-    assert stored[1]["data_hash"] == sweep.inputs_hash(study)
+    assert stored[1]["data_hash"] == sweeps.inputs_hash(study)
     assert stored[1]["load_scale"] == study.settings.load.scale
-    assert stored[1]["menu"] == sweep_plan.MENU
+    assert stored[1]["menu"] == sensitivity.MENU
 
 
 def test_stored_sweeps_are_those_of_the_plan(stored):
     rows, origin = stored
-    planned = [(p.sweep, p.label) for p in sweep_plan.plan(sweep_plan.STORED, 1.0)]
+    planned = [(p.sweep, p.label) for p in sensitivity.plan(sensitivity.STORED, 1.0)]
     assert list(rows[["sweep", "label"]].itertuples(index=False, name=None)) == planned
     assert origin["points"] == len(rows)
     sizes = rows[~rows["sweep"].isin(["scenarios"])]
-    assert set(sizes["scenarios"]) == {sweep_plan.STORED.n_scenarios}
-    assert set(rows["prosumers"]) == {sweep_plan.STORED.n_prosumers}
+    assert set(sizes["scenarios"]) == {sensitivity.STORED.n_scenarios}
+    assert set(rows["prosumers"]) == {sensitivity.STORED.n_prosumers}
 
 
 def test_stored_rows_are_whole(stored):
