@@ -201,10 +201,11 @@ class Bench:
 def inputs_hash(study: Study) -> str:
     """Hash of what decides a study's figures: its tables, and study.yaml without names, menus and presets.
 
-    Menus and sizes are parameters of a point: an edit of the study's own leaves every stored point as true as it was.
+    Menus and sizes are parameters of a point: an edit of the study's own leaves every stored point as true as it was,
+    and so does a key at its default, written out or not.
     """
     tables = {role: digest(path.read_bytes()) for role, path in study.paths.items() if role != "study"}
-    settings = {k: v for k, v in study.settings.model_dump(mode="json").items() if k not in NOT_INPUTS}
+    settings = study.settings.model_dump(mode="json", exclude=NOT_INPUTS, exclude_defaults=True)
     return digest(json.dumps([tables, settings], sort_keys=True))
 
 
