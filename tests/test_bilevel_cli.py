@@ -58,14 +58,14 @@ def refused(words: list[str], capsys) -> str:
 def test_a_bad_field_is_one_line_and_exit_2(written, capsys):
     path = written(F_c=[1])
     line = refused([path, "--mode", "bigm"], capsys)
-    assert path in line and "F_c" in line and "give 2 numbers" in line
+    assert path in line and "F_c" in line and "give 2, one a variable" in line
 
 
 def test_a_file_that_is_no_json_or_not_there_is_one_line_and_exit_2(tmp_path, capsys):
     path = tmp_path / "text.json"
     path.write_text("{")
     assert "not JSON" in refused([str(path), "--mode", "bigm"], capsys)
-    assert "No such file" in refused([str(tmp_path / "absent.json"), "--mode", "bigm"], capsys)
+    assert "does not exist" in refused([str(tmp_path / "absent.json"), "--mode", "bigm"], capsys)
 
 
 def test_an_unknown_mode_is_one_line_and_exit_2(written, capsys):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from bilevel_problems import PUBLISHED
 
-from tritier.reformulation.files import solve_file
+from tritier.reformulation.files import read_trilevel, solve_file
 from tritier.reformulation.modes import MODES
 from tritier.reformulation.solve import solve
-from tritier.reformulation.trilevel import read_trilevel, solve_trilevel
+from tritier.reformulation.trilevel import solve_trilevel
 
 #: 44 files with known optima, kept beside the repository; the published problems above stand in for them elsewhere
 COLLECTION = Path(__file__).parents[2] / "shared" / "known_answers" / "bilevel"

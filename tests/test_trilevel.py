@@ -8,7 +8,7 @@ from scipy import sparse
 
 from tritier.errors import InputError
 from tritier.reformulation.modes import MODES
-from tritier.reformulation.trilevel import LinearTrilevel, middle_value, pricing_sets, read_trilevel, solve_trilevel
+from tritier.reformulation.trilevel import LinearTrilevel, middle_value, pricing_sets, solve_trilevel
 
 INF = np.inf
 
@@ -94,28 +94,3 @@ def test_infeasible_and_unbounded_lowest_level_are_refused():
         solve_trilevel(build([(1, 0, 0), (0, 1, 0), (0, 0, -1)], [[], [], []], (0, 0, 0), (1, 1, INF)))
     with pytest.raises(InputError, match="infeasible on every face"):
         solve_trilevel(build([(1, 0, 0), (0, 1, 0), (0, 0, 1)], [[], [], [((1, 1, 1), -1)]], (0, 0, 0), (1, 1, 1)))
-
-
-def test_reading_names_the_mistake(tmp_path):
-    path = tmp_path / "three.json"
-    path.write_text('{"levels": [{"var": "x", "obj": {"q": 1}}, {"var": "y", "obj": {}}, {"var": "z", "obj": {}}]}')
-    with pytest.raises(InputError, match="unknown variable 'q'"):
-        read_trilevel(path)
-    path.write_text('{"levels": [{"var": "x", "obj": {}}]}')
-    with pytest.raises(InputError, match="1 levels"):
-        read_trilevel(path)
-    level = '{"var": "%s", "obj": %s}'
-    rest = ", ".join(level % (v, "{}") for v in "yz")
-    for obj, problem in (('{"x": "a"}', "'a' is not a finite number"), ("[1]", "is not an object")):
-        path.write_text('{"levels": [' + level % ("x", obj) + f", {rest}]}}")
-        with pytest.raises(InputError, match=problem):
-            read_trilevel(path)
-    path.write_text('{"levels": [{"var": "x", "obj": {}, "sense": "max"}, ' + f"{rest}]}}")
-    with pytest.raises(InputError, match=r"levels\[0\]\.sense: 'max'"):
-        read_trilevel(path)
-    path.write_text('{"levels": [{"var": "x"}, ' + f"{rest}]}}")
-    with pytest.raises(InputError, match="levels"):
-        read_trilevel(path)
-    path.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_trilevel(path)

@@ -283,7 +283,9 @@ def complaint(model: type[BaseModel], first: Mapping[str, Any]) -> tuple[str, st
         problem, _, mend = str(first["ctx"]["error"]).partition("; ")
         return field, problem, mend
     _, about = place(model, first["loc"])
-    return field, f"{shown} is not allowed", first["msg"].replace("Input should", "it should") + about
+    rule = re.sub(r"^\w+ should", "it should", first["msg"])
+    rule = re.sub(r"valid dictionary or instance of \w+", "section with keys", rule)
+    return field, f"{shown} is not allowed", rule + about
 
 
 def place(model: type[BaseModel], where: tuple) -> tuple[type[BaseModel], str]:

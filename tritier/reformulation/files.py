@@ -1,66 +1,235 @@
-"""Linear bilevel problems in JSON files: read, validate, solve.
+"""Linear bilevel and three-level problems in JSON files: their models, reading, solving.
 
-Format: ``nx``, ``ny``, ``bounds`` (pairs, null is infinite), ``F_c``, ``F_const``, ``f_c``, ``f_const``,
-``upper_rows``, ``lower_rows`` (objects with ``a``, ``sense`` "<=", ">=" or "=", ``b``), optional ``var_names``,
-``sense`` ("min"), ``name``, ``integer`` (positions of integer leader variables), ``menu`` (position -> values) and
-``Q`` (nx rows of ny numbers). Rows act on [x, y].
+`BilevelFile` and `TrilevelFile` say what a file holds. Rows act on [x, y]; three-level problems name their variables.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from scipy import sparse
 
 from tritier.errors import InputError
+from tritier.inputs.documents import Name, Section, key, plain, read_json, validated
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.reformulation.solve import solve
+from tritier.reformulation.trilevel import LinearTrilevel
+
+LARGEST = 1e15  # magnitude of a coefficient, side or bound: beyond, solvers take it for infinite
+MAX_VARIABLES = 100_000
+
+
+def as_position(value: Any) -> Any:
+    """A position from its text: JSON has only words as keys."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value) else value
+
+
+Coefficient = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Bound = Coefficient | None
+Count = Annotated[int, Field(ge=0, le=MAX_VARIABLES)]
+Position = Annotated[int, BeforeValidator(as_position), Field(ge=0)]
+
+
+class ProblemFile(Section):
+    """What files of problems say about themselves."""
+
+    name: Annotated[str, Field(max_length=200), AfterValidator(plain)] = key("name of the problem", default="")
+    source: Any = key("where the problem is from, not read", default=None)
+    licence: Any = key("licence of the file, not read", default=None)
+    comment: Any = key("remarks, not read", default=None)
+    claimed: Any = key("what its source says of the optimum, not read", default=None)
+    optimum: Any = key("known optimum, not read", default=None)
+    optimum_provenance: Any = key("where the known optimum is from, not read", default=None)
+    optimum_F: Any = key("known optimum of the leader, not read", default=None)
+    optimum_f: Any = key("known optimum of the follower, not read", default=None)
+    point: Any = key("known optimal point, not read", default=None)
+
+
+class RowEntry(Section):
+    """A row on [x, y]."""
+
+    a: list[Coefficient] = key("nx + ny coefficients")
+    sense: Literal["<=", ">=", "=", "=="] = key("sense of the row")
+    b: Coefficient = key("right-hand side")
+
+
+class BilevelFile(ProblemFile):
+    """A linear bilevel problem: min F_c.[x, y] over x, where y solves min f_c.[x, y]."""
+
+    nx: Count = key("number of the leader's variables")
+    ny: Count = key("number of the follower's variables")
+    var_names: list[Name] | None = key("names, the leader's first", default=None, note="x[1], ..., y[1], ...")
+    sense: Literal["min"] = key("both levels minimise; change the signs of costs to maximise", default="min")
+    bounds: list[Annotated[list[Bound], Field(min_length=2, max_length=2)]] = key(
+        "nx + ny pairs [lower, upper], null where infinite"
+    )
+    F_c: list[Coefficient] = key("nx + ny costs of the leader")
+    F_const: Coefficient = key("constant of the leader's cost", default=0.0)
+    f_c: list[Coefficient] = key("nx + ny costs of the follower")
+    f_const: Coefficient = key("constant of the follower's cost", default=0.0)
+    Q: list[list[Coefficient]] | None = key("nx rows of ny numbers: x.Q.y in the follower's cost", default=None)
+    upper_rows: list[RowEntry] = key("rows of the leader", default=[])
+    lower_rows: list[RowEntry] = key("rows of the follower", default=[])
+    integer: list[Position] = key("positions of the leader's integer variables", default=[])
+    menu: dict[Position, Annotated[list[Coefficient], Field(min_length=1)]] = key(
+        "values allowed, by position of the leader's variable", default={}
+    )
+
+    @field_validator("ny")
+    @classmethod
+    def some_variable(cls, ny: int, info: ValidationInfo) -> int:
+        if ny == 0 and info.data.get("nx") == 0:
+            raise ValueError("there are no variables; give at least one")
+        return ny
+
+    @field_validator("var_names", "bounds", "F_c", "f_c")
+    @classmethod
+    def one_each(cls, values: list | None, info: ValidationInfo) -> list | None:
+        n = info.data.get("nx", 0) + info.data.get("ny", 0)
+        if values is not None and len({"nx", "ny"} & set(info.data)) == 2 and len(values) != n:
+            raise ValueError(f"has {len(values)} entries; give {n}, one a variable, the leader's first")
+        if info.field_name == "var_names" and values is not None and len(set(values)) < n:
+            raise ValueError("names a variable twice; give different names")
+        return values
+
+    @field_validator("bounds")
+    @classmethod
+    def in_order(cls, pairs: list[list[float | None]]) -> list[list[float | None]]:
+        for j, (low, high) in enumerate(pairs):
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"lower {low:g} above upper {high:g} at position {j}; swap them")
+        return pairs
+
+    @field_validator("upper_rows", "lower_rows")
+    @classmethod
+    def one_coefficient_each(cls, rows: list[RowEntry], info: ValidationInfo) -> list[RowEntry]:
+        n = info.data.get("nx", 0) + info.data.get("ny", 0)
+        for k, row in enumerate(rows):
+            if len({"nx", "ny"} & set(info.data)) == 2 and len(row.a) != n:
+                raise ValueError(f"row {k} has {len(row.a)} coefficients; give {n}, one a variable")
+        return rows
+
+    @field_validator("integer", "menu")
+    @classmethod
+    def of_the_leader(cls, positions: Any, info: ValidationInfo) -> Any:
+        nx = info.data.get("nx", MAX_VARIABLES)
+        for j in positions:
+            if j >= nx:
+                raise ValueError(f"{j} is no position of a leader's variable; use 0 to {nx - 1}")
+        return positions
+
+    @field_validator("Q")
+    @classmethod
+    def a_matrix(cls, rows: list[list[float]] | None, info: ValidationInfo) -> list[list[float]] | None:
+        nx, ny = info.data.get("nx", 0), info.data.get("ny", 0)
+        if rows is not None and [len(row) for row in rows] != [ny] * nx:
+            raise ValueError(f"is no matrix of {nx} rows and {ny} columns; give it that shape")
+        return rows
+
+
+class LevelEntry(Section):
+    """A level of a three-level problem."""
+
+    var: Name | Annotated[list[Name], Field(min_length=1, max_length=1000)] = key(
+        "name of its variable, or a list of names"
+    )
+    lb: Bound = key("lower bound of its variables", default=None, note="none")
+    ub: Bound = key("upper bound of its variables", default=None, note="none")
+    sense: Literal["min"] = key("levels minimise; change the signs of obj to maximise", default="min")
+    obj: dict[str, Coefficient] = key("cost by variable")
+    rows: list[dict[str, Coefficient]] = key("coefficients by variable, sides as lb and ub", default=[])
+
+    @property
+    def names(self) -> list[str]:
+        return [self.var] if isinstance(self.var, str) else self.var
+
+
+class TrilevelFile(ProblemFile):
+    """A linear problem with three levels, the leader first."""
+
+    levels: Annotated[list[LevelEntry], Field(min_length=3, max_length=3)] = key("the three levels")
+
+    @model_validator(mode="after")
+    def known_variables(self) -> TrilevelFile:
+        names = [name for level in self.levels for name in level.names]
+        for name in names:
+            if names.count(name) > 1 or name in ("lb", "ub"):
+                raise ValueError(f"{name} cannot name a variable here; give each variable a name of its own")
+        for k, level in enumerate(self.levels):
+            for entries in (level.obj, *level.rows):
+                unknown = set(entries) - set(names) - (set() if entries is level.obj else {"lb", "ub"})
+                if unknown:
+                    raise ValueError(f"levels.{k} has an unknown variable {min(unknown)!r}; use {', '.join(names)}")
+        return self
 
 
 def read_bilevel(path: str | Path) -> LinearBilevel:
     """The problem in a JSON file. Raises :class:`~tritier.errors.InputError` naming file, field and mend."""
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, "file", error.strerror or "cannot be read", "give a readable JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, "file", f"not JSON ({error})", "mend the syntax") from None
-    if not isinstance(data, dict):
-        raise InputError(path, "file", "not an object", "put the problem in { }")
-    return bilevel_from_dict(data, path)
+    return bilevel_from_dict(read_json(Path(path)), path)
 
 
-def bilevel_from_dict(data: dict, source: str | Path = "problem") -> LinearBilevel:
+def bilevel_from_dict(data: Mapping, source: str | Path = "problem") -> LinearBilevel:
     """The problem in a dictionary of the file format; ``source`` is named in errors."""
     if "levels" in data:
         raise InputError(
-            source, "levels", "a problem with more than two levels", "use tritier.reformulation.trilevel.read_trilevel"
+            source, "levels", "a problem with more than two levels", "use tritier.reformulation.files.read_trilevel"
         )
-    if data.get("sense", "min") != "min":
-        raise InputError(source, "sense", f"{data['sense']!r}", 'use "min" and change the signs of F_c')
-    nx, ny = _count(data, "nx", source), _count(data, "ny", source)
-    n = nx + ny
-    if n == 0:
-        raise InputError(source, "nx, ny", "no variables", "give at least one variable")
-    names = data.get("var_names") or [*(f"x[{j + 1}]" for j in range(nx)), *(f"y[{j + 1}]" for j in range(ny))]
-    if not isinstance(names, list) or len(names) != n or len(set(map(str, names))) != n:
-        raise InputError(source, "var_names", f"not {n} different names", f"give {n} names, leader's first")
-    names = [str(v) for v in names]
-    bounds = _bounds(data.get("bounds"), n, source)
-    integer = data.get("integer", [])
-    if not isinstance(integer, list) or any(not _whole(j) or not 0 <= j < nx for j in integer):
-        raise InputError(source, "integer", f"{integer!r}", f"list positions of leader variables, 0 to {nx - 1}")
+    file = validated(BilevelFile, data, source)
+    nx, ny = file.nx, file.ny
+    names = file.var_names or [*(f"x[{j + 1}]" for j in range(nx)), *(f"y[{j + 1}]" for j in range(ny))]
+    bounds = [(-INF if low is None else low, INF if high is None else high) for low, high in file.bounds]
     return linear_bilevel(
-        _numbers(data, "F_c", n, source), _numbers(data, "f_c", n, source), nx,
-        F0=_number(data.get("F_const", 0.0), "F_const", source),
-        f0=_number(data.get("f_const", 0.0), "f_const", source), Q=_matrix(data, nx, ny, source),
-        upper=_rows(data, "upper_rows", n, source), lower=_rows(data, "lower_rows", n, source),
-        x_bounds=bounds[:nx], y_bounds=bounds[nx:], integer=integer, menu=_menu(data.get("menu", {}), nx, source),
-        x_name=names[:nx], y_name=names[nx:], name=str(data.get("name", source)),
+        file.F_c, file.f_c, nx, F0=file.F_const, f0=file.f_const,
+        Q=None if file.Q is None else np.array(file.Q).reshape(nx, ny),
+        upper=row_block(file.upper_rows, nx + ny), lower=row_block(file.lower_rows, nx + ny),
+        x_bounds=bounds[:nx], y_bounds=bounds[nx:], integer=file.integer, menu=file.menu,
+        x_name=names[:nx], y_name=names[nx:], name=file.name or str(source),
     )  # fmt: skip
+
+
+def row_block(rows: list[RowEntry], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Matrix, lower and upper sides of rows."""
+    matrix = np.array([row.a for row in rows]).reshape(len(rows), n)
+    low = np.array([row.b if row.sense != "<=" else -INF for row in rows])
+    high = np.array([row.b if row.sense != ">=" else INF for row in rows])
+    return matrix, low, high
+
+
+def read_trilevel(path: str | Path) -> LinearTrilevel:
+    """The three-level problem in a JSON file. Raises InputError naming file, field and mend."""
+    return trilevel_from_dict(read_json(Path(path)), path)
+
+
+def trilevel_from_dict(data: Mapping, source: str | Path = "problem") -> LinearTrilevel:
+    """The three-level problem in a dictionary of the file format; ``source`` is named in errors."""
+    file = validated(TrilevelFile, data, source)
+    names = [name for level in file.levels for name in level.names]
+    sizes = tuple(len(level.names) for level in file.levels)
+
+    def vector(entries: Mapping[str, float]) -> list[float]:
+        return [entries.get(name, 0.0) for name in names]
+
+    def block(level: LevelEntry) -> tuple:
+        matrix = np.array([vector(row) for row in level.rows]).reshape(len(level.rows), len(names))
+        low = np.array([row.get("lb", -INF) for row in level.rows])
+        high = np.array([row.get("ub", INF) for row in level.rows])
+        return sparse.csr_array(matrix), low, high
+
+    return LinearTrilevel(
+        cost=tuple(np.array(vector(level.obj)) for level in file.levels),
+        rows=tuple(block(level) for level in file.levels),
+        lower=np.repeat([-INF if level.lb is None else level.lb for level in file.levels], sizes),
+        upper=np.repeat([INF if level.ub is None else level.ub for level in file.levels], sizes),
+        sizes=sizes,
+        names=tuple(names),
+        name=file.name or str(source),
+    )
 
 
 def solve_file(path: str | Path, mode: str, time_limit: float = 600.0) -> dict:
@@ -85,85 +254,3 @@ def solve_file(path: str | Path, mode: str, time_limit: float = 600.0) -> dict:
         "nodes": found.nodes,
         "seconds": found.seconds,
     }
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _count(data: dict, key: str, source) -> int:
-    value = data.get(key)
-    if not _whole(value) or value < 0:
-        raise InputError(source, key, "missing" if value is None else f"{value!r}", "give a whole number, 0 or more")
-    return value
-
-
-def _number(value: object, key: str, source) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(source, key, f"{value!r} is not a finite number", "give a number")
-    return float(value)
-
-
-def _numbers(data: dict, key: str, size: int, source, field: str | None = None) -> list[float]:
-    values = data.get(key)
-    if not isinstance(values, list) or len(values) != size:
-        count = f"{len(values)} entries" if isinstance(values, list) else "missing" if values is None else "not a list"
-        raise InputError(source, field or key, count, f"give {size} numbers")
-    return [_number(v, field or key, source) for v in values]
-
-
-def _bounds(pairs: object, n: int, source) -> list[tuple[float, float]]:
-    if not isinstance(pairs, list) or len(pairs) != n:
-        raise InputError(source, "bounds", f"not {n} pairs", f"give {n} pairs [lower, upper], null where infinite")
-    out = []
-    for j, pair in enumerate(pairs):
-        field = f"bounds[{j}]"
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise InputError(source, field, f"{pair!r}", "give [lower, upper], null where infinite")
-        low = -INF if pair[0] is None else _number(pair[0], field, source)
-        high = INF if pair[1] is None else _number(pair[1], field, source)
-        if low > high:
-            raise InputError(source, field, f"lower {low:g} above upper {high:g}", "swap them")
-        out.append((low, high))
-    return out
-
-
-def _rows(data: dict, key: str, n: int, source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows = data.get(key, [])
-    if not isinstance(rows, list):
-        raise InputError(source, key, "not a list", "give a list of rows")
-    matrix, low, high = np.zeros((len(rows), n)), np.full(len(rows), -INF), np.full(len(rows), INF)
-    for k, row in enumerate(rows):
-        field = f"{key}[{k}]"
-        if not isinstance(row, dict):
-            raise InputError(source, field, f"{row!r}", 'give {"a": [...], "sense": "<=", "b": number}')
-        matrix[k] = _numbers(row, "a", n, source, f"{field}.a")
-        side, sense = _number(row.get("b"), f"{field}.b", source), row.get("sense")
-        if sense not in ("<=", ">=", "=", "=="):
-            raise InputError(source, f"{field}.sense", f"{sense!r}", 'use "<=", ">=" or "="')
-        low[k] = side if sense != "<=" else -INF
-        high[k] = side if sense != ">=" else INF
-    return matrix, low, high
-
-
-def _matrix(data: dict, nx: int, ny: int, source) -> np.ndarray | None:
-    if "Q" not in data:
-        return None
-    if not isinstance(data["Q"], list) or len(data["Q"]) != nx:
-        raise InputError(source, "Q", f"not {nx} rows", f"give {nx} rows of {ny} numbers")
-    return np.array([_numbers({"Q": row}, "Q", ny, source, f"Q[{j}]") for j, row in enumerate(data["Q"])]).reshape(
-        nx, ny
-    )
-
-
-def _menu(menu: object, nx: int, source) -> dict[int, list[float]]:
-    if not isinstance(menu, dict):
-        raise InputError(source, "menu", "not an object", 'give {"position": [values]}')
-    out = {}
-    for key, values in menu.items():
-        if not str(key).isdigit() or int(key) >= nx:
-            raise InputError(source, f"menu.{key}", "not a leader variable", f"use positions 0 to {nx - 1}")
-        if not isinstance(values, list) or not values:
-            raise InputError(source, f"menu.{key}", "no values", "list at least one value")
-        out[int(key)] = [_number(v, f"menu.{key}", source) for v in values]
-    return out

@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import sparse
@@ -69,62 +67,6 @@ class TrilevelSolution:
     face_bounds: tuple[float | None, ...]
     nodes: int
     attained: bool
-
-
-def read_trilevel(path: str | Path) -> LinearTrilevel:
-    """A problem with one variable or more per level: ``levels`` of ``var``, ``lb``, ``ub``, ``obj``, ``rows``."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, "file", f"cannot be read ({error})", "give a readable JSON file") from None
-    return trilevel_from_dict(data, path)
-
-
-def trilevel_from_dict(data: dict, path: str | Path = "problem") -> LinearTrilevel:
-    """The problem in a dictionary of the file format; ``path`` is named in errors."""
-    try:
-        levels = data["levels"]
-        names = [v for level in levels for v in _listed(level["var"])]
-        sizes = tuple(len(_listed(level["var"])) for level in levels)
-        objectives = [level["obj"] for level in levels]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            path, "levels", f"cannot be read ({error})", "give three levels with var, obj and rows"
-        ) from None
-    if len(sizes) != 3:
-        raise InputError(path, "levels", f"{len(sizes)} levels", "give three")
-    position = {v: j for j, v in enumerate(names)}
-
-    def vector(entries, field):
-        if not isinstance(entries, dict):
-            raise InputError(path, field, f"{entries!r} is not an object", 'give {"variable": number}')
-        out = np.zeros(len(names))
-        for key, value in entries.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                raise InputError(path, field, f"{key}: {value!r} is not a finite number", "give a number")
-            if key in ("lb", "ub"):
-                continue
-            if key not in position:
-                raise InputError(path, field, f"unknown variable {key!r}", f"use {', '.join(names)}")
-            out[position[key]] = value
-        return out
-
-    blocks = []
-    for k, level in enumerate(levels):
-        if level.get("sense", "min") != "min":
-            raise InputError(path, f"levels[{k}].sense", f"{level['sense']!r}", 'use "min" and change the signs of obj')
-        rows = level.get("rows", [])
-        matrix = np.array([vector(row, f"levels[{k}].rows") for row in rows]).reshape(len(rows), len(names))
-        sides = [np.array([row.get(key, default) for row in rows]) for key, default in (("lb", -INF), ("ub", INF))]
-        blocks.append((sparse.csr_array(matrix), *sides))
-    lower = np.repeat([float(level.get("lb", -INF)) for level in levels], sizes)
-    upper = np.repeat([float(level.get("ub", INF)) for level in levels], sizes)
-    cost = tuple(vector(entries, f"levels[{k}].obj") for k, entries in enumerate(objectives))
-    return LinearTrilevel(cost, tuple(blocks), lower, upper, sizes, tuple(names), data.get("name", str(path)))
-
-
-def _listed(value) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
 
 
 def lowest_level(problem: LinearTrilevel) -> LinearBilevel:
