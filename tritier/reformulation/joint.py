@@ -103,17 +103,22 @@ class JointLP:
         least = -np.inf if design is None else self.instance.fixed_cost
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
 
-    def cost(self, design: Design, f: float = 0.0, r: float = 1.0, n: float = 0.0) -> np.ndarray:
-        """Cost vector f F + r R + n N + tariff . G + p2p Z."""
+    def cost(self, design: Design, f: float = 0.0, v: float = 1.0, n: float = 0.0) -> np.ndarray:
+        """Cost vector of f F + v V + n (N - revenue), with the LP at the design (:meth:`offer`).
+
+        F: social cost; V: the follower's own value R + charges; N - revenue: what the tariffs leave uncovered of the
+        network cost.
+        """
         c = np.zeros(self.lp.cost.size)
-        c[self.lp.at("R")], c[self.lp.at("F")], c[self.lp.at("N")] = r, f, n
-        c[self.lp.at("G")], c[self.lp.at("Z")] = design.tariff, design.p2p
+        c[self.lp.at("F")], c[self.lp.at("R")], c[self.lp.at("N")] = f, v, n
+        c[self._revenue_columns()[:-1]] = (v - n) * np.array([*design.tariff, design.p2p])
         return c
 
     def offer(self, design: Design | None) -> None:
-        """Fix the capacity columns at a design's limits; ``None`` frees them within the menu, a design without limits
-        offers
-        the largest."""
+        """Make the LP that of a design: its capacity columns fixed at the design's limits.
+
+        ``None`` frees them within the menu; a design without limits offers the largest.
+        """
         if not self.lines:
             return
         at = self.lp.at("cap")

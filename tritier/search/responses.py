@@ -118,7 +118,7 @@ def _recovering(joint: JointLP, design: Design):
     x, blocks = _best_for_society(joint, design)
     if blocks or shortfall(joint, x, design) <= LOSS_GAP:
         return x, blocks
-    most = -joint.warm.solve(-joint.cost(design, r=0.0) + only(joint, "N"), "primal").objective
+    most = -joint.warm.solve(joint.cost(design, v=0.0, n=1.0), "primal").objective
     if most < joint.instance.fixed_cost - LOSS_GAP:
         raise InfeasibleError("no optimal response recovers the fixed and the network cost")
     joint.require_revenue(design)
