@@ -115,8 +115,22 @@ class Season(Section):
 class Load(Section):
     """Size of the load."""
 
-    peak_kw: float = key("annual peak of the feeder at scale 1", "kW", gt=0, le=1e6)
+    profiles: Literal["relative", "per_kw"] = key(
+        "what load profiles are: shapes of any size, by which p_kw of the bus file shares out a feeder of `peak_kw`, or "
+        "kW per kW of p_kw",
+        default="relative",
+    )
+    peak_kw: Annotated[float, Field(gt=0, le=1e6)] | None = key(
+        "annual peak of the feeder at scale 1", "kW", None, "what profiles per kW add up to"
+    )
     scale: float = key("scale on load, renewables and batteries alike", default=1.0, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def peak_where_profiles_are_relative(self) -> Load:
+        if (self.profiles == "relative") == (self.peak_kw is None):
+            word = "give load.peak_kw" if self.peak_kw is None else "leave load.peak_kw out"
+            raise ValueError(f"profiles are {self.profiles}; {word}")
+        return self
 
 
 class Renewables(Section):

@@ -139,7 +139,8 @@ def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
 
 
 def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
-    """Load of every bus: its nominal load times its mix of shapes, the feeder's annual peak set to `load.peak_kw`.
+    """Load of every bus: its nominal load times its mix of shapes, the feeder's annual peak set to `load.peak_kw`
+    where profiles are relative.
 
     Reactive load follows active load at the bus's nominal ratio; at a bus without active load it is constant, as a
     capacitor's.
@@ -158,7 +159,7 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
             raise InputError(
                 paths["load_profiles"], f"column {name}", "is zero in every hour", "drop it from load_mix.csv"
             )
-        unit[name] = profiles[name] / mean
+        unit[name] = profiles[name] / (mean if settings.load.profiles == "relative" else 1.0)
 
     n_days = next(iter(profiles.values())).shape[0]
     load = np.zeros((feeder.bus.size, n_days, 24))
@@ -174,7 +175,7 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
     peak = load.sum(axis=0).max()
     if peak <= 0:
         raise InputError(paths["bus"], "column p_kw", "is zero at every bus", "give the feeder some load")
-    load *= settings.load.peak_kw / peak * settings.load.scale
+    load *= settings.load.scale * (settings.load.peak_kw / peak if settings.load.peak_kw else 1.0)
 
     passive = feeder.p_kw == 0
     ratio = np.divide(feeder.q_kvar, feeder.p_kw, out=np.zeros_like(feeder.p_kw), where=~passive)

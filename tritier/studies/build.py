@@ -1,0 +1,317 @@
+"""A complete study folder for a feeder from elsewhere: tables, profiles, a commented study.yaml, menus by rule.
+
+Menus come from the feeder's own flows: what its lines carry on the design days when nobody shifts, stores or curtails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tritier.errors import InputError
+from tritier.inputs.scenarios import design_days
+from tritier.inputs.settings import Settings
+from tritier.inputs.study import Study, read_study
+from tritier.inputs.tables import read_feeder
+from tritier.model.acflow import ac_power_flow
+from tritier.model.network import downstream_matrix, lindistflow, main_line
+from tritier.studies import rules
+from tritier.studies.commented import commented_yaml
+from tritier.studies.grid import Grid, from_simbench, pandapower_grid
+from tritier.studies.matpower import case_path, from_matpower
+
+PROFILES = ("simbench/load_profiles.csv", "simbench/renewable_profiles.csv", "smard/prices.csv")
+SEASON = {
+    "months": [3, 4, 5],
+    "day_type": "weekday",
+    "exclude_dates": [
+        *("2016-03-25", "2016-03-28", "2016-05-05", "2016-05-16"),
+        *("2018-03-30", "2018-04-02", "2018-05-01", "2018-05-10", "2018-05-21"),
+    ],
+}
+# Limits offered, as shares of the largest flow on design days, by preset: of lines that leave the busbar, of laterals.
+LEVELS = {"smoke": ((0.85,), ()), "fast": ((0.75, 0.85), (0.8,)), "paper": ((0.65, 0.7, 0.75, 0.8, 0.9), (0.7, 0.8, 0.9))}
+HEADS, LATERALS = 2, 3  # most lines of either kind whose limits the DSO sets
+VEHICLE, HEAT_PUMP = ("HLS", "APLS", "EV"), ("Air", "Soil")  # how SimBench's profiles of such loads begin
+
+
+def find_grid(source: str, root: int | None = None, opened: Iterable[int] = ()) -> Grid:
+    """The feeder that ``--from`` names.
+
+    ``pandapower:NAME``, ``simbench:CODE``, ``matpower:CASE``, a MATPOWER .m file, a network that pandapower saved as
+    .json, or BUS.csv,BRANCH.csv. Raises InputError for anything else.
+    """
+    kind, _, name = source.partition(":")
+    if kind == "pandapower" and name:
+        return pandapower_grid(name, source, root, opened)
+    if kind == "simbench" and name:
+        return from_simbench(name, source, root, opened)
+    if kind == "matpower" and name:
+        return from_matpower(case_path(name), name, source, root, opened)
+    if source.endswith(".m"):
+        return from_matpower(Path(source), Path(source).stem, source, root, opened)
+    if source.endswith(".json"):
+        return pandapower_grid(source, source, root, opened)
+    if source.count(",") == 1:
+        return from_tables(*(Path(part) for part in source.split(",")))
+    raise InputError(
+        "--from",
+        source,
+        "is no source of a feeder",
+        "give pandapower:NAME, simbench:CODE, matpower:CASE, a .m or .json file, or BUS.csv,BRANCH.csv",
+    )
+
+
+def from_tables(bus: Path, branch: Path) -> Grid:
+    """A feeder that is written as our two tables already; open lines are left out."""
+    feeder = read_feeder(bus, branch)
+    table = pd.read_csv(branch)
+    table = table[table["closed"] == 1]
+    for column, value in (("rating_a", np.nan), ("c_nf", 0.0)):
+        if column not in table:
+            table[column] = value
+    own = pd.read_csv(bus).set_index("bus").loc[feeder.bus].reset_index()
+    return Grid(bus.stem.removesuffix("_bus"), f"{bus.name},{branch.name}", "as its owner states", own, table)
+
+
+def new_study(out: Path, grid: Grid, data: Path) -> Study:
+    """Write a study folder for a feeder and read it back; nothing is left where that fails.
+
+    data: folder with the load, renewable and price tables of :data:`PROFILES`, for what the feeder does not bring.
+    Raises InputError where ``out`` exists or the study cannot be read.
+    """
+    if out.exists():
+        raise InputError(out, "folder", "exists already", "name a new one")
+    if not out.resolve().parent.is_dir():
+        raise InputError(out, "folder", "has no parent folder", "make it first")
+    for name in PROFILES:
+        if not (data / name).is_file():
+            raise InputError(data, name, "does not exist", "give --data the folder data/ of the repository")
+    work = Path(tempfile.mkdtemp(prefix=".new-study-", dir=out.resolve().parent))
+    try:
+        write_tables(work, grid, data)
+        content = settings_content(grid, work)
+        write_settings(work, content)
+        content["menus"] = menus_by_flows(read_study(work))
+        write_settings(work, content)
+        (work / "README.md").write_text(readme(grid), encoding="utf-8")
+        read_study(work)
+        work.chmod(0o755)
+        work.replace(out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return read_study(out)
+
+
+def write_tables(work: Path, grid: Grid, data: Path) -> None:
+    """All tables of the study but study.yaml."""
+    bus, branch = grid.bus, grid.branch
+    _write(bus, work / "bus.csv")
+    _write(branch, work / "branch.csv")
+    feeder = read_feeder(work / "bus.csv", work / "branch.csv")
+    current = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar).current_a
+    by_line = pd.Series(current, index=feeder.line).reindex(branch["line"]).to_numpy()
+    leaves = branch["line"].isin(feeder.line[feeder.parent == 0]).to_numpy()
+    rated = branch.assign(rating_a=rules.ratings(by_line, branch["rating_a"].to_numpy(float), leaves))
+    _write(rated, work / "branch.csv")
+    shutil.copyfile(data / "smard/prices.csv", work / "prices.csv")
+    if grid.profiles:
+        own_tables(work, grid)
+        return
+    shutil.copyfile(data / "simbench/load_profiles.csv", work / "load_profiles.csv")
+    shutil.copyfile(data / "simbench/renewable_profiles.csv", work / "renewable_profiles.csv")
+    homes = feeder.vn_kv < 1
+    mixes = [
+        (n, shape, w)
+        for n, p in zip(feeder.bus.tolist(), feeder.p_kw, strict=True)
+        if p > 0
+        for shape, w in rules.shape_weights(n, homes).items()
+    ]
+    _write(pd.DataFrame(mixes, columns=["bus", "profile", "weight"]), work / "load_mix.csv")
+    path_ohm = feeder.r_ohm @ downstream_matrix(feeder)
+    chosen = rules.prosumer_buses(feeder.bus, feeder.p_kw, path_ohm)
+    p_kw = np.array([feeder.p_kw[feeder.position(n)] for n in chosen])
+    _write(rules.prosumer_table(chosen, p_kw), work / "prosumers.csv")
+
+
+def own_tables(work: Path, grid: Grid) -> None:
+    """Load mix, prosumers and profiles of a feeder that brings its own loads, generators and storages."""
+    word = grid.loads["profile"].astype(str)
+    deferrable = word.str.startswith(VEHICLE + HEAT_PUMP)
+    loads = grid.loads[~deferrable & (grid.loads["p_kw"] > 0)]
+    mix = loads.groupby(["bus", "profile"], as_index=False)["p_kw"].sum().rename(columns={"p_kw": "weight"})
+    _write(mix, work / "load_mix.csv")
+    active = mix.groupby("bus")["weight"].sum()
+    bus = grid.bus.assign(p_kw=grid.bus["bus"].map(active).fillna(0.0))
+    _write(bus, work / "bus.csv")
+    load, renewable = grid.profiles["load"], grid.profiles["renewable"]
+    _write(load[["time", *sorted(set(mix["profile"]))]], work / "load_profiles.csv")
+    _write(renewable, work / "renewable_profiles.csv")
+    rows = []
+    storages = grid.storages.groupby("bus").sum()
+    for k, n in enumerate(sorted(set(grid.generators["bus"]) & set(active.index))):
+        own = grid.generators[grid.generators["bus"] == n]
+        sun, wind = own[own["kind"] != "wind"], own[own["kind"] == "wind"]
+        has = storages.loc[n] if n in storages.index else {"kwh": 0.0, "kw": 0.0}
+        rows.append(
+            {
+                "prosumer": f"bus{n}",
+                "bus": n,
+                "pv_kw": sun["kw"].sum(),
+                "pv_profile": _largest(sun, renewable.columns[1]),
+                "wind_kw": wind["kw"].sum(),
+                "wind_profile": _largest(wind, renewable.columns[1]),
+                "battery_kwh": has["kwh"],
+                "battery_kw": has["kw"],
+                "eta": rules.ETA,
+                "degradation_usd_per_kwh": rules.DEGRADATION,
+                "beta": rules.BETA_CYCLE[k % len(rules.BETA_CYCLE)],
+            }
+        )
+    if not rows:
+        raise InputError("--from", grid.source, "has no bus with both load and generation", "choose a scenario with some")
+    _write(pd.DataFrame(rows), work / "prosumers.csv")
+
+
+def _largest(own: pd.DataFrame, default: str) -> str:
+    """The profile of the largest generator."""
+    return default if own.empty else str(own.loc[own["kw"].idxmax(), "profile"])
+
+
+def settings_content(grid: Grid, work: Path) -> dict:
+    """study.yaml of a new study, its menu still without limits."""
+    load = {"profiles": "per_kw"} if grid.profiles else {"peak_kw": round(float(grid.bus["p_kw"].sum()), 3)}
+    sun = {} if grid.profiles else {"pv_yield_factor": 1.3}
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in grid.name)
+    return {
+        "name": name,
+        "title": f"{name}: {len(grid.bus)} buses, spring weekdays",
+        "season": SEASON,
+        "load": load,
+        "renewables": sun | {"pv_shift_h": 1},
+        "usd_per_eur": 1.18,
+        "retail_usd_per_kwh": 0.2552,
+        "feed_in_usd_per_kwh": 0.1412,
+        "network_charge_usd_per_kwh": 0.0833,
+        "demand": {"elasticity": -0.10, "flexibility": 0.10},
+        "risk": {"alpha": 0.9},
+        "chance_level": 0.05,
+        "demand_charge_usd_per_kw": 0.763,
+        "tariff_hours": {"off_peak": 8, "day": 10, "peak": 6},
+        "menus": {preset: _menu(preset, {}) for preset in LEVELS},
+    }
+
+
+def _menu(preset: str, capacity: dict[int, list[float]]) -> dict:
+    """The menu of a preset: its charges, and the limits given."""
+    charges = {
+        "smoke": ({"off_peak": [0.05], "day": [0.05, 0.08], "peak": [0.08, 0.14]}, [0.02]),
+        "fast": ({"off_peak": [0.05, 0.08], "day": [0.05, 0.08], "peak": [0.08, 0.11]}, [0.02, 0.08]),
+        "paper": ({b: [0.02, 0.05, 0.08, 0.11] for b in ("off_peak", "day", "peak")}, [0.02, 0.04, 0.08]),
+    }
+    tariff, p2p = charges[preset]
+    return {"tariff": tariff, "p2p": p2p, "capacity": capacity}
+
+
+def design_flows(study: Study, preset: str = "paper") -> pd.DataFrame:
+    """What every line carries on the design days when nobody shifts, stores or curtails.
+
+    Columns: line, from_bus, to_bus, flow_kw (largest absolute flow), rating_kva, loading. One row per line.
+    """
+    days = design_days(study, preset)
+    feeder, load = study.feeder, days.passive_kw.copy()
+    where = [feeder.position(p.bus) for p in study.prosumers[: days.demand_kw.shape[0]]]
+    np.add.at(load, where, days.demand_kw - days.renewable_kw)
+    matrices = lindistflow(feeder)
+    flow = np.abs(matrices.flows(load)).max(axis=(1, 2))
+    apparent = np.hypot(matrices.flows(load), matrices.reactive_flows(days.reactive_kvar)).max(axis=(1, 2))
+    return pd.DataFrame(
+        {
+            "line": feeder.line,
+            "from_bus": feeder.bus[feeder.parent],
+            "to_bus": feeder.bus[1:],
+            "flow_kw": flow,
+            "rating_kva": feeder.rating_kva,
+            "loading": apparent / feeder.rating_kva,
+        }
+    )
+
+
+def limited_lines(study: Study, flows: pd.DataFrame) -> tuple[list[int], list[int]]:
+    """Lines whose limits the DSO sets: the largest that leave the busbar, then the largest laterals of the main line."""
+    feeder = study.feeder
+    order = np.argsort(-flows["flow_kw"].to_numpy(), kind="stable")
+    heads = [k for k in order if feeder.parent[k] == 0][:HEADS]
+    trunk = set(main_line(feeder).tolist())
+    leave = [k for k in order if feeder.parent[k] in trunk and k + 1 not in trunk and feeder.parent[k] != 0]
+    return [int(feeder.line[k]) for k in heads], [int(feeder.line[k]) for k in leave[:LATERALS]]
+
+
+def menus_by_flows(study: Study) -> dict[str, dict]:
+    """Menus of all presets: limits at shares of the largest flow on design days, and one that never binds."""
+    flows = design_flows(study)
+    heads, laterals = limited_lines(study, flows)
+    by_line = flows.set_index("line")
+    menus = {}
+    for preset, shares in LEVELS.items():
+        capacity = {}
+        for lines, levels in zip((heads, laterals), shares, strict=True):
+            for line in lines if levels else ():
+                flow, rating = by_line.loc[line, "flow_kw"], by_line.loc[line, "rating_kva"]
+                most = _round_up(max(2 * flow, rating if np.isfinite(rating) else 0.0))
+                tight = sorted({_round(share * flow) for share in levels})
+                capacity[line] = [x for x in tight if 0 < x < most] + [most]
+        menus[preset] = _menu(preset, {line: levels for line, levels in capacity.items() if len(levels) > 1})
+    return menus
+
+
+def _round(x: float) -> float:
+    """Two significant digits more than its size: 1,679.3 becomes 1,680, 28.13 becomes 28.1."""
+    return float(f"{x:.3g}")
+
+
+def _round_up(x: float) -> float:
+    step = 10 ** (np.floor(np.log10(x)) - 1)
+    return float(np.ceil(x / step) * step)
+
+
+def write_settings(work: Path, content: dict) -> None:
+    """study.yaml with a comment on every key."""
+    (work / "study.yaml").write_text(commented_yaml(Settings, content), encoding="utf-8")
+
+
+def readme(grid: Grid) -> str:
+    """What stands in the folder, where it is from, and which rules filled in what the feeder did not say."""
+    own = "the feeder's own loads, generators and storages with its own year of profiles"
+    rule = (
+        f"rules over bus numbers: load shapes cyclic by bus, at most {rules.MOST_PROSUMERS} prosumers in the electrically "
+        "far half of the feeder, solar, wind and battery power cyclic over the prosumers"
+    )
+    return f"""# {grid.name}
+
+Feeder from `{grid.source}`. {grid.licence}.
+
+Who lives where and owns what: {own if grid.profiles else rule}. Ratings that the source does not give are the nominal
+current at the head and 1.25 times it, at least 100 A, elsewhere. Prices, tastes and charges in `study.yaml` are those of
+the book's case study; every key says what it is. Load and renewable profiles: SimBench (ODbL 1.0); prices: Bundesnetzagentur |
+SMARD.de (CC BY 4.0).
+
+Menus: limits of the lines that leave the busbar and of the largest laterals, at shares of what they carry on the design days
+when nobody shifts, stores or curtails, and one that never binds.
+
+```bash
+tritier study check .          # flows, voltages, what binds, what is not the study's own
+tritier solve . --case 4 --preset smoke --out out
+tritier report out
+```
+"""
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
