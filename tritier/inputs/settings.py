@@ -323,6 +323,11 @@ class Settings(Section):
         None,
         "the all-in price of Case 1",
     )
+    calibrated_on: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = key(
+        "mark of the tables that load.scale and the reference value were calibrated on",
+        default=None,
+        note="written by tritier study calibrate",
+    )
     menus: Annotated[dict[PresetName, MenuSettings], Field(min_length=1)] = key("the DSO's menu by preset")
     presets: dict[PresetName, PresetSettings] = key("sizes of a run by preset", default={})
 

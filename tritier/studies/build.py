@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from tritier.errors import InputError
-from tritier.inputs.scenarios import design_days
 from tritier.inputs.settings import Settings
 from tritier.inputs.study import Study, read_study
 from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
-from tritier.model.network import downstream_matrix, lindistflow, main_line
+from tritier.model.network import downstream_matrix, main_line
 from tritier.studies import rules
+from tritier.studies.check import design_flows
 from tritier.studies.commented import commented_yaml
 from tritier.studies.grid import Grid, from_simbench, pandapower_grid
 from tritier.studies.matpower import case_path, from_matpower
@@ -35,7 +35,11 @@ SEASON = {
     ],
 }
 # Limits offered, as shares of the largest flow on design days, by preset: of lines that leave the busbar, of laterals.
-LEVELS = {"smoke": ((0.85,), ()), "fast": ((0.75, 0.85), (0.8,)), "paper": ((0.65, 0.7, 0.75, 0.8, 0.9), (0.7, 0.8, 0.9))}
+LEVELS = {
+    "smoke": ((0.85,), ()),
+    "fast": ((0.75, 0.85), (0.8,)),
+    "paper": ((0.65, 0.7, 0.75, 0.8, 0.9), (0.7, 0.8, 0.9)),
+}
 HEADS, LATERALS = 2, 3  # most lines of either kind whose limits the DSO sets
 VEHICLE, HEAT_PUMP = ("HLS", "APLS", "EV"), ("Air", "Soil")  # how SimBench's profiles of such loads begin
 
@@ -175,7 +179,9 @@ def own_tables(work: Path, grid: Grid) -> None:
             }
         )
     if not rows:
-        raise InputError("--from", grid.source, "has no bus with both load and generation", "choose a scenario with some")
+        raise InputError(
+            "--from", grid.source, "has no bus with both load and generation", "choose a scenario with some"
+        )
     _write(pd.DataFrame(rows), work / "prosumers.csv")
 
 
@@ -217,30 +223,6 @@ def _menu(preset: str, capacity: dict[int, list[float]]) -> dict:
     }
     tariff, p2p = charges[preset]
     return {"tariff": tariff, "p2p": p2p, "capacity": capacity}
-
-
-def design_flows(study: Study, preset: str = "paper") -> pd.DataFrame:
-    """What every line carries on the design days when nobody shifts, stores or curtails.
-
-    Columns: line, from_bus, to_bus, flow_kw (largest absolute flow), rating_kva, loading. One row per line.
-    """
-    days = design_days(study, preset)
-    feeder, load = study.feeder, days.passive_kw.copy()
-    where = [feeder.position(p.bus) for p in study.prosumers[: days.demand_kw.shape[0]]]
-    np.add.at(load, where, days.demand_kw - days.renewable_kw)
-    matrices = lindistflow(feeder)
-    flow = np.abs(matrices.flows(load)).max(axis=(1, 2))
-    apparent = np.hypot(matrices.flows(load), matrices.reactive_flows(days.reactive_kvar)).max(axis=(1, 2))
-    return pd.DataFrame(
-        {
-            "line": feeder.line,
-            "from_bus": feeder.bus[feeder.parent],
-            "to_bus": feeder.bus[1:],
-            "flow_kw": flow,
-            "rating_kva": feeder.rating_kva,
-            "loading": apparent / feeder.rating_kva,
-        }
-    )
 
 
 def limited_lines(study: Study, flows: pd.DataFrame) -> tuple[list[int], list[int]]:
@@ -290,20 +272,21 @@ def readme(grid: Grid) -> str:
     """What stands in the folder, where it is from, and which rules filled in what the feeder did not say."""
     own = "the feeder's own loads, generators and storages with its own year of profiles"
     rule = (
-        f"rules over bus numbers: load shapes cyclic by bus, at most {rules.MOST_PROSUMERS} prosumers in the electrically "
-        "far half of the feeder, solar, wind and battery power cyclic over the prosumers"
+        "rules over bus numbers: load shapes cyclic by bus, at most "
+        f"{rules.MOST_PROSUMERS} prosumers in the electrically far half of the feeder, solar, wind and battery power "
+        "cyclic over the prosumers"
     )
     return f"""# {grid.name}
 
 Feeder from `{grid.source}`. {grid.licence}.
 
-Who lives where and owns what: {own if grid.profiles else rule}. Ratings that the source does not give are the nominal
-current at the head and 1.25 times it, at least 100 A, elsewhere. Prices, tastes and charges in `study.yaml` are those of
-the book's case study; every key says what it is. Load and renewable profiles: SimBench (ODbL 1.0); prices: Bundesnetzagentur |
-SMARD.de (CC BY 4.0).
+Who lives where and owns what: {own if grid.profiles else rule}.
+Ratings that the source does not give are the nominal current at the head and 1.25 times it, at least 100 A, elsewhere.
+Prices, tastes and charges in `study.yaml` are those of the book's case study; every key says what it is.
+Load and renewable profiles: SimBench (ODbL 1.0); prices: Bundesnetzagentur | SMARD.de (CC BY 4.0).
 
-Menus: limits of the lines that leave the busbar and of the largest laterals, at shares of what they carry on the design days
-when nobody shifts, stores or curtails, and one that never binds.
+Menus: limits of the lines that leave the busbar and of the largest laterals, at shares of what they carry on the design
+days when nobody shifts, stores or curtails, and one that never binds.
 
 ```bash
 tritier study check .          # flows, voltages, what binds, what is not the study's own

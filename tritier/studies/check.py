@@ -1,0 +1,134 @@
+"""What is in a study, and what in it is not its own: flows, voltages, equipment, menus with what binds, warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tritier.inputs.scenarios import design_days
+from tritier.inputs.study import Study
+from tritier.model.network import lindistflow
+from tritier.provenance import digest
+
+CALIBRATED_BY = ("bus", "branch", "prosumers", "load_mix", "load_profiles", "renewable_profiles", "prices")
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """A study at a glance. ``lines`` and ``menu`` as tables, ``figures`` by name, ``warnings`` one line each."""
+
+    figures: dict[str, float | int | str]
+    lines: pd.DataFrame  # line, from_bus, to_bus, flow_kw, rating_kva, loading
+    voltages: pd.DataFrame  # bus, v_min_pu, v_max_pu, lower, upper
+    menu: pd.DataFrame  # line, limit_kw, flow_kw, share
+    warnings: list[str]
+
+
+def input_mark(study: Study) -> str:
+    """Hash of the tables that a calibration rests on, written into study.yaml by ``tritier study calibrate``."""
+    parts = [digest(study.paths[role].read_bytes()) for role in CALIBRATED_BY]
+    return digest("\n".join(parts))
+
+
+def uncontrolled_load(study: Study, preset: str):
+    """The design days and the net load of every bus on them, kW, (N, T, D), when nobody shifts, stores or curtails."""
+    days = design_days(study, preset)
+    load = days.passive_kw.copy()
+    kept = days.demand_kw.shape[0]
+    where = [study.feeder.position(p.bus) for p in study.prosumers[:kept]]
+    np.add.at(load, where, days.demand_kw - days.renewable_kw)
+    return days, load
+
+
+def design_flows(study: Study, preset: str = "paper") -> pd.DataFrame:
+    """What every line carries at most on the design days when nobody shifts, stores or curtails.
+
+    Columns: line, from_bus, to_bus, flow_kw (largest absolute flow), rating_kva, loading (of apparent power).
+    """
+    days, load = uncontrolled_load(study, preset)
+    feeder, matrices = study.feeder, lindistflow(study.feeder)
+    flow = matrices.flows(load)
+    apparent = np.hypot(flow, matrices.reactive_flows(days.reactive_kvar)).max(axis=(1, 2))
+    return pd.DataFrame(
+        {
+            "line": feeder.line,
+            "from_bus": feeder.bus[feeder.parent],
+            "to_bus": feeder.bus[1:],
+            "flow_kw": np.abs(flow).max(axis=(1, 2)),
+            "rating_kva": feeder.rating_kva,
+            "loading": apparent / feeder.rating_kva,
+        }
+    )
+
+
+def design_voltages(study: Study, preset: str = "paper") -> pd.DataFrame:
+    """Lowest and highest LinDistFlow voltage of every bus on the design days, p.u., beside its limits."""
+    days, load = uncontrolled_load(study, preset)
+    v = np.sqrt(np.maximum(lindistflow(study.feeder).squared_voltages(load, days.reactive_kvar), 0))
+    feeder = study.feeder
+    return pd.DataFrame(
+        {
+            "bus": feeder.bus,
+            "v_min_pu": v.min(axis=(1, 2)),
+            "v_max_pu": v.max(axis=(1, 2)),
+            "lower": feeder.v_min,
+            "upper": feeder.v_max,
+        }
+    )
+
+
+def check_study(study: Study, preset: str = "fast") -> Check:
+    """Everything ``tritier study check`` prints, and what to mind."""
+    lines, voltages = design_flows(study, preset), design_voltages(study, preset)
+    menu = offered_limits(study, preset, lines)
+    people = study.prosumers
+    figures = {
+        "study": study.name,
+        "buses": study.feeder.bus.size,
+        "prosumers": len(people),
+        "load_peak_kw": float(study.load_kw.sum(axis=0).max()),
+        "load_mwh_per_year": float(study.load_kw.sum() / 1e3),
+        "pv_kw": sum(p.pv_kw for p in people),
+        "wind_kw": sum(p.wind_kw for p in people),
+        "battery_kwh": sum(p.battery_kwh for p in people),
+        "design_days": design_days(study, preset).n_days,
+        "largest_loading": float(lines["loading"].max()),
+        "lowest_voltage_pu": float(voltages["v_min_pu"].min()),
+        "highest_voltage_pu": float(voltages["v_max_pu"].max()),
+        "menu_points": study.menu(preset).n_points,
+    }
+    return Check(figures, lines, voltages, menu, warnings(study, preset))
+
+
+def offered_limits(study: Study, preset: str, lines: pd.DataFrame) -> pd.DataFrame:
+    """Every limit on the menu beside the largest flow of its line on the design days; a share above one never binds."""
+    flow = lines.set_index("line")["flow_kw"]
+    rows = [
+        (line, limit, flow[line], limit / flow[line])
+        for line, levels in study.menu(preset).capacity
+        for limit in levels
+    ]
+    return pd.DataFrame(rows, columns=["line", "limit_kw", "flow_kw", "share"])
+
+
+def warnings(study: Study, preset: str = "fast") -> list[str]:
+    """What is likely not meant, one line each: a menu or network where nothing binds, figures of another feeder."""
+    lines, voltages = design_flows(study, preset), design_voltages(study, preset)
+    menu, found = offered_limits(study, preset, lines), []
+    if menu.empty or (menu["share"] > 1).all():
+        found.append(f"menus.{preset}: no limit is below what its line carries on design days; nothing binds")
+    behind = voltages.iloc[1:]  # the slack holds its voltage
+    inside = (behind["v_min_pu"] > behind["lower"]).all() and (behind["v_max_pu"] < behind["upper"]).all()
+    if inside and (lines["loading"] < 1).all():
+        found.append("network: no voltage or rating is reached on design days; the network constrains nobody by itself")
+    settings = study.settings
+    borrowed = settings.load.scale != 1 or settings.reference_value_usd_per_kwh is not None
+    if borrowed and settings.calibrated_on != input_mark(study):
+        what = "was never recorded" if settings.calibrated_on is None else "was made with other tables"
+        found.append(
+            f"load.scale, reference_value_usd_per_kwh: their calibration {what}; run tritier study calibrate, or "
+            "set scale 1 and leave the value out"
+        )
+    return found
