@@ -116,7 +116,7 @@ class Load(Section):
     """Size of the load."""
 
     profiles: Literal["relative", "per_kw"] = key(
-        "what load profiles are: shapes of any size, by which p_kw of the bus file shares out a feeder of `peak_kw`, or "
+        "what load profiles are: shapes of any size, by which p_kw of the bus file shares out a feeder of peak_kw, or "
         "kW per kW of p_kw",
         default="relative",
     )

@@ -226,7 +226,7 @@ def _menu(preset: str, capacity: dict[int, list[float]]) -> dict:
 
 
 def limited_lines(study: Study, flows: pd.DataFrame) -> tuple[list[int], list[int]]:
-    """Lines whose limits the DSO sets: the largest that leave the busbar, then the largest laterals of the main line."""
+    """Lines whose limits the DSO sets: the largest that leave the busbar, then the largest that leave the main line."""
     feeder = study.feeder
     order = np.argsort(-flows["flow_kw"].to_numpy(), kind="stable")
     heads = [k for k in order if feeder.parent[k] == 0][:HEADS]
