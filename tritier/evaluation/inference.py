@@ -91,7 +91,7 @@ def clustered(x: np.ndarray, week: np.ndarray, confidence: float = CONFIDENCE) -
 
 
 def paired_days_p(before: np.ndarray, after: np.ndarray) -> float:
-    """Exact p of McNemar's test: are days hit (booleans, (D,)) in one case and not the other equally often both ways?"""
+    """Exact p of McNemar's test: are days hit, booleans (D,), in one case alone as often as in the other alone?"""
     before, after = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
     only_before, only_after = int((before & ~after).sum()), int((after & ~before).sum())
     if only_before + only_after == 0:
