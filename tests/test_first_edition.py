@@ -1,0 +1,102 @@
+"""The figures of the first edition, recorded at its last commit, are found again; those that may move are named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tritier.cases.store import FOLDER
+from tritier.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "data" / "studies" / "ieee33"
+RECORDED = json.loads((ROOT / "tests" / "data" / "first_edition.json").read_text())
+CHANGES: dict[str, object] = {}  # settings under which the model is that of the first edition
+SAME = 1e-9  # relative
+# A judged day of a market (cases 2 to 4) leaves the hour of a battery inside a block of the tariff to a tie. With the
+# prosumers in another order the first edition gives other values for these, by at most the share that stands here.
+TIED = {
+    "welfare_usd": 5e-4,
+    "social_cost_usd": 5e-4,
+    "prosumer_cost_usd": 5e-4,
+    "prosumer_cost_after_refund_usd": 5e-4,
+    "prosumer_cvar_usd": 1e-3,
+    "losses_kwh": 5e-4,
+    "ac_losses_kwh": 5e-4,
+    "peak_kw": 5e-4,
+    "dso_revenue_usd": 5e-4,
+    "congestion_rent_usd": 5e-4,
+}
+TIED_TO_REVENUE = ("dso_surplus_usd", "violation_share_ac")  # by less than a dollar; by less than a thousandth
+# The first best stands at the tolerance of its outer approximation, and the gap is a share of flat less first best.
+LOOSE = {"first_best": 1e-5, "gap": 1e-5, "gap_usd": 1e-5}
+WORK = ("lp_solves",)  # how much was done, no figure of the result
+
+
+@pytest.fixture(scope="module", params=RECORDED["solved"])
+def preset(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=range(5))
+def found(request, preset, tmp_path_factory) -> tuple[dict, Path]:
+    """A recorded case and the folder in which it has been solved again."""
+    out = tmp_path_factory.mktemp("first") / "out"
+    changes = [w for key, value in CHANGES.items() for w in ("--set", f"{key}={value}")]
+    words = ["solve", str(STUDY), "--case", str(request.param), "--preset", preset, *changes, "--out", str(out)]
+    assert main(words) == 0
+    return RECORDED["solved"][preset][str(request.param)], out
+
+
+def compare(was: dict, now: dict, names: set[str], share: float = SAME) -> None:
+    for name in names:
+        if isinstance(was[name], str):
+            assert now[name] == was[name], name
+        else:
+            assert now[name] == pytest.approx(was[name], rel=share, abs=share), name
+
+
+def test_summary_is_the_recorded_one(found):
+    was, now = found[0]["summary"], json.loads((found[1] / "summary.json").read_text())
+    assert set(was) <= set(now)
+    tied = {*TIED, *TIED_TO_REVENUE} if was["case"] >= 2 else set()
+    compare(was, now, set(was) - tied)
+    for name in tied & set(TIED):
+        compare(was, now, {name}, TIED[name])
+    if tied:
+        assert now["dso_surplus_usd"] == pytest.approx(was["dso_surplus_usd"], abs=1.0)
+        assert now["violation_share_ac"] == pytest.approx(was["violation_share_ac"], abs=1e-3)
+    assert now["welfare_usd"] + now["social_cost_usd"] == pytest.approx(was["welfare_usd"] + was["social_cost_usd"])
+
+
+def test_what_the_market_cleared_is_the_recorded_one(found):
+    """The follower's value, billed energies, P2P volume, tariff and limits: none of them depends on a tie."""
+    was, now = found[0]["decisions"], np.load(found[1] / "decisions.npz")
+    for name, value in was.items():
+        if name == "cap_line":
+            assert now[name].tolist() == value
+        else:
+            assert np.allclose(now[name], value, rtol=SAME, atol=SAME), name
+
+
+def test_proof_of_the_design_is_the_recorded_one(found):
+    was, now = found[0].get("design"), json.loads((found[1] / "certificate.json").read_text()).get("design")
+    assert (was is None) == (now is None)
+    if was is not None:
+        compare(was, now, set(was) - set(LOOSE) - set(WORK))
+        for name, share in LOOSE.items():
+            compare(was, now, {name}, share)
+
+
+@pytest.mark.parametrize("place", RECORDED["stored"])
+def test_stored_cases_show_the_recorded_figures(place):
+    """What is stored is what was recorded; the tests of stored cases find it again from their decisions."""
+    was, folder = RECORDED["stored"][place], FOLDER / place
+    assert json.loads((folder / "summary.json").read_text()) == was["summary"]
+    assert json.loads((folder / "certificate.json").read_text()).get("design") == was.get("design")
+    decisions = np.load(folder / "decisions.npz")
+    for name, value in was["decisions"].items():
+        assert decisions[name].tolist() == value, name
