@@ -11,7 +11,7 @@ from tritier.hosting.robust import UncertaintySet, budget_set, largest
 from tritier.inputs.instance import Feeder, quantity
 from tritier.inputs.scenarios import evenly_spread, keep_prosumers
 from tritier.inputs.settings import HostingSettings, Preset
-from tritier.inputs.study import HIGHEST_RENEWABLE, Study, read_prosumers, renewable_power
+from tritier.inputs.study import HIGHEST_RENEWABLE, Study, read_prosumer_rows, renewable_power
 from tritier.inputs.tables import read_days
 from tritier.model.acflow import voltage_margin
 from tritier.model.network import LinDistFlow, lindistflow
@@ -52,9 +52,8 @@ class YearData:
 def year_data(study: Study) -> YearData:
     """Profiles per kW installed at every site, and loads, for the whole load year."""
     _, profiles = read_days(study.paths["renewable_profiles"], 0.0, HIGHEST_RENEWABLE)
-    _, names = read_prosumers(study.paths["prosumers"], study.settings, study.feeder, profiles)
-    listed, _ = read_prosumers(study.paths["prosumers"], study.settings, study.feeder, profiles)
-    name_of = {who.bus: pair for who, pair in zip(listed, names, strict=True)}
+    table = read_prosumer_rows(study.paths["prosumers"], study.feeder, profiles)
+    name_of = {row.bus: (row.pv_profile, row.wind_profile) for row in table}
     names = [name_of[who.bus] for who in study.prosumers]
 
     def per_kw(pv: float, wind: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,21 @@ import numpy as np
 from tritier.errors import InputError
 from tritier.inputs.instance import Feeder, Menu, Prosumer
 from tritier.inputs.settings import BLOCKS, Preset, Settings, change_preset, find_preset, read_settings, with_sizes
-from tritier.inputs.tables import LoadMixRow, ProsumerRow, known, read_days, read_feeder, read_rows, require, unique
+from tritier.inputs.tables import (
+    DeferrableRow,
+    LoadMixRow,
+    PassiveRow,
+    PluggedInRow,
+    ProsumerRow,
+    known,
+    read_days,
+    read_feeder,
+    read_rows,
+    require,
+    unique,
+)
+
+KINDS = ("ev", "hp")  # deferrable loads: electric vehicles, heat pumps
 
 HIGHEST_LOAD = 1e6  # of a load profile, in its own unit
 HIGHEST_RENEWABLE = 2.0  # of a renewable profile, per kW installed
@@ -36,6 +50,10 @@ class Study:
     price_dates: np.ndarray  # (E,) datetime64[D]
     paths: Mapping[str, Path]
     data_hash: str  # one sha256 over the content of all input files
+    deferrable: tuple[DeferrableRow, ...] = ()  # (I,) vehicles and heat pumps of the prosumers
+    passive: tuple[DeferrableRow, ...] = ()  # the same at buses without a prosumer, uncontrolled
+    asked: Mapping[str, np.ndarray] = field(default_factory=dict)  # by kind (D, 24), mean 1: drawn if nobody waits
+    plugged_in: np.ndarray = field(default_factory=lambda: np.ones((2, 24)))  # share of vehicles, weekday and weekend
 
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
         """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
@@ -81,14 +99,10 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     load, reactive = bus_loads(paths, settings, feeder, load_profiles)
 
     renewable_dates, renewable_profiles = read_days(paths["renewable_profiles"], 0.0, HIGHEST_RENEWABLE)
-    if not np.array_equal(dates, renewable_dates):
-        raise InputError(
-            paths["renewable_profiles"],
-            "column time",
-            f"does not cover the days of {paths['load_profiles'].name}",
-            "give both tables the same hours",
-        )
-    prosumers, profiles = read_prosumers(paths["prosumers"], settings, feeder, renewable_profiles)
+    same_days(paths["renewable_profiles"], renewable_dates, dates, paths["load_profiles"])
+    table = read_prosumer_rows(paths["prosumers"], feeder, renewable_profiles)
+    prosumers, profiles = scaled_prosumers(table, settings)
+    passive = read_passive(paths, feeder, table)
     renewable = renewable_power(settings, prosumers, profiles, renewable_profiles)
 
     price_dates, prices = read_days(paths["prices"], -HIGHEST_PRICE, HIGHEST_PRICE)
@@ -110,7 +124,18 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
         price_dates=price_dates,
         paths=paths,
         data_hash=hash_files(paths),
+        deferrable=tuple(scaled_devices(row, settings) for row in table),
+        passive=tuple(scaled_devices(row, settings) for row in passive),
+        asked=read_asked(paths, dates, [*table, *passive]),
+        plugged_in=read_plugged_in(paths),
     )
+
+
+def scaled_devices(row: DeferrableRow, settings: Settings) -> DeferrableRow:
+    """Vehicles and heat pumps of a row at the study's load scale and electrification."""
+    factor = settings.load.scale * settings.electrification
+    names = [f"{kind}_{what}" for kind in KINDS for what in ("kwh_per_day", "kw")]
+    return row.model_copy(update={name: factor * getattr(row, name) for name in names})
 
 
 def hash_files(paths: Mapping[str, Path]) -> str:
@@ -183,8 +208,8 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
     return load, ratio[:, None, None] * load + constant[:, None, None]
 
 
-def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
-    """The prosumers, scaled, and their PV and wind profile names."""
+def read_prosumer_rows(path: Path, feeder: Feeder, profiles: Mapping[str, np.ndarray]) -> list[ProsumerRow]:
+    """The table of prosumers, one at a bus with load."""
     table = read_rows(path, ProsumerRow)
     unique(path, "prosumer", [row.prosumer for row in table])
     buses = [row.bus for row in table]
@@ -194,8 +219,74 @@ def read_prosumers(path: Path, settings: Settings, feeder: Feeder, profiles: dic
     require(path, "bus", loaded, "has no load", "place prosumers at buses with p_kw > 0")
     for name in ("pv_profile", "wind_profile"):
         known(path, name, [getattr(row, name) for row in table], profiles, "the renewable profiles")
-    scale, scale_pv = settings.load.scale * settings.renewables.scale, settings.renewables.pv_scale
-    scale_battery = settings.load.scale * settings.batteries.scale
+    return table
+
+
+def read_passive(paths: Mapping[str, Path], feeder: Feeder, prosumers: list[ProsumerRow]) -> list[PassiveRow]:
+    """Uncontrolled vehicles and heat pumps at buses without a prosumer, none where the study names no table of them."""
+    if "passive" not in paths:
+        return []
+    table = read_rows(paths["passive"], PassiveRow)
+    buses = [row.bus for row in table]
+    known(paths["passive"], "bus", buses, feeder.bus.tolist(), "the bus file")
+    unique(paths["passive"], "bus", buses)
+    free = ~np.isin(buses, [row.bus for row in prosumers])
+    require(paths["passive"], "bus", free, "has a prosumer", "give its vehicles and heat pumps in prosumers.csv")
+    return table
+
+
+def read_asked(paths: Mapping[str, Path], dates: np.ndarray, rows: list[DeferrableRow]) -> dict[str, np.ndarray]:
+    """What vehicles and heat pumps draw if nobody waits, by kind (D, 24), scaled to a mean of one.
+
+    Raises:
+        InputError: a kind that some row owns has no profile, or the days are not those of the loads.
+    """
+    used = [kind for kind in KINDS if any(getattr(row, f"{kind}_kwh_per_day") > 0 for row in rows)]
+    if "deferrable_profiles" not in paths:
+        if used:
+            problem = f"is missing, but the tables hold {used[0]}_kwh_per_day"
+            raise InputError(paths["study"], "files.deferrable_profiles", problem, f"give hourly profiles of {used[0]}")
+        return {}
+    path = paths["deferrable_profiles"]
+    days, profiles = read_days(path, 0.0, HIGHEST_LOAD)
+    same_days(path, days, dates, paths["load_profiles"])
+    for kind in used:
+        if kind not in profiles:
+            raise InputError(path, f"column {kind}", "is missing", f"add it: {kind}_kwh_per_day is not zero everywhere")
+        if not profiles[kind].any():
+            raise InputError(path, f"column {kind}", "is zero in every hour", f"set {kind}_kwh_per_day to zero instead")
+    return {kind: profiles[kind] / profiles[kind].mean() for kind in used}
+
+
+def read_plugged_in(paths: Mapping[str, Path]) -> np.ndarray:
+    """Share of vehicles plugged in, (2, 24): weekday and weekend; all of them where the study names no table."""
+    if "plugged_in" not in paths:
+        return np.ones((2, 24))
+    path = paths["plugged_in"]
+    rows = read_rows(path, PluggedInRow)
+    unique(path, "hour", [row.hour for row in rows])
+    if len(rows) != 24:
+        raise InputError(path, "column hour", f"has {len(rows)} hours", "give each hour from 0 to 23 once")
+    rows.sort(key=lambda row: row.hour)
+    return np.array([[row.weekday for row in rows], [row.weekend for row in rows]])
+
+
+def same_days(path: Path, days: np.ndarray, dates: np.ndarray, other: Path) -> None:
+    """Raise an InputError unless a table covers the days of another."""
+    if not np.array_equal(days, dates):
+        raise InputError(path, "column time", f"does not cover the days of {other.name}", "give both the same hours")
+
+
+def scaled_prosumers(
+    table: list[ProsumerRow], settings: Settings
+) -> tuple[tuple[Prosumer, ...], list[tuple[str, str]]]:
+    """The prosumers, scaled, and their PV and wind profile names.
+
+    At electrification e, PV and batteries stand between the table's (e = 0) and the study's own scale of them (e = 1).
+    """
+    e = settings.electrification
+    scale, scale_pv = settings.load.scale * settings.renewables.scale, (1 - e) + e * settings.renewables.pv_scale
+    scale_battery = settings.load.scale * ((1 - e) + e * settings.batteries.scale)
     wear, weight = settings.batteries.degradation_usd_per_kwh, settings.risk.beta
     prosumers = tuple(
         Prosumer(
@@ -234,4 +325,9 @@ def renewable_power(
 def with_prosumers(study: Study, index) -> Study:
     """The study with only some of its prosumers: the others' buses become passive load without PV, wind or battery."""
     index = list(index)
-    return replace(study, prosumers=tuple(study.prosumers[k] for k in index), renewable_kw=study.renewable_kw[index])
+    return replace(
+        study,
+        prosumers=tuple(study.prosumers[k] for k in index),
+        renewable_kw=study.renewable_kw[index],
+        deferrable=tuple(study.deferrable[k] for k in index),
+    )

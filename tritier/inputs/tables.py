@@ -46,6 +46,7 @@ class Row(Section):
 
 Number = Annotated[int, Field(ge=0, le=10**9)]  # of a bus or line
 Kilowatt = Annotated[float, Field(ge=0, le=1e6)]
+Share = Annotated[float, Field(ge=0, le=1)]
 RowType = TypeVar("RowType", bound=Row)
 
 
@@ -120,6 +121,14 @@ class ProsumerRow(DeferrableRow):
     eta: float = key("one-way battery efficiency", ge=0.1, le=1)
     degradation_usd_per_kwh: float = key("battery wear per kWh charged and per kWh discharged", "$/kWh", ge=0, le=10)
     beta: float = key("weight of CVaR in the prosumer's objective", ge=0, le=0.9)
+
+
+class PluggedInRow(Row):
+    """An hour of the day in the table of vehicles plugged in at home."""
+
+    hour: Annotated[int, Field(ge=0, le=23)] = key("hour of the day", "h")
+    weekday: Share = key("share of vehicles plugged in from Monday to Friday")
+    weekend: Share = key("the same on Saturday and Sunday")
 
 
 class LoadMixRow(Row):
