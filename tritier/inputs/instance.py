@@ -6,9 +6,13 @@ Index letters: bus ``n`` (N), line ``l`` (L = N - 1), prosumer ``i`` (I), hour `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
+
+DEFERRABLE = ("ev", "hp")  # kinds of deferrable load, in the order of Days.deferrable_kw
 
 
 def quantity(symbol: str, unit: str, shape: str, text: str, **kwargs):
@@ -73,6 +77,20 @@ class Prosumer:
         r"c^{\mathrm{deg}}_i", "$/kWh", "1", "battery wear per kWh charged and per kWh discharged"
     )
     beta: float = quantity(r"\beta_i", "-", "1", "weight of CVaR in the prosumer's objective, at most 0.9")
+    ev_kwh_per_day: float = quantity(
+        r"E^{\mathrm{ev}}_i", "kWh", "1", "energy that vehicles ask for on a mean day", default=0.0
+    )
+    ev_kw: float = quantity(r"\overline{P}^{\mathrm{ev}}_i", "kW", "1", "power of all chargers", default=0.0)
+    ev_delay_h: int = quantity(
+        r"D^{\mathrm{ev}}_i", "h", "1", "hours within which a kWh asked for is charged", default=0
+    )
+    hp_kwh_per_day: float = quantity(
+        r"E^{\mathrm{hp}}_i", "kWh", "1", "energy that heat pumps ask for on a mean day", default=0.0
+    )
+    hp_kw: float = quantity(r"\overline{P}^{\mathrm{hp}}_i", "kW", "1", "power of all heat pumps", default=0.0)
+    hp_delay_h: int = quantity(r"D^{\mathrm{hp}}_i", "h", "1", "hours within which a kWh asked for is drawn", default=0)
+    #: further devices: each takes the prosumer's data and returns a :class:`tritier.model.devices.Device`
+    devices: tuple[Callable[[Any], Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +104,32 @@ class Days:
     reactive_kvar: np.ndarray = quantity(r"Q_{ntw}", "kvar", "N,T,S", "reactive load by bus, prosumer buses included")
     wholesale: np.ndarray = quantity(r"\omega_{tw}", "$/kWh", "T,S", "wholesale price")
     label: tuple[str, ...] = quantity("w", "-", "S", "ISO date, or 'load date | renewable date' of a resampled day")
+    deferrable_kw: np.ndarray = quantity(
+        r"u_{iktw}", "kW", "I,2,T,S", "power that vehicles and heat pumps of prosumers would draw at once", default=None
+    )
+    plugged_kw: np.ndarray = quantity(
+        r"\overline{P}_{iktw}", "kW", "I,2,T,S", "power at which they can draw, by hour", default=None
+    )
+    retail: np.ndarray | None = quantity(
+        r"\pi^{\mathrm r}_{tw}",
+        "$/kWh",
+        "T,S",
+        "retail energy price that follows the day; None where the rules fix it",
+        default=None,
+    )
+    feed_in: np.ndarray | None = quantity(
+        r"\pi^{\mathrm f}_{tw}",
+        "$/kWh",
+        "T,S",
+        "feed-in price that follows the day; None where the rules fix it",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        people, hours, days = self.demand_kw.shape
+        for name in ("deferrable_kw", "plugged_kw"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros((people, len(DEFERRABLE), hours, days)))
 
     @property
     def n_hours(self) -> int:
@@ -97,19 +141,19 @@ class Days:
 
     def mean(self) -> Days:
         """The forecast: one day, the probability-weighted mean of all."""
-
-        def mean(x: np.ndarray) -> np.ndarray:
-            return (x @ self.probability)[..., None]
-
-        arrays = (self.demand_kw, self.renewable_kw, self.passive_kw, self.reactive_kvar, self.wholesale)
-        return Days(np.ones(1), *(mean(x) for x in arrays), ("forecast",))
+        return self._mapped(np.ones(1), lambda x: (x @ self.probability)[..., None], ("forecast",))
 
     def select(self, index: list[int] | np.ndarray) -> Days:
         """The days at the given positions, probabilities rescaled to one."""
         index = np.asarray(index)
         p = self.probability[index]
-        arrays = (self.demand_kw, self.renewable_kw, self.passive_kw, self.reactive_kvar, self.wholesale)
-        return Days(p / p.sum(), *(x[..., index] for x in arrays), tuple(self.label[k] for k in index))
+        return self._mapped(p / p.sum(), lambda x: x[..., index], tuple(self.label[k] for k in index))
+
+    def _mapped(self, probability: np.ndarray, change: Callable, label: tuple[str, ...]) -> Days:
+        """Other days: every array over days changed alike."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("probability", "label")}
+        changed = {name: None if x is None else change(x) for name, x in arrays.items()}
+        return Days(probability=probability, label=label, **changed)
 
 
 @dataclass(frozen=True, eq=False)
