@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -61,21 +62,32 @@ def year_data(study: Study) -> YearData:
             study.settings, [replace(who, pv_kw=pv, wind_kw=wind) for who in study.prosumers], names, profiles
         )
 
-    def month(dates: np.ndarray) -> np.ndarray:
-        return dates.astype("datetime64[M]").astype(int) % 12 + 1
-
+    month, price_month = (
+        months_of_a_year(study.paths[role], dates)
+        for role, dates in (("load_profiles", study.dates), ("prices", study.price_dates))
+    )
     odd = np.array([d.isocalendar().week % 2 == 1 for d in study.dates.tolist()])
     return YearData(
         per_kw(1.0, 0.0),
         per_kw(0.0, 1.0),
         study.load_kw,
         study.reactive_kvar,
-        month(study.dates),
+        month,
         odd,
         study.dates,
         study.wholesale,
-        month(study.price_dates),
+        price_month,
     )
+
+
+def months_of_a_year(path: Path, dates: np.ndarray) -> np.ndarray:
+    """Month of each day, (D,). Raises InputError unless every month of the year is among them."""
+    month = dates.astype("datetime64[M]").astype(int) % 12 + 1
+    missing = sorted(set(range(1, 13)) - set(month.tolist()))
+    if missing:
+        problem = f"has no day of month {', '.join(map(str, missing))}"
+        raise InputError(path, "column time", problem, "give a whole year: hosting capacity is that of a year")
+    return month
 
 
 def season_groups(preset: Preset) -> tuple:

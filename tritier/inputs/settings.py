@@ -401,7 +401,7 @@ def listed(value: Any) -> Any:
 
 def parse_value(name: str, text: str) -> Any:
     """What the text of a change stands for: a number, true, false, null, [list], {section}, or else a word."""
-    if text[:1] not in ("[", "{") and re.search(r"[:#&*!|>'\"%@`\n]", text):
+    if text[:1] not in ("[", "{") and (not text.isprintable() or re.search(r"[:#&*!|>'\"%@`]", text)):
         return text
     return parse_yaml(text, "--set", f"give {name} a number, a word, a [list] or a {{section}}")
 

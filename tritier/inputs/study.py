@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tritier.errors import InputError
-from tritier.inputs.instance import Feeder, Menu, Prosumer
+from tritier.inputs.instance import DEFERRABLE, Feeder, Menu, Prosumer
 from tritier.inputs.settings import BLOCKS, Preset, Settings, change_preset, find_preset, read_settings, with_sizes
 from tritier.inputs.tables import (
     DeferrableRow,
@@ -25,8 +25,6 @@ from tritier.inputs.tables import (
     require,
     unique,
 )
-
-KINDS = ("ev", "hp")  # deferrable loads: electric vehicles, heat pumps
 
 HIGHEST_LOAD = 1e6  # of a load profile, in its own unit
 HIGHEST_RENEWABLE = 2.0  # of a renewable profile, per kW installed
@@ -50,8 +48,7 @@ class Study:
     price_dates: np.ndarray  # (E,) datetime64[D]
     paths: Mapping[str, Path]
     data_hash: str  # one sha256 over the content of all input files
-    deferrable: tuple[DeferrableRow, ...] = ()  # (I,) vehicles and heat pumps of the prosumers
-    passive: tuple[DeferrableRow, ...] = ()  # the same at buses without a prosumer, uncontrolled
+    passive: tuple[DeferrableRow, ...] = ()  # uncontrolled vehicles and heat pumps at buses without a prosumer
     asked: Mapping[str, np.ndarray] = field(default_factory=dict)  # by kind (D, 24), mean 1: drawn if nobody waits
     plugged_in: np.ndarray = field(default_factory=lambda: np.ones((2, 24)))  # share of vehicles, weekday and weekend
 
@@ -124,18 +121,17 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
         price_dates=price_dates,
         paths=paths,
         data_hash=hash_files(paths),
-        deferrable=tuple(scaled_devices(row, settings) for row in table),
-        passive=tuple(scaled_devices(row, settings) for row in passive),
+        passive=tuple(row.model_copy(update=scaled_devices(row, settings)) for row in passive),
         asked=read_asked(paths, dates, [*table, *passive]),
         plugged_in=read_plugged_in(paths),
     )
 
 
-def scaled_devices(row: DeferrableRow, settings: Settings) -> DeferrableRow:
-    """Vehicles and heat pumps of a row at the study's load scale and electrification."""
+def scaled_devices(row: DeferrableRow, settings: Settings) -> dict[str, float]:
+    """Energy and power of a row's vehicles and heat pumps at the study's load scale and electrification."""
     factor = settings.load.scale * settings.electrification
-    names = [f"{kind}_{what}" for kind in KINDS for what in ("kwh_per_day", "kw")]
-    return row.model_copy(update={name: factor * getattr(row, name) for name in names})
+    names = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
+    return {name: factor * getattr(row, name) for name in names}
 
 
 def hash_files(paths: Mapping[str, Path]) -> str:
@@ -241,7 +237,7 @@ def read_asked(paths: Mapping[str, Path], dates: np.ndarray, rows: list[Deferrab
     Raises:
         InputError: a kind that some row owns has no profile, or the days are not those of the loads.
     """
-    used = [kind for kind in KINDS if any(getattr(row, f"{kind}_kwh_per_day") > 0 for row in rows)]
+    used = [kind for kind in DEFERRABLE if any(getattr(row, f"{kind}_kwh_per_day") > 0 for row in rows)]
     if "deferrable_profiles" not in paths:
         if used:
             problem = f"is missing, but the tables hold {used[0]}_kwh_per_day"
@@ -299,6 +295,9 @@ def scaled_prosumers(
             eta=row.eta,
             degradation=row.degradation_usd_per_kwh if wear is None else wear,
             beta=row.beta if weight is None else weight,
+            ev_delay_h=row.ev_delay_h,
+            hp_delay_h=row.hp_delay_h,
+            **scaled_devices(row, settings),
         )
         for row in table
     )
@@ -329,5 +328,4 @@ def with_prosumers(study: Study, index) -> Study:
         study,
         prosumers=tuple(study.prosumers[k] for k in index),
         renewable_kw=study.renewable_kw[index],
-        deferrable=tuple(study.deferrable[k] for k in index),
     )

@@ -19,6 +19,7 @@ MAX_BYTES = 100_000_000  # of a table
 MAX_ROWS = 200_000  # of a table; 20 years of hours fit
 MAX_COLUMNS = 2_000
 MAX_LINE = 100_000  # characters
+MAX_RATIO = 100.0  # of reactive to active load: it scales reactive load with the profile
 LEAST_OHM = 1e-5  # of a line's impedance: below, power flow loses its digits
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -327,6 +328,9 @@ def read_buses(path: Path) -> list[BusRow]:
         raise InputError(path, "column type", problem, mend)
     same = [b.vn_kv == buses[0].vn_kv for b in buses]
     require(path, "vn_kv", same, "differs from the first bus", "refer all buses to one voltage level")
+    follows = [b.p_kw == 0 or abs(b.q_kvar) <= MAX_RATIO * b.p_kw for b in buses]
+    problem, mend = f"is more than {MAX_RATIO:g} times p_kw", "give both in kW and kvar, or p_kw = 0 for a capacitor"
+    require(path, "q_kvar", follows, problem, mend)
     held = [b.type == "pq" or b.vmin_pu == b.vmax_pu for b in buses]
     require(path, "vmin_pu", held, "differs from vmax_pu at the slack", "set both to the voltage it holds")
     band = [b.type == "slack" or b.vmin_pu < b.vmax_pu for b in buses]
