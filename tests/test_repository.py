@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tritier.book.build import FLOORS, api
 from tritier.book.run import Book
 from tritier.evaluation.heldout import CHAPTERS as CHAPTER_OF_CASE
 
@@ -27,20 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IN_LOCK = ("book", "test", "cluster")
-# Floors of the package, lowest first: a module imports from its own floor and from lower ones only.
-FLOORS = (
-    ("errors", "provenance"),
-    ("inputs",),
-    ("model",),
-    ("reformulation",),
-    ("search",),
-    ("cases",),
-    ("studies",),
-    ("evaluation", "hosting"),
-    ("plots",),
-    ("book",),
-    ("cli", "__main__"),
-)
 
 
 def requirements() -> list[Requirement]:
@@ -262,6 +249,12 @@ def floor(module: str) -> int:
 def test_imports_run_one_way(module):
     above = [other for other in imported(modules()[module]) if floor(other) > floor(module)]
     assert above == []
+
+
+def test_the_api_page_documents_every_module_once_in_the_order_of_the_floors():
+    listed = re.findall(r"automodule:: tritier\.(\S+)", api(Book(ROOT, "smoke")))
+    assert sorted(listed) == sorted(m for m in modules() if m.rpartition(".")[2] != "__main__")
+    assert [floor(m) for m in listed] == sorted(floor(m) for m in listed)
 
 
 def test_no_modules_import_each_other_in_a_circle_and_levels_are_few():

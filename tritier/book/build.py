@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import re
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -16,12 +16,27 @@ from pathlib import Path
 import nbformat
 from sphinx.application import Sphinx
 
+import tritier
 from tritier.book.page import PACKAGES, commit, downloads
 from tritier.book.run import Book
 from tritier.errors import InputError
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
 DOWNLOADS = (".svg", ".pdf", ".csv")
+# Floors of the package, lowest first: a module imports from its own floor and from lower ones only.
+FLOORS = (
+    ("errors", "provenance"),
+    ("inputs",),
+    ("model",),
+    ("reformulation",),
+    ("search",),
+    ("cases",),
+    ("studies",),
+    ("evaluation", "hosting"),
+    ("plots",),
+    ("book",),
+    ("cli", "__main__"),
+)
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
 
 
@@ -79,10 +94,19 @@ def _row(name: str, about: Mapping[str, str]) -> tuple[str, ...]:
     return (f"${about['symbol']}$", f"`{name}`", *(_cell(about[key]) for key in ("text", "unit", "shape")))
 
 
-def documented(book: Book) -> list[str]:
-    """Modules on the API page, in its order."""
-    page = book.root / "chapters" / "api.md"
-    return re.findall(r"automodule:: (\S+)", page.read_text()) if page.is_file() else []
+def modules_of(book: Book) -> list[str]:
+    """The package's modules by dotted name, floor by floor; those in underscores define nothing."""
+    folder = book.root / book.package
+    found = [p.relative_to(folder).with_suffix("").parts for p in sorted(folder.rglob("*.py"))]
+    order = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    public = [parts for parts in found if not parts[-1].startswith("__")]
+    return [".".join((book.package, *parts)) for parts in sorted(public, key=lambda parts: order[parts[0]])]
+
+
+def api(book: Book) -> str:
+    """A section for each module of the package: its public functions and classes by Sphinx's autodoc."""
+    block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n```\n"
+    return "\n".join(block.format(name) for name in modules_of(book))
 
 
 def _first_line(kind: type) -> str:
@@ -197,7 +221,8 @@ def stage(book: Book) -> Path:
             wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
-    wanted["_generated/nomenclature.txt"] = nomenclature(documented(book)).encode()
+    wanted["_generated/nomenclature.txt"] = nomenclature(modules_of(book)).encode()
+    wanted["_generated/api.txt"] = api(book).encode()
     wanted["_generated/status.txt"] = status(book).encode()
     wanted["_generated/figures.txt"] = figures(book).encode()
 
@@ -240,13 +265,17 @@ def build_html(book: Book) -> int:
     return 1 if run.returncode else 0
 
 
-# Sphinx extension of the book: takes out what Jupyter Book adds and this book does not use.
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Silence thebe: it declares its constants twice on every page, an error in the console, and points to a CDN."""
+    """Make this module a Sphinx extension of the book.
+
+    It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
+    And it imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
+    """
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
             if getattr(listener.handler, "__name__", "") == "init_thebe_core":
                 app.disconnect(listener.id)
+    for module in pkgutil.walk_packages(tritier.__path__, "tritier."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

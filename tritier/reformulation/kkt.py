@@ -1,4 +1,4 @@
-"""The follower's KKT and strong-duality systems, derived from its matrices and readable by name.
+r"""The follower's KKT and strong-duality systems, derived from its matrices and readable by name.
 
 Every side of every follower row and bound becomes one condition ``H_k (x, y) >= h_k`` (``==`` for equations) with one
 multiplier. With the follower's cost ``f_y + Q' x`` the Lagrangian is ``f - mu' (H (x, y) - h)``, hence

@@ -1,4 +1,4 @@
-"""Linear problems with three levels, by branches of the middle level.
+r"""Linear problems with three levels, by branches of the middle level.
 
 The lowest level's answers to (x, y) are optimal exactly when some set P of its conditions is tight and prices its cost
 (``f_z = H_z' mu`` with ``mu >= 0`` living on P). The middle level's feasible set is therefore a union of polyhedra, one
