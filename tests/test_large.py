@@ -70,10 +70,12 @@ def test_a_prosumers_lp_from_the_template_is_its_own(market):
         d = prosumer_data(market, i)
         v = prosumer_variables(d, "own")
         tau = np.asarray(LOOSE.tariff)[market.rules.block]
-        charges = tau @ (v.gp @ d.probability) + LOOSE.p2p / 2 * cp.sum(v.zb + v.zs)
+        charges = tau @ (v["gp"] @ d.probability) + LOOSE.p2p / 2 * cp.sum(v["zb"] + v["zs"])
         problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v) + charges), prosumer_constraints(d, v))
         other = parametric_lp(problem, {})
-        ours, theirs = (np.concatenate([lp.at(x.name()).ravel() for x in v.all()]) for lp in (forms[i], other))
+        ours, theirs = (
+            np.concatenate([lp.at(x.name()).ravel() for x in problem.variables()]) for lp in (forms[i], other)
+        )
         assert abs(forms[i].matrix[:, ours] - other.matrix[:, theirs]).max() < 1e-12
         for name in ("row_lower", "row_upper"):
             assert getattr(forms[i], name) == pytest.approx(getattr(other, name), abs=1e-12)

@@ -21,9 +21,10 @@ from tritier.errors import CertificateError
 from tritier.inputs import examples as hand
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.chance import Block
-from tritier.model.dso import loss_price, revenue
+from tritier.model.dso import loss_price
 from tritier.model.market import joint_follower
 from tritier.model.risk import cvar, cvar_rows, sample_cvar
+from tritier.model.tariff import revenue
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import Response, optimistic_response, social_cost
 

@@ -1,8 +1,7 @@
 """Calibration of Case 1 in its two declared parameters, and of nothing else.
 
 The load scale makes Case 1 cost prosumers what the paper says; the reference value of consumption makes its welfare
-so. Both on
-the real days of the design half, under network-blind recourse. Cases 2-4 take no part.
+so. Both on the real days of the design half, under network-blind recourse. Cases 2-4 take no part.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import CASES, judging_instance
@@ -18,6 +16,7 @@ from tritier.cases.solve import Prepared, prepare
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design
 from tritier.inputs.scenarios import design_days
+from tritier.model.tariff import import_charge
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import social_cost
 
@@ -46,11 +45,10 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     instance = judging_instance(prepared.instance, CASES[1], days)
     joint = JointLP(instance, market=False, network=False)
     anchor = prepared.study.settings.network_charge_usd_per_kwh
-    x = joint.warm.solve(joint.cost(Design((anchor,) * instance.rules.n_blocks, anchor))).x
-    imports = (
-        np.array([x[joint.lp.at(f"gp[{p.name}]")] for p in instance.prosumers]).sum(axis=(0, 1)) @ days.probability
-    )
-    cost = float(x[joint.lp.at("R")]) + anchor * float(imports)
+    design = Design((anchor,) * instance.rules.n_blocks, anchor)
+    x = joint.warm.solve(joint.cost(design)).x
+    imports = x[joint.layout.gp].sum(axis=0)
+    cost = float(x[joint.lp.at("R")] + import_charge(instance.rules, design, imports) @ days.probability)
     reference = (days.demand_kw.sum(axis=(0, 1)) + days.passive_kw.sum(axis=(0, 1))) @ days.probability
     return cost, social_cost(joint, x).total, float(reference)
 

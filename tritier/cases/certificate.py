@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -13,7 +14,6 @@ from tritier.cases.decisions import (
     block_quantiles,
     duals_of,
     injection_prices,
-    lowest_level,
     p2p_price,
     point_of,
 )
@@ -21,16 +21,22 @@ from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions, check_days
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
-from tritier.model.dso import on_menu, revenue_slack
-from tritier.model.market import chance_block, injection
+from tritier.model.dso import on_menu
+from tritier.model.market import chance_block
 from tritier.model.prosumer import (
-    ProsumerVariables,
+    RISK,
+    decision_shapes,
+    decisions_of,
+    injection,
     prosumer_constraints,
     prosumer_data,
     prosumer_variables,
+    representative,
     risk_adjusted_cost,
+    set_values,
 )
 from tritier.model.risk import cvar, cvar_rows, value_at_risk
+from tritier.model.tariff import import_charge, revenue_slack, trade_charge
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import primal_residual, safe_bound
 from tritier.search.flat import flat_tariff
@@ -75,9 +81,9 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
 def posted_objective(instance: Instance, i: int, decisions: Decisions, variables, data) -> cp.Expression:
     """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
     design, rules = decisions.design, instance.rules
-    tau = np.asarray(design.tariff)[rules.block]
-    charges = tau @ (variables.gp @ data.probability) + design.p2p / 2 * cp.sum(variables.zb + variables.zs)
-    trade = decisions["lambda"] @ (variables.zb - variables.zs)
+    charges = import_charge(rules, design, variables["gp"]) @ data.probability
+    charges = charges + cp.sum(trade_charge(design, variables["zb"], variables["zs"]))
+    trade = decisions["lambda"] @ (variables["zb"] - variables["zs"])
     sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(variables)))
     return risk_adjusted_cost(data, variables) + charges + trade - sold
 
@@ -93,13 +99,11 @@ def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market:
     best = cp.Problem(cp.Minimize(objective), prosumer_constraints(data, v))
     best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
     optimum = float(best.value)
-    for term in ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "var", "excess"):
-        getattr(v, term).save_value(decisions[term][i])
-    for b, block in enumerate(v.served):
-        block.save_value(decisions["served"][i, b])
-    tau = np.asarray(decisions.design.tariff)[instance.rules.block]
-    bill = float((instance.rules.retail + tau) @ (data.demand @ data.probability))
-    return float(objective.value), optimum, bill
+    set_values(v, decisions_of(data, decisions.arrays, i))
+    bill = (instance.rules.retail @ data.demand + import_charge(instance.rules, decisions.design, data.demand)) @ (
+        data.probability
+    )
+    return float(objective.value), optimum, float(bill)
 
 
 def platform_deviation(
@@ -166,13 +170,15 @@ def recomputed(joint: JointLP, decisions: Decisions) -> dict[str, np.ndarray]:
     x, y = point_of(joint, decisions), duals_of(joint, decisions)
     load = joint.net_load(x)
     var = value_at_risk(decisions["cost"], days.probability, instance.rules.alpha)
+    shapes = decision_shapes(joint.data)
+    lowest = representative(joint.data, {term: decisions[term] for term in shapes})
     return {
         "tau": np.array(decisions.design.tariff),
         "tau_p": np.array(decisions.design.p2p),
         "cap": np.array([limit for _, limit in decisions.design.capacity]),
         "P": joint.network.matrices.flows(load),
         "v": np.sqrt(joint.network.matrices.squared_voltages(load, days.reactive_kvar)),
-        "soc": lowest_level(decisions["soc"]),
+        **{term: value for term, value in lowest.items() if term not in RISK},
         "var": var,
         "excess": np.maximum(decisions["cost"] - var[:, None], 0),
         "G": x[joint.lp.at("G")],
@@ -336,15 +342,12 @@ def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
 # The market's prices are kept; one payment of the prosumer moves inside its risk operator.
 
 
-STORED = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost", "var", "excess")
-
-
-def charges_by_scenario(instance: Instance, i: int, decisions: Decisions, v: ProsumerVariables) -> cp.Expression:
+def charges_by_scenario(instance: Instance, i: int, decisions: Decisions, v: Mapping) -> cp.Expression:
     """Import charges of each scenario, $, (S,); their expectation is what prosumers are billed otherwise."""
-    return np.asarray(decisions.design.tariff)[instance.rules.block] @ v.gp
+    return import_charge(instance.rules, decisions.design, v["gp"])
 
 
-def rights_by_scenario(instance: Instance, i: int, decisions: Decisions, v: ProsumerVariables) -> cp.Expression:
+def rights_by_scenario(instance: Instance, i: int, decisions: Decisions, v: Mapping) -> cp.Expression:
     """Payments for net withdrawal in each scenario, $, (S,): the contingent price over the scenario's probability."""
     price = decisions["pi"][instance.prosumer_bus[i]] / instance.days.probability
     return -cp.sum(cp.multiply(price, injection(v)), axis=0)
@@ -362,14 +365,11 @@ def gain_by_scenario(instance: Instance, i: int, decisions: Decisions, payment) 
     total, excess, var = cp.Variable(p.size), cp.Variable(p.size, nonneg=True), cp.Variable()
     risk = (1 - beta) * (p @ total) + beta * cvar(p, data.rules.alpha, var, excess)
     bill = posted_objective(instance, i, decisions, v, data) - risk_adjusted_cost(data, v) - p @ paid
-    rows = [total == v.cost + paid, *cvar_rows(total, var, excess)]
+    rows = [total == v["cost"] + paid, *cvar_rows(total, var, excess)]
     best = cp.Problem(cp.Minimize(risk + bill), [*prosumer_constraints(data, v), *rows])
     best.solve(cp.HIGHS)
     optimum = float(best.value)
-    for term in STORED:
-        getattr(v, term).save_value(decisions[term][i])
-    for b, block in enumerate(v.served):
-        block.save_value(decisions["served"][i, b])
+    set_values(v, decisions_of(data, decisions.arrays, i))
     total.save_value(decisions["cost"][i] + paid.value)
     var.save_value(value_at_risk(total.value, p, data.rules.alpha))
     excess.save_value(np.maximum(total.value - var.value, 0))

@@ -9,12 +9,13 @@ import numpy as np
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block
+from tritier.model.prosumer import representative
 from tritier.model.risk import sample_cvar, value_at_risk
+from tritier.model.tariff import billed_energy
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import Response, social_cost
 
 PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
-PER_PROSUMER = ("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "cost")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +62,9 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
     """
     instance, lp, x = joint.instance, joint.lp, response.x
     y = np.append(response.y, np.zeros(lp.row_lower.size - response.y.size))  # rows that other designs added since
-    names = [p.name for p in instance.prosumers]
     price = block_multipliers(joint, y)
     blocks = tuple(block for block in joint.blocks if price[block] > PRICED)
-    arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in PER_PROSUMER}
-    arrays["soc"] = lowest_level(arrays["soc"])
-    k = range(instance.rules.demand_blocks)
-    arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
+    arrays = representative(joint.data, joint.decisions(x))
     arrays["var"] = value_at_risk(arrays["cost"], instance.days.probability, instance.rules.alpha)
     arrays["excess"] = np.maximum(arrays["cost"] - arrays["var"][:, None], 0)
     load = joint.net_load(x)
@@ -85,11 +82,6 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
     arrays["G"], arrays["Z"] = response.energy, np.array(response.volume)
     arrays["theta"] = np.array(response.theta)
     return Decisions(response.design, blocks, arrays)
-
-
-def lowest_level(soc: np.ndarray) -> np.ndarray:
-    """State of charge (I, T + 1, S) lowered until its least is zero: the level of a cyclic day is free."""
-    return soc - soc.min(axis=1, keepdims=True)
 
 
 def private_rows(joint: JointLP) -> list[str]:
@@ -130,11 +122,7 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
     instance, lp = joint.instance, joint.lp
     days, rules = instance.days, instance.rules
     x = np.zeros(lp.cost.size)
-    for i, own in enumerate(instance.prosumers):
-        for term in (*PER_PROSUMER, "var", "excess"):
-            x[lp.at(f"{term}[{own.name}]")] = decisions[term][i]
-        for b in range(rules.demand_blocks):
-            x[lp.at(f"served{b}[{own.name}]")] = decisions["served"][i, b]
+    joint.place(x, decisions.arrays)
     load = joint.net_load(x)
     bought = 0.0
     for block, eta in zip(decisions.blocks, decisions["eta"], strict=True):
@@ -143,11 +131,9 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
         slack = max(0.0, float(eta + excess @ days.probability / rules.chance_level))
         label, bought = block.label, bought + slack
         x[lp.at(f"var:{label}")], x[lp.at(f"excess:{label}")], x[lp.at(f"slack:{label}")] = eta, excess, slack
-    membership = np.equal.outer(np.arange(rules.n_blocks), rules.block).astype(float)
-    imports = decisions["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)
     x[lp.at("slack")] = bought
     x[lp.at("R")] = prosumer_risk(instance, decisions).sum() + rules.violation_price * bought
-    x[lp.at("G")] = membership @ (imports @ days.probability)
+    x[lp.at("G")] = billed_energy(instance, decisions["gp"].sum(axis=0))
     x[lp.at("Z")] = (decisions["zb"] + decisions["zs"]).sum() / 2
     if joint.lines:
         x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]

@@ -11,9 +11,11 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import DayDecisions
 from tritier.inputs.instance import Design, Instance
 from tritier.model.acflow import ac_power_flow
+from tritier.model.dso import network_parts
 from tritier.model.network import lindistflow, losses_kw
-from tritier.model.prosumer import degradation_cost, lost_value, prosumer_data
+from tritier.model.prosumer import all_data, decisions_of, device_costs
 from tritier.model.risk import sample_cvar
+from tritier.model.tariff import import_charge, trade_charge
 
 # Who pays whom: money flows of a day by agent, which must add up to zero.
 
@@ -71,28 +73,26 @@ def settle(
     net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
     """
     rules, days = instance.rules, instance.days
-    tau = np.asarray(design.tariff)[rules.block]
     passive = days.passive_kw.sum(axis=0)
     load = day.net_load
     head = load.sum(axis=0)
     imports, exports = day["gp"].sum(axis=0) + passive, day["gm"].sum(axis=0)
-    volume = (day["zb"] + day["zs"]).sum() / 2
+    trade = trade_charge(design, day["zb"], day["zs"]).sum(axis=1)
+    upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), losses_kw)
     return Settlement(
         retail=np.einsum("t,itw->iw", rules.retail, day["gp"]) - np.einsum("t,itw->iw", rules.feed_in, day["gm"]),
         passive_retail=rules.retail @ passive,
-        network=np.einsum("t,itw->iw", tau, day["gp"]),
-        passive_network=tau @ passive,
-        p2p_charge=design.p2p / 2 * (day["zb"] + day["zs"]).sum(axis=1),
+        network=np.array([import_charge(rules, design, own) for own in day["gp"]]),
+        passive_network=import_charge(rules, design, passive),
+        p2p_charge=trade,
         p2p=(day["zb"] - day["zs"]) @ lam,
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
         retail_received=rules.retail @ imports - rules.feed_in @ exports,
-        network_received=tau @ imports + design.p2p * volume,
+        network_received=import_charge(rules, design, imports) + design.p2p * (day["zb"] + day["zs"]).sum() / 2,
         rent_received=(pi * load).sum(axis=(0, 1)),
         tax=rules.tax_share * (rules.retail @ imports),
-        wholesale=(days.wholesale * head).sum(axis=0),
-        losses=(np.maximum(days.wholesale, 0) * losses_kw).sum(axis=0),
-        demand_charge=rules.demand_charge * np.maximum(head.max(axis=0), 0),
+        **upstream,
     )
 
 
@@ -125,14 +125,16 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     """
     instance, days = day.instance, day.instance.days
     money = settlement_of(day, decisions)
-    wear, lost = private_costs(day)
+    own = private_costs(day)
+    wear, lost, other = (own.get(part, np.zeros_like(money.retail)) for part in ("degradation", "lost_value", "other"))
     load = day.net_load
     head = load.sum(axis=0)
-    social = money.wholesale + money.losses + money.demand_charge + wear.sum(axis=0) + lost.sum(axis=0)
+    social = money.wholesale + money.losses + money.demand_charge + sum(cost.sum(axis=0) for cost in own.values())
     if day.policy == "hard-limit redispatch":
         social = social + instance.rules.violation_price * day.bought
     reference = (days.demand_kw.sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0)
-    prosumer = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None] + wear + lost
+    paid = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None]
+    prosumer = paid + sum(own.values())
     return pd.DataFrame(
         {
             "day": list(days.label),
@@ -145,6 +147,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "demand_charge_usd": money.demand_charge,
             "degradation_usd": wear.sum(axis=0),
             "lost_value_usd": lost.sum(axis=0),
+            "other_cost_usd": other.sum(axis=0),
             "dso_revenue_usd": money.network_received,
             "congestion_rent_usd": money.rent_received,
             "losses_kwh": linear_losses(instance, load).sum(axis=0),
@@ -157,14 +160,12 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     )
 
 
-def private_costs(day: DayDecisions) -> tuple[np.ndarray, np.ndarray]:
-    """Battery wear and lost value of demand of every prosumer, $, each (I, W)."""
-    wear, lost = [], []
-    for i in range(len(day.instance.prosumers)):
-        d = prosumer_data(day.instance, i)
-        wear.append(degradation_cost(d, day["ch"][i], day["dis"][i]))
-        lost.append(lost_value(d, day["served"][i]))
-    return np.array(wear), np.array(lost)
+def private_costs(day: DayDecisions) -> dict[str, np.ndarray]:
+    """What every prosumer's devices cost, $, each (I, W), by part of the social cost."""
+    data = all_data(day.instance)
+    rows = [device_costs(d, decisions_of(d, day.arrays, i)) for i, d in enumerate(data)]
+    nothing = np.zeros(day.instance.days.n_days)
+    return {part: np.array([row.get(part, nothing) for row in rows]) for part in {p: 0 for row in rows for p in row}}
 
 
 def physics_table(day: DayDecisions) -> pd.DataFrame:

@@ -14,19 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.cases.decisions import Decisions, lowest_level
+from tritier.cases.decisions import Decisions
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
 from tritier.model.market import line_position
+from tritier.model.prosumer import export_box, import_box, representative
+from tritier.model.tariff import import_charge, trade_charge
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Border
 
 POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
 ROUNDS = 60
-CHECKED = ("power_balance", "soc_dynamics", "energy_cost")  # rows that stored days must satisfy
-TERMS = ("gp", "gm", "cu", "ch", "dis", "soc", "cost")
+AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
+UNWEIGHED = ("var", "excess")  # columns of a risk that days are judged without
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,40 +87,34 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
     lp = _PolicyLP(JointLP(day.instance, network=False), decisions)
     again = lp.day(day.policy)
     joint, x = lp.joint, lp.solution.x.copy()
-    for i, own in enumerate(day.instance.prosumers):
-        for term in (*TERMS, "zb", "zs"):
-            x[joint.lp.at(f"{term}[{own.name}]")] = day[term][i]
-        for b in range(day.instance.rules.demand_blocks):
-            x[joint.lp.at(f"served{b}[{own.name}]")] = day["served"][i, b]
-        x[joint.lp.at(f"var[{own.name}]")] = day["cost"][i].max()
-        x[joint.lp.at(f"excess[{own.name}]")] = 0.0
+    joint.place(x, day.arrays)
+    joint.place(x, {"var": day["cost"].max(axis=1), "excess": np.zeros_like(day["cost"])})
     violation = 0.0
     for block, (columns, price) in zip(lp.rows, lp.extra, strict=True):
         rows = joint.lp.row_at(f"priced:{block.label}")
         over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size) + x[columns]
         x[columns] = np.maximum(over.max(axis=0), 0)
         violation += float(price @ x[columns])
-    own = [r for label in joint.lp.rows if label.startswith(CHECKED) for r in joint.lp.row_at(label).ravel()]
+    private = tuple(f"[{p.name}]" for p in day.instance.prosumers)
+    own = [r for label in joint.lp.rows if label.endswith(private) for r in joint.lp.row_at(label).ravel()]
     current = joint.warm.current()
     level = joint.lp.matrix[own] @ x
-    terms = (*TERMS, *(f"served{b}" for b in range(day.instance.rules.demand_blocks)))
-    columns = np.concatenate([joint.lp.at(f"{t}[{p.name}]").ravel() for p in day.instance.prosumers for t in terms])
+    columns = np.concatenate([at.ravel() for own in joint.columns for term, at in own.items() if term in day.arrays])
+    lowest = representative(joint.data, day.arrays)
     off = np.concatenate(
         [
             current.row_lower[own] - level,
             level - current.row_upper[own],
             (current.col_lower - x)[columns],
             (x - current.col_upper)[columns],
-            day["soc"].min(axis=1).ravel(),  # the level of a cyclic day is free: the lowest is the one stored
+            *(np.abs(day[term] - value).ravel() for term, value in lowest.items()),
         ]
     )
-    tau = np.asarray(decisions.design.tariff)[day.instance.rules.block]
-    energy = day["gp"] @ day.instance.days.probability
-    passive = tau @ (day.instance.days.passive_kw.sum(axis=0) @ day.instance.days.probability)
-    trade = decisions.design.p2p * (day["zb"] + day["zs"]).sum() / 2
-    cost = float(
-        (day["cost"] @ day.instance.days.probability).sum() + (energy @ tau).sum() + passive + trade + violation
-    )
+    p = day.instance.days.probability
+    imports = day["gp"].sum(axis=0) + day.instance.days.passive_kw.sum(axis=0)
+    trade = trade_charge(decisions.design, day["zb"], day["zs"]).sum()
+    energy = day["cost"].sum(axis=0) + import_charge(day.instance.rules, decisions.design, imports)
+    cost = float(energy @ p + trade + violation)
     optimum = lp.solution.objective
     prices = max(
         float(np.abs(again.pi - day.pi).max(initial=0)), float(np.abs(again.bought - day.bought).max(initial=0))
@@ -138,16 +134,14 @@ class _PolicyLP:
     def _fix_trades(self) -> None:
         joint, at = self.joint, self.joint.layout
         buy, sell = self.decisions["zb"], self.decisions["zs"]
-        own = np.array([p.battery_kw for p in self.instance.prosumers])[:, None, None]
-        days, most = self.instance.days, 1 + self.instance.rules.flexibility
         joint.offer(self.decisions.design)
         joint.warm.set_bounds(at.zb.ravel(), buy.ravel(), buy.ravel())
         joint.warm.set_bounds(at.zs.ravel(), sell.ravel(), sell.ravel())
         # Standing trades balance to rounding: the row decides nothing and would only call rounding infeasible.
         balance = joint.lp.row_at("p2p_balance").ravel()
         joint.warm.set_rows(balance, np.full(balance.size, -np.inf), np.full(balance.size, np.inf))
-        imports = most * days.demand_kw + own + sell[..., None]
-        exports = days.renewable_kw + own + buy[..., None]
+        imports = np.array([import_box(d, own) for d, own in zip(joint.data, sell, strict=True)])
+        exports = np.array([export_box(d, own) for d, own in zip(joint.data, buy, strict=True)])
         joint.warm.set_bounds(at.gp.ravel(), np.zeros(imports.size), imports.ravel())
         joint.warm.set_bounds(at.gm.ravel(), np.zeros(exports.size), exports.ravel())
         self._widen_books(float(buy.sum() + sell.sum()))
@@ -240,12 +234,8 @@ class _PolicyLP:
 
     def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
         joint, lp, instance = self.joint, self.joint.lp, self.instance
-        names = [p.name for p in instance.prosumers]
-        arrays = {term: np.array([x[lp.at(f"{term}[{name}]")] for name in names]) for term in TERMS}
-        k = range(instance.rules.demand_blocks)
-        arrays["served"] = np.array([[x[lp.at(f"served{b}[{name}]")] for b in k] for name in names])
-        arrays["soc"] = lowest_level(arrays["soc"])
-        arrays["zb"], arrays["zs"] = self.decisions["zb"], self.decisions["zs"]
+        found = {term: value for term, value in joint.decisions(x).items() if term not in UNWEIGHED}
+        arrays = representative(joint.data, found) | {term: self.decisions[term] for term in AHEAD}
         days = instance.days
         pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
         bought = np.zeros(days.n_days)

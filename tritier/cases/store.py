@@ -18,12 +18,13 @@ import pandas as pd
 
 from tritier.cases.cases import Case, find_case, judging_instance
 from tritier.cases.decisions import Decisions
-from tritier.cases.recourse import DayDecisions
+from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
 from tritier.cases.solve import DesignProof, Prepared, SolvedCase, cleared, prepare, solve_case
 from tritier.errors import InputError
 from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import Preset
 from tritier.model.chance import KINDS, Block
+from tritier.model.prosumer import all_data, decision_shapes
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.pool import Pool, item_size
@@ -251,21 +252,17 @@ def shapes(prepared: Prepared, clearing: Instance, n_blocks: int) -> dict[str, t
     """Shape of every array of decisions.npz."""
     feeder, rules = clearing.feeder, clearing.rules
     buses, lines, people = feeder.bus.size, feeder.line.size, len(clearing.prosumers)
-    hours, k = clearing.days.n_hours, rules.demand_blocks
-
-    def recourse(days: int) -> dict[str, tuple[int, ...]]:
-        flows = {name: (people, hours, days) for name in ("gp", "gm", "cu", "ch", "dis")}
-        rest = {"soc": (people, hours + 1, days), "served": (people, k, hours, days), "cost": (people, days)}
-        return flows | rest | {"pi": (buses, hours, days)}
-
-    s, w = clearing.days.n_days, prepared.instance.days.n_days
-    market = {"zb": (people, hours), "zs": (people, hours), "lambda": (hours,), "tau": (rules.n_blocks,), "tau_p": ()}
-    books = {"G": (rules.n_blocks,), "Z": (), "theta": (), "var": (people,), "excess": (people, s)}
+    hours, s, w = clearing.days.n_hours, clearing.days.n_days, prepared.instance.days.n_days
+    market = {term: (people, *shape) for term, shape in decision_shapes(all_data(clearing)).items()}
+    market |= {"lambda": (hours,), "tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
+    books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
     network = {"P": (lines, hours, s), "v": (buses, hours, s)}
-    days = {DAY + name: shape for name, shape in (recourse(w) | {"bought": (w,)}).items()}
-    return recourse(s) | market | books | priced | offered | network | days
+    judged = decision_shapes(all_data(prepared.instance)).items()
+    days = {DAY + term: (people, *shape) for term, shape in judged if term not in (*AHEAD, *UNWEIGHED)}
+    days |= {DAY + "pi": (buses, hours, w), DAY + "bought": (w,)}
+    return market | books | priced | offered | network | days
 
 
 def unpacked(path: Path, prepared: Prepared, case: Case, clearing: Instance) -> tuple[Decisions, DayDecisions]:

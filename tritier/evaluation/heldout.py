@@ -123,8 +123,7 @@ def agent_gains(prepared: Prepared, day: DayDecisions, decisions: Decisions) -> 
     p = day.instance.days.probability
     fixed = fixed_cost(prepared, forecast=False)
     accounts = {a: float(x @ p) for a, x in settlement_of(day, decisions).accounts(fixed).items()}
-    wear, lost = private_costs(day)
-    accounts["prosumers"] -= float((wear + lost).sum(axis=0) @ p)
+    accounts["prosumers"] -= float(sum(private_costs(day).values()).sum(axis=0) @ p)
     share, back = prosumer_bill_share(prepared), accounts["DSO"] + accounts["platform"]
     refund = {"prosumers": share * back, "passive loads": (1 - share) * back}
     refund |= {"DSO": -accounts["DSO"], "platform": -accounts["platform"]}
@@ -135,12 +134,11 @@ def agent_gains(prepared: Prepared, day: DayDecisions, decisions: Decisions) -> 
 def prosumer_costs(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     """Cost of each prosumer before refunds, by kind, $ per day, mean over days."""
     p, money = day.instance.days.probability, settlement_of(day, decisions)
-    wear, lost = private_costs(day)
     table = pd.DataFrame({"prosumer": [x.name for x in day.instance.prosumers]})
     table["bus"] = [x.bus for x in day.instance.prosumers]
     table["retail_usd"], table["network_usd"] = money.retail @ p, money.network @ p + money.p2p_charge
     table["p2p_usd"], table["congestion_usd"] = money.p2p, money.congestion @ p
-    table["wear_and_comfort_usd"] = (wear + lost) @ p
+    table["wear_and_comfort_usd"] = sum(private_costs(day).values()) @ p
     return table.assign(cost_usd=table.drop(columns=["prosumer", "bus"]).sum(axis=1))
 
 

@@ -14,7 +14,7 @@ from tritier.cases.store import commit, read_json, versions, write_json
 from tritier.errors import InputError
 from tritier.evaluation.sweeps import Point
 from tritier.inputs.instance import Rules
-from tritier.model.prosumer import block_value
+from tritier.model.devices import block_value
 
 # Which parameters are swept, over which values, and why: the list behind the chapter on sensitivities.
 

@@ -6,7 +6,7 @@ Index letters: bus ``n`` (N), line ``l`` (L = N - 1), prosumer ``i`` (I), hour `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -206,9 +206,25 @@ class Menu:
     )
 
     @property
+    def prices(self) -> dict[str, tuple[float, ...]]:
+        """Levels offered for each component of the tariff, by name, in the order of :attr:`Design.prices`."""
+        return {f"tau_{b}": levels for b, levels in enumerate(self.tariff)} | {"tau_p": self.p2p}
+
+    @property
+    def levels(self) -> dict[str, tuple[float, ...]]:
+        """Levels offered for each decision of the DSO, by name: prices, then limits."""
+        return self.prices | {f"cap_{line}": limits for line, limits in self.capacity}
+
+    @property
     def n_points(self) -> int:
-        sizes = [len(m) for m in (*self.tariff, self.p2p, *(levels for _, levels in self.capacity))]
-        return int(np.prod(sizes))
+        return int(np.prod([len(levels) for levels in self.levels.values()]))
+
+    def design(self, values: Sequence[float]) -> Design:
+        """The design of one value for each of :attr:`levels`, in their order."""
+        values = [float(v) for v in values]
+        b = len(self.tariff)
+        lines = [line for line, _ in self.capacity]
+        return Design(tuple(values[:b]), values[b], tuple(zip(lines, values[b + 1 :], strict=True)))
 
 
 @dataclass(frozen=True)
@@ -218,6 +234,11 @@ class Design:
     tariff: tuple[float, ...] = quantity(r"\tau_b", "$/kWh", "B", "import tariff by block")
     p2p: float = quantity(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side")
     capacity: tuple[tuple[int, float], ...] = quantity(r"\mathrm{cap}_l", "kW", "C", "(line number, limit)", default=())
+
+    @property
+    def prices(self) -> np.ndarray:
+        """Price of each component of the tariff, $/kWh, (B + 1,): energy by block, then the P2P charge."""
+        return np.array([*self.tariff, self.p2p])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
 
 from tritier.inputs.instance import Design, Instance, Menu, quantity
+from tritier.model.devices import Decisions, ProsumerData, over_day, times
 from tritier.model.market import Follower, Labelled
 from tritier.model.network import losses_kw
-from tritier.model.prosumer import degradation_cost, lost_value
+from tritier.model.prosumer import device_costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,49 +33,66 @@ def loss_price(instance: Instance) -> np.ndarray:
     return np.maximum(instance.days.wholesale, 0)
 
 
-def head_flow(instance: Instance, prosumers) -> cp.Expression:
+def head_flow(instance: Instance, prosumers: Iterable[Decisions]):
     """Lossless flow into the feeder head, kW, (T, S); P2P trades cancel (:eq:`eq-head-flow`)."""
-    return instance.days.passive_kw.sum(axis=0) + sum(v.gp - v.gm for v in prosumers)
+    return instance.days.passive_kw.sum(axis=0) + sum(x["gp"] - x["gm"] for x in prosumers)
+
+
+def network_parts(instance: Instance, head, peak, loss) -> dict[str, Any]:
+    """Wholesale cost, cost of losses and demand charge of every scenario, $, (S,), by part (:eq:`eq-social-cost`).
+
+    head: lossless flow at the head, kW, (T, S); peak: the day's largest import there, kW, (S,); loss: kW, (T, S). Each
+    as columns of the LP or as arrays.
+    """
+    return {
+        "wholesale": over_day(times(instance.days.wholesale, head)),
+        "losses": over_day(times(loss_price(instance), loss)),
+        "demand_charge": instance.rules.demand_charge * peak,
+    }
+
+
+def private_parts(data: Iterable[ProsumerData], prosumers: Iterable[Decisions]) -> dict[str, Any]:
+    """What the devices of all prosumers cost in every scenario, $, (S,), by part (:eq:`eq-social-cost`)."""
+    total: dict[str, Any] = {}
+    for d, x in zip(data, prosumers, strict=True):
+        for part, cost in device_costs(d, x).items():
+            total[part] = cost if part not in total else total[part] + cost
+    return total
 
 
 def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
     """The DSO's columns and rows on top of the joint follower (:eq:`eq-social-cost`, :eq:`eq-network-cost`)."""
-    instance, days, rules = follower.instance, follower.instance.days, follower.instance.rules
-    shape = days.wholesale.shape
-    gross = days.passive_kw.sum(axis=0) + sum(v.gp.bounds[1] for v in follower.prosumers)
-    back = sum(v.gm.bounds[1] for v in follower.prosumers)
+    instance, books, p = follower.instance, follower.books, follower.instance.days.probability
+    b = _leader_columns(follower)
+    network = {part: p @ cost for part, cost in network_parts(instance, b.head, b.peak, b.loss).items()}
+    private = {part: p @ cost for part, cost in private_parts(follower.data, follower.prosumers).items()}
+    violation = instance.rules.violation_price * books.slack
+    rows: Labelled = [
+        ("head", b.head == head_flow(instance, follower.prosumers)),
+        ("peak", cp.reshape(b.peak, (1, -1), order="C") >= b.head),
+        ("N", b.N == network["losses"] + network["demand_charge"]),
+        ("F", b.F == network["wholesale"] + b.N + sum(private.values()) + violation),
+    ]
+    return b, rows
+
+
+def _leader_columns(follower: Follower) -> LeaderBooks:
+    """The DSO's columns with boxes that never bind."""
+    instance, days, lines = follower.instance, follower.instance.days, (follower.instance.feeder.line.size, 1)
+    gross = days.passive_kw.sum(axis=0) + sum(x["gp"].bounds[1] for x in follower.prosumers)
+    back = sum(x["gm"].bounds[1] for x in follower.prosumers)
     most = float(max(gross.max(), np.max(back)))
-    worst_loss = losses_kw(
-        np.full((instance.feeder.line.size, 1), most), np.full((instance.feeder.line.size, 1), most), instance.feeder
-    )
-    money = (
-        np.abs(days.wholesale).sum(axis=0).max() + rules.demand_charge + loss_price(instance).sum(axis=0).max()
-    ) * (most + float(worst_loss[0])) + 2 * float(follower.books.R.bounds[1])
-    b = LeaderBooks(
+    worst_loss = float(losses_kw(np.full(lines, most), np.full(lines, most), instance.feeder)[0])
+    price = np.abs(days.wholesale).sum(axis=0).max() + loss_price(instance).sum(axis=0).max()
+    money = (price + instance.rules.demand_charge) * (most + worst_loss) + 2 * float(follower.books.R.bounds[1])
+    shape = days.wholesale.shape
+    return LeaderBooks(
         F=cp.Variable(name="F", bounds=[-money, money]),
         N=cp.Variable(name="N", bounds=[0, money]),
         head=cp.Variable(shape, name="head", bounds=[-most, most]),
         peak=cp.Variable(shape[1], name="peak", bounds=[0, most]),
-        loss=cp.Variable(shape, name="loss", bounds=[0, float(worst_loss[0])]),
+        loss=cp.Variable(shape, name="loss", bounds=[0, worst_loss]),
     )
-    wholesale = cp.sum(cp.multiply(days.wholesale * days.probability, b.head))
-    loss_cost = cp.sum(cp.multiply(loss_price(instance) * days.probability, b.loss))
-    demand_charge = rules.demand_charge * (days.probability @ b.peak)
-    wear = sum(
-        days.probability @ degradation_cost(d, v.ch, v.dis)
-        for d, v in zip(follower.data, follower.prosumers, strict=True)
-    )
-    lost = sum(
-        days.probability @ lost_value(d, v.served) for d, v in zip(follower.data, follower.prosumers, strict=True)
-    )
-    violation = rules.violation_price * follower.books.slack
-    rows: Labelled = [
-        ("head", b.head == head_flow(instance, follower.prosumers)),
-        ("peak", cp.reshape(b.peak, (1, -1), order="C") >= b.head),
-        ("N", b.N == loss_cost + demand_charge),
-        ("F", b.F == wholesale + b.N + wear + lost + violation),
-    ]
-    return b, rows
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,15 @@ class SocialCost:
     violation: float = quantity(
         r"F^{\mathrm{voll}}", "$/day", "1", "violations at the declared price; zero in a reported design"
     )
+    other: float = quantity(
+        r"F^{\mathrm{oth}}", "$/day", "1", "costs of devices that are neither wear nor lost value", default=0.0
+    )
+
+    @classmethod
+    def expected(cls, parts: Mapping[str, np.ndarray], probability: np.ndarray, violation: float) -> SocialCost:
+        """From the parts of every scenario, $, (S,): those of :func:`network_parts` and :func:`private_parts`."""
+        mean = dict.fromkeys(("degradation", "lost_value"), 0.0) | {k: float(v @ probability) for k, v in parts.items()}
+        return cls(**mean, violation=violation)
 
     @property
     def total(self) -> float:
@@ -101,28 +129,14 @@ class SocialCost:
 
 def menu_points(menu: Menu) -> Iterator[Design]:
     """Every design of a menu, in lexicographic order."""
-    lines = [line for line, _ in menu.capacity]
-    for *tariff, p2p, limits in product(*menu.tariff, menu.p2p, product(*(m for _, m in menu.capacity))):
-        yield Design(tuple(tariff), p2p, tuple(zip(lines, limits, strict=True)))
+    return map(menu.design, product(*menu.levels.values()))
 
 
 def on_menu(menu: Menu, design: Design) -> bool:
     """Whether a design is a point of the menu."""
-    offered = dict(menu.capacity)
-    return (
-        all(t in m for t, m in zip(design.tariff, menu.tariff, strict=True))
-        and design.p2p in menu.p2p
-        and {line for line, _ in design.capacity} == set(offered)
-        and all(limit in offered[line] for line, limit in design.capacity)
-    )
-
-
-def revenue(design: Design, energy: np.ndarray, volume: float) -> float:
-    """Expected tariff revenue of the DSO, $/day (:eq:`eq-revenue`). energy: billed kWh by block (B,); volume: P2P
-    kWh."""
-    return float(np.asarray(design.tariff) @ energy + design.p2p * volume)
-
-
-def revenue_slack(instance: Instance, design: Design, energy: np.ndarray, volume: float, network_cost: float) -> float:
-    """Revenue beyond the fixed cost and the network cost, $/day; adequacy asks for >= 0 (:eq:`eq-revenue-adequacy`)."""
-    return revenue(design, energy, volume) - instance.fixed_cost - network_cost
+    chosen = dict(design.capacity)
+    lines = [line for line, _ in menu.capacity]
+    if set(chosen) != set(lines):
+        return False
+    values = [*design.prices.tolist(), *(chosen[line] for line in lines)]
+    return all(value in levels for value, levels in zip(values, menu.levels.values(), strict=True))

@@ -1,8 +1,7 @@
 """Level 2: the P2P platform, and the joint follower (levels 2 and 3 as one LP) in cvxpy.
 
 Proposition 1: for fixed tariffs and limits the equilibrium of prosumers, platform and passive loads is the solution
-of one
-LP. :func:`joint_follower` writes that LP; prices are duals of its coupling rows.
+of one LP. :func:`joint_follower` writes that LP; prices are duals of its coupling rows.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ import numpy as np
 
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block, BlockForm, Network
+from tritier.model.devices import Decisions, ProsumerData
 from tritier.model.prosumer import (
-    ProsumerData,
-    ProsumerVariables,
+    all_data,
     cost_box,
-    cvar_rows,
-    energy_cost,
-    power_balance,
-    prosumer_data,
+    injection,
+    largest_draw,
+    largest_supply,
+    prosumer_rows,
     prosumer_variables,
     risk_adjusted_cost,
-    soc_dynamics,
 )
-from tritier.model.risk import cvar
+from tritier.model.risk import cvar, cvar_rows
+from tritier.model.tariff import billed_energy
 
 Labelled = list[tuple[str, cp.Constraint]]
 
@@ -49,14 +48,14 @@ class Follower:
 
     instance: Instance
     data: tuple[ProsumerData, ...]
-    prosumers: tuple[ProsumerVariables, ...]
+    prosumers: tuple[Decisions, ...]
     books: Books
     rows: Labelled
 
     def problem(self, design: Design) -> cp.Problem:
         """The joint follower at a design as a cvxpy problem (:eq:`eq-joint-follower`)."""
         b = self.books
-        bill = np.asarray(design.tariff) @ b.G + design.p2p * b.Z
+        bill = design.prices @ cp.hstack([b.G, b.Z])
         limits = dict(design.capacity)
         fixed = [
             b.cap[k] == limits.get(line, b.cap.bounds[1][k]) for k, line in enumerate(capacity_lines(self.instance))
@@ -74,30 +73,15 @@ def line_position(instance: Instance, line: int) -> int:
     return int(np.flatnonzero(instance.feeder.line == line)[0])
 
 
-def injection(v: ProsumerVariables) -> cp.Expression:
-    """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys
-    (:eq:`eq-injection`)."""
-    trade = cp.reshape(v.zs - v.zb, (-1, 1), order="C")
-    return v.gm - v.gp + trade @ np.ones((1, v.gp.shape[1]))
-
-
-def p2p_balance(prosumers: Iterable[ProsumerVariables]) -> cp.Constraint:
+def p2p_balance(prosumers: Iterable[Decisions]) -> cp.Constraint:
     """P2P sales equal purchases in every hour; the dual is the P2P price lambda_t (:eq:`eq-p2p-balance`)."""
-    return sum(v.zs - v.zb for v in prosumers) == 0
+    return sum(x["zs"] - x["zb"] for x in prosumers) == 0
 
 
-def billed_energy(instance: Instance, prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
-    """Expected energy billed in each tariff block, kWh, (B,), passive loads included (:eq:`eq-billed-energy`)."""
-    days, rules = instance.days, instance.rules
-    membership = np.equal.outer(np.arange(rules.n_blocks), rules.block).astype(float)
-    passive = membership @ (days.passive_kw.sum(axis=0) @ days.probability)
-    return passive + sum(membership @ (v.gp @ days.probability) for v in prosumers)
-
-
-def p2p_volume(prosumers: Iterable[ProsumerVariables]) -> cp.Expression:
+def p2p_volume(prosumers: Iterable[Decisions]):
     """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge
     (:eq:`eq-p2p-volume`)."""
-    return sum(cp.sum(v.zb) + cp.sum(v.zs) for v in prosumers) / 2
+    return sum(np.ones(x["zb"].shape[0]) @ (x["zb"] + x["zs"]) for x in prosumers) / 2
 
 
 def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> list[cp.Expression]:
@@ -119,16 +103,10 @@ def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> l
 def violation_box(instance: Instance, form: BlockForm) -> float:
     """A bound on the absolute violation of a block, kW, from the boxes of the prosumers."""
     bus = instance.prosumer_bus
-    reach = np.array([_injection_box(prosumer_data(instance, i)) for i in range(len(instance.prosumers))])
+    reach = np.array([max(largest_draw(d).max(), largest_supply(d).max()) for d in all_data(instance)])
     passive = (np.abs(form.gradient) @ instance.days.passive_kw.max(axis=(1, 2))).max()
     moved = (np.abs(form.gradient[:, bus]) @ reach).max()
     return float(passive + moved + np.abs(form.limit).max() + _largest_capacity(instance, form))
-
-
-def _injection_box(d: ProsumerData) -> float:
-    up = d.renewable.max() + d.own.battery_kw
-    down = (1 + d.rules.flexibility) * d.demand.max() + d.own.battery_kw
-    return float(max(up, down))
 
 
 def _largest_capacity(instance: Instance, form: BlockForm) -> float:
@@ -162,8 +140,8 @@ def bookkeeping(instance: Instance, data, prosumers) -> Books:
     """The bookkeeping columns with boxes that never bind."""
     days, rules = instance.days, instance.rules
     worth = sum(cost_box(d) * (1 + d.own.beta / (1 - rules.alpha)) for d in data)
-    imports = sum(v.gp.bounds[1].sum(axis=0).max() for v in prosumers) + days.passive_kw.sum(axis=(0, 1)).max()
-    trade = sum(v.zb.bounds[1].sum() for v in prosumers)
+    imports = sum(x["gp"].bounds[1].sum(axis=0).max() for x in prosumers) + days.passive_kw.sum(axis=(0, 1)).max()
+    trade = sum(x["zb"].bounds[1].sum() for x in prosumers)
     levels = [(min(m), max(m)) for _, m in instance.menu.capacity]
     return Books(
         R=cp.Variable(name="R", bounds=[-1e2 * worth, 1e2 * worth]),
@@ -181,28 +159,22 @@ def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: boo
 
     ``market=False`` closes the P2P market (Cases 0 and 1). Variable bounds are bounds, not rows.
     """
-    data = tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
+    data = all_data(instance)
     prosumers = tuple(prosumer_variables(d, d.own.name, market) for d in data)
     books = bookkeeping(instance, data, prosumers)
     rows: Labelled = []
-    for d, v in zip(data, prosumers, strict=True):
-        terms = {
-            "power_balance": power_balance(d, v),
-            "soc_dynamics": soc_dynamics(d.own, v.ch, v.dis, v.soc),
-            "energy_cost": energy_cost(d, v),
-            "cvar_rows": cvar_rows(v.cost, v.var, v.excess),
-        }
-        rows += [(f"{term}{k}[{d.own.name}]", c) for term, group in terms.items() for k, c in enumerate(group)]
+    for d, x in zip(data, prosumers, strict=True):
+        rows += [(f"{row.label}[{d.own.name}]", row.constraint()) for row in prosumer_rows(d, x)]
     rows.append(("p2p_balance", p2p_balance(prosumers)))
     network = Network(instance)
-    bought, inject = [], [injection(v) for v in prosumers]
+    bought, inject = [], [injection(x) for x in prosumers]
     for block in blocks:
         block_rows, slack = chance_block(instance, network.form(block), block, inject, books.cap)
         rows += block_rows
         bought.append(slack)
     rows.append(("slack", books.slack == sum(bought)))
-    risk = sum(risk_adjusted_cost(d, v) for d, v in zip(data, prosumers, strict=True))
+    risk = sum(risk_adjusted_cost(d, x) for d, x in zip(data, prosumers, strict=True))
     rows.append(("R", books.R == risk + instance.rules.violation_price * books.slack))
-    rows.append(("G", books.G == billed_energy(instance, prosumers)))
+    rows.append(("G", books.G == billed_energy(instance, sum(x["gp"] for x in prosumers))))
     rows.append(("Z", books.Z == p2p_volume(prosumers)))
     return Follower(instance, data, prosumers, books, rows)

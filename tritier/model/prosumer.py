@@ -1,54 +1,24 @@
-"""Level 3: one prosumer, a price taker, in cvxpy; one small function per term of the model.
+"""Level 3: one prosumer, a price taker: its devices behind one meter, trade, exchange with the retailer, and risk.
 
-Shapes: T hours, S scenarios, K demand blocks. Units: kW, kWh, $. Purchases, sales, imports and exports are
-non-negative.
+Shapes: T hours, S scenarios. Units: kW, kWh, $. Purchases, sales, imports and exports are non-negative. As in
+:mod:`tritier.model.devices`, ``x`` maps the name of a decision to its cvxpy variable or its array.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
 
-from tritier.inputs.instance import Days, Instance, Prosumer, Rules
-from tritier.model.risk import cvar, cvar_rows
+from tritier.inputs.instance import Days, Instance
+from tritier.model.devices import Box, Decisions, ProsumerData, Row, box
+from tritier.model.risk import cvar, tail
 
-
-@dataclass(frozen=True, eq=False)
-class ProsumerData:
-    """What one prosumer meets: its own figures, its days and the rules."""
-
-    own: Prosumer
-    rules: Rules
-    probability: np.ndarray  # (S,)
-    demand: np.ndarray  # (T, S), kW
-    renewable: np.ndarray  # (T, S), kW
-
-
-@dataclass(frozen=True, eq=False)
-class ProsumerVariables:
-    """The decisions of one prosumer; every one is boxed by its bounds."""
-
-    zb: cp.Variable  # (T,) P2P purchase, kW, the same in all scenarios
-    zs: cp.Variable  # (T,) P2P sale, kW, the same in all scenarios
-    gp: cp.Variable  # (T, S) import from the retailer, kW
-    gm: cp.Variable  # (T, S) export to the retailer, kW
-    cu: cp.Variable  # (T, S) curtailed renewable power, kW
-    ch: cp.Variable  # (T, S) battery charge, kW
-    dis: cp.Variable  # (T, S) battery discharge, kW
-    soc: cp.Variable  # (T + 1, S) state of charge, kWh
-    served: tuple[cp.Variable, ...]  # K of (T, S): demand served in each block above (1 - phi) d0, kW
-    cost: cp.Variable  # (S,) energy cost of the day, $
-    var: cp.Variable  # () value at risk, $
-    excess: cp.Variable  # (S,) cost above the value at risk, $
-
-    def all(self) -> list[cp.Variable]:
-        """Every variable, in the order of the nomenclature."""
-        return [self.zb, self.zs, self.gp, self.gm, self.cu, self.ch, self.dis, self.soc, *self.served, *self.risk()]
-
-    def risk(self) -> list[cp.Variable]:
-        return [self.cost, self.var, self.excess]
+TRADE = ("zb", "zs", "gp", "gm")  # day-ahead purchase and sale (T,), import and export (T, S)
+RISK = ("cost", "var", "excess")  # cost of the day (S,), its value at risk (), what exceeds it (S,)
 
 
 def prosumer_data(instance: Instance, i: int) -> ProsumerData:
@@ -58,134 +28,170 @@ def prosumer_data(instance: Instance, i: int) -> ProsumerData:
     return ProsumerData(own, instance.rules, days.probability, days.demand_kw[i], days.renewable_kw[i])
 
 
-def block_width(d: ProsumerData) -> np.ndarray:
-    """Width of each demand block, kW, shape (T, S): the band 2 phi d0 cut in K equal parts."""
-    return 2 * d.rules.flexibility * d.demand / d.rules.demand_blocks
+def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
+    """:func:`prosumer_data` of every prosumer."""
+    return tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
 
 
-def block_value(rules: Rules) -> np.ndarray:
-    """Marginal value of each demand block at its middle, $/kWh, shape (K,), falling (:eq:`eq-demand-value`).
+def largest_draw(d: ProsumerData) -> np.ndarray:
+    """Largest power that all devices can draw together, kW, shape (T, S)."""
+    return sum(device.largest()[0] for device in d.devices)
 
-    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / abs(kappa)) at relative
-    level x.
-    """
-    k = np.arange(rules.demand_blocks)
-    x = 1 - rules.flexibility + 2 * rules.flexibility * (k + 0.5) / rules.demand_blocks
-    return rules.reference_price * (1 + (1 - x) / abs(rules.elasticity))
+
+def largest_supply(d: ProsumerData) -> np.ndarray:
+    """Largest power that all devices can supply together, kW, shape (T, S)."""
+    return sum(device.largest()[1] for device in d.devices)
 
 
 def purchase_box(d: ProsumerData) -> np.ndarray:
     """Largest P2P purchase, kW, shape (T,): what the prosumer could at most consume or store."""
-    return ((1 + d.rules.flexibility) * d.demand).max(axis=1) + d.own.battery_kw
+    return largest_draw(d).max(axis=1)
 
 
 def sale_box(d: ProsumerData) -> np.ndarray:
     """Largest P2P sale, kW, shape (T,): what the prosumer could at most produce or discharge."""
-    return d.renewable.max(axis=1) + d.own.battery_kw
+    return largest_supply(d).max(axis=1)
+
+
+def import_box(d: ProsumerData, sale: np.ndarray) -> np.ndarray:
+    """Largest import, kW, shape (T, S): what devices draw and what is sold, kW (T,)."""
+    return largest_draw(d) + sale[:, None]
+
+
+def export_box(d: ProsumerData, purchase: np.ndarray) -> np.ndarray:
+    """Largest export, kW, shape (T, S): what devices supply and what is bought, kW (T,)."""
+    return largest_supply(d) + purchase[:, None]
 
 
 def cost_box(d: ProsumerData) -> float:
     """A bound on the absolute energy cost of a day, $, from the boxes of its terms."""
-    imports = ((1 + d.rules.flexibility) * d.demand.max(axis=1) + d.own.battery_kw + sale_box(d)) @ np.abs(
-        d.rules.retail
-    )
-    exports = (d.renewable.max(axis=1) + d.own.battery_kw + purchase_box(d)) @ np.abs(d.rules.feed_in)
-    wear = d.demand.shape[0] * (2 * d.own.battery_kw * d.own.degradation + d.own.battery_kwh * d.rules.tie_break)
-    lost = np.abs(block_value(d.rules)).max() * 2 * d.rules.flexibility * d.demand.max(axis=1).sum()
-    return float(imports + exports + wear + lost)
+    imports = import_box(d, sale_box(d)).max(axis=1) @ np.abs(d.rules.retail)
+    exports = export_box(d, purchase_box(d)).max(axis=1) @ np.abs(d.rules.feed_in)
+    return float(imports + exports + sum(device.cost_box() for device in d.devices))
 
 
-def prosumer_variables(d: ProsumerData, name: str, market: bool = True) -> ProsumerVariables:
-    """All variables of one prosumer with their bounds as bounds, named ``term[name]``; without a market, no trade."""
-    (hours, days), own, k = d.demand.shape, d.own, d.rules.demand_blocks
-    buy, sell, money = purchase_box(d) * market, sale_box(d) * market, cost_box(d)
-
-    def column(term: str, upper, shape=(hours, days), lower=0.0) -> cp.Variable:
-        bounds = [np.broadcast_to(np.asarray(b, dtype=float), shape).copy() for b in (lower, upper)]
-        return cp.Variable(shape, name=f"{term}[{name}]", bounds=bounds)
-
-    return ProsumerVariables(
-        zb=column("zb", buy, (hours,)),
-        zs=column("zs", sell, (hours,)),
-        gp=column("gp", (1 + d.rules.flexibility) * d.demand + own.battery_kw + sell[:, None]),
-        gm=column("gm", d.renewable + own.battery_kw + buy[:, None]),
-        cu=column("cu", d.renewable),
-        ch=column("ch", own.battery_kw),
-        dis=column("dis", own.battery_kw),
-        soc=column("soc", own.battery_kwh, (hours + 1, days)),
-        served=tuple(column(f"served{b}", block_width(d)) for b in range(k)),
-        cost=column("cost", money, (days,), -money),
-        var=column("var", money, (), -money),
-        excess=column("excess", 2 * money, (days,)),
-    )
+def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
+    """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade."""
+    (hours, days), buy, sell, money = d.shape, purchase_box(d) * market, sale_box(d) * market, cost_box(d)
+    boxes = {
+        "zb": box(buy, (hours,)),
+        "zs": box(sell, (hours,)),
+        "gp": box(import_box(d, sell), (hours, days)),
+        "gm": box(export_box(d, buy), (hours, days)),
+    }
+    for device in d.devices:
+        boxes |= device.boxes()
+    return boxes | {
+        "cost": box(money, (days,), -money),
+        "var": box(money, (), -money),
+        "excess": box(2 * money, (days,)),
+    }
 
 
-def served_demand(d: ProsumerData, served) -> cp.Expression:
-    """Demand served, kW, shape (T, S): the firm part (1 - phi) d0 and the blocks (:eq:`eq-served-demand`)."""
-    return (1 - d.rules.flexibility) * d.demand + sum(served)
+def decision_shapes(data: Iterable[ProsumerData]) -> dict[str, tuple[int, ...]]:
+    """Shape of every decision that any of these prosumers has, by name."""
+    return {term: lower.shape for d in data for term, (lower, _) in prosumer_boxes(d).items()}
 
 
-def degradation_cost(d: ProsumerData, ch, dis) -> cp.Expression:
-    """Battery wear of a day, $, shape (S,), on charge and discharge alike (:eq:`eq-degradation`)."""
-    hours = np.ones(d.demand.shape[0])
-    return d.own.degradation * (hours @ (ch + dis))
+def decisions_of(d: ProsumerData, arrays: Decisions, i: int) -> dict[str, Any]:
+    """The decisions of prosumer ``i`` among arrays of all, (I, ...)."""
+    return {term: arrays[term][i] for term in prosumer_boxes(d) if term in arrays}
 
 
-def holding_cost(d: ProsumerData, soc) -> cp.Expression:
-    """Tie-break, $, shape (S,): a tiny price on energy held in store, so that it is used as soon as it can be.
-
-    Under a flat tariff many timings cost the same; without a rule, every peak and violation would rest on the solver's
-    choice among them. A price that rises with the clock is no such rule: the day is cyclic, and the evening's energy
-    would wait for midnight. soc: kWh, shape (T + 1, S) (:eq:`eq-holding`).
-    """
-    return d.rules.tie_break * (np.ones(d.demand.shape[0]) @ soc[1:])
-
-
-def lost_value(d: ProsumerData, served) -> cp.Expression:
-    """Value of consumption lost against the reference level d0, $, shape (S,) (:eq:`eq-lost-value`)."""
-    values = block_value(d.rules)
-    reference = values[: d.rules.demand_blocks // 2].sum() * block_width(d).sum(axis=0)
-    hours = np.ones(d.demand.shape[0])
-    return reference - sum(value * (hours @ block) for value, block in zip(values, served, strict=True))
+def representative(data: Iterable[ProsumerData], arrays: Decisions) -> dict[str, np.ndarray]:
+    """Arrays of all prosumers, (I, ...), with every device at its representative among decisions that differ in
+    nothing (:meth:`~tritier.model.devices.Device.representative`)."""
+    changed = {term: np.array(value) for term, value in arrays.items()}
+    for i, d in enumerate(data):
+        for device in d.devices:
+            for term, value in device.representative(decisions_of(d, arrays, i)).items():
+                changed[term][i] = value
+    return changed
 
 
-def retail_cost(d: ProsumerData, gp, gm) -> cp.Expression:
+def column_names(term: str, shape: tuple[int, ...], owner: str) -> list[str]:
+    """Names of the variables that a decision has: one, or K where its shape is (K, T, S)."""
+    return [f"{term}[{owner}]"] if len(shape) < 3 else [f"{term}{k}[{owner}]" for k in range(shape[0])]
+
+
+def prosumer_variables(d: ProsumerData, name: str, market: bool = True) -> dict[str, Any]:
+    """All variables of one prosumer with their bounds as bounds, named ``term[name]``; K of them for (K, T, S)."""
+    x: dict[str, Any] = {}
+    for term, (lower, upper) in prosumer_boxes(d, market).items():
+        names = column_names(term, lower.shape, name)
+        if lower.ndim < 3:
+            x[term] = cp.Variable(lower.shape, name=names[0], bounds=[lower, upper])
+        else:
+            parts = zip(names, lower, upper, strict=True)
+            x[term] = tuple(cp.Variable(low.shape, name=own, bounds=[low, high]) for own, low, high in parts)
+    return x
+
+
+def set_values(x: Decisions, arrays: Decisions) -> None:
+    """Give variables the values of arrays of the same names."""
+    for term, variable in x.items():
+        pairs = zip(variable, arrays[term], strict=True) if isinstance(variable, tuple) else [(variable, arrays[term])]
+        for own, value in pairs:
+            own.save_value(value)
+
+
+def consumption(d: ProsumerData, x: Decisions):
+    """Net power that all devices draw, kW, shape (T, S)."""
+    return sum(device.consumption(x) for device in d.devices)
+
+
+def device_costs(d: ProsumerData, x: Decisions) -> dict[str, Any]:
+    """What the devices cost their owner and society alike, $, shape (S,) each, by part of the social cost."""
+    total: dict[str, Any] = {}
+    for device in d.devices:
+        for part, cost in device.costs(x).items():
+            total[part] = cost if part not in total else total[part] + cost
+    return total
+
+
+def retail_cost(d: ProsumerData, gp, gm):
     """Retail purchases less feed-in revenue, $, shape (S,) (:eq:`eq-retail-cost`)."""
     return d.rules.retail @ gp - d.rules.feed_in @ gm
 
 
-def energy_cost(d: ProsumerData, v: ProsumerVariables) -> list[cp.Constraint]:
+def energy_cost(d: ProsumerData, x: Decisions) -> Row:
     """The energy cost of a day as a variable of its own, shape (S,) (:eq:`eq-energy-cost`)."""
-    terms = retail_cost(d, v.gp, v.gm) + degradation_cost(d, v.ch, v.dis) + lost_value(d, v.served)
-    return [v.cost == terms + holding_cost(d, v.soc)]
+    terms = retail_cost(d, x["gp"], x["gm"]) + sum(device_costs(d, x).values())
+    return Row("energy_cost", x["cost"] - terms - sum(device.tie_break(x) for device in d.devices))
 
 
-def power_balance(d: ProsumerData, v: ProsumerVariables) -> list[cp.Constraint]:
+def power_balance(d: ProsumerData, x: Decisions) -> Row:
     """Supply equals use in every hour and scenario, kW (:eq:`eq-prosumer-balance`)."""
-    bought, sold = cp.reshape(v.zb, (-1, 1), order="C"), cp.reshape(v.zs, (-1, 1), order="C")
-    supply = v.gp + bought + (d.renewable - v.cu) + v.dis
-    return [supply == v.gm + sold + v.ch + served_demand(d, v.served)]
+    return Row("power_balance", x["gp"] - x["gm"] + daily(x["zb"] - x["zs"]) - consumption(d, x))
 
 
-def soc_dynamics(p: Prosumer, ch, dis, soc) -> list[cp.Constraint]:
-    """Battery state of charge over the day, cyclic (:eq:`eq-prosumer-soc`).
-
-    ch, dis: charge and discharge power, kW, shape (T,) or (T, S); soc: kWh, one row more.
-    """
-    return [soc[1:] == soc[:-1] + p.eta * ch - dis / p.eta, soc[0] == soc[-1]]
+def daily(trade):
+    """A trade of every hour, (T,), as a column (T, 1) that is the same in all scenarios."""
+    return cp.reshape(trade, (-1, 1), order="C") if isinstance(trade, cp.Expression) else trade[:, None]
 
 
-def risk_adjusted_cost(d: ProsumerData, v: ProsumerVariables) -> cp.Expression:
+def risk_adjusted_cost(d: ProsumerData, x: Decisions):
     """rho_i = (1 - beta) E[C] + beta CVaR_alpha(C), $ (:eq:`eq-risk`)."""
-    expected = d.probability @ v.cost
-    return (1 - d.own.beta) * expected + d.own.beta * cvar(d.probability, d.rules.alpha, v.var, v.excess)
+    expected = d.probability @ x["cost"]
+    return (1 - d.own.beta) * expected + d.own.beta * cvar(d.probability, d.rules.alpha, x["var"], x["excess"])
 
 
-def prosumer_constraints(d: ProsumerData, v: ProsumerVariables) -> list[cp.Constraint]:
-    """The private feasible set of a prosumer (:eq:`eq-prosumer-set`)."""
-    return [
-        *power_balance(d, v),
-        *soc_dynamics(d.own, v.ch, v.dis, v.soc),
-        *energy_cost(d, v),
-        *cvar_rows(v.cost, v.var, v.excess),
-    ]
+def prosumer_rows(d: ProsumerData, x: Decisions) -> list[Row]:
+    """The private feasible set of a prosumer, each row with a label of its own (:eq:`eq-prosumer-set`)."""
+    rows = [power_balance(d, x)]
+    for device in d.devices:
+        rows += device.rows(x)
+    rows += [energy_cost(d, x), Row("cvar_rows", tail(x["cost"], x["var"], x["excess"]), equation=False)]
+    same = [[other.label for other in rows[:k]].count(row.label) for k, row in enumerate(rows)]
+    return [replace(row, label=f"{row.label}{k}") for row, k in zip(rows, same, strict=True)]
+
+
+def prosumer_constraints(d: ProsumerData, x: Decisions) -> list[cp.Constraint]:
+    """The private feasible set of a prosumer in cvxpy (:eq:`eq-prosumer-set`)."""
+    return [row.constraint() for row in prosumer_rows(d, x)]
+
+
+def injection(x: Decisions):
+    """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys
+    (:eq:`eq-injection`)."""
+    return x["gm"] - x["gp"] + daily(x["zs"] - x["zb"])

@@ -10,9 +10,14 @@ import cvxpy as cp
 import numpy as np
 
 
+def tail(x, var, excess):
+    """What must be <= 0 in the Rockafellar-Uryasev form: x less value at risk less excess (:eq:`eq-cvar`)."""
+    return x - var - excess
+
+
 def cvar_rows(x, var, excess) -> list[cp.Constraint]:
     """Rows of the Rockafellar-Uryasev form: excess >= x - value at risk; excess >= 0 is a bound (:eq:`eq-cvar`)."""
-    return [excess >= x - var]
+    return [tail(x, var, excess) <= 0]
 
 
 def cvar(probability: np.ndarray, confidence: float, var, excess) -> cp.Expression:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tritier.inputs.instance import Days, Rules
-from tritier.model.prosumer import block_value
+from tritier.model.devices import block_value
 from tritier.plots.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, RED, SKY, WIDTH, finish, hours_axis
 
 # Figures of the inputs: who owns what, the hour of the sun, scenarios among their days, tariff blocks and prices.

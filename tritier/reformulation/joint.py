@@ -1,14 +1,13 @@
 """The joint follower as one warm LP, with the network's chance blocks and the loss tangents added only where they bind.
 
 Radial flows and voltages are a matrix product, so all blocks are checked on every response; those it violates enter
-the LP
-(column-and-constraint generation). The rows added here equal those that :mod:`tritier.model.market` writes in cvxpy,
-by test.
+the LP (column-and-constraint generation). The rows added here equal those that :mod:`tritier.model.market` writes in
+cvxpy, by test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -17,10 +16,13 @@ import scipy.sparse as sp
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance
-from tritier.model.chance import Block, Network, net_load
+from tritier.model.chance import Block, BlockForm, Network, net_load
+from tritier.model.devices import ProsumerData
 from tritier.model.dso import leader_books
 from tritier.model.market import capacity_lines, joint_follower, line_position, violation_box
 from tritier.model.network import loss_gradient, losses_kw
+from tritier.model.prosumer import TRADE, all_data, column_names, decision_shapes, prosumer_boxes
+from tritier.model.tariff import QUANTITIES
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
 VIOLATED_KW = 1e-6  # a block enters the LP when its CVaR exceeds this
@@ -38,9 +40,18 @@ def follower_lp(instance: Instance, market: bool = True) -> ParametricLP:
     return parametric_lp(problem, {c.id: label for label, c in rows})
 
 
+def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:
+    """Column positions of every decision of one prosumer, by name, each in the decision's shape."""
+    found = {}
+    for term, (lower, _) in prosumer_boxes(d).items():
+        names = column_names(term, lower.shape, owner)
+        found[term] = np.array([lp.at(name) for name in names]) if lower.ndim == 3 else lp.at(names[0])
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the prosumers' columns stand: each an (I, ...) array of column positions."""
+    """Where the prosumers' trades and exchanges stand: each an (I, ...) array of column positions."""
 
     zb: np.ndarray  # (I, T)
     zs: np.ndarray  # (I, T)
@@ -48,9 +59,42 @@ class Layout:
     gm: np.ndarray  # (I, T, S)
 
     @classmethod
-    def of(cls, lp: ParametricLP, names: Iterable[str]) -> Layout:
-        names = list(names)
-        return cls(*(np.array([lp.at(f"{term}[{name}]") for name in names]) for term in ("zb", "zs", "gp", "gm")))
+    def of(cls, columns: Sequence[dict[str, np.ndarray]]) -> Layout:
+        return cls(*(np.array([own[term] for own in columns]) for term in TRADE))
+
+
+@dataclass(frozen=True, eq=False)
+class BlockRows:
+    """A chance block in numbers: its own columns (quantile, tails, slack) and rows (tails by sign, then the CVaR)."""
+
+    matrix: sp.csr_array  # (K S + 1, S + 2), the block's own columns
+    upper: np.ndarray  # (K S + 1,); every row is <=
+    col_lower: np.ndarray  # (S + 2,)
+    col_upper: np.ndarray  # (S + 2,)
+    columns: dict[str, tuple[int, tuple[int, ...]]]
+    rows: dict[str, tuple[int, tuple[int, ...]]]
+
+
+def block_rows(instance: Instance, form: BlockForm, block: Block) -> BlockRows:
+    """What a block adds to an LP apart from injections and offered limits (:eq:`eq-chance`)."""
+    days, level, s = instance.days, instance.rules.chance_level, instance.days.n_days
+    signs, box = form.gradient.shape[0], violation_box(instance, form)
+    tail = sp.hstack([-np.ones((s, 1)), -sp.eye_array(s), sp.csr_array((s, 1))])
+    risk = np.concatenate([[1.0], days.probability / level, [-1.0]])[None]
+    label = block.label
+    return BlockRows(
+        matrix=sp.vstack([tail] * signs + [risk]).tocsr(),
+        upper=np.append(violation_sides(instance, form, block.hour).ravel(), 0.0),
+        col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
+        col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / level]]),
+        columns={f"var:{label}": (0, ()), f"excess:{label}": (1, (s,)), f"slack:{label}": (s + 1, ())},
+        rows={f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())},
+    )
+
+
+def violation_sides(instance: Instance, form: BlockForm, hour: int) -> np.ndarray:
+    """Right-hand sides of ``violation <= 0``, kW, (K, S): the limits less what passive loads use of them."""
+    return form.limit - form.gradient @ instance.days.passive_kw[:, hour, :]
 
 
 class JointLP:
@@ -67,7 +111,9 @@ class JointLP:
         self.network = Network(instance)
         self.bare = lp or follower_lp(instance, market)
         self.warm = WarmLP(self.bare)
-        self.layout = Layout.of(self.warm.lp, (p.name for p in instance.prosumers))
+        self.data = all_data(instance)
+        self.columns = tuple(own_columns(self.warm.lp, d, d.own.name) for d in self.data)
+        self.layout = Layout.of(self.columns)
         self.blocks: list[Block] = []
         self.recovering: Design | None = None  # the design whose revenue row holds
         self.tangents = 0
@@ -90,7 +136,7 @@ class JointLP:
         self.warm.append(Border(empty, empty, empty, old, {}, matrix, -free, free, {"revenue": (0, ())}))
 
     def _revenue_columns(self) -> np.ndarray:
-        return np.concatenate([self.lp.at("G").ravel(), self.lp.at("Z").ravel(), self.lp.at("N").ravel()])
+        return np.concatenate([self.lp.at(name).ravel() for name in (*QUANTITIES, "N")])
 
     def require_revenue(self, design: Design | None) -> None:
         """Ask that a design recovers the fixed and the network cost (:eq:`eq-revenue-adequacy`); ``None`` lifts the
@@ -98,7 +144,7 @@ class JointLP:
         self.recovering = design
         row = int(self.lp.row_at("revenue"))
         if design is not None:
-            values = (*design.tariff, design.p2p, -1.0)
+            values = (*design.prices, -1.0)
             self.warm.set_row_entries(row, dict(zip(self._revenue_columns().tolist(), values, strict=True)))
         least = -np.inf if design is None else self.instance.fixed_cost
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
@@ -111,7 +157,7 @@ class JointLP:
         """
         c = np.zeros(self.lp.cost.size)
         c[self.lp.at("F")], c[self.lp.at("R")], c[self.lp.at("N")] = f, v, n
-        c[self._revenue_columns()[:-1]] = (v - n) * np.array([*design.tariff, design.p2p])
+        c[self._revenue_columns()[:-1]] = (v - n) * design.prices
         return c
 
     def offer(self, design: Design | None) -> None:
@@ -131,6 +177,21 @@ class JointLP:
         """Limits of a design, kW, in the order of the capacity columns; the largest where it sets none."""
         limits, top = dict(design.capacity), self.lp.col_upper[self.lp.at("cap")] if self.lines else []
         return np.array([limits.get(line, most) for line, most in zip(self.lines, top, strict=True)])
+
+    def decisions(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Decisions of all prosumers at a point of the LP, by name, (I, ...); zero where one has no such device."""
+        arrays = {term: np.zeros((len(self.data), *shape)) for term, shape in decision_shapes(self.data).items()}
+        for i, own in enumerate(self.columns):
+            for term, at in own.items():
+                arrays[term][i] = x[at]
+        return arrays
+
+    def place(self, x: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put decisions of all prosumers, (I, ...) by name, into a point of the LP; those not named stay."""
+        for i, own in enumerate(self.columns):
+            for term, at in own.items():
+                if term in arrays:
+                    x[at] = arrays[term][i]
 
     def injection(self, x: np.ndarray) -> np.ndarray:
         """Net injection of every prosumer at a point of the LP, kW, (I, T, S) (:eq:`eq-injection`)."""
@@ -168,22 +229,22 @@ class JointLP:
 
     def violation_rows(self, block: Block) -> tuple[sp.csr_array, np.ndarray]:
         """Rows (K S, n) and right-hand sides of ``violation <= 0`` of a block, sign by sign, scenario by scenario."""
-        instance, days, form = self.instance, self.instance.days, self.network.form(block)
-        at, t, s = self.layout, block.hour, days.n_days
-        touched = np.flatnonzero(form.gradient[:, instance.prosumer_bus].any(axis=0))
-        entries, upper = [], np.empty(form.gradient.shape[0] * s)
-        for k, gradient in enumerate(form.gradient):
-            g = np.repeat(gradient[instance.prosumer_bus[touched], None], s, axis=1)  # (touched, S)
-            row = np.broadcast_to(k * s + np.arange(s), g.shape)
-            trade = [np.broadcast_to(c[touched, t][:, None], g.shape) for c in (at.zs, at.zb)]
-            for column, value in ((at.gm[touched, t], -g), (at.gp[touched, t], g), (trade[0], -g), (trade[1], g)):
-                entries.append((row.ravel(), column.ravel(), value.ravel()))
-            if form.capacity is not None:
-                offered = self.lp.at("cap")[[line_position(instance, line) for line in self.lines].index(form.capacity)]
-                entries.append((row[0], np.full(s, offered), -np.ones(s)))
-            upper[k * s : (k + 1) * s] = form.limit[k] - gradient @ days.passive_kw[:, t, :]
-        rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-        return sp.csr_array((values, (rows, columns)), shape=(upper.size, self.lp.cost.size)), upper
+        instance, form, at, t = self.instance, self.network.form(block), self.layout, block.hour
+        gradient = form.gradient[:, instance.prosumer_bus]
+        touched = np.flatnonzero(gradient.any(axis=0))
+        upper = violation_sides(instance, form, t)
+        row = np.arange(upper.size).reshape(upper.shape)  # (K, S)
+        shape = (upper.shape[0], touched.size, upper.shape[1])
+        wide, g = np.broadcast_to(row[:, None], shape), np.broadcast_to(gradient[:, touched, None], shape)
+        ahead = [np.broadcast_to(z[touched, t][:, None], shape) for z in (at.zs, at.zb)]
+        day = [np.broadcast_to(z[touched, t], shape) for z in (at.gm, at.gp)]
+        entries = [(wide, day[0], -g), (wide, day[1], g), (wide, ahead[0], -g), (wide, ahead[1], g)]
+        if form.capacity is not None:
+            position = [line_position(instance, line) for line in self.lines].index(form.capacity)
+            offered = np.full(upper.shape, self.lp.at("cap")[position])
+            entries.append((row, offered, np.full(upper.shape, -1.0)))
+        rows, columns, values = (np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3))
+        return sp.csr_array((values, (rows, columns)), shape=(upper.size, self.lp.cost.size)), upper.ravel()
 
     def add_block(self, block: Block) -> None:
         """Append one chance block (:meth:`add_blocks`)."""
@@ -222,47 +283,21 @@ class JointLP:
 
     def _block_border(self, block: Block) -> Border:
         """Columns and rows of one chance block on top of the LP as it stands."""
-        instance, days = self.instance, self.instance.days
-        form = self.network.form(block)
-        n, m, s = self.lp.cost.size, self.lp.row_lower.size, days.n_days
-        box = violation_box(instance, form)
-        signs = form.gradient.shape[0]
-        touched = np.flatnonzero(form.gradient[:, instance.prosumer_bus].any(axis=0))
-        at, t = self.layout, block.hour
-        tails = np.arange(signs * s).reshape(signs, s)
-        g = form.gradient[:, instance.prosumer_bus[touched]]  # (K, touched)
-        shape = (signs, touched.size, s)
-        day = [np.broadcast_to(at.gm[touched, t], shape), np.broadcast_to(at.gp[touched, t], shape)]
-        ahead = [np.broadcast_to(z[touched, t][:, None], shape) for z in (at.zs, at.zb)]
-        value = np.broadcast_to(g[:, :, None], shape)
-        wide = np.broadcast_to(tails[:, None, :], shape)
-        own = np.broadcast_to(n + 1 + np.arange(s), (signs, s))
-        entries = [(wide, day[0], -value), (wide, day[1], value), (wide, ahead[0], -value), (wide, ahead[1], value)]
-        entries += [(tails, np.full((signs, s), n), np.full((signs, s), -1.0)), (tails, own, np.full((signs, s), -1.0))]
-        if form.capacity is not None:
-            position = [line_position(instance, line) for line in self.lines].index(form.capacity)
-            offered = int(self.lp.at("cap")[position])
-            entries.append((tails, np.full((signs, s), offered), np.full((signs, s), -1.0)))
-        last = np.full(s + 2, signs * s)
-        weights = np.concatenate([[1.0], days.probability / instance.rules.chance_level, [-1.0]])
-        entries.append((last, n + np.arange(s + 2), weights))
-        index, column, data = (np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3))
-        upper = np.append((form.limit - form.gradient @ days.passive_kw[:, t, :]).ravel(), 0.0)
-        slack = sp.csr_array(
-            (np.array([-1.0]), (np.array([int(self.lp.row_at("slack"))]), np.array([s + 1]))), shape=(m, s + 2)
-        )
-        label = block.label
-        names = {f"tail{k}:{label}": (k * s, (s,)) for k in range(signs)} | {f"quantile:{label}": (signs * s, ())}
+        own = block_rows(self.instance, self.network.form(block), block)
+        violation, _ = self.violation_rows(block)
+        m, width = self.lp.row_lower.size, own.col_lower.size
+        total = sp.csr_array(([-1.0], ([int(self.lp.row_at("slack"))], [width - 1])), shape=(m, width))
+        injections = sp.vstack([violation, sp.csr_array((1, self.lp.cost.size))])
         return Border(
-            cost=np.zeros(s + 2),
-            col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
-            col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / instance.rules.chance_level]]),
-            old_rows=slack,
-            columns={f"var:{label}": (0, ()), f"excess:{label}": (1, (s,)), f"slack:{label}": (s + 1, ())},
-            matrix=sp.csr_array((data, (index, column)), shape=(signs * s + 1, n + s + 2)),
-            row_lower=np.full(signs * s + 1, -np.inf),
-            row_upper=upper,
-            rows=names,
+            cost=np.zeros(width),
+            col_lower=own.col_lower,
+            col_upper=own.col_upper,
+            old_rows=total,
+            columns=own.columns,
+            matrix=sp.hstack([injections, own.matrix]).tocsr(),
+            row_lower=np.full(own.upper.size, -np.inf),
+            row_upper=own.upper,
+            rows=own.rows,
         )
 
     def tangent(self, load: np.ndarray) -> None:

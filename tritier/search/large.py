@@ -19,6 +19,7 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block, Network, net_load
 from tritier.model.market import line_position
+from tritier.model.tariff import hourly
 from tritier.reformulation.joint import VIOLATED_KW
 from tritier.reformulation.lp import Border, ParametricLP, WarmLP
 from tritier.search.large_market import Coupling, own_lps, priced, thinned, trade_of
@@ -93,8 +94,8 @@ class Market:
         self.bus = instance.prosumer_bus
         self.forms = own_lps(instance, design)
         self.lps = [WarmLP(form) for form in self.forms]
-        tau = np.asarray(design.tariff)[instance.rules.block]
-        self.bill = ((instance.rules.retail + tau) @ instance.days.demand_kw) @ instance.days.probability
+        price = instance.rules.retail + hourly(instance.rules, design)
+        self.bill = (price @ instance.days.demand_kw) @ instance.days.probability
         self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
         self.network = Network(instance)
         self.plans = _Plans()
@@ -223,18 +224,13 @@ class Market:
 
     def carry(self, dual: np.ndarray, before: Coupling) -> np.ndarray:
         """Duals of a coupling whose blocks come first in the present one, zero at the rows that came since."""
-        t, s, now = before.hours, self.instance.days.n_days, self.coupling
-        tails, first = t + before.hour.size * s, t + now.hour.size * s
-        wide = np.zeros(now.row_lower.size)
-        wide[:tails] = dual[:tails]
-        wide[first : first + len(before.blocks)] = dual[tails:]
-        return wide
+        return np.append(dual, np.zeros(self.coupling.row_lower.size - before.row_lower.size))
 
 
 def price_range(instance: Instance, design: Design) -> tuple[np.ndarray, np.ndarray]:
     """P2P prices below which everybody buys and above which everybody sells, without network rows, $/kWh, (T,) each."""
     rules = instance.rules
-    return rules.feed_in - design.p2p / 2, rules.retail + np.asarray(design.tariff)[rules.block] + design.p2p / 2
+    return rules.feed_in - design.p2p / 2, rules.retail + hourly(rules, design) + design.p2p / 2
 
 
 def clear(

@@ -16,19 +16,11 @@ import scipy.sparse as sp
 
 from tritier.inputs.instance import Design, Instance, Prosumer
 from tritier.model.chance import Block, Network
-from tritier.model.market import line_position, violation_box
-from tritier.model.prosumer import (
-    ProsumerData,
-    block_value,
-    block_width,
-    cvar_rows,
-    energy_cost,
-    power_balance,
-    prosumer_data,
-    prosumer_variables,
-    risk_adjusted_cost,
-    soc_dynamics,
-)
+from tritier.model.devices import ProsumerData
+from tritier.model.market import line_position
+from tritier.model.prosumer import all_data, prosumer_boxes, prosumer_rows, prosumer_variables, risk_adjusted_cost
+from tritier.model.tariff import hourly
+from tritier.reformulation.joint import block_rows, own_columns
 from tritier.reformulation.lp import ParametricLP, parametric_lp, safe_bound
 from tritier.reformulation.milp import LinearProgram
 
@@ -71,9 +63,10 @@ def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
     passive = load.copy()
     passive[place] = 0.0
     renewable = ratio[:, None, None] * days.renewable_kw[like]
-    return replace(
-        base, prosumers=people, days=replace(days, demand_kw=demand, renewable_kw=renewable, passive_kw=passive)
+    own = replace(
+        days, demand_kw=demand, renewable_kw=renewable, passive_kw=passive, deferrable_kw=None, plugged_kw=None
     )
+    return replace(base, prosumers=people, days=own)
 
 
 def _scaled(own: Prosumer, ratio: float) -> Prosumer:
@@ -93,34 +86,23 @@ def thinned(instance: Instance, m: int) -> Instance:
 
 def template(d: ProsumerData) -> ParametricLP:
     """The LP of one prosumer alone, of which others differ in numbers only (:eq:`eq-prosumer-set`)."""
-    v = prosumer_variables(d, "own")
-    rows = {
-        "balance": power_balance(d, v)[0],
-        "storage": soc_dynamics(d.own, v.ch, v.dis, v.soc)[0],
-        "cycle": soc_dynamics(d.own, v.ch, v.dis, v.soc)[1],
-        "cost": energy_cost(d, v)[0],
-        "tail": cvar_rows(v.cost, v.var, v.excess)[0],
-    }
-    problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v)), list(rows.values()))
+    x = prosumer_variables(d, "own")
+    rows = {row.label: row.constraint() for row in prosumer_rows(d, x)}
+    problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, x)), list(rows.values()))
     return parametric_lp(problem, {row.id: name for name, row in rows.items()})
 
 
 def own_lp(form: ParametricLP, d: ProsumerData, design: Design) -> ParametricLP:
-    """A prosumer's LP from a template of the same efficiency and wear: least risk-adjusted cost and network charges."""
-    low, high, cost = form.col_lower.copy(), form.col_upper.copy(), np.zeros(form.cost.size)
-    for column in prosumer_variables(d, "own").all():
-        at = form.at(column.name())
-        low[at], high[at] = column.bounds
-    side = np.where(np.isinf(form.row_lower), form.row_upper, form.row_lower)
-    side[form.row_at("balance")] = (1 - d.rules.flexibility) * d.demand - d.renewable
-    values = block_value(d.rules)[: d.rules.demand_blocks // 2]
-    side[form.row_at("cost")] = values.sum() * block_width(d).sum(axis=0)
-    p, beta = d.probability, d.own.beta
-    cost[form.at("cost[own]")] = (1 - beta) * p
-    cost[form.at("var[own]")] = beta
-    cost[form.at("excess[own]")] = beta * p / (1 - d.rules.alpha)
-    cost[form.at("gp[own]")] = np.asarray(design.tariff)[d.rules.block][:, None] * p
-    cost[form.at("zb[own]")] = cost[form.at("zs[own]")] = design.p2p / 2
+    """A prosumer's LP from a template with the same coefficients: least risk-adjusted cost and network charges."""
+    low, high, cost, side = (x.copy() for x in (form.col_lower, form.col_upper, form.cost, form.row_upper))
+    columns, nothing = own_columns(form, d, "own"), {}
+    for term, (lower, upper) in prosumer_boxes(d).items():
+        low[columns[term]], high[columns[term]] = lower, upper
+        nothing[term] = np.zeros_like(lower)
+    for row in prosumer_rows(d, nothing):
+        side[form.row_at(row.label)] = -row.value
+    cost[columns["gp"]] = hourly(d.rules, design)[:, None] * d.probability
+    cost[columns["zb"]] = cost[columns["zs"]] = design.p2p / 2
     equation = np.isfinite(form.row_lower)
     return replace(
         form, cost=cost, col_lower=low, col_upper=high, row_upper=side, row_lower=np.where(equation, side, -np.inf)
@@ -129,11 +111,10 @@ def own_lp(form: ParametricLP, d: ProsumerData, design: Design) -> ParametricLP:
 
 def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
     """The LP of every prosumer, without prices."""
-    forms: dict[tuple[float, float], ParametricLP] = {}
+    forms: dict[tuple, ParametricLP] = {}
     found = []
-    for i, own in enumerate(instance.prosumers):
-        d = prosumer_data(instance, i)
-        key = (own.eta, own.degradation)
+    for d in all_data(instance):
+        key = (d.own.beta, *(device.coefficients() for device in d.devices))
         if key not in forms:
             forms[key] = template(d)
         found.append(own_lp(forms[key], d, design))
@@ -143,43 +124,40 @@ def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
 class Coupling:
     """What ties prosumers together: the P2P balance and the rows of some chance blocks, with the blocks' own columns.
 
-    Rows: T balances (sales less purchases = 0), then S tails for each sign of each block, then a CVaR for each block.
+    Rows: T balances (sales less purchases = 0), then block by block the S tails of each sign and the CVaR.
     A prosumer enters them by its trade (T,) and its injection (T, S) alone.
     """
 
     def __init__(self, instance: Instance, design: Design, blocks: Sequence[Block] = ()) -> None:
         self.instance, self.blocks = instance, tuple(blocks)
-        days, rules, network = instance.days, instance.rules, Network(instance)
-        t, s, n = days.n_hours, days.n_days, len(self.blocks)
+        days, network = instance.days, Network(instance)
         offered = {line_position(instance, line): limit for line, limit in design.capacity}
-        gradient, hour, owner, upper, boxes = [], [], [], [], []
-        for b, block in enumerate(self.blocks):
+        gradient, hour, tails, parts, first = [], [], [], [], days.n_hours
+        for block in self.blocks:
             form = network.form(block)
-            boxes.append(violation_box(instance, form))
-            for g, limit in zip(form.gradient, form.limit, strict=True):
-                gradient.append(g)
-                hour.append(block.hour)
-                owner.append(b)
-                upper.append(limit + offered.get(form.capacity, 0.0) - g @ days.passive_kw[:, block.hour, :])
-        self.gradient = np.array(gradient).reshape(len(gradient), instance.feeder.bus.size)
-        self.hour, r = np.array(hour, dtype=int), len(hour)
-        self.row_upper = np.concatenate([np.zeros(t), *upper, np.zeros(n)])
-        self.row_lower = np.concatenate([np.zeros(t), np.full(r * s + n, -np.inf)])
-        box = np.array(boxes)
-        wide = np.repeat(box, s)
-        self.col_lower = np.concatenate([-box, np.zeros(n * s), np.zeros(n)])
-        self.col_upper = np.concatenate([box, 2 * wide, 2 * box / rules.chance_level])
-        self.cost = np.concatenate([np.zeros(n + n * s), np.full(n, rules.violation_price)])
-        of = np.array(owner, dtype=int)
-        choose = sp.csr_array((np.ones(r), (np.arange(r), of)), shape=(r, n))
-        tails = [-sp.kron(choose, np.ones((s, 1))), -sp.kron(choose, sp.eye_array(s)), sp.csr_array((r * s, n))]
-        risk = [
-            sp.eye_array(n),
-            sp.kron(sp.eye_array(n), days.probability[None] / rules.chance_level),
-            -sp.eye_array(n),
-        ]
-        balance = sp.csr_array((t, self.cost.size))
-        self.matrix = sp.vstack([balance, sp.hstack(tails), sp.hstack(risk)]).tocsr() if n else balance
+            own = block_rows(instance, form, block)
+            signs, s = form.limit.shape
+            tails.append(first + np.arange(signs * s).reshape(signs, s))
+            upper = own.upper.copy()
+            upper[:-1] += offered.get(form.capacity, 0.0)
+            parts.append(replace(own, upper=upper))
+            gradient.append(form.gradient)
+            hour += [block.hour] * signs
+            first += upper.size
+        empty = np.empty(0)
+        self.gradient = np.concatenate([np.empty((0, instance.feeder.bus.size)), *gradient])  # (R, N)
+        self.hour = np.array(hour, dtype=int)  # (R,)
+        self.tails = np.concatenate([np.empty((0, days.n_days), dtype=int), *tails])  # rows of each gradient, (R, S)
+        self.row_upper = np.concatenate([np.zeros(days.n_hours), *(part.upper for part in parts)])
+        self.row_lower = np.where(np.arange(self.row_upper.size) < days.n_hours, 0.0, -np.inf)
+        self.col_lower = np.concatenate([empty, *(part.col_lower for part in parts)])
+        self.col_upper = np.concatenate([empty, *(part.col_upper for part in parts)])
+        slack = np.zeros(days.n_days + 2)
+        slack[-1] = instance.rules.violation_price
+        self.cost = np.tile(slack, len(parts))
+        balance = sp.csr_array((days.n_hours, self.cost.size))
+        matrices = [part.matrix for part in parts]
+        self.matrix = sp.vstack([balance, sp.block_diag(matrices)]).tocsr() if parts else balance
 
     @property
     def hours(self) -> int:
@@ -187,15 +165,15 @@ class Coupling:
 
     def entries(self, bus: int, trade: np.ndarray, injection: np.ndarray) -> np.ndarray:
         """Entries in the rows of a prosumer at a bus position that trades (T,) and injects (T, S), kW."""
-        tails = -self.gradient[:, bus, None] * injection[self.hour]
-        return np.concatenate([trade, tails.ravel(), np.zeros(len(self.blocks))])
+        found = np.zeros(self.row_upper.size)
+        found[: self.hours] = trade
+        found[self.tails] = -self.gradient[:, bus, None] * injection[self.hour]
+        return found
 
     def prices(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P2P price lambda, $/kWh, (T,), and injection prices pi, (N, T, S), from the rows' duals."""
-        s = self.instance.days.n_days
-        dual = y[self.hours : self.hours + self.hour.size * s].reshape(self.hour.size, s)
-        pi = np.zeros((self.instance.feeder.bus.size, self.hours, s))
-        for g, hour, nu in zip(self.gradient, self.hour, dual, strict=True):
+        pi = np.zeros((self.instance.feeder.bus.size, self.hours, self.instance.days.n_days))
+        for g, hour, nu in zip(self.gradient, self.hour, y[self.tails], strict=True):
             pi[:, hour, :] -= np.outer(g, nu)
         return y[: self.hours], pi
 
@@ -236,16 +214,14 @@ def one_lp(lps: Sequence[ParametricLP], coupling: Coupling) -> ParametricLP:
 
 def _link(lp: ParametricLP, coupling: Coupling, bus: int) -> sp.csr_array:
     """Entries of a prosumer's columns in the coupling's rows."""
-    hours, (_, s) = coupling.hours, lp.at("gp[own]").shape
+    hours, days = coupling.hours, coupling.tails.shape[1]
     t = np.arange(hours)
     entries = [(t, lp.at("zs[own]"), np.ones(hours)), (t, lp.at("zb[own]"), -np.ones(hours))]
     for r in np.flatnonzero(coupling.gradient[:, bus]):
-        g, hour = coupling.gradient[r, bus], coupling.hour[r]
-        rows = hours + r * s + np.arange(s)
-        for name, sign in (("gm", -g), ("gp", g)):
-            entries.append((rows, lp.at(f"{name}[own]")[hour], np.full(s, sign)))
-        for name, sign in (("zs", -g), ("zb", g)):
-            entries.append((rows, np.full(s, lp.at(f"{name}[own]")[hour]), np.full(s, sign)))
+        g, hour, rows = coupling.gradient[r, bus], coupling.hour[r], coupling.tails[r]
+        for name, sign in (("gm", -g), ("gp", g), ("zs", -g), ("zb", g)):
+            column = lp.at(f"{name}[own]")[hour]  # (S,), or () of a trade ahead
+            entries.append((rows, np.broadcast_to(column, (days,)), np.full(days, sign)))
     row, column, value = (np.concatenate(part) for part in zip(*entries, strict=True))
     return sp.csr_array((value, (row, column)), shape=(coupling.row_lower.size, lp.cost.size))
 

@@ -15,8 +15,8 @@ import pandas as pd
 from tritier.errors import InfeasibleError, SolverError
 from tritier.inputs.instance import Design
 from tritier.model.chance import Block
-from tritier.model.dso import SocialCost, loss_price, revenue_slack
-from tritier.model.prosumer import degradation_cost, lost_value, prosumer_data
+from tritier.model.dso import SocialCost, network_parts, private_parts
+from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import LPSolution
 
@@ -67,26 +67,13 @@ def release(joint: JointLP) -> None:
 
 def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
-    instance, days, rules = joint.instance, joint.instance.days, joint.instance.rules
-    load = joint.net_load(x)
-    p = days.probability
+    instance, load = joint.instance, joint.net_load(x)
     head = load.sum(axis=0)
-    wear = lost = 0.0
-    for i, own in enumerate(instance.prosumers):
-        d = prosumer_data(instance, i)
-        ch, dis = x[joint.lp.at(f"ch[{own.name}]")], x[joint.lp.at(f"dis[{own.name}]")]
-        served = [x[joint.lp.at(f"served{k}[{own.name}]")] for k in range(rules.demand_blocks)]
-        wear += float(degradation_cost(d, ch, dis) @ p)
-        lost += float(lost_value(d, served) @ p)
-    slack = float(x[joint.lp.at("slack")])
-    return SocialCost(
-        wholesale=float((days.wholesale * head).sum(axis=0) @ p),
-        losses=float((loss_price(instance) * joint.exact_losses(load)).sum(axis=0) @ p),
-        demand_charge=float(rules.demand_charge * np.maximum(head.max(axis=0), 0) @ p),
-        degradation=wear,
-        lost_value=lost,
-        violation=rules.violation_price * slack,
-    )
+    decisions = [{term: x[at] for term, at in own.items()} for own in joint.columns]
+    network = network_parts(instance, head, np.maximum(head.max(axis=0), 0), joint.exact_losses(load))
+    violation = instance.rules.violation_price * float(x[joint.lp.at("slack")])
+    parts = network | private_parts(joint.data, decisions)
+    return SocialCost.expected(parts, instance.days.probability, violation)
 
 
 def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) -> Response:
