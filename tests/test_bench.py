@@ -12,7 +12,7 @@ from tritier.errors import CertificateError, InputError
 from tritier.evaluation.bench import GROWTH, QUICK, STORED, SUITES, main, run, stored
 from tritier.evaluation.engines import BenchRow, check, example_at, milp_row, row
 from tritier.reformulation.market import design_of, market_example
-from tritier.reformulation.modes import solve_milp, strong_duality_milp
+from tritier.reformulation.milp import solve_milp, strong_duality_milp
 from tritier.reformulation.solve import enumerate_menu, solve
 
 COLUMNS = list(BenchRow.__dataclass_fields__)

@@ -14,7 +14,7 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import Feeder, Instance
 from tritier.model.chance import Network
 from tritier.model.network import LinDistFlow
-from tritier.reformulation.milp import LinearProgram
+from tritier.reformulation.lp import ALL, LinearProgram
 
 VIOLATED_KW = 1e-6  # violation, in kW at the bus or line itself, that counts as none
 
@@ -82,10 +82,10 @@ def least_curtailment(instance: Instance, net_load: np.ndarray) -> Securing:
         low, high = network.v2_low - v2[:, t, w], network.v2_high - v2[:, t, w]
         low[0], high[0] = -np.inf, np.inf
         program.set_rows(
-            np.concatenate([low, -limit[:, t, w] - flow[:, t, w]]), np.append(high, limit[:, t, w] - flow[:, t, w])
+            ALL, np.concatenate([low, -limit[:, t, w] - flow[:, t, w]]), np.append(high, limit[:, t, w] - flow[:, t, w])
         )
         load = net_load[:, t, w]
-        program.set_bounds(np.zeros(2 * n), np.concatenate([np.maximum(load, 0), np.maximum(-load, 0)]))
+        program.set_bounds(ALL, np.zeros(2 * n), np.concatenate([np.maximum(load, 0), np.maximum(-load, 0)]))
         value = max(float(days.wholesale[t, w]), 0.0)
         program.set_cost(np.repeat([instance.rules.violation_price, value], n))
         found = program.solve()

@@ -16,7 +16,7 @@ from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
-from tritier.reformulation.modes import solve_milp
+from tritier.reformulation.milp import solve_milp
 from tritier.reformulation.solve import solve
 from tritier.search import tree as hybrid
 from tritier.search.ends import both_ends

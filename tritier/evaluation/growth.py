@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from tritier.errors import CertificateError, InputError
-from tritier.reformulation.bilevel import LinearBilevel, solve_lp
+from tritier.reformulation.bilevel import LinearBilevel
 from tritier.reformulation.bounds import boxes, high_point_rows
 from tritier.reformulation.kkt import kkt_system
+from tritier.reformulation.lp import solve_lp
 from tritier.reformulation.market import MarketExample, market_example
 from tritier.reformulation.modes import MODES, single_level, strong_duality
 from tritier.reformulation.solve import discrete_points, enumerate_menu, solve
@@ -91,8 +92,7 @@ def growth(
 def high_point(example: MarketExample) -> float:
     """Social cost if the follower obeyed the leader: where a relaxation without complementarity starts, $."""
     p, (matrix, low, high, *sides) = example.problem, high_point_rows(example.problem)
-    _, z, *_ = solve_lp(p.F, matrix, low, high, *sides)
-    return p.leader_cost(z[: p.nx], z[p.nx :])
+    return solve_lp(p.F, matrix, low, high, *sides).objective + p.F0
 
 
 def _row(example: MarketExample, variant, limit: float, size, known) -> GrowthRow:

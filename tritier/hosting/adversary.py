@@ -14,7 +14,7 @@ from pyscipopt import Model, quicksum
 
 from tritier.errors import CertificateError, SolverError
 from tritier.hosting.robust import Recourse, RecourseProgram, WorstCase
-from tritier.reformulation.milp import LinearProgram
+from tritier.reformulation.lp import LinearProgram
 
 #: Relative agreement asked of the adversary's objective and the recourse re-solved at its worst case.
 AGREEMENT = 1e-5
@@ -49,9 +49,9 @@ class Enumeration:
             answer = program.solve(points[k])
             if answer is None:
                 raise SolverError("the recourse is infeasible at a vertex though it was declared complete")
-            score[k] = 0.5 * score[k] + answer.value - recourse.floor
-            if answer.value > value:
-                worst, value = points[k], answer.value
+            score[k] = 0.5 * score[k] + answer.objective - recourse.floor
+            if answer.objective > value:
+                worst, value = points[k], answer.objective
             found = value > recourse.floor + self.tolerance * (1.0 + abs(recourse.floor))
             if self.patience is not None and found and tried >= self.patience and tried < len(points):
                 return WorstCase(worst, value, np.inf)
@@ -107,7 +107,7 @@ def binary_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
     answer = program.solve()
     if answer is None:
         raise SolverError("the dual of the recourse is infeasible within dual_upper: the bound is too small")
-    return _confirm(np.round(answer.x[rows : rows + k]), -answer.value, recourse, y)
+    return _confirm(np.round(answer.x[rows : rows + k]), -answer.objective, recourse, y)
 
 
 MODES = {
@@ -240,7 +240,7 @@ def dearest_vertex(uncertainty, slope: np.ndarray, near: np.ndarray) -> np.ndarr
 def _confirm(u: np.ndarray, claimed: float, recourse: Recourse, y: np.ndarray) -> WorstCase:
     """Re-solve the recourse at u; the claimed worst case must agree, else a box was too small."""
     answer = RecourseProgram(recourse, y).solve(u)
-    true = np.inf if answer is None else answer.value
+    true = np.inf if answer is None else answer.objective
     error = abs(true - claimed) / (1.0 + abs(claimed))
     if error > AGREEMENT:
         raise CertificateError("robust.adversary", error, AGREEMENT, "its boxes or multiplier bounds are too small")

@@ -203,20 +203,13 @@ def hosting_case(
     nominal = nominal_load(study)
     wind = settings.wind_potential * np.array([who.wind_kw for who in study.prosumers])
     pv = room * nominal / nominal.sum()  # the same room in all, however few sites a preset keeps
-    owned = np.array([who.battery_kwh for who in study.prosumers])
-    if flexibility == "none":
-        low = high = np.zeros(site.size)
-    elif size_batteries:
-        low, high = np.zeros(site.size), np.maximum(2.0 * owned, nominal)
-    else:
-        low = high = owned
+    low, high = battery_box(study, flexibility, size_batteries)
     data = data if wind.any() else replace(data, wind=np.zeros_like(data.wind))
     days = tuple(representative_day(data, label, months, settings, budget) for label, months in season_groups(preset))
     margin = study.settings.voltage_margin_pu
     if margin is None:
         margin = voltage_margin(feeder, np.stack([d.load for d in days], -1), np.stack([d.reactive for d in days], -1))
-    moves = 0.0 if flexibility == "none" else study.settings.demand.flexibility
-    rate, usd = settings.discount_rate, study.settings.usd_per_eur
+    demand = study.settings.demand
     wear = float(np.mean([who.degradation for who in study.prosumers]))
     case = HostingCase(
         feeder=feeder,
@@ -229,27 +222,40 @@ def hosting_case(
         battery_hours=settings.battery_hours,
         eta=float(np.mean([who.eta for who in study.prosumers])),
         degradation=0.0 if size_batteries else wear,
-        flexible=moves,
-        shift_cost=study.settings.reference_price
-        * study.settings.demand.flexibility
-        / -study.settings.demand.elasticity,
+        flexible=0.0 if flexibility == "none" else demand.flexibility,
+        shift_cost=study.settings.reference_price * demand.flexibility / -demand.elasticity,
         curtail_share=settings.curtail_share,
         groups=trading_groups(flexibility, site.size),
         v_low=feeder.v_min + margin,
         v_high=feeder.v_max.copy(),
         substation_kva=settings.substation_kva,
-        annuity=usd
-        * np.array(
-            [
-                annuity(settings.pv_eur_per_kw, settings.pv_years, rate, settings.pv_fixed_share),
-                annuity(settings.wind_eur_per_kw, settings.wind_years, rate, settings.wind_fixed_share),
-                annuity(settings.battery_eur_per_kwh, settings.battery_years, rate) if size_batteries else 0.0,
-            ]
-        ),
+        annuity=study.settings.usd_per_eur * annuities(settings, size_batteries),
         penalty=settings.penalty,
         days=days,
     )
     return with_tolerated_limits(case, data), data
+
+
+def battery_box(study: Study, flexibility: str, size_batteries: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Least and most battery energy of each site [kWh]: what it owns, or a decision up to twice that."""
+    owned = np.array([who.battery_kwh for who in study.prosumers])
+    if flexibility == "none":
+        return np.zeros(owned.size), np.zeros(owned.size)
+    if size_batteries:
+        return np.zeros(owned.size), np.maximum(2.0 * owned, nominal_load(study))
+    return owned, owned
+
+
+def annuities(settings: HostingSettings, size_batteries: bool) -> np.ndarray:
+    """Yearly cost of PV and wind [EUR/kW] and of batteries [EUR/kWh], these at zero where they are no decision."""
+    rate = settings.discount_rate
+    return np.array(
+        [
+            annuity(settings.pv_eur_per_kw, settings.pv_years, rate, settings.pv_fixed_share),
+            annuity(settings.wind_eur_per_kw, settings.wind_years, rate, settings.wind_fixed_share),
+            annuity(settings.battery_eur_per_kwh, settings.battery_years, rate) if size_batteries else 0.0,
+        ]
+    )
 
 
 def real_days(data: YearData, case: HostingCase, chosen: np.ndarray, preset: Preset) -> tuple[DayModel, ...]:

@@ -76,7 +76,7 @@ def dispatch_chunk(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rou
             raise SolverError(f"network rows of {day.label} still missing after {max_rounds} rounds")
         cu = answer.x[: n * hours].sum()
         have = (y[:n] @ day.pv + y[n : 2 * n] @ day.wind).sum()
-        cost = answer.value - price[-paid.size :] @ paid
+        cost = answer.objective - price[-paid.size :] @ paid
         cost += float(day.wholesale @ (day.load.sum(axis=0) - y[:n] @ day.pv - y[n : 2 * n] @ day.wind))
         flow, volt = float(found.overload_kw), float(found.voltage_pu)
         results.append((net, day.reactive, flow, volt, paid[hours:].sum(), cu, have, cost, day.weight))

@@ -31,7 +31,7 @@ from tritier.hosting.rows import (
     operating_cost,
     site_draw,
 )
-from tritier.reformulation.milp import LinearProgram
+from tritier.reformulation.lp import LinearProgram
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ def robust_plan(
 
     Raises:
         InfeasibleError: no plan without violations hosts ``hosted_kw``.
-        SolverError: the passes run out.
+        CertificateError: the passes run out before the bounds meet.
     """
     watch, sweep = (watch or initial_watch(case)).copy(), VertexSweep(case)
     known = start if start is not None else mean_days(case, hosted_kw)
@@ -179,6 +179,8 @@ def robust_plan(
         for term in two_stage(case, watch, hosted_kw).recourse:
             sweep(term, solution.y)
     certificate = sweep.certificate() | {"gap_relative": solution.gap}
+    vertices = sum(day.uncertainty.vertex_bound for day in case.days)
+    certificate["vertices_unserved"] = vertices - certificate["vertices_checked"]
     return Plan(y[:n], y[n : 2 * n], y[2 * n :], *bounds, solution.trace, watch, certificate, solution.scenarios)
 
 
@@ -213,15 +215,15 @@ def stochastic_plan(
             allowed = max(float(x[len(BLOCKS) * case.n_sites * case.n_hours :].max()), 0.0)
             new.add(broken(excess(case, net_load(case, day, y, x), day.reactive), KW + allowed))
         total, grown = time.perf_counter() - began, watch.add(new)
-        upper = np.inf if grown else answer.value
-        trace.append(Iteration(len(trace) + 1, answer.value, upper, len(days), total, seconds, 0.0))
+        upper = np.inf if grown else answer.objective
+        trace.append(Iteration(len(trace) + 1, answer.objective, upper, len(days), total, seconds, 0.0))
         if progress:
             progress(trace[-1], (), watch)
         if not grown:
             break
     else:
         raise SolverError(f"network rows still missing after {max_rounds} rounds")
-    k, hosted = case.n_sites, -answer.value
+    k, hosted = case.n_sites, -answer.objective
     y = np.maximum(y, 0.0)
     return Plan(y[:k], y[k : 2 * k], y[2 * k :], hosted, hosted, tuple(trace), watch, {"scenarios": len(days)}, ())
 
@@ -379,7 +381,7 @@ class DayPass:
             raise SolverError(f"dispatch of {self.day.label} is infeasible")
         paid = float(self.term.cost[self.tail :] @ answer.x[self.tail :])
         self.report.priced = max(self.report.priced, paid)
-        return answer.x, answer.value
+        return answer.x, answer.objective
 
     def excess_at(self, chosen: np.ndarray, x: np.ndarray) -> Excess:
         """Excess (.., V') over every limit of the feeder at the chosen vertices under dispatch x."""

@@ -14,11 +14,12 @@ from math import comb
 import numpy as np
 import scipy.sparse as sp
 from joblib import Parallel, delayed
-from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
 from tritier.errors import CertificateError, InfeasibleError, SolverError
-from tritier.reformulation.milp import LinearProgram
+from tritier.reformulation.lp import ALL, LinearProgram, Status, solve_lp
+
+CROSSED = 1e-6  # relative: how far the lower bound may pass the upper one by rounding
 
 # Polyhedral uncertainty sets, and their vertices.
 
@@ -100,14 +101,9 @@ def polytope_vertices(uncertainty: UncertaintySet) -> np.ndarray:
     identity = np.eye(uncertainty.size)
     normal = np.vstack([uncertainty.rows, identity, -identity])
     right = np.r_[uncertainty.right, np.ones(uncertainty.size), np.zeros(uncertainty.size)]
-    norms = np.linalg.norm(normal, axis=1)
-    radius = linprog(
-        np.r_[np.zeros(uncertainty.size), -1.0],
-        A_ub=np.c_[normal, norms],
-        b_ub=right,
-        bounds=[(None, None)] * uncertainty.size + [(0, None)],
-    )
-    if radius.status != 0 or radius.x[-1] < 1e-9:
+    rows, free = np.c_[normal, np.linalg.norm(normal, axis=1)], np.full(uncertainty.size, -np.inf)
+    radius = solve_lp(np.r_[np.zeros(uncertainty.size), -1.0], rows, -np.inf, right, np.r_[free, 0.0], np.inf)
+    if radius.status != Status.OPTIMAL or radius.x[-1] < 1e-9:
         raise SolverError("the uncertainty set is empty or flat: its vertices cannot be listed by half-spaces")
     halfspaces = HalfspaceIntersection(np.c_[normal, -right], radius.x[:-1])
     return np.unique(np.round(halfspaces.intersections, 12), axis=0)
@@ -243,8 +239,8 @@ class RecourseProgram:
         low, high, lower, upper = self._limits(right, self.program.cost.size)
         if np.any(lower > upper + 1e-9 * (1.0 + abs(lower))):
             return None
-        self.program.set_rows(low, high)
-        self.program.set_bounds(lower, np.maximum(lower, upper))
+        self.program.set_rows(ALL, low, high)
+        self.program.set_bounds(ALL, lower, np.maximum(lower, upper))
         return self.program.solve()
 
 
@@ -307,30 +303,17 @@ def master_program(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], m
     return LinearProgram(cost, matrix, np.concatenate(low), np.concatenate(high), lower, upper, integer, method)
 
 
-def solve_master(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], method: str = "choose", reference=None):
+def solve_master(
+    problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], method: str = "choose"
+) -> tuple[np.ndarray, float]:
     """Decision y and a lower bound of the robust optimum from the scenarios found so far.
 
-    A master has many optima, and some are poor on scenarios not found yet. With ``reference``, one point u per term,
-    the master's optimum of least cost at these points is taken (the Pareto idea of Iancu and Trichakis, 2014); the
-    bound stays the same.
+    Raises InfeasibleError where no first-stage decision is feasible in all of them.
     """
-    program = master_program(problem, scenarios, method)
-    answer = program.solve()
+    answer = master_program(problem, scenarios, method).solve()
     if answer is None:
         raise InfeasibleError("no first-stage decision is feasible in all scenarios found")
-    n, d = problem.first.cost.size, len(problem.recourse)
-    if reference is None:
-        return answer.x[:n], answer.bound
-    # the same master with a second copy of every term, whose epigraph sees the reference points only
-    doubled = TwoStage(problem.first, problem.recourse * 2)
-    extra = [(d + k, np.asarray(u, dtype=float)) for k, u in enumerate(reference)]
-    second = master_program(doubled, [*scenarios, *extra], method)
-    first_cost = np.r_[problem.first.cost, np.ones(d), np.zeros(second.cost.size - n - d)]
-    late_cost = np.r_[problem.first.cost, np.zeros(d), np.ones(d), np.zeros(second.cost.size - n - 2 * d)]
-    matrix = sp.vstack([second.matrix, sp.csr_matrix(first_cost)], format="csr")
-    low, high = np.r_[second.row_lower, -np.inf], np.r_[second.row_upper, answer.value]
-    tied = LinearProgram(late_cost, matrix, low, high, second.lower, second.upper, second.integer, method).solve()
-    return (answer if tied is None else tied).x[:n], answer.bound
+    return answer.x[: problem.first.cost.size], answer.bound
 
 
 def column_and_constraint_generation(
@@ -340,8 +323,6 @@ def column_and_constraint_generation(
     max_iterations: int = 50,
     start=(),
     method: str = "choose",
-    reference=None,
-    time_limit: float = np.inf,
     jobs: int = 1,
     refine=None,
     progress=None,
@@ -352,11 +333,9 @@ def column_and_constraint_generation(
         problem: first stage and recourse terms.
         adversary: function (recourse, y) -> :class:`WorstCase`, the worst case of a term at y (see ``adversary.py``).
         gap: relative distance of the bounds at which to stop.
-        max_iterations: passes before giving up with the bounds reached.
+        max_iterations: passes before giving up.
         start: (term, u) pairs put into the first master; none as in Zeng and Zhao.
         method: HiGHS method of the master ("choose", "simplex" or "ipm").
-        reference: one point u per term that decides among optimal masters (:func:`solve_master`); None takes any.
-        time_limit: seconds after which no further pass starts.
         jobs: adversaries of different terms at a time (threads; HiGHS works outside the interpreter's lock).
         refine: function () -> :class:`TwoStage` or None, asked after every pass: the problem with the rows that were
             left out and that the decision just tried has turned out to break. Leaving rows out only lowers the lower
@@ -365,7 +344,7 @@ def column_and_constraint_generation(
 
     Raises:
         InfeasibleError: no first-stage decision is feasible.
-        SolverError: no feasible decision was found within the limits.
+        CertificateError: the bounds have not met when the passes run out, or no pass has anything new.
     """
     began = time.perf_counter()
     scenarios = [(k, np.asarray(u, dtype=float)) for k, u in start]
@@ -373,7 +352,7 @@ def column_and_constraint_generation(
     upper, best = np.inf, None
     for iteration in range(1, max_iterations + 1):
         tick = time.perf_counter()
-        y, lower = solve_master(problem, scenarios, method, reference)
+        y, lower = solve_master(problem, scenarios, method)
         mid = time.perf_counter()
         found = Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(t, y, adversary) for t in problem.recourse)
         terms, larger = problem.recourse, refine() if refine else None
@@ -384,31 +363,30 @@ def column_and_constraint_generation(
             upper, best = value, (y, found)
         end = time.perf_counter()
         trace.append(Iteration(iteration, lower, upper, len(scenarios), end - began, mid - tick, end - mid))
-        known = len(scenarios)
-        scenarios += [
-            (k, worst.u)
-            for k, (term, worst) in enumerate(zip(terms, found, strict=True))
-            if not _idle(term, worst) and not _known(scenarios, k, worst.u)
-        ]
+        new = _new_scenarios(terms, found, scenarios)
+        scenarios += new
         if progress:
             progress(trace[-1], scenarios)
-        closed = np.isfinite(upper) and upper - lower <= gap * max(1.0, abs(upper))
-        if closed or end - began > time_limit or (larger is None and len(scenarios) == known):
+        left = (upper - lower) / max(1.0, abs(upper)) if np.isfinite(upper) else np.inf
+        if left <= gap or (larger is None and not new):
             break
-    if best is None:
-        raise SolverError(f"no decision with a feasible recourse on the whole set after {len(trace)} iterations")
+    if not -CROSSED <= left <= gap:
+        raise CertificateError(
+            "robust.gap", abs(left), gap, f"bounds {lower:.9g}, {upper:.9g} after {iteration} passes"
+        )
     y, found = best
     worst, costs = tuple(case.u for case in found), tuple(float(case.value) for case in found)
     return RobustSolution(y, lower, upper, worst, costs, tuple(scenarios), tuple(trace))
 
 
-def _idle(term: Recourse, worst: WorstCase) -> bool:
-    """A worst case that costs no more than the floor cannot raise the master's bound."""
-    return worst.feasible and worst.value <= term.floor + 1e-9 * (1.0 + abs(term.floor))
-
-
-def _known(scenarios, term: int, u: np.ndarray) -> bool:
-    return any(k == term and np.allclose(u, v, atol=1e-9) for k, v in scenarios)
+def _new_scenarios(terms, found, scenarios) -> list[tuple[int, np.ndarray]]:
+    """Worst cases that the master has not seen and that can raise its bound: those that cost more than the floor."""
+    new = []
+    for k, (term, worst) in enumerate(zip(terms, found, strict=True)):
+        idle = worst.feasible and worst.value <= term.floor + 1e-9 * (1.0 + abs(term.floor))
+        if not idle and not any(k == j and np.allclose(worst.u, v, atol=1e-9) for j, v in scenarios):
+            new.append((k, worst.u))
+    return new
 
 
 def worst_case(recourse: Recourse, y: np.ndarray, adversary, tolerance: float = 1e-7) -> WorstCase:
@@ -420,37 +398,32 @@ def worst_case(recourse: Recourse, y: np.ndarray, adversary, tolerance: float = 
     return adversary(recourse, y)
 
 
-def enumeration_optimum(problem: TwoStage, method: str = "choose") -> tuple[np.ndarray, float]:
-    """Robust optimum as one program with a recourse block for every vertex of every set (small sets only)."""
-    scenarios = [(k, u) for k, term in enumerate(problem.recourse) for u in term.uncertainty.vertices()]
-    return solve_master(problem, scenarios, method)
-
-
 def certify_robust(
     problem: TwoStage, solution: RobustSolution, tolerance: float = 1e-6, vertex_limit: int = 4000
 ) -> dict:
     """Certificate of a robust solution, from the problem data alone.
 
-    The recourse is re-solved cold at each worst case returned; every vertex of a set with at most ``vertex_limit`` of
-    them is solved, and none may cost more (the recourse cost is convex in u, so vertices suffice).
+    The recourse is re-solved cold at each worst case returned; every vertex of every set is solved, and none may cost
+    more (the recourse cost is convex in u, so vertices suffice).
 
     Raises:
-        CertificateError: a figure is beyond ``tolerance`` (relative to 1 + its absolute value).
+        CertificateError: a figure is beyond ``tolerance`` (relative to 1 + its absolute value), a set has more than
+            ``vertex_limit`` vertices, or fewer were listed than it has.
     """
     resolve = beyond = outside = 0.0
-    checked, listed = 0, True
+    checked = 0
     for term, u, value in zip(problem.recourse, solution.worst, solution.worst_value, strict=True):
         scale = 1.0 + abs(value)
         program = RecourseProgram(term, solution.y)
         cold = program.solve(u)
-        resolve = max(resolve, np.inf if cold is None else abs(cold.value - value) / scale)
+        resolve = max(resolve, np.inf if cold is None else abs(cold.objective - value) / scale)
         outside = max(outside, term.uncertainty.excess(u))
-        points = term.uncertainty.vertices() if term.uncertainty.vertex_bound <= vertex_limit else []
-        listed = listed and len(points) > 0
+        points = term.uncertainty.vertices()
+        require_all_vertices(term.uncertainty, len(points), vertex_limit)
         checked += len(points)
         for point in points:
             answer = program.solve(point)
-            beyond = max(beyond, np.inf if answer is None else (answer.value - value) / scale)
+            beyond = max(beyond, np.inf if answer is None else (answer.objective - value) / scale)
     first = problem.first
     act = first.rows @ solution.y
     violation = np.max(
@@ -469,8 +442,20 @@ def certify_robust(
         if figure > tolerance:
             raise CertificateError(f"robust.{name}", figure, tolerance)
     bounds = {"lower_bound": float(solution.lower_bound), "upper_bound": float(solution.upper_bound)}
-    counts = {"vertices_checked": checked, "every_vertex_checked": listed}
-    return figures | bounds | {"gap_relative": float(solution.gap)} | counts
+    return figures | bounds | {"gap_relative": float(solution.gap), "vertices_checked": checked}
+
+
+def require_all_vertices(uncertainty: UncertaintySet, listed: int, most: int) -> None:
+    """Raise CertificateError where a set may have more than ``most`` vertices, or has another number than ``listed``:
+    known for budget sets, at least one more than the dimension for others."""
+    bound = uncertainty.vertex_bound
+    if bound > most:
+        raise CertificateError("robust.vertices", bound, most, "too many to solve each")
+    least = bound if uncertainty.pairs else uncertainty.size + 1
+    if not least <= listed <= bound:
+        raise CertificateError(
+            "robust.vertices_missing", least - listed, 0.0, f"{listed} of {bound} vertices are listed"
+        )
 
 
 # The location-transportation problem of Zeng and Zhao (2013): a published answer for the C&CG code.

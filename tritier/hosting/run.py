@@ -165,6 +165,7 @@ def make_plan(
         text = f"{hosted_kw / 1e3:g} MW is more than any plan hosts within all limits"
         raise InputError("--hosted-mw", "capacity", text, "ask for less, or leave it out to host the most")
     limits = {"worst_overload_kw": 1e-3, "worst_voltage_excess_pu": 1e-6, "worst_priced_violation": 1e-4 * price}
+    limits["vertices_unserved"] = 0
     for name, limit in limits.items():
         if plan.certificate[name] > limit:
             raise CertificateError(f"hosting.{name}", plan.certificate[name], limit, "no plan keeps all limits")

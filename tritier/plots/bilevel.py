@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tritier.plots.style import BLUE, COLOURS, GREY, RED, WIDTH, finish
-from tritier.reformulation.modes import envelope
+from tritier.reformulation.milp import envelope
 
 
 def envelope_figure(x_box: tuple[float, float], y_box: tuple[float, float]) -> Figure:

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 from scipy import sparse
 
-from tritier.errors import InputError, SolverError
+from tritier.errors import InputError
+from tritier.reformulation.lp import Status, solve_lp
 
 INF = np.inf
 
@@ -132,29 +132,8 @@ def linear_bilevel(
     n, ny = F.size, F.size - nx
     if f.size != n or not 0 <= nx <= n:
         raise InputError(name, "F_c, f_c", f"{n} and {f.size} entries for nx = {nx}", "give both nx + ny entries")
-
-    def rows(block, label):
-        matrix, low, high = block if block is not None else (np.zeros((0, n)), [], [])
-        matrix = sparse.csr_array(matrix, dtype=float)
-        low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-        if matrix.shape != (low.size, n) or high.size != low.size:
-            raise InputError(
-                name, label, f"matrix {matrix.shape}, sides {low.size} and {high.size}", f"use {n} columns"
-            )
-        return matrix, low, high
-
-    def box(pairs, count, label):
-        low, high = np.full(count, -INF), np.full(count, INF)
-        if pairs is not None:
-            if len(pairs) != count:
-                raise InputError(name, label, f"{len(pairs)} pairs for {count} variables", "give one pair a variable")
-            low, high = (np.array([p[k] for p in pairs], dtype=float).reshape(count) for k in (0, 1))
-        if np.any(low > high):
-            raise InputError(name, label, "a lower bound exceeds its upper bound", "swap or mend the bounds")
-        return low, high
-
-    Uset, Aset = rows(upper, "upper_rows"), rows(lower, "lower_rows")
-    x_box, y_box = box(x_bounds, nx, "bounds of x"), box(y_bounds, ny, "bounds of y")
+    Uset, Aset = _rows(upper, n, name, "upper_rows"), _rows(lower, n, name, "lower_rows")
+    x_box, y_box = _box(x_bounds, nx, name, "bounds of x"), _box(y_bounds, ny, name, "bounds of y")
     whole = np.zeros(nx, dtype=bool)
     whole[list(integer)] = True
     menus = tuple(tuple(float(v) for v in menu[j]) if menu and j in menu else None for j in range(nx))
@@ -165,6 +144,26 @@ def linear_bilevel(
         tuple(U_name or (f"upper[{k + 1}]" for k in range(Uset[1].size))),
         tuple(row_name or (f"row[{k + 1}]" for k in range(Aset[1].size))), name,
     )  # fmt: skip
+
+
+def _rows(block, n: int, name: str, label: str) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+    matrix, low, high = block if block is not None else (np.zeros((0, n)), [], [])
+    matrix = sparse.csr_array(matrix, dtype=float)
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    if matrix.shape != (low.size, n) or high.size != low.size:
+        raise InputError(name, label, f"matrix {matrix.shape}, sides {low.size} and {high.size}", f"use {n} columns")
+    return matrix, low, high
+
+
+def _box(pairs, count: int, name: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.full(count, -INF), np.full(count, INF)
+    if pairs is not None:
+        if len(pairs) != count:
+            raise InputError(name, label, f"{len(pairs)} pairs for {count} variables", "give one pair a variable")
+        low, high = (np.array([p[k] for p in pairs], dtype=float).reshape(count) for k in (0, 1))
+    if np.any(low > high):
+        raise InputError(name, label, "a lower bound exceeds its upper bound", "swap or mend the bounds")
+    return low, high
 
 
 def from_parametric(
@@ -222,55 +221,17 @@ def from_parametric(
     )  # fmt: skip
 
 
-def solve_lp(
-    cost, matrix, row_lower, row_upper, col_lower, col_upper
-) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
-    """``min cost.v`` by HiGHS: status (optimal, infeasible, unbounded), v, row duals, column duals (HiGHS's signs)."""
-    matrix = sparse.csr_array(matrix, dtype=float)
-    rows, cols = matrix.shape
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = cols, rows
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = (np.asarray(v, dtype=float) for v in (cost, col_lower, col_upper))
-    lp.row_lower_, lp.row_upper_ = np.asarray(row_lower, dtype=float), np.asarray(row_upper, dtype=float)
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    solver = highspy.Highs()
-    for option, value in (("output_flag", False), ("threads", 1), ("primal_feasibility_tolerance", 1e-9),
-                          ("dual_feasibility_tolerance", 1e-9)):  # fmt: skip
-        solver.setOptionValue(option, value)
-    solver.passModel(lp)
-    solver.run()
-    status = solver.getModelStatus()
-    if status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
-        solver.setOptionValue("presolve", "off")
-        solver.clearSolver()
-        solver.run()
-        status = solver.getModelStatus()
-    if status == highspy.HighsModelStatus.kModelEmpty:
-        return "optimal", np.zeros(cols), np.zeros(rows), np.zeros(cols)
-    names = {
-        highspy.HighsModelStatus.kOptimal: "optimal",
-        highspy.HighsModelStatus.kInfeasible: "infeasible",
-        highspy.HighsModelStatus.kUnbounded: "unbounded",
-    }
-    if status not in names:
-        raise SolverError(f"HiGHS stopped with {solver.modelStatusToString(status)}")
-    solution = solver.getSolution()
-    values = (solution.col_value, solution.row_dual, solution.col_dual)
-    return names[status], *(np.array(v, dtype=float) for v in values)
-
-
 def solve_follower(problem: LinearBilevel, x: np.ndarray) -> tuple[str, float, np.ndarray, np.ndarray, np.ndarray]:
     """The follower's LP at x: status, optimal value theta(x), y, row duals (m,), column duals (ny,).
 
     Duals carry HiGHS's sign, which is the one of :func:`tritier.reformulation.kkt.sign_table`: the derivative of
-    theta with respect
-    to the active side.
+    theta with respect to the active side. Without an optimum the arrays are empty.
     """
     shift = problem.A[:, : problem.nx] @ x
-    status, y, row_dual, col_dual = solve_lp(
+    found = solve_lp(
         problem.follower_prices(x), problem.A[:, problem.nx :], problem.row_lower - shift, problem.row_upper - shift,
         problem.y_lower, problem.y_upper,
     )  # fmt: skip
-    theta = problem.follower_cost(x, y) if status == "optimal" else {"infeasible": INF, "unbounded": -INF}[status]
-    return status, theta, y, row_dual, col_dual
+    if found.status != Status.OPTIMAL:
+        return found.status, INF if found.status == Status.INFEASIBLE else -INF, found.x, found.y, found.reduced
+    return found.status, problem.follower_cost(x, found.x), found.x, found.y, found.reduced

@@ -20,8 +20,9 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import qr
 
-from tritier.reformulation.bilevel import INF, LinearBilevel, solve_lp
+from tritier.reformulation.bilevel import INF, LinearBilevel
 from tritier.reformulation.kkt import KKT
+from tritier.reformulation.lp import Status, solve_lp
 
 DECLARED_BOX = 1e4
 DECLARED_DUAL = 1e4
@@ -56,7 +57,7 @@ class Boxes:
 def high_point_rows(problem: LinearBilevel) -> tuple:
     """Rows and bounds on [x, y] without the follower's optimality.
 
-    In the form that :func:`~tritier.reformulation.bilevel.solve_lp` takes.
+    In the form that :func:`~tritier.reformulation.lp.solve_lp` takes.
     """
     menus = [(min(m), max(m)) if m is not None else (-INF, INF) for m in problem.menu]
     x_low = np.maximum(problem.x_lower, [m[0] for m in menus]) if menus else problem.x_lower
@@ -68,30 +69,6 @@ def high_point_rows(problem: LinearBilevel) -> tuple:
     )  # fmt: skip
 
 
-def propagate(rows: tuple, rounds: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds implied by single rows, repeated a few times: (lower, upper) of each column; crossing means infeasible."""
-    matrix, row_low, row_high, low, high = rows
-    low, high = low.copy(), high.copy()
-    for _ in range(rounds):
-        before = low.copy(), high.copy()
-        for i in range(matrix.shape[0]):
-            span = slice(matrix.indptr[i], matrix.indptr[i + 1])
-            index, a = matrix.indices[span], matrix.data[span]
-            index, a = index[a != 0.0], a[a != 0.0]
-            least = np.where(a > 0, a * low[index], a * high[index])
-            most = np.where(a > 0, a * high[index], a * low[index])
-            for k, (j, v) in enumerate(zip(index, a, strict=True)):
-                rest_least = np.delete(least, k).sum()
-                rest_most = np.delete(most, k).sum()
-                upper = (row_high[i] - rest_least) / v if np.isfinite(rest_least) else INF * np.sign(v)
-                lower = (row_low[i] - rest_most) / v if np.isfinite(rest_most) else -INF * np.sign(v)
-                low[j] = max(low[j], min(lower, upper) if v < 0 else lower)
-                high[j] = min(high[j], max(lower, upper) if v < 0 else upper)
-        if all(np.array_equal(a, b) for a, b in zip(before, (low, high), strict=True)):
-            break
-    return low, high
-
-
 def primal_boxes(problem: LinearBilevel, given: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, str]:
     """Finite boxes of [x, y], (n, 2); which sides are declared, (n, 2) bool; status of the high-point relaxation.
 
@@ -101,10 +78,10 @@ def primal_boxes(problem: LinearBilevel, given: np.ndarray | None = None) -> tup
     """
     rows = high_point_rows(problem)
     n = problem.nx + problem.ny
-    status = solve_lp(np.zeros(n), *rows)[0]
+    status = solve_lp(np.zeros(n), *rows).status
     box = np.stack(rows[3:], axis=1)
     declared = np.zeros((n, 2), dtype=bool)
-    if status != "optimal":
+    if status != Status.OPTIMAL:
         return np.clip(box, -DECLARED_BOX, DECLARED_BOX), declared, status
     if given is not None:
         box = np.stack([np.maximum(box[:, 0], given[:, 0]), np.minimum(box[:, 1], given[:, 1])], axis=1)
@@ -113,10 +90,10 @@ def primal_boxes(problem: LinearBilevel, given: np.ndarray | None = None) -> tup
     for j, side in zip(*np.nonzero(~np.isfinite(box)), strict=True):
         cost = np.zeros(n)
         cost[j] = 1.0 if side == 0 else -1.0
-        found, point, *_ = solve_lp(cost, *rows)
-        declared[j, side] = found != "optimal"
+        found = solve_lp(cost, *rows)
+        declared[j, side] = found.status != Status.OPTIMAL
         sign = -1.0 if side == 0 else 1.0
-        box[j, side] = sign * wide if declared[j, side] else point[j] + sign * MARGIN * max(1.0, abs(point[j]))
+        box[j, side] = sign * wide if declared[j, side] else found.x[j] + sign * MARGIN * max(1.0, abs(found.x[j]))
     return box, declared, status
 
 
@@ -132,9 +109,9 @@ def slack_bounds(kkt: KKT, box: np.ndarray, by_lp: bool = True) -> np.ndarray:
         for k in kkt.pairs:
             if kkt.kind[k].startswith("row"):
                 cost = -H[[k]].toarray().ravel()
-                status, point, *_ = solve_lp(cost, *rows)
-                if status == "optimal":
-                    bound[k] = min(bound[k], max(-(cost @ point) - kkt.h[k], 0.0))
+                found = solve_lp(cost, *rows)
+                if found.status == Status.OPTIMAL:
+                    bound[k] = min(bound[k], max(-found.objective - kkt.h[k], 0.0))
     return np.where(kkt.equation, 0.0, bound * (1.0 + MARGIN) + MARGIN)
 
 
@@ -247,6 +224,6 @@ def boxes(kkt: KKT, given: dict[str, float] | None = None, given_box: np.ndarray
     nx = kkt.problem.nx
     box, declared, status = primal_boxes(kkt.problem, given_box)
     dual, source = dual_bounds(kkt, box[:nx], given)
-    by_lp = status == "optimal" and kkt.pairs.size <= 400
+    by_lp = status == Status.OPTIMAL and kkt.pairs.size <= 400
     slack = slack_bounds(kkt, box, by_lp)
     return Boxes(box[:nx], box[nx:], declared[:nx], declared[nx:], slack, dual, source, status)

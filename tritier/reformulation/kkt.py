@@ -210,6 +210,16 @@ def kkt_system(problem: LinearBilevel) -> KKT:
     )
 
 
+def leader_weights(kkt: KKT) -> sparse.csr_array:
+    """What each leader variable multiplies in the duality gap :eq:`eq-gathered`, over [y, mu], CSR (nx, ny + K)."""
+    return sparse.csr_array(sparse.hstack([kkt.problem.Q, kkt.Hx.T], format="csr"))
+
+
+def bilinear_leaders(kkt: KKT) -> np.ndarray:
+    """True where a leader variable sets a price or a right-hand side of the follower, shape (nx,)."""
+    return np.diff(leader_weights(kkt).indptr) > 0
+
+
 def follower_residuals(kkt: KKT, x: np.ndarray, y: np.ndarray, mu: np.ndarray) -> dict[str, float]:
     """How far (x, y, mu) is from the follower's optimality, each relative to ``max(1, size of its terms)``.
 

@@ -1,12 +1,19 @@
-"""From a cvxpy problem to a parametric LP, and a warm simplex on it.
+"""Linear and mixed-integer programs in row form, and the one place that hands them to HiGHS.
 
-min c.x  s.t.  row_lower <= A x <= row_upper,  col_lower <= x <= col_upper. Tariffs live in the costs of a few columns
-and capacity limits in the bounds of a few others, so a new menu point never touches the matrix.
+min c.x  s.t.  row_lower <= A x <= row_upper,  col_lower <= x <= col_upper.
+Tariffs live in the costs of a few columns and capacity limits in the bounds of a few others, so a new menu point never
+touches the matrix.
+
+What HiGHS says is believed under one policy (:meth:`LinearProgram.run`): an optimum only with its residuals checked,
+infeasible and unbounded only from a cold start, and anything else once more from cold; every such restart is counted by
+its reason (:class:`ColdRestart`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import prod
 
 import cvxpy as cp
@@ -16,73 +23,48 @@ import scipy.sparse as sp
 
 from tritier.errors import InfeasibleError, SolverError
 
-# A simplex basis as bytes: one status per column, one per row, in HiGHS's numbers.
-
-
-Basis = tuple[bytes, bytes]  # a status per column, a status per row
+Basis = tuple[bytes, bytes]  # a status per column, a status per row, in HiGHS's numbers
 AT_LOWER, BASIC, AT_UPPER, FREE = (
     int(getattr(highspy.HighsBasisStatus, f"k{name}")) for name in ("Lower", "Basic", "Upper", "Zero")
 )
 STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte
 
-
-def basis_of(highs: highspy.Highs) -> Basis:
-    """The present basis, status by status."""
-    basis = highs.getBasis()
-    return bytes(map(int, basis.col_status)), bytes(map(int, basis.row_status))
-
-
-def basis_at(highs: highspy.Highs, x: np.ndarray, activity: np.ndarray, lp) -> Basis | None:
-    """The basis of the point just found, from the list of its basic variables; None where HiGHS has no such list.
-
-    lp: a :class:`tritier.reformulation.lp.ParametricLP` with the bounds of the solve. Asking HiGHS for one status at
-    a time
-    would take a tenth of a warm solve.
-    """
-    word, basic = highs.getBasicVariables()
-    if word != highspy.HighsStatus.kOk:
-        return None
-    columns = _statuses(x, lp.col_lower, lp.col_upper, basic[basic >= 0])
-    return columns, _statuses(activity, lp.row_lower, lp.row_upper, -1 - basic[basic < 0])
-
-
-def start_from(highs: highspy.Highs, basis: Basis, columns: int, rows: int) -> None:
-    """Start the next solve from a basis of this LP, or of its first columns and rows: new columns at their lower
-    bounds, new rows basic."""
-    start = highspy.HighsBasis()
-    start.col_status, start.row_status = (
-        [STATUS[s] for s in part] + [STATUS[new]] * (size - len(part))
-        for part, size, new in zip(basis, (columns, rows), (AT_LOWER, BASIC), strict=True)
-    )
-    highs.setBasis(start)
-
-
-def _statuses(value: np.ndarray, lower: np.ndarray, upper: np.ndarray, basic: np.ndarray) -> bytes:
-    status = np.where(np.abs(value - upper) < np.abs(value - lower), AT_UPPER, AT_LOWER).astype(np.uint8)
-    status[np.isinf(lower) & np.isinf(upper)] = FREE
-    status[basic] = BASIC
-    return status.tobytes()
-
-
-# An LP in row form as HiGHS's own model.
-
-
-def pass_lp(highs: highspy.Highs, lp) -> None:
-    """Give a :class:`tritier.reformulation.lp.ParametricLP` to HiGHS: as whole arrays, which is five times as fast
-    as field
-    by field."""
-    a = sp.csr_array(lp.matrix)
-    sizes = (lp.cost.size, lp.row_lower.size, a.nnz, int(highspy.MatrixFormat.kRowwise))
-    sense, offset, continuous = int(highspy.ObjSense.kMinimize), 0.0, np.zeros(lp.cost.size, dtype=np.int32)
-    bounds = (lp.col_lower, lp.col_upper, lp.row_lower, lp.row_upper)
-    entries = (a.indptr.astype(np.int32), a.indices.astype(np.int32), a.data)
-    highs.passModel(*sizes, sense, offset, lp.cost, *bounds, *entries, continuous)
-
-
-TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS
-FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a returned point may have
-NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
+TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS by a warm LP
+FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a warm LP's point may have
+RESIDUAL = 1e-6  # largest violation of a row or bound relative to the size of its terms, of any program's point
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
+NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
+ALL = slice(None)  # all rows or columns
+FOUND = int(highspy.SolutionStatus.kSolutionStatusFeasible)
+
+
+class Status(StrEnum):
+    """What is known of a program after a solve; a limit is of time or steps."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    LIMIT = "limit"
+
+
+class ColdRestart(StrEnum):
+    """Why a solve began again without its basis."""
+
+    BASIS = "basis rejected"  # what it was to start from is no basis
+    DUST = "dust"  # the safe bound of the duals is too far from the objective
+    RESIDUAL = "residual"  # the point called optimal violates a row or a bound
+    STATUS = "status"  # neither an optimum nor, from cold, a proof that there is none
+
+
+WORDS = {
+    highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
+    highspy.HighsModelStatus.kModelEmpty: Status.OPTIMAL,
+    highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: Status.UNBOUNDED,
+    highspy.HighsModelStatus.kTimeLimit: Status.LIMIT,
+    highspy.HighsModelStatus.kIterationLimit: Status.LIMIT,
+    highspy.HighsModelStatus.kSolutionLimit: Status.LIMIT,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +137,20 @@ class Border:
 
 @dataclass(frozen=True, eq=False)
 class LPSolution:
-    """A basis of an LP: x, row duals y (d objective / d row bound), reduced costs, objective, simplex steps."""
+    """Outcome of a solve: x, row duals y (d objective / d row bound), reduced costs, objective.
+
+    ``bound`` is HiGHS's bound on the objective; ``nodes`` and ``iterations`` count its work. Without a point, as after
+    a proof that there is none, the arrays are empty and the objective is nan; a mixed-integer program has no duals.
+    """
 
     x: np.ndarray
     y: np.ndarray
     reduced: np.ndarray
     objective: float
     iterations: int
+    status: Status = Status.OPTIMAL
+    bound: float = np.nan
+    nodes: int = 0
 
 
 def parametric_lp(problem: cp.Problem, labels: dict[int, str]) -> ParametricLP:
@@ -213,37 +202,172 @@ def safe_bound(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
     return float(y @ np.where(y == 0, 0.0, lean) + np.minimum(r * lp.col_lower, r * lp.col_upper).sum())
 
 
-class WarmLP:
-    """A ParametricLP held in HiGHS with its basis: costs, bounds and borders change, the simplex restarts."""
+class LinearProgram:
+    """A program, some x integer, held in HiGHS: costs, rows and bounds may change between solves.
 
-    def __init__(self, lp: ParametricLP) -> None:
-        self.lp = lp
+    Solves restart from the last basis.
+
+    ``method`` is HiGHS's "choose", "simplex" or "ipm"; ``options`` are HiGHS's own. ``restarts`` counts solves that
+    began again from cold, by reason; ``solves`` counts all.
+    """
+
+    def __init__(
+        self, cost, matrix, row_lower, row_upper, lower, upper, integer=None, method: str = "choose", **options
+    ) -> None:
+        self.matrix = sp.csr_array(matrix, dtype=float)
+        rows, columns = self.matrix.shape
+        self.cost = np.array(cost, dtype=float)
+        self.row_lower = np.array(np.broadcast_to(row_lower, rows), dtype=float)
+        self.row_upper = np.array(np.broadcast_to(row_upper, rows), dtype=float)
+        self.lower = np.array(np.broadcast_to(lower, columns), dtype=float)
+        self.upper = np.array(np.broadcast_to(upper, columns), dtype=float)
+        self.integer = np.zeros(columns, dtype=bool) if integer is None else np.array(integer, dtype=bool)
+        self.options = {"output_flag": False, "threads": 1, "solver": method} | options
+        self.restarts: Counter[ColdRestart] = Counter()
         self.solves = 0
-        self._cost = lp.cost.copy()
-        self._lower, self._upper = lp.col_lower.copy(), lp.col_upper.copy()
-        self._row_lower, self._row_upper = lp.row_lower.copy(), lp.row_upper.copy()
-        self.restart()
+        self._load()
+
+    def _load(self) -> None:
+        """A new solver on the program as it stands; whole arrays are five times as fast as field by field."""
+        self._highs, self._cold = highspy.Highs(), True
+        for option, value in self.options.items():
+            if self._highs.setOptionValue(option, value) != highspy.HighsStatus.kOk:
+                raise SolverError(f"HiGHS knows no option {option} = {value!r}")
+        a = self.matrix
+        sizes = (self.cost.size, self.row_lower.size, a.nnz, int(highspy.MatrixFormat.kRowwise))
+        sense, offset = int(highspy.ObjSense.kMinimize), 0.0
+        bounds = (self.lower, self.upper, self.row_lower, self.row_upper)
+        entries = (a.indptr.astype(np.int32), a.indices.astype(np.int32), a.data)
+        self._highs.passModel(*sizes, sense, offset, self.cost, *bounds, *entries, self.integer.astype(np.int32))
 
     def set_cost(self, cost: np.ndarray) -> None:
         """Replace the cost vector; only changed entries are sent."""
-        changed = np.flatnonzero(cost != self._cost).astype(np.int32)
+        cost = np.array(cost, dtype=float)
+        changed = np.flatnonzero(cost != self.cost).astype(np.int32)
         if changed.size:
             self._highs.changeColsCost(changed.size, changed, cost[changed])
-            self._cost = cost.copy()
+            self.cost = cost
 
-    def set_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Replace bounds of some columns."""
-        columns = np.asarray(columns, dtype=np.int32)
+    def set_bounds(self, columns, lower, upper) -> None:
+        """Replace bounds of some columns: positions, or :data:`ALL`."""
+        columns = np.arange(self.lower.size, dtype=np.int32)[columns]
         if columns.size:
-            self._lower[columns], self._upper[columns] = lower, upper
-            self._highs.changeColsBounds(columns.size, columns, self._lower[columns], self._upper[columns])
+            self.lower[columns], self.upper[columns] = lower, upper
+            self._highs.changeColsBounds(columns.size, columns, self.lower[columns], self.upper[columns])
 
-    def set_rows(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Replace bounds of some rows."""
-        rows = np.asarray(rows, dtype=np.int32)
+    def set_rows(self, rows, lower, upper) -> None:
+        """Replace sides of some rows: positions, or :data:`ALL`."""
+        rows = np.arange(self.row_lower.size, dtype=np.int32)[rows]
         if rows.size:
-            self._row_lower[rows], self._row_upper[rows] = lower, upper
-            self._highs.changeRowsBounds(rows.size, rows, self._row_lower[rows], self._row_upper[rows])
+            self.row_lower[rows], self.row_upper[rows] = lower, upper
+            self._highs.changeRowsBounds(rows.size, rows, self.row_lower[rows], self.row_upper[rows])
+
+    def run(self, time_limit: float | None = None) -> LPSolution:
+        """Solve from the last basis and say what is known.
+
+        An optimum must pass :meth:`distrust`. Infeasible and unbounded are believed from a cold start only, for a hot
+        one can mislead HiGHS (its issues 3194 and 3294); a limit is believed as it is. Anything else is solved once
+        more from cold, counted in ``restarts``. Raises SolverError where the second answer is not to be trusted either.
+        """
+        if time_limit is not None:
+            self._highs.setOptionValue("time_limit", float(time_limit) + self._highs.getRunTime())
+        found, reason = self._attempt()
+        if reason is not None:
+            self.restarts[reason] += 1
+            self._clear()
+            found, reason = self._attempt()
+        if reason is not None:
+            word = self._highs.modelStatusToString(self._highs.getModelStatus())
+            raise SolverError(f"HiGHS gave no solution that can be trusted: status {word}, {reason} from a cold start")
+        return found
+
+    def solve(self) -> LPSolution | None:
+        """The optimum, or None if the program is infeasible. Raises SolverError where it is unbounded or a limit is
+        hit."""
+        found = self.run()
+        if found.status in (Status.UNBOUNDED, Status.LIMIT):
+            raise SolverError(f"the program has no optimum: {found.status}")
+        return found if found.status == Status.OPTIMAL else None
+
+    def distrust(self, found: LPSolution) -> ColdRestart | None:
+        """Why a point called optimal is not believed; None where it is."""
+        return ColdRestart.RESIDUAL if self.residual(found.x) > RESIDUAL else None
+
+    def residual(self, x: np.ndarray) -> float:
+        """Largest violation of a row or a bound by x, each relative to the size of its terms (1 at least)."""
+        act = self.matrix @ x
+        rows = np.maximum(self.row_lower - act, act - self.row_upper) / (1.0 + abs(self.matrix) @ abs(x))
+        bounds = np.maximum(self.lower - x, x - self.upper) / (1.0 + abs(x))
+        return float(max(np.max(rows, initial=0.0), np.max(bounds, initial=0.0)))
+
+    def _clear(self) -> None:
+        self._highs.clearSolver()
+        self._cold = True
+
+    def _attempt(self) -> tuple[LPSolution, ColdRestart | None]:
+        cold, self._cold = self._cold, False
+        self._highs.run()
+        self.solves += 1
+        status = self._highs.getModelStatus()
+        if cold and status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
+            word = Status.UNBOUNDED if self._feasible() else Status.INFEASIBLE
+        else:
+            word = WORDS.get(status)
+        found = self._read(word)
+        if word == Status.OPTIMAL:
+            return found, self.distrust(found)
+        proved = word == Status.LIMIT or (cold and word is not None)
+        return found, None if proved else ColdRestart.STATUS
+
+    def _feasible(self) -> bool:
+        """Whether there is a point at all: the same program without its cost, which cannot be unbounded."""
+        arrays = (self.matrix, self.row_lower, self.row_upper, self.lower, self.upper, self.integer)
+        program = LinearProgram(np.zeros(self.cost.size), *arrays)
+        self.solves += 1
+        return program.run().status == Status.OPTIMAL
+
+    def _read(self, word: Status | None) -> LPSolution:
+        solution, info = self._highs.getSolution(), self._highs.getInfo()
+        n, m, mixed = self.cost.size, self.row_lower.size, bool(self.integer.any())
+        x, y, reduced = (np.array(v) for v in (solution.col_value, solution.row_dual, solution.col_dual))
+        reached = x.size == n and info.primal_solution_status == FOUND
+        if n == 0:
+            x, y, reduced, reached = np.zeros(0), np.zeros(m), np.zeros(0), True
+        known = word == Status.OPTIMAL or (word == Status.LIMIT and reached)
+        value = float(info.objective_function_value) if known else np.nan
+        bound = float(info.mip_dual_bound) if mixed else value if word == Status.OPTIMAL else -np.inf
+        empty = np.empty(0)
+        return LPSolution(
+            x if known else empty,
+            y if known and not mixed else empty,
+            reduced if known and not mixed else empty,
+            value,
+            int(max(info.simplex_iteration_count, info.ipm_iteration_count)),
+            word or Status.LIMIT,
+            bound,
+            int(info.mip_node_count) if mixed else 0,
+        )
+
+
+def solve_lp(cost, matrix, row_lower, row_upper, lower, upper) -> LPSolution:
+    """``min cost.x`` from cold, to tolerance 1e-9: optimal, infeasible or unbounded. Raises SolverError otherwise."""
+    options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+    found = LinearProgram(cost, matrix, row_lower, row_upper, lower, upper, **options).run()
+    if found.status == Status.LIMIT:
+        raise SolverError("HiGHS stopped at a limit that nobody set")
+    return found
+
+
+class WarmLP(LinearProgram):
+    """A ParametricLP held in HiGHS with its basis: costs, bounds and borders change, the simplex restarts."""
+
+    def __init__(self, lp: ParametricLP) -> None:
+        self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
+        self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
+        self._dust = DUST
+        options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+        sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
+        super().__init__(lp.cost, self.lp.matrix, *sides, **options)
 
     def set_row_entries(self, row: int, entries: dict[int, float]) -> None:
         """Replace entries of one row that are in the matrix already."""
@@ -253,7 +377,7 @@ class WarmLP:
         for column, value in entries.items():
             a.data[place[int(column)]] = value
             self._highs.changeCoeff(int(row), int(column), float(value))
-        self.lp = replace(self.lp, matrix=a)
+        self.lp, self.matrix = replace(self.lp, matrix=a), a
 
     def append(self, border: Border) -> None:
         """Append columns and rows; the basis is kept, new rows start basic."""
@@ -262,51 +386,47 @@ class WarmLP:
             a = sp.csc_array(border.old_rows)
             index, start = a.indices.astype(np.int32), a.indptr[:-1].astype(np.int32)
             self._highs.addCols(n, border.cost, border.col_lower, border.col_upper, a.nnz, start, index, a.data)
-            self._cost = np.append(self._cost, border.cost)
-            self._lower = np.append(self._lower, border.col_lower)
-            self._upper = np.append(self._upper, border.col_upper)
+            self.cost = np.append(self.cost, border.cost)
+            self.lower = np.append(self.lower, border.col_lower)
+            self.upper = np.append(self.upper, border.col_upper)
+            self.integer = np.zeros(self.cost.size, dtype=bool)
         if border.row_lower.size:
             a = sp.csr_array(border.matrix)
             index, start = a.indices.astype(np.int32), a.indptr[:-1].astype(np.int32)
             self._highs.addRows(a.shape[0], border.row_lower, border.row_upper, a.nnz, start, index, a.data)
-            self._row_lower = np.append(self._row_lower, border.row_lower)
-            self._row_upper = np.append(self._row_upper, border.row_upper)
+            self.row_lower = np.append(self.row_lower, border.row_lower)
+            self.row_upper = np.append(self.row_upper, border.row_upper)
         self.lp = self.lp.bordered(border)
-        self._basis = None
+        self.matrix, self._basis = self.lp.matrix, None
 
     def solve(self, cost: np.ndarray | None = None, simplex: str = "dual", dust: float = DUST) -> LPSolution:
-        """Solve from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs changed).
+        """The optimum from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs
+        changed); ``dust`` the relative distance of safe bound and objective above which a basis is not believed.
 
-        A solution whose safe bound is not within ``dust`` of its objective, relative, or which violates a row, is
-        solved again from a cleared basis.
-        Raises InfeasibleError, or SolverError if HiGHS returns neither an optimal basis nor a proof that there is none.
+        Raises InfeasibleError, or SolverError if HiGHS gives neither an optimum to be trusted nor a proof that there is
+        none.
         """
         if cost is not None:
             self.set_cost(cost)
         self._highs.setOptionValue("simplex_strategy", {"dual": 1, "primal": 4}[simplex])
-        for attempt in ("warm", "cold"):
-            self._basis = None
-            if attempt == "cold":
-                self._highs.clearSolver()
-                self._highs.setOptionValue("simplex_strategy", 1)
-            self._highs.run()
-            self.solves += 1
-            if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-                continue
-            solution = self._highs.getSolution()
-            info = self._highs.getInfo()
-            x, y = np.array(solution.col_value), np.array(solution.row_dual)
-            answer = LPSolution(
-                x, y, np.array(solution.col_dual), info.objective_function_value, info.simplex_iteration_count
-            )
-            sound = abs(self.safe_bound(y) - answer.objective) <= dust * max(1.0, abs(answer.objective))
-            if sound and primal_residual(self.current(), x) <= FEASIBLE:
-                self._basis = basis_at(self._highs, x, np.array(solution.row_value), self.current())
-                return answer
-        if self._highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        self._basis, self._dust = None, dust
+        found = self.run()
+        if found.status == Status.INFEASIBLE:
             raise InfeasibleError("the LP has no feasible point")
-        status = self._highs.modelStatusToString(self._highs.getModelStatus())
-        raise SolverError(f"HiGHS gave no LP solution that can be trusted: status {status}")
+        if found.status != Status.OPTIMAL:
+            raise SolverError(f"the LP has no optimum: {found.status}")
+        self._basis = self._basis_at(found.x)
+        return found
+
+    def distrust(self, found: LPSolution) -> ColdRestart | None:
+        """As for any program, to absolute tolerances, and the safe bound of the duals must be near the objective."""
+        if abs(self.safe_bound(found.y) - found.objective) > self._dust * max(1.0, abs(found.objective)):
+            return ColdRestart.DUST
+        return ColdRestart.RESIDUAL if primal_residual(self.current(), found.x) > FEASIBLE else None
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._highs.setOptionValue("simplex_strategy", 1)
 
     def nonbasic(self) -> tuple[np.ndarray, np.ndarray]:
         """Which columns and which rows stand at a bound in the present basis, boolean, (n,) and (m,)."""
@@ -318,9 +438,19 @@ class WarmLP:
         return self._basis or basis_of(self._highs)
 
     def set_basis(self, basis: Basis) -> None:
-        """Start the next solve from a basis (:func:`tritier.reformulation.lp.start_from`)."""
-        start_from(self._highs, basis, self.lp.cost.size, self.lp.row_lower.size)
-        self._basis = None
+        """Start the next solve from a basis of this LP, or of its first columns and rows: new columns at their lower
+        bounds, new rows basic. From cold where it is no basis."""
+        parts = [
+            part + bytes([new]) * (size - len(part))
+            for part, size, new in zip(basis, self.matrix.shape[::-1], (AT_LOWER, BASIC), strict=True)
+        ]
+        start = highspy.HighsBasis()
+        start.col_status, start.row_status = ([STATUS[s] for s in part] for part in parts)
+        self._basis, self._cold = None, False
+        full = sum(part.count(BASIC) for part in parts) == self.row_lower.size  # HiGHS would mend another number itself
+        if not full or self._highs.setBasis(start) == highspy.HighsStatus.kError:
+            self.restarts[ColdRestart.BASIS] += 1
+            self._clear()
 
     def basic_point(self, basis: Basis, cost: np.ndarray) -> LPSolution:
         """The point and the duals of a basis, optimal or not, without a simplex step."""
@@ -333,38 +463,51 @@ class WarmLP:
         x, y = np.array(solution.col_value), np.array(solution.row_dual)
         if x.size != self.lp.cost.size or y.size != self.lp.row_lower.size:
             raise SolverError("HiGHS gave no point for the basis: it is singular")
-        return LPSolution(x, y, np.array(solution.col_dual), info.objective_function_value, 0)
+        return LPSolution(x, y, np.array(solution.col_dual), info.objective_function_value, 0, Status.LIMIT)
 
     def restart(self) -> None:
         """A new solver on the LP as it stands, entries in order: nothing that came before steers the next solve."""
         self.lp = replace(self.lp, matrix=self.lp.matrix.sorted_indices())
-        self._highs = highspy.Highs()
-        self._highs.setOptionValue("output_flag", False)
-        self._highs.setOptionValue("threads", 1)
-        for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
-            self._highs.setOptionValue(tolerance, TOLERANCE)
-        pass_lp(self._highs, self.current())
-        self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
+        self.matrix, self._basis = self.lp.matrix, None
+        self._load()
 
     def forget(self) -> None:
         """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
         self._highs.clearSolver()
-        self._basis = None
+        self._basis, self._cold = None, True
 
     def safe_bound(self, y: np.ndarray) -> float:
         """Safe lower bound at the present costs and bounds (:func:`safe_bound`)."""
-        return safe_bound(self.current(), self._cost, y)
+        return safe_bound(self.current(), self.cost, y)
 
     def current(self) -> ParametricLP:
         """The LP as it stands now: its present cost and bounds."""
         return replace(
             self.lp,
-            cost=self._cost,
-            col_lower=self._lower,
-            col_upper=self._upper,
-            row_lower=self._row_lower,
-            row_upper=self._row_upper,
+            cost=self.cost,
+            col_lower=self.lower,
+            col_upper=self.upper,
+            row_lower=self.row_lower,
+            row_upper=self.row_upper,
         )
+
+    def _basis_at(self, x: np.ndarray) -> Basis | None:
+        """The basis of the point just found, from the list of its basic variables; None where HiGHS has no such list.
+
+        Asking HiGHS for one status at a time would take a tenth of a warm solve.
+        """
+        word, basic = self._highs.getBasicVariables()
+        if word != highspy.HighsStatus.kOk:
+            return None
+        activity = np.array(self._highs.getSolution().row_value)
+        columns = _statuses(x, self.lower, self.upper, basic[basic >= 0])
+        return columns, _statuses(activity, self.row_lower, self.row_upper, -1 - basic[basic < 0])
+
+
+def basis_of(highs: highspy.Highs) -> Basis:
+    """HiGHS's present basis, status by status."""
+    basis = highs.getBasis()
+    return bytes(map(int, basis.col_status)), bytes(map(int, basis.row_status))
 
 
 def primal_residual(lp: ParametricLP, x: np.ndarray) -> float:
@@ -372,6 +515,13 @@ def primal_residual(lp: ParametricLP, x: np.ndarray) -> float:
     rows = lp.matrix @ x
     off = [lp.row_lower - rows, rows - lp.row_upper, lp.col_lower - x, x - lp.col_upper]
     return float(max(0.0, *(np.max(o, initial=0.0) for o in off)))
+
+
+def _statuses(value: np.ndarray, lower: np.ndarray, upper: np.ndarray, basic: np.ndarray) -> bytes:
+    status = np.where(np.abs(value - upper) < np.abs(value - lower), AT_UPPER, AT_LOWER).astype(np.uint8)
+    status[np.isinf(lower) & np.isinf(upper)] = FREE
+    status[basic] = BASIC
+    return status.tobytes()
 
 
 def _bound(values, n: int, default: float) -> np.ndarray:

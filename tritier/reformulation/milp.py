@@ -1,114 +1,178 @@
-"""Linear and mixed-integer programs handed to HiGHS, with the residuals of every answer checked."""
+r"""Strong duality with its products relaxed by McCormick: a lower bound, or a MILP that is exact over binary steps.
+
+On a box the product ``w = x y`` lies between four planes, each from the product of two nonnegative distances:
+
+Equation :eq:`eq-mccormick`:
+
+.. math::
+
+   w &\ge \underline{x} y + x \underline{y} - \underline{x}\,\underline{y}, \qquad
+   w \ge \overline{x} y + x \overline{y} - \overline{x}\,\overline{y}, \\
+   w &\le \overline{x} y + x \underline{y} - \overline{x}\,\underline{y}, \qquad
+   w \le \underline{x} y + x \overline{y} - \underline{x}\,\overline{y}
+
+Source: McCormick, G. P. (1976), Mathematical Programming 10, 147-175.
+
+Over the steps of a menu the planes leave nothing between them, and HiGHS branches on the steps alone: what a user
+without SCIP would write.
+"""
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
-import scipy.sparse as sp
+from scipy import sparse
 
-from tritier.errors import SolverError
+from tritier.errors import InputError
+from tritier.reformulation.bilevel import INF, LinearBilevel
+from tritier.reformulation.bounds import Boxes, boxes, high_point_rows
+from tritier.reformulation.kkt import KKT, bilinear_leaders, kkt_system, leader_weights
+from tritier.reformulation.lp import LinearProgram, Status
 
-#: Largest row or bound violation accepted from the solver, relative to the size of the row's data.
-RESIDUAL = 1e-6
+
+def mccormick(x: tuple[float, float], y: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """The four rows ``a.(x, y, w) <= b`` of :eq:`eq-mccormick` on the box ``x = (low, high)``, ``y = (low, high)``.
+
+    Returns ``a`` (4, 3) and ``b`` (4,). Raises InputError for a crossed or infinite box.
+    """
+    (xl, xu), (yl, yu) = x, y
+    if not (np.all(np.isfinite([xl, xu, yl, yu])) and xl <= xu and yl <= yu):
+        raise InputError(
+            "McCormick", "box", f"x in [{xl}, {xu}], y in [{yl}, {yu}] is no finite box", "give finite ends in order"
+        )
+    a = np.array([[yl, xl, -1.0], [yu, xu, -1.0], [-yl, -xu, 1.0], [-yu, -xl, 1.0]])
+    return a, np.array([xl * yl, xu * yu, -xu * yl, -xl * yu])
+
+
+def envelope(x, y, x_box: tuple[float, float], y_box: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper envelope of ``x y`` at points of the box (any broadcastable shapes)."""
+    a, b = mccormick(x_box, y_box)
+    planes = [
+        (row[0] * np.asarray(x) + row[1] * np.asarray(y) - side) * -np.sign(row[2])
+        for row, side in zip(a, b, strict=True)
+    ]
+    return np.maximum(planes[0], planes[1]), np.minimum(planes[2], planes[3])
+
+
+def relaxation_bound(problem: LinearBilevel, pieces: int = 1) -> float:
+    """Lower bound on F from strong duality :eq:`eq-gathered` with every product relaxed, the x boxes cut into pieces.
+
+    The least over all cells (bilinear leader variables only) of one LP in (x, y, mu, w, product); inf when every cell
+    is infeasible. A bound as far as the boxes of :func:`~tritier.reformulation.bounds.boxes` are proved.
+    """
+    kkt = kkt_system(problem)
+    bounds, seen, best = boxes(kkt), bilinear_leaders(kkt), INF
+    edges = [np.linspace(*bounds.x[j], (pieces if seen[j] else 1) + 1) for j in range(problem.nx)]
+    for cell in itertools.product(*(itertools.pairwise(e) for e in edges)):
+        found = strong_duality_program(kkt, bounds, np.array(cell).reshape(problem.nx, 2)).solve()
+        if found is not None:
+            best = min(best, found.objective + problem.F0)
+    return best
+
+
+def strong_duality_program(
+    kkt: KKT, bounds: Boxes, x_box: np.ndarray, integer: np.ndarray | None = None, **options
+) -> LinearProgram:
+    """Leader, follower, stationarity and strong duality :eq:`eq-gathered` in (x, y, mu, w, product).
+
+    ``x_box`` (nx, 2) within the boxes; each product of a leader variable that the follower sees and its w is relaxed
+    over it by :eq:`eq-mccormick`. ``integer`` (nx,) flags integer x; ``options`` are HiGHS's.
+    """
+    problem, seen = kkt.problem, np.flatnonzero(bilinear_leaders(kkt))
+    nx, ny, n_mu, k = problem.nx, problem.ny, kkt.h.size, seen.size
+    weights = leader_weights(kkt)[seen]
+    dual_low = np.where(kkt.equation, -bounds.dual, 0.0)
+    low, high = np.concatenate([bounds.y[:, 0], dual_low]), np.concatenate([bounds.y[:, 1], bounds.dual])
+    up, down = weights.maximum(0), weights.minimum(0)
+    w_box = np.stack([up @ low + down @ high, up @ high + down @ low], axis=1)
+    rows, row_low, row_high, *_ = high_point_rows(problem)
+    n, total = nx + ny, nx + ny + n_mu + 2 * k
+
+    def wide(block, first: int) -> sparse.csr_array:
+        before = sparse.csr_array((block.shape[0], first))
+        return sparse.hstack([before, block, sparse.csr_array((block.shape[0], total - first - block.shape[1]))])
+
+    prices = -problem.f[nx:]
+    station = wide(sparse.hstack([problem.Q.T, sparse.csr_array((ny, ny)), -kkt.Hy.T]), 0)
+    gather = wide(sparse.hstack([weights, -sparse.eye_array(k)]), nx)
+    duality = np.concatenate([np.zeros(nx), problem.f[nx:], -kkt.h, np.zeros(k), np.ones(k)])
+    blocks = [wide(rows, 0), wide(kkt.H, 0), station, gather, sparse.csr_array(duality[None])]
+    lows = [row_low, kkt.h, prices, np.zeros(k), [-INF]]
+    highs = [row_high, np.where(kkt.equation, kkt.h, INF), prices, np.zeros(k), [0.0]]
+    product_box = np.empty((k, 2))
+    for s, j in enumerate(seen):
+        planes, sides = mccormick(tuple(x_box[j]), tuple(w_box[s]))
+        columns = np.array([j, n + n_mu + s, n + n_mu + k + s])
+        index = (np.repeat(np.arange(4), 3), np.tile(columns, 4))
+        blocks.append(sparse.csr_array((planes.ravel(), index), shape=(4, total)))
+        lows.append(np.full(4, -INF))
+        highs.append(sides)
+        corners = np.outer(x_box[j], w_box[s])
+        product_box[s] = corners.min(), corners.max()
+    return LinearProgram(
+        np.concatenate([problem.F, np.zeros(total - n)]),
+        sparse.vstack(blocks, format="csr"),
+        np.concatenate(lows),
+        np.concatenate(highs),
+        np.concatenate([x_box[:, 0], low, w_box[:, 0], product_box[:, 0]]),
+        np.concatenate([x_box[:, 1], high, w_box[:, 1], product_box[:, 1]]),
+        None if integer is None else np.append(integer, np.zeros(total - nx, dtype=bool)),
+        **options,
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """A solved program: value, point, row duals (empty for a MIP) and the solver's bound on the value."""
+class MilpAnswer:
+    """What HiGHS said: optimal, infeasible or time_limit, x and F of its best point (empty and inf without one), bound,
+    nodes, seconds."""
 
-    value: float
+    status: str
     x: np.ndarray
-    dual: np.ndarray
+    objective: float
     bound: float
+    nodes: int
+    seconds: float
+    binaries: int
 
 
-class LinearProgram:
-    """``min cost.x  s.t.  row_lower <= A x <= row_upper, lower <= x <= upper``, some x integer; rows and bounds may be
-    changed between solves, which restart from the last basis."""
+def strong_duality_milp(
+    problem: LinearBilevel, box: np.ndarray | None = None, dual_bound: dict[str, float] | None = None, gap: float = 0.0
+) -> LinearProgram:
+    """:func:`strong_duality_program` over the whole box, exact where each leader variable that the follower sees is a
+    binary; raises InputError where one is not.
 
-    def __init__(self, cost, matrix, row_lower, row_upper, lower, upper, integer=None, method: str = "choose") -> None:
-        self.matrix = sp.csr_matrix(matrix)
-        rows, columns = self.matrix.shape
-        self.cost = np.asarray(cost, dtype=float)
-        self.row_lower = np.array(np.broadcast_to(row_lower, rows), dtype=float)
-        self.row_upper = np.array(np.broadcast_to(row_upper, rows), dtype=float)
-        self.lower = np.array(np.broadcast_to(lower, columns), dtype=float)
-        self.upper = np.array(np.broadcast_to(upper, columns), dtype=float)
-        self.integer = np.zeros(columns, dtype=bool) if integer is None else np.asarray(integer, dtype=bool)
-        self.solver = highspy.Highs()
-        for option, value in {"output_flag": False, "threads": 1, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-9}.items():
-            self.solver.setOptionValue(option, value)
-        self.solver.setOptionValue("solver", method)
-        self.solver.passModel(self._model())
+    ``box`` and ``dual_bound`` are those of :func:`tritier.reformulation.solve.solve`; ``gap`` is the difference of F
+    and its bound at which HiGHS stops.
+    """
+    kkt = kkt_system(problem)
+    bounds = boxes(kkt, dual_bound, box)
+    seen = bilinear_leaders(kkt)
+    if not (problem.integer[seen] & (bounds.x[seen, 0] >= 0) & (bounds.x[seen, 1] <= 1)).all():
+        raise InputError(problem.name, "leader", "the follower sees a variable that is no binary", "write it by steps")
+    stop = {"mip_rel_gap": 0.0, "mip_abs_gap": max(gap, 1e-9)}
+    return strong_duality_program(kkt, bounds, bounds.x, problem.integer, **stop)
 
-    def _model(self) -> highspy.HighsLp:
-        model = highspy.HighsLp()
-        model.num_row_, model.num_col_ = self.matrix.shape
-        model.col_cost_, model.col_lower_, model.col_upper_ = self.cost, self.lower, self.upper
-        model.row_lower_, model.row_upper_ = self.row_lower, self.row_upper
-        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        model.a_matrix_.start_, model.a_matrix_.index_ = self.matrix.indptr, self.matrix.indices
-        model.a_matrix_.value_ = self.matrix.data
-        if self.integer.any():
-            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-            model.integrality_ = [kinds[int(flag)] for flag in self.integer]
-        return model
 
-    def set_rows(self, row_lower, row_upper) -> None:
-        """New row bounds (right-hand sides); the matrix stays."""
-        rows = self.matrix.shape[0]
-        self.row_lower = np.array(np.broadcast_to(row_lower, rows), dtype=float)
-        self.row_upper = np.array(np.broadcast_to(row_upper, rows), dtype=float)
-        self.solver.changeRowsBounds(rows, np.arange(rows, dtype=np.int32), self.row_lower, self.row_upper)
-
-    def set_bounds(self, lower, upper) -> None:
-        """New column bounds; rows and cost stay."""
-        columns = self.matrix.shape[1]
-        self.lower = np.array(np.broadcast_to(lower, columns), dtype=float)
-        self.upper = np.array(np.broadcast_to(upper, columns), dtype=float)
-        self.solver.changeColsBounds(columns, np.arange(columns, dtype=np.int32), self.lower, self.upper)
-
-    def set_cost(self, cost) -> None:
-        """New cost vector; rows and bounds stay."""
-        self.cost = np.asarray(cost, dtype=float)
-        self.solver.changeColsCost(self.cost.size, np.arange(self.cost.size, dtype=np.int32), self.cost)
-
-    def solve(self, time_limit: float | None = None) -> Answer | None:
-        """The optimum, or None if the program is infeasible.
-
-        Raises:
-            SolverError: the program is unbounded, HiGHS stopped early, or its point violates a row by more than
-            RESIDUAL.
-        """
-        if time_limit is not None:
-            self.solver.setOptionValue("time_limit", float(time_limit) + self.solver.getRunTime())
-        self.solver.run()
-        status = self.solver.getModelStatus()
-        if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-            return None
-        if status != highspy.HighsModelStatus.kOptimal or self._residual() > RESIDUAL:
-            self.solver.clearSolver()  # a hot start can mislead HiGHS (its issues 3194 and 3294): once more from cold
-            self.solver.run()
-            status = self.solver.getModelStatus()
-            if status == highspy.HighsModelStatus.kInfeasible:
-                return None
-        if status != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(f"HiGHS stopped with status {self.solver.modelStatusToString(status)}")
-        if (residual := self._residual()) > RESIDUAL:
-            raise SolverError(f"HiGHS calls a point optimal that violates a row by {residual:.3g} (relative)")
-        solution = self.solver.getSolution()
-        value = self.solver.getInfo().objective_function_value
-        bound = self.solver.getInfo().mip_dual_bound if self.integer.any() else value
-        return Answer(value, np.array(solution.col_value), np.array(solution.row_dual), bound)
-
-    def _residual(self) -> float:
-        x = np.array(self.solver.getSolution().col_value)
-        if x.size != self.matrix.shape[1]:
-            return np.inf
-        act = self.matrix @ x
-        gap = np.maximum(self.row_lower - act, act - self.row_upper)
-        scale = 1.0 + abs(self.matrix) @ abs(x)
-        bounds = np.maximum(self.lower - x, x - self.upper) / (1.0 + abs(x))
-        return float(max(np.max(gap / scale, initial=0.0), np.max(bounds, initial=0.0)))
+def solve_milp(
+    problem: LinearBilevel,
+    limit: float,
+    box: np.ndarray | None = None,
+    dual_bound: dict[str, float] | None = None,
+    gap: float = 0.0,
+) -> MilpAnswer:
+    """Solve :func:`strong_duality_milp` for at most ``limit`` seconds; building it is not counted."""
+    program = strong_duality_milp(problem, box, dual_bound, gap)
+    start = time.perf_counter()
+    found = program.run(limit)
+    return MilpAnswer(
+        status="time_limit" if found.status == Status.LIMIT else str(found.status),
+        x=found.x[: problem.nx],
+        objective=found.objective + problem.F0 if found.x.size else INF,
+        bound=found.bound + problem.F0,
+        nodes=found.nodes,
+        seconds=time.perf_counter() - start,
+        binaries=int(problem.integer.sum()),
+    )

@@ -15,9 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from tritier.errors import CertificateError, InputError, SolverError
-from tritier.reformulation.bilevel import INF, LinearBilevel, solve_follower, solve_lp
+from tritier.reformulation.bilevel import INF, LinearBilevel, solve_follower
 from tritier.reformulation.bounds import Boxes, boxes, high_point_rows
 from tritier.reformulation.kkt import KKT, follower_residuals, kkt_system
+from tritier.reformulation.lp import Status, solve_lp
 from tritier.reformulation.modes import MODES, Answer, bilinear_leaders, run_mode
 
 #: outcomes: a proved optimum; proved infeasible or unbounded; a limit with and without a feasible point
@@ -78,8 +79,8 @@ def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
     row_high = np.concatenate([row_high, np.where(tight, kkt.h, INF), prices])
     low = np.concatenate([low, np.where(kkt.equation, -INF, 0.0)])
     high = np.concatenate([high, np.where(tight, INF, 0.0)])
-    status, point, *_ = solve_lp(np.concatenate([p.F, np.zeros(K)]), matrix, row_low, row_high, low, high)
-    return status, point[:nx], point[nx:n], point[n:]
+    found = solve_lp(np.concatenate([p.F, np.zeros(K)]), matrix, row_low, row_high, low, high)
+    return found.status, found.x[:nx], found.x[nx:n], found.x[n:]
 
 
 def solve(
@@ -213,8 +214,8 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
     row_high = np.concatenate([prices + tolerance, np.zeros(K), np.full(K, INF)])
     low = np.append(np.where(kkt.equation, -INF, 0.0), 0.0)
     high = np.append(np.where(active, INF, 0.0), INF)
-    status, point, *_ = solve_lp(np.append(np.zeros(K), 1.0), matrix, row_low, row_high, low, high)
-    return float(point[-1]) if status == "optimal" else INF
+    found = solve_lp(np.append(np.zeros(K), 1.0), matrix, row_low, row_high, low, high)
+    return found.objective if found.status == Status.OPTIMAL else INF
 
 
 def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
@@ -321,13 +322,13 @@ def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) 
     shift = problem.A[:, : problem.nx] @ x
     matrix = sparse.vstack([problem.A[:, problem.nx :], sparse.csr_array(prices[None, :])], format="csr")
     limit = theta - constant + tolerance * max(1.0, abs(theta))
-    status, y, *_ = solve_lp(
+    found = solve_lp(
         -problem.F[problem.nx :], matrix, np.append(problem.row_lower - shift, -INF),
         np.append(problem.row_upper - shift, limit), problem.y_lower, problem.y_upper,
     )  # fmt: skip
-    if status != "optimal":
-        raise SolverError(f"{problem.name}: the worst answer at this leader decision is {status}")
-    return problem.leader_cost(x, y), y
+    if found.status != Status.OPTIMAL:
+        raise SolverError(f"{problem.name}: the worst answer at this leader decision is {found.status}")
+    return problem.leader_cost(x, found.x), found.x
 
 
 # Enumeration: the bilevel optimum when every leader variable that the follower sees is discrete.
@@ -372,12 +373,15 @@ def best_on_face(problem: LinearBilevel, point: np.ndarray) -> tuple[float, np.n
     y_low, y_high = problem.y_lower.copy(), problem.y_upper.copy()
     y_high[col_dual > FACE] = y_low[col_dual > FACE]
     y_low[col_dual < -FACE] = y_high[col_dual < -FACE]
-    status, z, *_ = solve_lp(
+    found = solve_lp(
         problem.F, sparse.vstack([problem.U, problem.A], format="csr"), np.concatenate([problem.U_lower, row_low]),
         np.concatenate([problem.U_upper, row_high]), np.concatenate([np.where(held, x, problem.x_lower), y_low]),
         np.concatenate([np.where(held, x, problem.x_upper), y_high]),
     )  # fmt: skip
-    return (problem.leader_cost(z[:nx], z[nx:]), z[:nx], z[nx:]) if status == "optimal" else None
+    if found.status != Status.OPTIMAL:
+        return None
+    x, y = found.x[:nx], found.x[nx:]
+    return problem.leader_cost(x, y), x, y
 
 
 #: duals smaller than this count as zero

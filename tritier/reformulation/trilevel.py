@@ -27,8 +27,9 @@ import numpy as np
 from scipy import sparse
 
 from tritier.errors import CertificateError, InputError
-from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel, solve_lp
+from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.reformulation.kkt import kkt_system
+from tritier.reformulation.lp import Status, solve_lp
 from tritier.reformulation.solve import solve
 
 #: a face counts as absent when its rows miss feasibility by this much (sum of violations)
@@ -93,7 +94,7 @@ def pricing_sets(problem: LinearTrilevel) -> tuple[np.ndarray, ...]:
             if any(np.all(mask[f]) for f in found):
                 continue
             low, high = np.where(kkt.equation, -INF, 0.0), np.where(mask, INF, 0.0)
-            if solve_lp(np.zeros(mask.size), kkt.Hy.T, prices, prices, low, high)[0] == "optimal":
+            if solve_lp(np.zeros(mask.size), kkt.Hy.T, prices, prices, low, high).status == Status.OPTIMAL:
                 found.append(mask)
     return tuple(found)
 
@@ -116,8 +117,10 @@ def middle_value(problem: LinearTrilevel, tight: np.ndarray, x: np.ndarray) -> f
     v_low, v_high = problem.lower[nx:].copy(), problem.upper[nx:].copy()
     v_low[ny:], v_high[ny:] = -INF, INF
     cost = problem.cost[1]
-    status, v, *_ = solve_lp(cost[nx:], matrix[:, nx:], low - shift, high - shift, v_low, v_high)
-    return {"infeasible": INF, "unbounded": -INF}.get(status, float(cost[:nx] @ x + cost[nx:] @ v))
+    found = solve_lp(cost[nx:], matrix[:, nx:], low - shift, high - shift, v_low, v_high)
+    if found.status == Status.OPTIMAL:
+        return float(cost[:nx] @ x) + found.objective
+    return INF if found.status == Status.INFEASIBLE else -INF
 
 
 def node_problem(

@@ -21,8 +21,7 @@ from tritier.model.market import line_position
 from tritier.model.prosumer import all_data, prosumer_boxes, prosumer_rows, prosumer_variables, risk_adjusted_cost
 from tritier.model.tariff import hourly
 from tritier.reformulation.joint import block_rows, own_columns
-from tritier.reformulation.lp import ParametricLP, parametric_lp, safe_bound
-from tritier.reformulation.milp import LinearProgram
+from tritier.reformulation.lp import LinearProgram, ParametricLP, Status, parametric_lp, safe_bound
 
 OWNERS = 0.7  # share of prosumers with renewables and a battery
 SPREAD = 0.5  # standard deviation of the logarithm of sizes
@@ -248,7 +247,7 @@ class Whole:
 
     @property
     def finished(self) -> bool:
-        return self.status == "Optimal"
+        return self.status == Status.OPTIMAL
 
 
 def solve_whole(
@@ -259,22 +258,17 @@ def solve_whole(
     coupling = Coupling(instance, design, blocks)
     lp = one_lp(own_lps(instance, design), coupling)
     solver, crossover = METHODS[method]
-    program = LinearProgram(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper, method=solver)
-    highs = program.solver
-    highs.setOptionValue("run_crossover", crossover)
-    highs.setOptionValue("time_limit", float(limit))
-    highs.run()
-    status, info = highs.modelStatusToString(highs.getModelStatus()), highs.getInfo()
-    y = np.array(highs.getSolution().row_dual)
-    known = status == "Optimal" and y.size == lp.row_lower.size
+    sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
+    found = LinearProgram(lp.cost, lp.matrix, *sides, method=solver, run_crossover=crossover).run(limit)
+    known = found.status == Status.OPTIMAL
     return Whole(
-        status=status,
-        cost=float(info.objective_function_value) if known else np.nan,
-        bound=safe_bound(lp, lp.cost, y) if known else np.nan,
-        dual=y[-coupling.row_lower.size :] if known else np.empty(0),
+        status=found.status,
+        cost=found.objective if known else np.nan,
+        bound=safe_bound(lp, lp.cost, found.y) if known else np.nan,
+        dual=found.y[-coupling.row_lower.size :] if known else np.empty(0),
         columns=lp.cost.size,
         rows=lp.row_lower.size,
         entries=int(lp.matrix.nnz),
-        iterations=int(max(info.simplex_iteration_count, info.ipm_iteration_count)),
+        iterations=found.iterations,
         seconds=time.perf_counter() - start,
     )
