@@ -1,0 +1,296 @@
+"""Feeders from elsewhere: read, refused by name, in agreement with their own power flow, and made into study folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandapower as pp
+import pandapower.networks as pn
+import pandas as pd
+import pytest
+
+from tritier.errors import InputError
+from tritier.inputs.documents import read_yaml
+from tritier.inputs.settings import Settings
+from tritier.inputs.study import read_study
+from tritier.inputs.tables import read_feeder
+from tritier.model.acflow import ac_power_flow
+from tritier.studies import rules
+from tritier.studies.build import find_grid, new_study
+from tritier.studies.check import check_study, design_flows, input_mark, warnings
+from tritier.studies.commented import commented_yaml
+from tritier.studies.grid import from_pandapower
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+CASE = """function mpc = case3
+mpc.version = '2';
+mpc.baseMVA = 10;
+mpc.bus = [ %% kW and kvar
+    1 3 0   0  0 0 1 1 0 10 1 1   1;
+    2 1 100 50 0 0 1 1 0 10 1 1.05 0.95;
+    3 1 200 80 0 0 1 1 0 10 1 1.05 0.95;
+];
+mpc.gen = [1 0 0 10 -10 1 100 1 10 0;];
+mpc.branch = [ %% ohms
+    1 2 0.5 0.4 0 0 0 0 0 0 1 -360 360;
+    2 3 0.3 0.2 0 2 0 0 0 0 1 -360 360;
+    1 3 0.3 0.2 0 0 0 0 0 0 0 -360 360;
+];
+Vbase = mpc.bus(1, BASE_KV) * 1e3;
+Sbase = mpc.baseMVA * 1e6;
+mpc.branch(:, [BR_R BR_X]) = mpc.branch(:, [BR_R BR_X]) / (Vbase^2 / Sbase);
+mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;
+"""
+
+
+def case_file(folder: Path, *changes: tuple[str, str]) -> str:
+    text = CASE
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = folder / "case3.m"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_matpower_case_keeps_its_ohms_and_kilowatts(tmp_path):
+    grid = find_grid(case_file(tmp_path))
+    assert grid.bus["bus"].tolist() == [1, 2, 3]
+    assert grid.bus["p_kw"].tolist() == pytest.approx([0, 100, 200])
+    assert grid.bus["q_kvar"].tolist() == pytest.approx([0, 50, 80])
+    assert grid.branch["line"].tolist() == [1, 2]  # line 3 is open
+    assert grid.branch["r_ohm"].tolist() == pytest.approx([0.5, 0.3])
+    # rateA of 2 MVA at 10 kV
+    assert grid.branch["rating_a"].tolist() == pytest.approx([np.nan, 2e3 / (np.sqrt(3) * 10)], nan_ok=True)
+
+
+def test_a_power_factor_written_as_code_is_applied(tmp_path):
+    last = "mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;\n"
+    code = "pf = 0.8;\nmpc.bus(:, QD) = mpc.bus(:, PD) * sin(acos(pf));\nmpc.bus(:, PD) = mpc.bus(:, PD) * pf;\n"
+    grid = find_grid(case_file(tmp_path, (last, last + code)))
+    assert grid.bus["p_kw"].tolist() == pytest.approx([0, 80, 160])
+    assert grid.bus["q_kvar"].tolist() == pytest.approx([0, 60, 120])
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ([("0.3 0.2 0 0 0 0 0 0 0 -360", "0.3 0.2 0 0 0 0 0 0 1 -360")], "lines 1, 3, 2 form a loop"),
+        ([("    1 3 0   0", "    1 1 0   0")], "no slack"),
+        ([("2 3 0.3 0.2 0 2 0 0 0 0 1", "2 3 0.3 0.2 0 2 0 0 0 0 0")], "bus 3 without supply"),
+        ([("1 2 0.5 0.4", "1 2 -0.5 0.4")], "line 1 has a negative impedance"),
+        ([("1 2 0.5 0.4 0 0 0 0 0 0 1", "1 2 0.5 0.4 0 0 0 0 0.98 0 1")], "line 1 is a transformer with a tap"),
+        ([("mpc.baseMVA = 10;", "")], "holds no mpc.baseMVA"),
+        ([("200 80", "200 x80")], "mpc.bus holds 'x80'"),
+        ([("Vbase =", "mpc.bus(:, PD) = 2 * mpc.bus(:, PD);\nVbase =")], "changes its matrices"),
+    ],
+)
+def test_a_matpower_case_that_is_no_feeder_is_refused_by_name(tmp_path, changes, words):
+    with pytest.raises(InputError, match=words) as refused:
+        find_grid(case_file(tmp_path, *changes))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_loop_may_be_opened_and_a_root_chosen(tmp_path):
+    source = case_file(tmp_path, ("0.3 0.2 0 0 0 0 0 0 0 -360", "0.3 0.2 0 0 0 0 0 0 1 -360"))
+    assert find_grid(source, opened=[2]).branch["line"].tolist() == [1, 3]
+    with pytest.raises(InputError, match="is no line"):
+        find_grid(source, opened=[9])
+
+
+def own_flow(net, grid) -> tuple[float, float]:
+    """Losses, kW, and lowest voltage by pandapower, of what it holds below the busbar of the grid."""
+    held = float(grid.bus["vmin_pu"].iloc[0])
+    net.trafo = net.trafo.iloc[:0]
+    net.ext_grid = net.ext_grid.iloc[:0]
+    net.switch = net.switch[net.switch.et != "t"]
+    net.line.loc[~net.line.index.isin(grid.branch["line"] - 1), "in_service"] = False
+    net.bus.loc[~net.bus.index.isin(grid.bus["bus"] - 1), "in_service"] = False
+    pp.create_ext_grid(net, int(grid.bus["bus"].iloc[0]) - 1, vm_pu=held)
+    pp.runpp(net, numba=False, tolerance_mva=1e-10)
+    return 1e3 * float(net.res_line.pl_mw.sum()), float(net.res_bus.vm_pu.min())
+
+
+@pytest.mark.parametrize(
+    "name, root", [("case33bw", None), ("create_kerber_dorfnetz", None), ("simple_mv_open_ring_net", None)]
+)
+def test_an_imported_feeder_flows_as_in_pandapower(tmp_path, name, root):
+    net = getattr(pn, name)()
+    grid = from_pandapower(net, name, f"pandapower:{name}", "BSD-3", root)
+    grid.bus.to_csv(tmp_path / "bus.csv", index=False)
+    grid.branch.to_csv(tmp_path / "branch.csv", index=False)
+    feeder = read_feeder(tmp_path / "bus.csv", tmp_path / "branch.csv")
+    flow = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar)
+    losses, lowest = own_flow(net, grid)
+    assert float(flow.losses_kw) == pytest.approx(losses, abs=1e-3)
+    assert float(flow.v_pu.min()) == pytest.approx(lowest, abs=1e-5)
+
+
+def two_buses(**changes):
+    net = pp.create_empty_network()
+    slack, bus = pp.create_bus(net, 10.0), pp.create_bus(net, 10.0)
+    pp.create_ext_grid(net, slack)
+    values = {"r_ohm_per_km": 0.1, "x_ohm_per_km": 0.1, "c_nf_per_km": 200.0, "max_i_ka": 0.2} | changes
+    pp.create_line_from_parameters(net, slack, bus, length_km=2.0, **values)
+    pp.create_load(net, bus, p_mw=0.1, q_mvar=0.02)
+    return net
+
+
+def test_line_charging_and_fused_busbars_are_kept():
+    net = two_buses()
+    twin = pp.create_bus(net, 10.0)
+    pp.create_switch(net, 1, twin, et="b")
+    pp.create_load(net, twin, p_mw=0.05)
+    grid = from_pandapower(net, "two", "two", "")
+    assert grid.bus["p_kw"].tolist() == pytest.approx([0, 150])
+    assert grid.branch["c_nf"].tolist() == pytest.approx([400])
+    assert grid.branch["rating_a"].tolist() == pytest.approx([200])
+
+
+def ring(net):
+    pp.create_line_from_parameters(net, 0, 1, 1.0, 0.1, 0.1, 0.0, 0.2)
+
+
+def unbalanced(net):
+    pp.create_asymmetric_load(net, 1, p_a_mw=0.1)
+
+
+def generator(net):
+    pp.create_gen(net, 1, p_mw=0.1)
+
+
+def no_slack(net):
+    net.ext_grid = net.ext_grid.iloc[:0]
+
+
+def second_source(net):
+    far, near = pp.create_bus(net, 10.0), pp.create_bus(net, 10.0)
+    pp.create_line_from_parameters(net, far, near, 1.0, 0.1, 0.1, 0.0, 0.2)
+    pp.create_ext_grid(net, far)
+
+
+def negative(net):
+    net.line.loc[0, "r_ohm_per_km"] = -0.1
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (ring, "lines 1, 2 form a loop"),
+        (unbalanced, "unbalanced"),
+        (generator, "holds a gen"),
+        (no_slack, "no slack"),
+        (second_source, "several substations, at buses 1, 3"),
+        (negative, "line 1 has a negative impedance"),
+    ],
+)
+def test_a_pandapower_network_that_is_no_feeder_is_refused_by_name(tmp_path, spoil, words):
+    net = two_buses()
+    spoil(net)
+    pp.to_json(net, str(tmp_path / "net.json"))
+    with pytest.raises(InputError, match=words) as refused:
+        find_grid(str(tmp_path / "net.json"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["pandapower:nothing", "pandapower:create_line", "matpower:case0", "nothing", "missing.m", "missing.json", "a,b"],
+)
+def test_a_source_that_is_none_is_refused_in_one_line(source):
+    with pytest.raises(InputError) as refused:
+        find_grid(source)
+    assert "\n" not in str(refused.value)
+
+
+def test_prosumers_live_in_the_far_half_of_the_feeder():
+    bus, p = np.array([1, 2, 3, 4, 5]), np.array([0.0, 30.0, 0.0, 40.0, 30.0])
+    assert rules.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [4, 5]
+    assert rules.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0]), most=1).size == 1
+
+
+def test_ratings_that_are_given_stay():
+    found = rules.ratings(np.array([150.2, 20.0, 90.0]), np.array([np.nan, 55.0, np.nan]), np.array([True, False, False]))
+    assert found.tolist() == [151.0, 55.0, 113.0]
+
+
+@pytest.fixture(scope="module")
+def ieee69(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("own") / "ieee69"
+    new_study(out, find_grid(f"{DATA}/feeders/ieee69_bus.csv,{DATA}/feeders/ieee69_branch.csv"), DATA)
+    return out
+
+
+def test_a_new_study_is_complete_and_commented(ieee69):
+    assert {p.name for p in ieee69.iterdir()} == {
+        "README.md",
+        "branch.csv",
+        "bus.csv",
+        "load_mix.csv",
+        "load_profiles.csv",
+        "prices.csv",
+        "prosumers.csv",
+        "renewable_profiles.csv",
+        "study.yaml",
+    }
+    text = (ieee69 / "study.yaml").read_text()
+    for name, field in Settings.model_fields.items():
+        before, found, _ = text.partition(f"{name}:")
+        assert found and before.rstrip("# \n").splitlines()[-1].lstrip().startswith("#"), name
+        if field.description:
+            assert field.description.split()[0] in text
+
+
+def test_menus_come_from_the_flows_of_the_feeder_itself(ieee69):
+    study = read_study(ieee69)
+    flow = design_flows(study).set_index("line")["flow_kw"]
+    for line, levels in study.menu("fast").capacity:
+        assert 0.7 * flow[line] < levels[0] < 0.9 * flow[line]
+        assert levels[-1] > 1.5 * flow[line]
+
+
+def test_a_folder_that_is_there_is_left_alone_and_a_failure_leaves_nothing(tmp_path, ieee69):
+    grid = find_grid(f"{DATA}/feeders/ieee69_bus.csv,{DATA}/feeders/ieee69_branch.csv")
+    with pytest.raises(InputError, match="exists already"):
+        new_study(ieee69, grid, DATA)
+    with pytest.raises(InputError, match="does not exist"):
+        new_study(tmp_path / "new", grid, tmp_path)
+    heavy = grid.bus.assign(p_kw=30 * grid.bus["p_kw"])
+    with pytest.raises(Exception, match="no solution"):
+        new_study(tmp_path / "new", type(grid)(grid.name, grid.source, "", heavy, grid.branch), DATA)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_the_studys_own_is_said(ieee69, tmp_path):
+    study = read_study(ieee69)
+    assert [w.partition(":")[0] for w in warnings(study)] == ["network"]  # its band is 0.9 to 1.1
+    borrowed = read_study(ieee69, {"load.scale": 0.99})
+    assert any("never recorded" in w for w in warnings(borrowed))
+    assert not any("calibration" in w for w in warnings(read_study(ieee69, {"calibrated_on": input_mark(study)})))
+    line, levels = study.menu("fast").capacity[0]
+    loose = read_study(ieee69, {"menus.fast.capacity": {line: [levels[-1]]}})
+    assert any("nothing binds" in w for w in warnings(loose))
+
+
+def test_a_check_shows_flows_beside_limits(ieee69):
+    found = check_study(read_study(ieee69))
+    assert found.figures["buses"] == 69
+    assert found.figures["load_peak_kw"] == pytest.approx(3802.1, abs=0.1)
+    assert (found.menu["share"] == found.menu["limit_kw"] / found.menu["flow_kw"]).all()
+    assert len(found.lines) == 68
+    assert found.voltages["v_min_pu"].min() == pytest.approx(found.figures["lowest_voltage_pu"])
+
+
+def test_a_commented_file_reads_as_what_was_written(tmp_path):
+    content = {"name": "x", "season": {"months": [1]}, "load": {"peak_kw": 5.0}, "menus": {"smoke": {"p2p": [0.1]}}}
+    (tmp_path / "study.yaml").write_text(commented_yaml(Settings, content))
+    assert read_yaml(tmp_path / "study.yaml", "") == content
+
+
+def test_shapes_of_a_rural_feeder_are_of_all_kinds():
+    found = pd.concat([pd.Series(rules.shape_weights(n)) for n in range(1, 7)])
+    assert {name.partition("-")[0][0] for name in found.index} == {"H", "G", "L"}
+    assert all(sum(rules.shape_weights(n).values()) == pytest.approx(1.0) for n in range(1, 40))
+    assert all(name.startswith("H0") for n in range(1, 7) for name in rules.shape_weights(n, homes_only=True))
