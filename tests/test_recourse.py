@@ -232,3 +232,52 @@ def test_a_broken_ledger_is_noticed(recourse, decisions):
 def test_unknown_policy(recourse, decisions):
     with pytest.raises(ValueError, match="unknown policy 'hope'; choose one of network-blind"):
         recourse.judge(decisions, "hope")
+
+
+def offered(instance: Instance, limit: float, price: float) -> tuple[Instance, Decisions]:
+    """The instance with a limit on its second line, exceeded at ``price`` $/kW of the day's largest excess."""
+    rules = replace(instance.rules, excess_price=price)
+    menu = Menu(((0.05,),), (0.0,), ((2, (limit, 1e4)),))
+    decisions = by_hand(instance, 0.0)
+    design = Design((0.05,), 0.0, ((2, limit),))
+    return replace(instance, rules=rules, menu=menu), replace(decisions, design=design)
+
+
+def test_market_policy_exceeds_an_offer_where_that_is_cheaper():
+    """80 kW of sun beyond an offer of 120 kW are fed in for 0.10 $/kWh in both hours, or curtailed: 0.20 $/kW a day."""
+    for price, curtailed, excess in ((0.15, 0.0, 80.0), (0.25, 80.0, 0.0)):
+        instance, decisions = offered(sunny(), 120.0, price)
+        day = Recourse(instance).judge(decisions, "market policy")
+        assert day["cu"][1] == pytest.approx(np.full((2, 2), curtailed), abs=1e-6)
+        assert day.excess == pytest.approx(np.full((1, 2), excess), abs=1e-6)
+        assert day.bought == pytest.approx(np.zeros(2), abs=1e-9)
+
+
+def test_prices_of_an_offer_add_up_to_what_its_excess_costs():
+    """Complementary slackness: where a day exceeds the offer, its prices over the hours add to the price of excess."""
+    instance, decisions = offered(sunny(), 120.0, 0.15)
+    day = Recourse(instance).judge(decisions, "market policy")
+    assert -day.pi[2].sum(axis=0) == pytest.approx([0.15, 0.15], abs=1e-8)
+    assert day.pi[:2] == pytest.approx(np.zeros((2, 2, 2)), abs=1e-10)
+
+
+def test_market_policy_pays_the_declared_price_for_physical_limits_only():
+    """100 kW of firm demand, a rating of 60 and an offer of 50: 40 kW bought at 3 $/kWh, 10 of excess at its price."""
+    instance, decisions = offered(sunny(rating=60.0, sun=0.0), 50.0, 0.5)
+    day = Recourse(instance).judge(decisions, "market policy")
+    assert day.bought == pytest.approx([80.0, 80.0], abs=1e-6)
+    assert day.excess == pytest.approx(np.full((1, 2), 50.0), abs=1e-6)  # of the flow of 100 kW
+    assert day.pi[2].sum(axis=0) == pytest.approx([6.5, 6.5], abs=1e-7)
+
+
+def test_days_of_the_market_policy_check_and_changed_ones_do_not():
+    instance, decisions = offered(sunny(), 120.0, 0.15)
+    day = Recourse(instance).judge(decisions, "market policy")
+    good = check_days(day, decisions)
+    assert max(good.primal, abs(good.suboptimality), good.prices) < 1e-8
+    less = day.arrays | {"cu": day["cu"].copy(), "gm": day["gm"].copy(), "cost": day["cost"].copy()}
+    less["cu"][1] += 40.0
+    less["gm"][1] -= 40.0
+    less["cost"][1] += 0.10 * 80.0
+    bad = check_days(replace(day, arrays=less), decisions)
+    assert bad.primal < 1e-8 and bad.suboptimality > 1e-3

@@ -1,4 +1,4 @@
-"""Feeders from elsewhere: read, refused by name, in agreement with their own power flow, and made into study folders."""
+"""Feeders from elsewhere: read, refused by name, in agreement with their own power flow, made into study folders."""
 
 from __future__ import annotations
 
@@ -212,7 +212,9 @@ def test_prosumers_live_in_the_far_half_of_the_feeder():
 
 
 def test_ratings_that_are_given_stay():
-    found = rules.ratings(np.array([150.2, 20.0, 90.0]), np.array([np.nan, 55.0, np.nan]), np.array([True, False, False]))
+    found = rules.ratings(
+        np.array([150.2, 20.0, 90.0]), np.array([np.nan, 55.0, np.nan]), np.array([True, False, False])
+    )
     assert found.tolist() == [151.0, 55.0, 113.0]
 
 

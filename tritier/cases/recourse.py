@@ -5,6 +5,8 @@ Days are independent and equally weighed; P2P trades and tariffs are those of th
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
 - ``design policy``: the day clears with violations priced, as designed: at their block's multiplier above its quantile.
 - ``hard-limit redispatch``: the day clears with every network limit as a hard row, violated only at the declared price.
+- ``market policy``: the day clears within band and ratings, violated only at the declared price; a limit that the DSO
+  offered is exceeded at what that costs the DSO, on the day's largest excess.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from tritier.reformulation.lp import Border
 POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
 ROUNDS = 60
+MOST_KW = 1e7  # of a violation
 AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
 UNWEIGHED = ("var", "excess")  # columns of a risk that days are judged without
 
@@ -40,6 +43,7 @@ class DayDecisions:
     arrays: dict[str, np.ndarray]
     pi: np.ndarray  # (N, T, W), $/kWh, price of net injection, not weighed by probability
     bought: np.ndarray  # (W,), violations bought at the declared price, kWh
+    excess: np.ndarray | None = None  # (C, W), kW: largest flow of the day beyond each limit offered; market policy
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -68,8 +72,6 @@ class Recourse:
 
     def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
         """The days under a policy. Raises SolverError where limits still fail after the last round."""
-        if policy not in POLICIES:
-            raise ValueError(f"unknown policy {policy!r}; choose one of {', '.join(POLICIES)}")
         return _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions).day(policy)
 
 
@@ -89,12 +91,13 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
     joint, x = lp.joint, lp.solution.x.copy()
     joint.place(x, day.arrays)
     joint.place(x, {"var": day["cost"].max(axis=1), "excess": np.zeros_like(day["cost"])})
-    violation = 0.0
-    for block, (columns, price) in zip(lp.rows, lp.extra, strict=True):
-        rows = joint.lp.row_at(f"priced:{block.label}")
-        over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size) + x[columns]
-        x[columns] = np.maximum(over.max(axis=0), 0)
-        violation += float(price @ x[columns])
+    for columns, _ in lp.extra:
+        x[columns] = 0.0
+    for block in (*lp.rows, *lp.offered):
+        rows, columns = joint.lp.row_at(f"priced:{block.label}"), lp.bought_by(block)
+        over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size)
+        x[columns] += np.maximum(over.max(axis=0), 0)
+    violation = sum(float(price @ x[columns]) for columns, price in lp.extra)
     private = tuple(f"[{p.name}]" for p in day.instance.prosumers)
     own = [r for label in joint.lp.rows if label.endswith(private) for r in joint.lp.row_at(label).ravel()]
     current = joint.warm.current()
@@ -129,7 +132,13 @@ class _PolicyLP:
         self.joint, self.instance, self.decisions = joint, joint.instance, decisions
         self.extra: list[tuple[np.ndarray, np.ndarray]] = []  # (columns, costs) of priced violations
         self.rows: list[Block] = []
+        self.offered: list[Block] = []  # blocks of limits offered, which share their line's excess
+        self.shared: dict[int, np.ndarray] = {}  # line position: columns of the day's largest excess over its limit
         self._fix_trades()
+
+    def bought_by(self, block: Block) -> np.ndarray:
+        """Columns by which a block's violation is bought."""
+        return self.shared[block.place] if block in self.offered else self.joint.lp.at(f"s:{block.label}")
 
     def _fix_trades(self) -> None:
         joint, at = self.joint, self.joint.layout
@@ -159,7 +168,15 @@ class _PolicyLP:
 
     def day(self, policy: str) -> DayDecisions:
         """The days under one of the policies."""
-        return {"network-blind": self.blind, "design policy": self.priced, "hard-limit redispatch": self.hard}[policy]()
+        judge = {
+            "network-blind": self.blind,
+            "design policy": self.priced,
+            "hard-limit redispatch": self.hard,
+            "market policy": self.market,
+        }
+        if policy not in judge:
+            raise ValueError(f"unknown policy {policy!r}; choose one of {', '.join(judge)}")
+        return judge[policy]()
 
     def blind(self) -> DayDecisions:
         return self._answer("network-blind", self._solve())
@@ -177,16 +194,39 @@ class _PolicyLP:
         return self.instance.rules.chance_level if self.decisions["gp"].shape[-1] > 1 else 1.0
 
     def hard(self) -> DayDecisions:
+        return self._answer("hard-limit redispatch", self._clear())
+
+    def market(self) -> DayDecisions:
+        for line in self._limits():
+            self.shared[line] = self._excess_columns(line)
+        return self._answer("market policy", self._clear())
+
+    def _clear(self) -> np.ndarray:
+        """Solve with a row for every network limit that the answer violates, until it violates none."""
         known: set[Block] = set()
         for _ in range(ROUNDS):
             x = self._solve()
             fresh = [block for block in self._violated(x) if block not in known]
             if not fresh:
-                return self._answer("hard-limit redispatch", x)
+                return x
             for block in fresh:
                 self._add(block, self.instance.rules.violation_price, 0.0)
             known.update(fresh)
         raise SolverError(f"network limits still violated after {ROUNDS} rounds: {fresh[0].label}")
+
+    def _excess_columns(self, line: int) -> np.ndarray:
+        """Columns of the day's largest flow beyond the limit offered on a line, at what that costs the DSO."""
+        s, n, p = self.instance.days.n_days, self.joint.lp.cost.size, self.instance.days.probability
+        most = np.full(s, MOST_KW)
+        nothing = sp.csr_array((self.joint.lp.row_lower.size, s))
+        name = {f"x:{line}": (0, (s,))}
+        empty = np.empty(0)
+        self.joint.warm.append(
+            Border(np.zeros(s), np.zeros(s), most, nothing, name, sp.csr_array((0, n + s)), empty, empty, {})
+        )
+        columns = np.arange(n, n + s)
+        self.extra.append((columns, self.instance.rules.excess_price * p))
+        return columns
 
     def _limits(self) -> dict[int, float]:
         return {line_position(self.instance, line): limit for line, limit in self.decisions.design.capacity}
@@ -202,12 +242,16 @@ class _PolicyLP:
         return found
 
     def _add(self, block: Block, price: float, offset: float) -> None:
-        """Rows violation - s <= offset with s >= 0 at ``price`` on each day."""
+        """Rows violation - s <= offset with s >= 0 at ``price`` on each day; where a line's excess is shared by the
+        hours of a day, its columns stand for s."""
         joint, s = self.joint, self.instance.days.n_days
         rows, upper = joint.violation_rows(block)
         signs = upper.size // s
         n = joint.lp.cost.size
-        most = np.full(s, 1e7)
+        if block.kind == "capacity" and block.place in self.shared:
+            self._add_shared(block, rows, upper)
+            return
+        most = np.full(s, MOST_KW)
         matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * signs)]))
         joint.warm.append(
             Border(
@@ -225,6 +269,19 @@ class _PolicyLP:
         self.extra.append((np.arange(n, n + s), price * self.instance.days.probability))
         self.rows.append(block)
 
+    def _add_shared(self, block: Block, rows: sp.csr_array, upper: np.ndarray) -> None:
+        """Rows violation - x <= 0 with the day's excess x of the block's line."""
+        s, n, m = self.instance.days.n_days, self.joint.lp.cost.size, upper.size
+        columns = np.tile(self.shared[block.place], m // s)
+        less = sp.csr_array((-np.ones(m), (np.arange(m), columns)), shape=(m, n))
+        empty = np.empty(0)
+        nothing = sp.csr_array((self.joint.lp.row_lower.size, 0))
+        label = {f"priced:{block.label}": (0, (m,))}
+        self.joint.warm.append(
+            Border(empty, empty, empty, nothing, {}, (rows + less).tocsr(), np.full(m, -np.inf), upper, label)
+        )
+        self.offered.append(block)
+
     def _solve(self) -> np.ndarray:
         cost = self.joint.cost(self.decisions.design)
         for columns, price in self.extra:
@@ -239,10 +296,12 @@ class _PolicyLP:
         days = instance.days
         pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
         bought = np.zeros(days.n_days)
-        for block, (columns, _) in zip(self.rows, self.extra, strict=True):
+        for block in (*self.rows, *self.offered):
             form = joint.network.form(block)
             tails = -self.solution.y[lp.row_at(f"priced:{block.label}")].reshape(-1, days.n_days)
             for gradient, tail in zip(form.gradient, tails, strict=True):
                 pi[:, block.hour, :] += np.outer(gradient, tail / days.probability)
-            bought += x[columns]
-        return DayDecisions(instance, policy, arrays, pi, bought)
+        for block in self.rows:
+            bought += x[self.bought_by(block)]
+        excess = np.array([x[columns] for columns in self.shared.values()]) if self.shared else None
+        return DayDecisions(instance, policy, arrays, pi, bought, excess)

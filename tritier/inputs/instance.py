@@ -187,6 +187,17 @@ class Rules:
     tax_share: float = quantity(
         r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175
     )
+    excess_price: float | None = quantity(
+        r"c^{\mathrm{ex}}",
+        "$/kW",
+        "1",
+        "cost of the day's largest excess over a limit offered; demand charge if None",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        if self.excess_price is None:
+            object.__setattr__(self, "excess_price", self.demand_charge)
 
     @property
     def n_blocks(self) -> int:

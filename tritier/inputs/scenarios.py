@@ -284,6 +284,7 @@ def build_instance(
             else settings.reference_value_usd_per_kwh
         ),
         tax_share=settings.tax_share,
+        excess_price=settings.excess_usd_per_kw,
     )
     days = scenario_days(study, preset, half)
     return Instance(study.feeder, study.prosumers, days, rules, study.menu(preset), settings.fixed_cost_usd or 0.0)
