@@ -319,7 +319,12 @@ BROKEN = {
         "season.day_type",
         "'weekday', 'weekend' or 'all'",
     ),
-    "positive elasticity": (setting("demand.elasticity", 0.1), "study.yaml", "demand.elasticity", "less than 0"),
+    "positive elasticity": (
+        setting("demand.elasticity", 0.1),
+        "study.yaml",
+        "demand.elasticity",
+        "less than or equal to -0.001",
+    ),
     "odd blocks": (setting("demand.blocks", 3), "study.yaml", "demand.blocks", "multiple of 2"),
     "alpha of 1": (setting("risk.alpha", 1.0), "study.yaml", "risk.alpha", "less than or equal to 0.999"),
     "infinite price": (setting("retail_usd_per_kwh", float("inf")), "study.yaml", "retail_usd_per_kwh", "finite"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve, words
 
 from tritier.cases import store
@@ -138,13 +139,32 @@ def test_summary_is_what_its_parts_say(solved):
         assert s["peak_kw"] == pytest.approx(load.sum(axis=0).max(axis=0) @ p, rel=1e-12)
 
 
-def test_a_design_that_needs_violations_is_refused(tmp_path, capsys):
-    """Four prosumers cannot hold the voltages of the whole feeder in every scenario: Case 4 would buy violations."""
-    assert main(words(IEEE33, 4, tmp_path / "out", FEW)) == 1
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("tritier: certificate follower.slack failed: ")
-    assert "a reported design buys no violation" in line
-    assert list(tmp_path.iterdir()) == []
+def refused(folder: Path, out: Path, changes: dict, capsys) -> str:
+    """The last line of a Case 4 that ends with exit code 2 and writes nothing."""
+    assert main(words(folder, 4, out, changes)) == 2
+    assert not out.exists()
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_study_that_no_decision_keeps_within_limits_names_bus_and_hour(tmp_path, capsys):
+    """Four prosumers cannot hold the voltages of the whole feeder; 243.599 kW are the least, by an LP of its own."""
+    line = refused(IEEE33, tmp_path / "out", FEW, capsys)
+    assert "ieee33_bus.csv: vmin_pu of bus 18: infeasible: no decision of anybody keeps the lowest voltage" in line
+    assert "at hour 19; at least 243.599 kW of violation remain on the feeder" in line
+
+
+def test_a_line_that_no_decision_relieves_is_named(tmp_path, capsys):
+    """On its worst evening bus 3 draws more than the 26 kVA of 1.5 A, and its prosumer has no battery."""
+    study = congested_study(tmp_path / "study")
+    replace_text(study / "branch.csv", "2,2,3,0.2,0.1,1,\n", "2,2,3,0.2,0.1,1,1.5\n")
+    line = refused(study, tmp_path / "out", CONGESTED | {"chance_level": 0.05}, capsys)
+    assert "branch.csv: rating_a of line 2: infeasible: no decision of anybody keeps the rating at hour " in line
+
+
+def test_a_price_of_violation_below_what_keeping_limits_costs_is_named(tmp_path, capsys):
+    study = congested_study(tmp_path / "study")
+    line = refused(study, tmp_path / "out", CONGESTED | {"violation_price_factor": 1e-3}, capsys)
+    assert "study.yaml: violation_price_factor: is so low that " in line and line.endswith("; raise it")
 
 
 def test_case_1_is_calibrated_in_its_two_parameters():

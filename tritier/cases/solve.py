@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import (
@@ -19,7 +20,7 @@ from tritier.cases.cases import (
     risk_neutral,
     without_limits,
 )
-from tritier.cases.certificate import DesignProof, recheck
+from tritier.cases.certificate import RESIDUAL, DesignProof, recheck
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
@@ -29,7 +30,7 @@ from tritier.inputs.scenarios import build_instance, design_days
 from tritier.inputs.settings import Preset, Settings
 from tritier.inputs.study import Study, read_study
 from tritier.model.acflow import voltage_margin
-from tritier.model.chance import net_load
+from tritier.model.chance import Block, net_load
 from tritier.reformulation.joint import JointLP
 from tritier.search import tree as hybrid
 from tritier.search.ends import kept_ends
@@ -180,7 +181,7 @@ def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, 
 def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None, engine: str):
     """The best design of the menu with its bounds (:func:`tritier.search.tree.solve`).
 
-    Raises InputError where none of the menu's points recovers the revenue.
+    Raises InputError where none of the menu's points recovers the revenue, or the best one buys violations.
     """
     path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
     origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
@@ -208,6 +209,7 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
             f"no point recovers {joint.instance.fixed_cost:.2f} $/day besides losses and demand charge",
             "add higher tariffs or lower fixed_cost_usd",
         ) from error
+    check_limits(result.joint, result.best.x, prepared)
     proof = DesignProof(
         lower_bound=result.lower_bound,
         upper_bound=result.upper_bound,
@@ -218,6 +220,53 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
         proof=result.proof,
     )
     return result.best, proof, result.trace, result
+
+
+def check_limits(joint: JointLP, x: np.ndarray, prepared: Prepared) -> None:
+    """Say which limit cannot be kept, and when, where a response buys violations.
+
+    Raises:
+        InputError: no decision of anybody keeps all limits, at any point of the menu; or some do, but at the declared
+            price of violation they cost more than violating.
+    """
+    if x[joint.lp.at("slack")] <= RESIDUAL:
+        return
+    paths = prepared.study.paths
+    least, block = least_violation(joint)
+    if least <= RESIDUAL:
+        raise InputError(
+            paths["study"],
+            "violation_price_factor",
+            f"is so low that {float(x[joint.lp.at('slack')]):.6g} kW of violation are bought, which nobody needs",
+            "raise it",
+        )
+    feeder = joint.instance.feeder
+    number = (feeder.bus if block.kind.startswith("voltage") else feeder.line)[block.place]
+    file, field, limit = {
+        "voltage_low": (paths["bus"], f"vmin_pu of bus {number}", "lowest voltage"),
+        "voltage_high": (paths["bus"], f"vmax_pu of bus {number}", "highest voltage"),
+        "rating": (paths["branch"], f"rating_a of line {number}", "rating"),
+        "capacity": (paths["study"], f"menus.{prepared.preset.name}.capacity.{number}", "largest limit offered"),
+    }[block.kind]
+    raise InputError(
+        file,
+        field,
+        f"infeasible: no decision of anybody keeps the {limit} at hour {block.hour}; "
+        f"at least {least:.6g} kW of violation remain on the feeder",
+        "widen the limit, lower load.scale or load.peak_kw, or let more prosumers take part",
+    )
+
+
+def least_violation(joint: JointLP) -> tuple[float, Block]:
+    """The least violation that any decisions leave, at any point of the menu, kW, and the block with most of it."""
+    free = JointLP(joint.instance, lp=joint.bare)
+    free.add_blocks(joint.blocks)
+    free.offer(None)
+    cost = np.zeros(free.lp.cost.size)
+    cost[free.lp.at("slack")] = 1.0
+    x = free.settle(cost, "primal").x
+    worst = max(free.blocks, key=lambda block: float(x[free.lp.at(f"slack:{block.label}")]))
+    return float(x[free.lp.at("slack")]), worst
 
 
 def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:

@@ -154,7 +154,7 @@ class Batteries(Section):
 class Demand(Section):
     """Demand response."""
 
-    elasticity: float = key("own-price elasticity", lt=0, ge=-10)
+    elasticity: float = key("own-price elasticity, negative", le=-1e-3, ge=-10)
     flexibility: float = key("share of demand that may come or go", ge=0, le=0.95)
     blocks: int = key("blocks of the inverse demand curve", default=4, ge=2, le=48, multiple_of=2)
 
@@ -274,7 +274,7 @@ class Settings(Section):
     )
     usd_per_eur: float = key("exchange rate of the wholesale prices", "$/EUR", ge=0.01, le=1000)
     retail_usd_per_kwh: float = key(
-        "retail energy price with taxes, without the network charge; mean of a spot-indexed one", "$/kWh", gt=0, le=10
+        "retail energy price with taxes, without the network charge; mean of a spot-indexed one", "$/kWh", gt=0, le=5
     )
     retail: Retail = Retail()
     tax_share: float = key("taxes and levies as a share of the retail energy price", default=0.7175, ge=0, le=1)
