@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_study import change_settings, write_study
+from small_study import change_settings, replace_text, write_study
 from solved_small import CONGESTED, congested_study, solve, words
 
 from tritier import cli as commands
@@ -159,6 +159,18 @@ def test_a_network_charge_that_does_not_cover_the_demand_charge(study, tmp_path,
     code = main(words(study, 1, tmp_path / "out", {"network_charge_usd_per_kwh": 0.001, "n_scenarios": 2}))
     assert code == 2 and "study.yaml: network_charge_usd_per_kwh: recovers" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_that_only_the_model_sees_name_the_study_s_own_files(tmp_path, capsys):
+    folder = write_study(tmp_path / "study")
+    code = main(words(folder, 1, tmp_path / "out", {"fixed_cost_usd": 1e6, "n_scenarios": 2}))
+    assert code == 2 and f"{folder / 'study.yaml'}: fixed_cost_usd: no flat" in capsys.readouterr().err
+    line = refused(words(folder, 1, tmp_path / "out", {"load.peak_kw": 0.001}), capsys)
+    assert f"{folder / 'study.yaml'}: voltage_margin_pu: cannot be measured" in line
+    replace_text(folder / "branch.csv", "0.05,1,20", "0.05,1,0.001")
+    assert main(words(folder, 4, tmp_path / "out", {"n_scenarios": 2})) == 2
+    assert f"{folder / 'branch.csv'}: rating_a of line 1: the line carries" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_missing_study(tmp_path, capsys):

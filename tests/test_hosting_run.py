@@ -160,9 +160,10 @@ def test_state_of_another_question_is_not_used_and_a_broken_one_is_named(tmp_pat
     assert State(state.path, "other").read() == {}
     again = state.read()
     assert again["watch"] == Watch({1}, {2}, {3}) and again["scenarios"][0][1].tolist() == [0.0, 1.0]
-    state.path.write_text("{")
-    with pytest.raises(InputError, match="run without --resume"):
-        state.read()
+    for text in ("{", "[" * 100_000, '{"origin": "this", "watch": ' + "9" * 5000 + "}", '{"origin": "this"}', "[]"):
+        state.path.write_text(text)
+        with pytest.raises(InputError, match="run without --resume"):
+            state.read()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,7 @@ def test_state_of_another_question_is_not_used_and_a_broken_one_is_named(tmp_pat
         (("--budget", "nan"), "--budget"),
         (("--size-batteries",), "--size-batteries"),
         (("--jobs", "-3"), "--jobs"),
+        (("--jobs", "9999"), "--jobs"),
     ],
 )
 def test_bad_numbers_are_one_line_and_exit_code_2(more, field, tmp_path, capsys):

@@ -256,7 +256,7 @@ DAMAGED = {  # what is done to the result, then pieces of the line
     "unknown block": (set_first("blocks", "cap"), "decisions.npz: blocks: names no chance block"),
     "capacity of another line": (set_first("cap_line", "3"), "decisions.npz: cap_line: names other lines"),
     "missing summary": (lambda c: (c / "summary.json").unlink(), "summary.json: file: is missing"),
-    "truncated summary": (cut("summary.json"), "summary.json: text: is not JSON"),
+    "truncated summary": (cut("summary.json"), "summary.json: file: is not JSON"),
     "summary without a figure": (edit_json("summary.json", lambda s: s.pop("peak_kw")), "summary.json: summary"),
     "text for a figure": (
         edit_json("summary.json", lambda s: s.update(peak_kw="1")),
@@ -282,7 +282,7 @@ DAMAGED = {  # what is done to the result, then pieces of the line
     ),
     "certificate that is a list": (
         lambda c: (c / "certificate.json").write_text("[]"),
-        "certificate.json: text: holds no keys",
+        "certificate.json: file: is not an object",
     ),
     "missing proof": (lambda c: (c / "proof.npz").unlink(), "proof.npz: file: is missing"),
 }

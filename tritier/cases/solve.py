@@ -28,7 +28,7 @@ from tritier.errors import InfeasibleError, InputError
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.scenarios import build_instance, design_days
 from tritier.inputs.settings import Preset, Settings
-from tritier.inputs.study import Study, read_study
+from tritier.inputs.study import Study, located, read_study
 from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
 from tritier.reformulation.joint import JointLP
@@ -78,10 +78,9 @@ def prepare(
     chosen = study.preset(preset, preset_changes)
     instance = build_instance(study, chosen, half)
     if study.settings.voltage_margin_pu is None:
-        instance = replace(
-            instance,
-            rules=replace(instance.rules, voltage_margin=measured_margin(instance, design_days(study, chosen, half))),
-        )
+        with located(study):
+            margin = measured_margin(instance, design_days(study, chosen, half))
+        instance = replace(instance, rules=replace(instance.rules, voltage_margin=margin))
     return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
 
 
@@ -159,7 +158,8 @@ def solve_case(
 
     Raises InputError where no design recovers the revenue.
     """
-    return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
+    with located(prepared.study):
+        return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
 
 
 def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None, engine="tree") -> SolvedCase:

@@ -21,6 +21,7 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
 from tritier.cases.solve import DesignProof, Prepared, SolvedCase, cleared, prepare, solve_case
 from tritier.errors import InputError
+from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import Preset
 from tritier.model.chance import KINDS, Block
@@ -142,17 +143,6 @@ def commit() -> str:
     return head + ("+" if git("status", "--porcelain", "--", ".", "../data", ":!../data/results") else "")
 
 
-def read_json(path: Path) -> dict:
-    """A JSON file that holds keys; InputError otherwise."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(path, "text", "is not JSON", AGAIN) from error
-    if not isinstance(content, dict):
-        raise InputError(path, "text", "holds no keys", AGAIN)
-    return content
-
-
 def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
     """A stored case, with its study read again. ``study`` where the study's folder has moved.
 
@@ -162,7 +152,7 @@ def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
     for name in FILES:
         if not (folder / name).is_file():
             raise InputError(folder / name, "file", "is missing", AGAIN)
-    origin = read_json(folder / "provenance.json")
+    origin = read_json(folder / "provenance.json", AGAIN)
     for key, kind in ORIGIN.items():
         if not isinstance(origin.get(key), kind):
             raise InputError(folder / "provenance.json", key, "is missing or of another kind", AGAIN)
@@ -212,7 +202,7 @@ def stored_proof(folder: Path, case: Case) -> DesignProof | None:
     if not case.optimised:
         return None
     path = folder / "certificate.json"
-    design = read_json(path).get("design")
+    design = read_json(path, AGAIN).get("design")
     if not isinstance(design, dict):
         raise InputError(path, "design", "is missing", AGAIN)
     kinds = {f.name: str if f.name == "proof" else (int, float) for f in fields(DesignProof)}
@@ -318,7 +308,7 @@ def made_from(folder: Path, prepared: Prepared) -> bool:
     """Whether a stored case was made from these data with these parameters."""
     if not (folder / "provenance.json").is_file():
         return False
-    origin = read_json(folder / "provenance.json")
+    origin = read_json(folder / "provenance.json", AGAIN)
     mine = (prepared.study.data_hash, prepared.changes, prepared.preset.name, prepared.half)
     return tuple(origin.get(key) for key in ("data_hash", "changes", "preset", "half")) == mine
 
@@ -341,7 +331,7 @@ def origin(prepared: Prepared, number: int) -> str:
     folder = stored(prepared, number)
     if folder is None:
         return "solved on this page"
-    made = read_json(folder / "provenance.json")
+    made = read_json(folder / "provenance.json", AGAIN)
     place = folder.relative_to(FOLDER.parents[2]).as_posix()
     return (
         f"read from {place}, solved by commit {made['commit']} in {made['seconds']:.0f} s, and certified on this page"

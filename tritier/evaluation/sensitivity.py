@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tritier.cases.store import commit, read_json, versions, write_json
+from tritier.cases.store import commit, versions, write_json
 from tritier.errors import InputError
 from tritier.evaluation.sweeps import Point
+from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Rules
 from tritier.model.devices import block_value
 

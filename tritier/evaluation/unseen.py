@@ -17,10 +17,11 @@ import pandas as pd
 
 from tritier.cases.solve import Prepared, prepare
 from tritier.cases.store import FOLDER as CASES
-from tritier.cases.store import SETS, commit, read_json, versions, write_json
+from tritier.cases.store import SETS, commit, versions, write_json
 from tritier.errors import InputError
 from tritier.evaluation.findings import against_paper, grid, paired_changes
 from tritier.evaluation.heldout import CHAPTERS, HeldOut, calibrated, find, fresh, judged
+from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
 from tritier.inputs.scenarios import held_out_days, resampled_days
 from tritier.model.risk import sample_cvar

@@ -22,9 +22,10 @@ from tritier.hosting.case import HostingCase, YearData, day_positions, hosting_c
 from tritier.hosting.check import judge, stress_days
 from tritier.hosting.plan import Plan, base_cost, deterministic, robust_plan, stochastic_plan
 from tritier.hosting.rows import Watch
+from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Feeder
 from tritier.inputs.settings import HostingSettings, Preset, read_hosting_settings
-from tritier.inputs.study import Study, hash_files, read_study
+from tritier.inputs.study import Study, hash_files, located, read_study
 
 # Hosting capacity of a study: its problem at a preset, plans by three models, and their checks.
 
@@ -50,6 +51,8 @@ SIZES = {
 }
 
 
+MAX_JOBS = 256  # threads
+
 #: What of study.yaml the hosting problem uses.
 USED = (
     "load",
@@ -68,6 +71,7 @@ USED = (
 class Problem:
     """A study read for hosting at one preset and flexibility."""
 
+    study: Study
     case: HostingCase
     data: YearData
     feeder: Feeder
@@ -105,11 +109,12 @@ def load_problem(
     if size.sites is not None:
         chosen = replace(chosen, n_prosumers=min(size.sites, chosen.n_prosumers))
     settings = settings or read_hosting_settings(Path(study_folder))
-    case, data = hosting_case(study, flexibility, chosen, settings, budget, size_batteries)
+    with located(study):
+        case, data = hosting_case(study, flexibility, chosen, settings, budget, size_batteries)
     if budget is None and size.budget is not None:
         case = with_budget(case, lambda day: min(day.uncertainty.budget, size.budget))
     inputs = inputs_hash(study, settings)
-    return Problem(case, data, study.feeder, chosen, settings, size, study.settings.chance_level, inputs)
+    return Problem(study, case, data, study.feeder, chosen, settings, size, study.settings.chance_level, inputs)
 
 
 def inputs_hash(study: Study, settings: HostingSettings) -> str:
@@ -247,8 +252,8 @@ def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 
     """
     began = time.perf_counter()
     check(asked)
-    if jobs < 0:
-        raise InputError("--jobs", "jobs", f"{jobs} is no number of threads", "give 1 or more, or 0")
+    if not 0 <= jobs <= MAX_JOBS:
+        raise InputError("--jobs", "jobs", f"{jobs} is no number of threads", f"give 0 to {MAX_JOBS}")
     jobs, out = jobs or min(2, os.cpu_count() or 1), check_out(Path(out))
     settings = {"budget": asked.budget, "size_batteries": asked.size_batteries}
     problem = load_problem(study_folder, asked.flexibility, asked.preset, **settings)
@@ -272,7 +277,8 @@ def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 
         state.write(scenarios, watch)
 
     try:
-        plan = timed("planning", lambda: make_plan(problem, asked.model, asked.hosted_kw, jobs, progress, start))
+        with located(problem.study):
+            plan = timed("planning", lambda: make_plan(problem, asked.model, asked.hosted_kw, jobs, progress, start))
         held_out = timed("held-out days", lambda: held_out_figures(problem, plan, jobs))
         stress = timed("stress set", lambda: stress_figures(problem, plan, jobs))
         if asked.model == "robust" and stress["lindistflow_days_violated"]:
@@ -329,14 +335,14 @@ class State:
         if not self.path.is_file():
             return {}
         try:
-            stored = json.loads(self.path.read_text())
+            stored = read_json(self.path)
             if stored["origin"] != self.origin:
                 return {}
             lists = stored["watch"]
             watch = Watch(set(lists["line"]), set(lists["high"]), set(lists["low"]), bool(lists["substation"]))
             scenarios = [(int(k), np.array(u, dtype=float)) for k, u in stored["scenarios"]]
             return {"watch": watch, "scenarios": scenarios or None}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:  # an InputError is a ValueError
             raise InputError(self.path, "text", "is no state of an interrupted run", "run without --resume") from error
 
     def write(self, scenarios, watch: Watch) -> None:

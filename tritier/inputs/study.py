@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -132,6 +133,18 @@ def scaled_devices(row: DeferrableRow, settings: Settings) -> dict[str, float]:
     factor = settings.load.scale * settings.electrification
     names = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
     return {name: factor * getattr(row, name) for name in names}
+
+
+@contextmanager
+def located(study: Study) -> Iterator[None]:
+    """Errors raised inside name the study's own files: the model knows a table by its usual name alone."""
+    usual = {"study.yaml": "study", "branch.csv": "branch", "load_profiles.csv": "load_profiles"}
+    try:
+        yield
+    except InputError as error:
+        if error.file not in usual:
+            raise
+        raise InputError(study.paths[usual[error.file]], error.field, error.problem, error.mend) from error
 
 
 def hash_files(paths: Mapping[str, Path]) -> str:

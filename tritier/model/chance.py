@@ -61,7 +61,7 @@ class Network:
     @cached_property
     def active_limit(self) -> np.ndarray:
         """sqrt(rating^2 - Q^2), kW, (L, T, S)."""
-        return active_limit_kw(self.feeder.rating_kva, self.reactive_flow)
+        return active_limit_kw(self.feeder.rating_kva, self.reactive_flow, self.feeder.line)
 
     @cached_property
     def mend(self) -> np.ndarray:

@@ -89,29 +89,24 @@ def loss_gradient(p_line: np.ndarray, feeder: Feeder) -> np.ndarray:
     return 2 * r * p_line
 
 
-def active_limit_kw(rating_kva: np.ndarray, q_line: np.ndarray) -> np.ndarray:
+def active_limit_kw(rating_kva: np.ndarray, q_line: np.ndarray, number: np.ndarray | None = None) -> np.ndarray:
     """Active power a line can carry beside its reactive flow :eq:`eq-active-limit`, (L, ...) in kW; inf if unrated.
 
-    ``rating_kva`` (L,), ``q_line`` (L, ...) in kvar. Raises InputError where the reactive flow alone exceeds a rating.
+    ``rating_kva`` (L,), ``q_line`` (L, ...) in kvar, ``number`` (L,): of the lines, for errors. Raises InputError where
+    the reactive flow alone exceeds a rating.
     """
     rating = np.asarray(rating_kva, dtype=float).reshape(-1, *[1] * (np.ndim(q_line) - 1))
-    if (np.abs(q_line) > rating).any():
-        raise reactive_overload(rating, q_line)
-    return np.sqrt(rating**2 - np.asarray(q_line, dtype=float) ** 2)
-
-
-def reactive_overload(rating_kva: np.ndarray, q_line: np.ndarray) -> InputError:
-    """The error that names the line whose reactive flow exceeds its rating most."""
-    excess = np.abs(q_line) - rating_kva
+    excess = np.abs(q_line) - rating
     worst = np.unravel_index(np.argmax(excess), excess.shape)
-    reactive = abs(q_line[worst])
-    return InputError(
-        "branch.csv",
-        "rating_a",
-        f"the line at position {worst[0]} (counted from the slack) carries {reactive:.1f} kvar, "
-        f"more than its rating of {reactive - excess[worst]:.1f} kVA",
-        "raise its rating_a or lower q_kvar of the buses behind it",
-    )
+    if excess[worst] > 0:
+        reactive = abs(q_line[worst])
+        raise InputError(
+            "branch.csv",
+            f"rating_a of line {worst[0] if number is None else number[worst[0]]}",
+            f"the line carries {reactive:.1f} kvar, more than its rating of {reactive - excess[worst]:.1f} kVA",
+            "raise its rating_a or lower q_kvar of the buses behind it",
+        )
+    return np.sqrt(rating**2 - np.asarray(q_line, dtype=float) ** 2)
 
 
 def head_line(feeder: Feeder) -> int:
