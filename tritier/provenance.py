@@ -1,11 +1,29 @@
-"""Where a result comes from: hashes of what it is made of."""
+"""Where a result comes from and how it gets onto the disk: hashes, commit, versions, whole writes, a sole writer.
+
+A file or folder is written beside its place under a name of its own and then moved there, so that a reader finds the
+old one or the new one. What a killed run left beside a place is removed by the next run that holds the place's lock.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
+
+from tritier.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
+VERSIONED = ("numpy", "pandas", "cvxpy", "highspy", "pyscipopt", "power-grid-model")
 
 
 def digest(content: str | bytes) -> str:
@@ -22,3 +40,108 @@ def tree_hash(folder: Path, pattern: str = "*") -> str:
 def package_hash(folder: Path = PACKAGE) -> str:
     """Hash of every module of the package, subpackages included."""
     return tree_hash(folder, "*.py")
+
+
+def versions(packages: Sequence[str] = VERSIONED) -> dict[str, str]:
+    """Versions of Python and of packages, those that results depend on by default."""
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def commit() -> str:
+    """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    if not head:
+        return "unknown"
+    return head + ("+" if git("status", "--porcelain", "--", "tritier", "data", ":!data/results") else "")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole."""
+    write_text(path, json.dumps(content, indent=1, default=float) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError without a file, such as a full disk's, names the one that was being written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of ``path`` when all is well and is removed otherwise."""
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part{path.suffix}")
+    try:
+        with naming(path):
+            yield part
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write to, which takes the place of ``path`` when all is well and is removed otherwise."""
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+    old = path.with_name(f".{path.name}.{uuid4().hex[:12]}.old")
+    try:
+        with naming(path):
+            part.mkdir()
+            yield part
+            if path.exists():
+                path.rename(old)
+            part.rename(path)
+    finally:
+        if not path.exists() and old.exists():
+            old.rename(path)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """The right to write to ``path``, for one process at a time; leftovers of killed runs beside it are cleared.
+
+    Raises InputError where another process holds it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with lock.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(path, "--out", "is being written by another run", "wait, or name another") from error
+            if not (lock.exists() and os.path.samestat(os.fstat(held.fileno()), lock.stat())):
+                continue  # its last holder has just removed this very file
+            try:
+                clear_leftovers(path)
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what a killed run left beside ``path``; an old result that it had moved away comes back."""
+    beside = sorted(path.parent.glob(f".{path.name}.*"))
+    olds = [p for p in beside if p.suffix == ".old"]
+    if olds and not path.exists():
+        olds.pop().rename(path)
+    for p in (*olds, *(p for p in beside if ".part" in p.suffixes)):
+        if p.is_dir():
+            shutil.rmtree(p, ignore_errors=True)
+        else:
+            p.unlink(missing_ok=True)
