@@ -1,6 +1,7 @@
 """How a day goes once its day-ahead trades stand: the three recourse policies, on many days at once.
 
-Days are independent and equally weighed; P2P trades and tariffs are those of the design.
+Days are independent and equally weighed; P2P trades and tariffs are those of the design. Where the agents are
+indifferent, the day goes as is best for society.
 
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
 - ``design policy``: the day clears with violations priced, as designed: at their block's multiplier above its quantile.
@@ -24,7 +25,8 @@ from tritier.model.market import line_position
 from tritier.model.prosumer import export_box, import_box, representative
 from tritier.model.tariff import import_charge, trade_charge
 from tritier.reformulation.joint import JointLP, follower_lp
-from tritier.reformulation.lp import Border
+from tritier.reformulation.lp import ALL, Border
+from tritier.search.responses import follower_face
 
 POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
@@ -283,11 +285,25 @@ class _PolicyLP:
         self.offered.append(block)
 
     def _solve(self) -> np.ndarray:
-        cost = self.joint.cost(self.decisions.design)
+        """The least cost of the agents; among equals the point that is best for society, losses at their tangent.
+
+        Without that rule a day would rest on the order of columns: who does not mind which hour it is would decide
+        peaks and violations.
+        """
+        joint, cost = self.joint, self.joint.cost(self.decisions.design)
         for columns, price in self.extra:
             cost[columns] = price
-        self.solution = self.joint.warm.solve(cost)
-        return self.solution.x
+        self.solution = joint.warm.solve(cost)
+        lp = joint.warm.current()
+        columns, rows = (lp.col_lower.copy(), lp.col_upper.copy()), (lp.row_lower.copy(), lp.row_upper.copy())
+        follower_face(joint, self.solution)
+        society = np.zeros(cost.size)
+        society[joint.lp.at("F")] = 1.0
+        try:
+            return joint.warm.solve(society, "primal").x
+        finally:
+            joint.warm.set_bounds(ALL, *columns)
+            joint.warm.set_rows(ALL, *rows)
 
     def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
         joint, lp, instance = self.joint, self.joint.lp, self.instance

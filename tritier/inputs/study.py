@@ -219,7 +219,7 @@ def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, pro
 
 def read_prosumer_rows(path: Path, feeder: Feeder, profiles: Mapping[str, np.ndarray]) -> list[ProsumerRow]:
     """The table of prosumers, one at a bus with load."""
-    table = read_rows(path, ProsumerRow)
+    table = sorted(read_rows(path, ProsumerRow), key=lambda row: row.bus)  # the order of rows decides nothing
     unique(path, "prosumer", [row.prosumer for row in table])
     buses = [row.bus for row in table]
     known(path, "bus", buses, feeder.bus.tolist(), "the bus file")
