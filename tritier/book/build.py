@@ -20,6 +20,7 @@ import tritier
 from tritier.book.page import PACKAGES, commit, downloads
 from tritier.book.run import Book
 from tritier.errors import InputError
+from tritier.studies.commented import reference, sources_of
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
 DOWNLOADS = (".svg", ".pdf", ".csv")
@@ -222,6 +223,8 @@ def stage(book: Book) -> Path:
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
     wanted["_generated/nomenclature.txt"] = nomenclature(modules_of(book)).encode()
+    sources = sources_of(book.root / "data" / "parameters.csv")
+    wanted["_generated/study-reference.txt"] = reference(sources).encode()
     wanted["_generated/api.txt"] = api(book).encode()
     wanted["_generated/status.txt"] = status(book).encode()
     wanted["_generated/figures.txt"] = figures(book).encode()

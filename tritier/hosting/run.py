@@ -255,8 +255,7 @@ def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 
     if not 0 <= jobs <= MAX_JOBS:
         raise InputError("--jobs", "jobs", f"{jobs} is no number of threads", f"give 0 to {MAX_JOBS}")
     jobs, out = jobs or min(2, os.cpu_count() or 1), check_out(Path(out))
-    settings = {"budget": asked.budget, "size_batteries": asked.size_batteries}
-    problem = load_problem(study_folder, asked.flexibility, asked.preset, **settings)
+    problem = load_problem(study_folder, asked.flexibility, asked.preset, asked.budget, asked.size_batteries)
     state = State(out.with_name(f"{out.name}.state.json"), f"{problem.inputs_hash} {asked} {problem.preset}")
     start = state.read() if resume else state.remove()
     case = problem.case

@@ -256,7 +256,7 @@ class PresetSettings(Section):
 
 
 class Settings(Section):
-    """study.yaml."""
+    """study.yaml: season, sizes, prices, rules and menus of a study, and where its tables are."""
 
     name: Name = key("short name, which results carry")
     title: Annotated[str, Field(max_length=200), AfterValidator(plain)] = key("one line for readers", default="")
@@ -475,7 +475,7 @@ def with_sizes(preset: Preset, sizes: PresetSettings) -> Preset:
 
 
 class HostingSettings(Section):
-    """hosting.yaml: numbers of the hosting problem that study.yaml does not hold.
+    """hosting.yaml: numbers of the hosting problem that study.yaml does not hold; the file may be absent.
 
     Investment is annualised; prices are those of the Danish Energy Agency's catalogue for 2020 in PyPSA's
     technology-data, in EUR.

@@ -1,14 +1,22 @@
-"""study.yaml as text: every key of the model behind a comment that says what it is, its unit, range and default."""
+"""What the models of files say of themselves: a study.yaml with a comment on every key, and the reference of keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import csv
+import types
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from tritier.inputs.documents import section_of
+from tritier.inputs.settings import HostingSettings, Settings
+from tritier.inputs.tables import BranchRow, BusRow, LoadMixRow, PassiveRow, PluggedInRow, ProsumerRow
+from tritier.reformulation.files import BilevelFile, TrilevelFile
 
 WIDTH = 116
 
@@ -41,18 +49,11 @@ def _comment(name: str, field) -> str:
     extra = field.json_schema_extra or {}
     unit = extra.get("unit", "-")
     text = field.description or (section_of(field.annotation).__doc__ or name).splitlines()[0].rstrip(".")
-    bounds = [f"{word} {getattr(m, attr):g}" for m in field.metadata for attr, word in LIMITS if _has(m, attr)]
-    parts = [text + ("" if unit == "-" else f" [{unit}]"), *(["; ".join(bounds)] if bounds else [])]
+    bounds = range_of(field.annotation, field.metadata)
+    parts = [text + ("" if unit == "-" else f" [{unit}]"), *([bounds] if bounds else [])]
     if extra.get("note"):
         parts.append(f"where absent: {extra['note']}")
     return "; ".join(parts)
-
-
-LIMITS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-
-
-def _has(metadata: object, attribute: str) -> bool:
-    return isinstance(getattr(metadata, attribute, None), int | float)
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
@@ -75,3 +76,129 @@ def _entry(name: str, value: Any) -> list[str]:
         return [f"{name}:", *(f"  {line}" for key, inner in value.items() for line in _entry(str(key), inner))]
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return [f"{name}: {text.removesuffix('...' + chr(10)).strip()}"]
+
+
+# The reference: one table a file, a row a key or column.
+
+
+FILES: Mapping[str, type[BaseModel]] = {
+    "study.yaml": Settings,
+    "hosting.yaml": HostingSettings,
+    "bus.csv": BusRow,
+    "branch.csv": BranchRow,
+    "prosumers.csv": ProsumerRow,
+    "passive.csv": PassiveRow,
+    "load_mix.csv": LoadMixRow,
+    "plugged_in.csv": PluggedInRow,
+    "bilevel problem (JSON)": BilevelFile,
+    "three-level problem (JSON)": TrilevelFile,
+}
+HOURLY = """\
+## Hourly tables
+
+`load_profiles.csv`, `renewable_profiles.csv`, `deferrable_profiles.csv` and `prices.csv` hold a column `time` and one
+column a profile. Times are `2016-01-31T23:00`, hourly, without gaps, from 00:00 of the first to 23:00 of the last day,
+at one fixed offset (UTC+1 all year) that is not written. The first three cover the same days; prices may be of another
+year, and are paired with load days by month and weekday, so that they need a day of each. Load profiles are shapes of
+any unit, not negative. Renewable profiles are kW per kW installed, 0 to 2. Columns `ev` and `hp` of the deferrable
+profiles are shapes of what vehicles and heat pumps draw if nobody waits. `prices.csv` has a column `price_eur_per_mwh`.
+"""
+
+
+def range_of(annotation: Any, metadata: Any = ()) -> str:
+    """The range of a type in words, that of the elements of a list included: "> 0; <= 100"."""
+    words = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("multiple_of", "a multiple of"))
+    found = []
+    for part in metadata:
+        part = [part] if not isinstance(part, FieldInfo) else part.metadata
+        found += [f"{word} {getattr(m, name):,}" for m in part for name, word in words if hasattr(m, name)]
+        found += [f"{word} {getattr(m, name):,} long" for m in part for name, word in SIZES if hasattr(m, name)]
+    for inner in get_args(annotation) if get_origin(annotation) is not Literal else ():
+        if get_origin(inner) is Annotated:
+            below = range_of(get_args(inner)[0], inner.__metadata__)
+        else:
+            below = "" if isinstance(inner, type) and issubclass(inner, BaseModel) else range_of(inner)
+        found += [below] if below and below not in found else []
+    return "; ".join(dict.fromkeys(found))
+
+
+SIZES = (("min_length", "at least"), ("max_length", "at most"))
+
+
+def kind_of(annotation: Any) -> str:
+    """A type in words: "number", "list of numbers", "fixed or spot_indexed"."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind_of(parts[0])
+    if origin is Literal:
+        return " or ".join(map(str, parts))
+    if origin in (Union, types.UnionType):
+        return " or ".join("nothing" if part is type(None) else kind_of(part) for part in parts)
+    if origin is list:
+        return f"list of {kind_of(parts[0])}"
+    if origin is dict:
+        return f"{kind_of(parts[1])} by {kind_of(parts[0])}"
+    if section_of(annotation) is not None:
+        return "section"
+    return {float: "number", int: "whole number", str: "text", date: "date", Any: "anything"}[annotation]
+
+
+def keys_of(model: type[BaseModel], below: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a model with its field, sections before what is in them: `menus.<name>.p2p`, `lower_rows[].a`."""
+    for name, field in model.model_fields.items():
+        dotted = f"{below}{name}"
+        yield dotted, field
+        inner = section_of(field.annotation)
+        if inner is not None:
+            origin = get_origin(field.annotation)
+            yield from keys_of(inner, f"{dotted}{ {dict: '.<name>', list: '[]'}.get(origin, '') }.".replace(" ", ""))
+
+
+def sources_of(parameters: Path) -> dict[str, str]:
+    """Source of each number of the case study by the key or column it is used as (data/parameters.csv)."""
+    with parameters.open(encoding="utf-8", newline="") as file:
+        return {row["used as"]: row["source"] for row in csv.DictReader(file)}
+
+
+def reference(sources: Mapping[str, str]) -> str:
+    """The reference of every key and column that a user can write, as markdown: meaning, unit, range, default, source.
+
+    Args:
+        sources: of the case study's values, by key of study.yaml or by table and column (:func:`sources_of`).
+    """
+    return "\n".join([*(table_of(file, model, sources) for file, model in FILES.items()), HOURLY])
+
+
+def table_of(file: str, model: type[BaseModel], sources: Mapping[str, str]) -> str:
+    """One table of the reference."""
+    what = "Column" if file.endswith(".csv") else "Key"
+    head = [f"| {what} | Meaning | Unit | Type and range | Default |", "|---|---|---|---|---|"]
+    rows = []
+    for name, field in keys_of(model):
+        extra = field.json_schema_extra or {}
+        section = section_of(field.annotation)
+        meaning = field.description or (section.__doc__ or "").split("\n\n")[0].strip().rstrip(".")
+        source = sources.get(name if file == "study.yaml" else f"{file} {name}")
+        meaning += f". *Case study: {source}*" if source else ""
+        bounds = range_of(field.annotation, field.metadata)
+        kind = kind_of(field.annotation) + (f", {bounds}" if bounds else "")
+        cells = (f"`{name}`", meaning, extra.get("unit", "-"), kind, default_of(field, extra.get("note", "")))
+        rows.append(f"| {' | '.join(map(escaped, cells))} |")
+    about = " ".join((model.__doc__ or "").split())
+    return "\n".join([f"## {file}\n", f"{about}\n", *head, *rows, ""])
+
+
+def escaped(cell: str) -> str:
+    """Text that a cell of a markdown table shows as it is."""
+    return " ".join(cell.split()).replace("|", "/").replace("$", r"\$")
+
+
+def default_of(field: FieldInfo, note: str) -> str:
+    """What holds where a key is absent."""
+    if field.is_required():
+        return "must be given"
+    value = field.default
+    if isinstance(value, BaseModel):
+        return "its keys' own"
+    shown = "" if value in (None, "", [], {}) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return ": ".join(part for part in (shown, note) if part) or "none"
