@@ -24,6 +24,7 @@ check-book: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 # Runs what is stale and refreshes figures/ with its manifest, without the HTML.
@@ -54,4 +55,4 @@ $(DATA_READY): data/requirements.lock
 	touch $@
 
 clean:
-	rm -rf _run _build results out figures/*.svg figures/*.pdf figures/*.csv figures/manifest.json .pytest_cache .ruff_cache .hypothesis
+	rm -rf _run _build results out figures/*.svg figures/*.pdf figures/*.csv figures/manifest.json .mypy_cache .pytest_cache .ruff_cache .hypothesis

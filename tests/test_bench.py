@@ -9,8 +9,19 @@ import pandas as pd
 import pytest
 
 from tritier.errors import CertificateError, InputError
-from tritier.evaluation.bench import GROWTH, QUICK, STORED, SUITES, main, run, stored
-from tritier.evaluation.engines import BenchRow, check, example_at, milp_row, row
+from tritier.evaluation.bench import (
+    GROWTH,
+    QUICK,
+    SUITES,
+    BenchRow,
+    check,
+    example_at,
+    main,
+    milp_row,
+    row,
+    run,
+    stored,
+)
 from tritier.reformulation.market import design_of, market_example
 from tritier.reformulation.milp import solve_milp, strong_duality_milp
 from tritier.reformulation.solve import enumerate_menu, solve
@@ -122,7 +133,7 @@ def test_a_part_renewed_keeps_the_rest(tmp_path, monkeypatch):
 
 
 def test_the_stored_table_is_whole():
-    found, about = stored(STORED)
+    found, about = stored()
     assert list(found.columns) == COLUMNS
     assert set(found["suite"]) == {"enumeration", "single level", "feeder", "long menu", "large market", *GROWTH}
     assert set(about) == set(SUITES)
@@ -134,7 +145,7 @@ def test_the_stored_table_is_whole():
 
 
 def test_the_two_trees_bound_the_same_optimum():
-    found, _ = stored(STORED)
+    found, _ = stored()
     pairs = 0
     for _, part in found.groupby(["suite", "pair"]):
         trees = part[part["engine"].str.match(r"hybrid(| in SCIP's tree), gap 5 %") & (part["status"] == "optimal")]

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def stored():
-    return stored_growth(ROOT / bench.STORED)
+    return stored_growth()
 
 
 def test_variants_are_the_four_modes_and_the_value_cut_of_three():

@@ -14,7 +14,7 @@ from tritier.cases import store
 from tritier.cases.cases import CASES
 from tritier.cases.solve import certificates, prepare, solve_case, summary
 from tritier.errors import InputError
-from tritier.evaluation import findings, heldout, tables
+from tritier.evaluation import findings, heldout
 from tritier.inputs.scenarios import held_out_days
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,7 +167,7 @@ def test_pairing_by_day_takes_out_what_days_have_in_common():
 
 
 def test_expectations_name_known_quantities():
-    known = set(tables.QUANTITIES) | {"days"}
+    known = set(findings.QUANTITIES) | {"days"}
     assert set(EXPECTED["quantity"]) <= known
     assert set(EXPECTED["case"]) <= set(CASES)
     assert not EXPECTED.isna().any().any()
@@ -244,10 +244,10 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     grid = findings.grid(found)
     assert len(grid) == 6
     assert grid.groupby("case")["headline"].sum().tolist() == [1, 1]
-    physics, money = tables.policy_tables(grid)
+    physics, money = findings.policy_tables(grid)
     assert len(physics) == len(money) == 6
-    assert len(tables.certificate_table(certificates(cases[1]))) == 9
-    assert tables.headline_table(summary(cases[1]))["value"].notna().all()
+    assert len(findings.certificate_table(certificates(cases[1]))) == 9
+    assert findings.headline_table(summary(cases[1]))["value"].notna().all()
 
 
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):

@@ -12,7 +12,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.recourse import POLICIES
 from tritier.cases.solve import prepare
 from tritier.evaluation import unseen
-from tritier.evaluation.tables import unseen_tables
+from tritier.evaluation.findings import unseen_tables
 from tritier.evaluation.unseen import MORE_PV, REAL, RESAMPLED, SWAPPED, DaySet, cases_on, day_sets, rows_of, verdicts
 from tritier.inputs.scenarios import held_out_days
 

@@ -20,7 +20,7 @@ from toy import days, line_feeder, plain_prosumer, plain_rules
 
 from tritier.cases.solve import split_changes
 from tritier.errors import InputError
-from tritier.evaluation import sensitivity, sweeps
+from tritier.evaluation import sweeps
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.settings import read_settings
 from tritier.inputs.study import read_study
@@ -152,11 +152,11 @@ def test_the_notebook_of_the_book_is_stripped():
 
 # Points ---------------------------------------------------------------------------------------------------------------
 
-SMALL = sensitivity.FRESH["smoke"]
+SMALL = sweeps.FRESH["smoke"]
 
 
 def parameters(**value) -> dict[str, object]:
-    return sensitivity.parameters(SMALL, str(STUDY), 0.9945, sensitivity.Value("", **value), (1, 4))
+    return sweeps.parameters(SMALL, str(STUDY), 0.9945, sweeps.Value("", **value), (1, 4))
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +211,10 @@ def test_a_row_is_found_only_once():
 # Plan and settings ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", sensitivity.FRESH)
+@pytest.mark.parametrize("preset", sweeps.FRESH)
 def test_every_point_changes_what_it_names_and_nothing_else(preset):
-    planned = sensitivity.plan(sensitivity.FRESH[preset], 0.9945)
-    assert planned[0].sweep == sensitivity.BASE
+    planned = sweeps.plan(sweeps.FRESH[preset], 0.9945)
+    assert planned[0].sweep == sweeps.BASE
     base = split_changes(planned[0].parameters["changes"])
     seen = {(p.sweep, json.dumps(p.parameters, sort_keys=True)) for p in planned}
     assert len(seen) == len(planned)
@@ -225,15 +225,15 @@ def test_every_point_changes_what_it_names_and_nothing_else(preset):
         study.preset(p.parameters["preset"], sizes)
         differs = {k: v for part, own in zip((settings, sizes), base, strict=True) for k, v in part.items()
                    if own.get(k) != v}  # fmt: skip
-        assert bool(differs) == (p.sweep != sensitivity.BASE and p.label != "flat, no limit")
+        assert bool(differs) == (p.sweep != sweeps.BASE and p.label != "flat, no limit")
 
 
 def test_fresh_values_are_values_of_the_sweeps():
-    for size in sensitivity.FRESH.values():
+    for size in sweeps.FRESH.values():
         for name, labels in (size.only or {}).items():
-            assert set(labels) <= {v.label for v in sensitivity.find_sweep(name).values}
+            assert set(labels) <= {v.label for v in sweeps.find_sweep(name).values}
     with pytest.raises(InputError, match="is no sweep"):
-        sensitivity.find_sweep("weather")
+        sweeps.find_sweep("weather")
 
 
 def test_settings_for_all_take_the_place_of_the_table():
@@ -272,20 +272,20 @@ def rows_by_hand() -> pd.DataFrame:
         row |= {"c4_flat_usd": 103.0, "c4_violation_kwh": 40.0, "c4_shed_kwh": 90.0, "c4_out_shed_kwh": 2.0}
         row |= {"c4_tariff": "0.05 0.08 0.11", "c4_limits": "1:1800", "c4_out_violation_kwh": 1.0}
         rows.append(row)
-    return sensitivity.with_changes(pd.DataFrame(rows))
+    return sweeps.with_changes(pd.DataFrame(rows))
 
 
 def test_ends_are_taken_over_the_values_and_the_base():
-    found = sensitivity.ends(rows_by_hand()).set_index("sweep")
+    found = sweeps.ends(rows_by_hand()).set_index("sweep")
     assert found.loc["demand_charge", ["low", "low_label", "high", "high_label"]].tolist() == [4, "0.251", 10, "0.763"]
     assert found.loc["pv", ["low", "low_label", "high", "out_low", "out_high"]].tolist() == [-3, "1.5", 10, -1.5, 5]
     assert found.index.tolist() == ["pv", "demand_charge"]
 
 
 def test_a_sweep_is_in_the_order_of_its_values_with_its_base():
-    own = sensitivity.of_sweep(rows_by_hand(), sensitivity.find_sweep("pv"))
+    own = sweeps.of_sweep(rows_by_hand(), sweeps.find_sweep("pv"))
     assert own["x"].tolist() == [1.0, 1.5] and own["base"].tolist() == [True, False]
-    table = sensitivity.shown(rows_by_hand(), sensitivity.find_sweep("pv"))
+    table = sweeps.shown(rows_by_hand(), sweeps.find_sweep("pv"))
     assert table.iloc[:, 0].tolist() == ["1 *", "1.5"]
     assert table["welfare [$/day]"].tolist() == ["+10.0", "-3.0"]
     assert table.iloc[1, -1] == "0.05 0.08 0.11, 1800"
@@ -297,37 +297,35 @@ def test_a_refused_point_shows_no_figures():
         np.nan
     )
     rows.loc[2, "refused"] = "Case 4: no"
-    table = sensitivity.shown(rows, sensitivity.find_sweep("pv"))
+    table = sweeps.shown(rows, sweeps.find_sweep("pv"))
     assert table.iloc[1, 1:].tolist() == ["–"] * 6 + ["refused"]
-    assert "pv" not in set(sensitivity.ends(rows)["sweep"])
+    assert "pv" not in set(sweeps.ends(rows)["sweep"])
 
 
 def test_violations_are_priced_by_hand():
     """60 kWh fewer in all rows and 10 kWh less shed at 2 $/kWh: 120 and 20 $ on top; held out 4 and 0 kWh."""
-    row = sensitivity.priced(rows_by_hand(), 2.0).iloc[0]
+    row = sweeps.priced(rows_by_hand(), 2.0).iloc[0]
     assert (row["declared"], row["shed"], row["out_declared"], row["out_shed"]) == (130.0, 30.0, 13.0, 5.0)
 
 
 @pytest.mark.parametrize(("after", "word"), [(11.5, "rises"), (8.5, "falls"), (10.9, "stays"), (9.1, "stays")])
 def test_words_follow_the_numbers(after, word):
-    assert sensitivity.moved(10.0, after) == word
+    assert sweeps.moved(10.0, after) == word
 
 
 def test_fresh_and_stored_are_compared_against_their_own_base():
     fresh, stored = rows_by_hand(), rows_by_hand()
     fresh["change"] += 100
-    beside = sensitivity.agreement(fresh, stored)
+    beside = sweeps.agreement(fresh, stored)
     assert beside["moved"].tolist() == [-6, -13] and beside["same"].all()
     fresh.loc[1, "change"] += 20
-    assert sensitivity.agreement(fresh, stored)["same"].tolist() == [False, True]
+    assert sweeps.agreement(fresh, stored)["same"].tolist() == [False, True]
     stored.loc[2, "change"] = np.nan
-    assert sensitivity.agreement(fresh, stored)["sweep"].tolist() == ["demand_charge"]
+    assert sweeps.agreement(fresh, stored)["sweep"].tolist() == ["demand_charge"]
 
 
 def test_keys_of_figures_are_words_and_differ():
-    keys = [
-        sensitivity.glue_key(s.name, v.label, k) for s in sensitivity.SWEEPS for v in s.values for k in ("", "out_")
-    ]
+    keys = [sweeps.glue_key(s.name, v.label, k) for s in sweeps.SWEEPS for v in s.values for k in ("", "out_")]
     assert len(set(keys)) == len(keys)
     assert all(key.isidentifier() for key in keys)
 
@@ -344,31 +342,31 @@ def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     x = joint.settle(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100
-    assert share == pytest.approx(sensitivity.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
+    assert share == pytest.approx(sweeps.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
 
 
 def test_risk_weights_raise_the_threshold():
-    table = sensitivity.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
+    table = sweeps.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
     assert table["threshold [$/kWh]"].tolist() == pytest.approx([0.36, 0.42, 0.6])
     assert table["kept, K = 4 [%]"].is_monotonic_decreasing
 
 
 def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
-    told = sensitivity.course(rows_by_hand(), sensitivity.find_sweep("demand_charge"))
+    told = sweeps.course(rows_by_hand(), sweeps.find_sweep("demand_charge"))
     assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
     assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "between, or at an end")
     rows = rows_by_hand()
     more = rows.assign(label=rows["label"].replace("1.5", "0.5"), change=rows["change"] - 7)[rows["sweep"] == "pv"]
     both = pd.concat([rows, more])
-    assert sensitivity.course(both, sensitivity.find_sweep("pv"))["place"] == "above both"
+    assert sweeps.course(both, sweeps.find_sweep("pv"))["place"] == "above both"
 
 
 def test_figures_show_the_rows():
     rows = rows_by_hand()
-    fig = plots.tornado(sensitivity.ends(rows), 10.0, 5.0)
+    fig = plots.tornado(sweeps.ends(rows), 10.0, 5.0)
     bars = [p.get_x() + p.get_width() for p in fig.axes[0].patches]
     assert bars == pytest.approx([4.0, -3.0, 10.0, 10.0])
-    own = sensitivity.of_sweep(rows, sensitivity.find_sweep("pv"))
+    own = sweeps.of_sweep(rows, sweeps.find_sweep("pv"))
     fig = plots.by_value([("PV [-]", own)])
     assert fig.axes[0].get_lines()[0].get_ydata().tolist() == [10.0, -3.0]
     fig = plots.cleared_and_judged(["a", "b"], [5.0, 6.0], [1.0, 2.0])
@@ -380,8 +378,8 @@ def test_figures_show_the_rows():
 
 @pytest.fixture(scope="module")
 def stored():
-    rows, origin = sensitivity.read_stored(ROOT / "data" / "results")
-    return sensitivity.with_changes(rows), origin
+    rows, origin = sweeps.read_stored(ROOT / "data" / "results")
+    return sweeps.with_changes(rows), origin
 
 
 def test_stored_sweeps_are_of_these_data(stored):
@@ -389,17 +387,17 @@ def test_stored_sweeps_are_of_these_data(stored):
     study = read_study(STUDY)
     assert stored[1]["data_hash"] == sweeps.inputs_hash(study)
     assert stored[1]["load_scale"] == study.settings.load.scale
-    assert stored[1]["menu"] == sensitivity.MENU
+    assert stored[1]["menu"] == sweeps.MENU
 
 
 def test_stored_sweeps_are_those_of_the_plan(stored):
     rows, origin = stored
-    planned = [(p.sweep, p.label) for p in sensitivity.plan(sensitivity.STORED, 1.0)]
+    planned = [(p.sweep, p.label) for p in sweeps.plan(sweeps.STORED, 1.0)]
     assert list(rows[["sweep", "label"]].itertuples(index=False, name=None)) == planned
     assert origin["points"] == len(rows)
     sizes = rows[~rows["sweep"].isin(["scenarios"])]
-    assert set(sizes["scenarios"]) == {sensitivity.STORED.n_scenarios}
-    assert set(rows["prosumers"]) == {sensitivity.STORED.n_prosumers}
+    assert set(sizes["scenarios"]) == {sweeps.STORED.n_scenarios}
+    assert set(rows["prosumers"]) == {sweeps.STORED.n_prosumers}
 
 
 def test_stored_rows_are_whole(stored):

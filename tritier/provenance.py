@@ -23,6 +23,7 @@ from uuid import uuid4
 from tritier.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
+DATA = PACKAGE.parent / "data"  # of the repository that the package lies in
 VERSIONED = ("numpy", "pandas", "cvxpy", "highspy", "pyscipopt", "power-grid-model")
 
 

@@ -7,10 +7,8 @@ are kept in results/sweeps, from where a run that was cut off goes on.
 import sys
 from pathlib import Path
 
+from tritier.evaluation.sweeps import STORED, STUDY, Bench, inputs_hash, plan, run_sweep, write_stored
 from tritier.inputs.study import read_study
-from tritier.evaluation.sweeps import Bench, inputs_hash, run_sweep
-from tritier.evaluation.sensitivity import write_stored
-from tritier.evaluation.sensitivity import STORED, STUDY, plan
 
 HERE = Path(__file__).resolve().parent
 

@@ -9,17 +9,17 @@ import pkgutil
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 from sphinx.application import Sphinx
 
 import tritier
-from tritier.book.page import PACKAGES, commit, downloads
+from tritier.book.page import PACKAGES, downloads
 from tritier.book.run import Book
 from tritier.errors import InputError
+from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
@@ -70,7 +70,7 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("$", "\\$")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -123,12 +123,12 @@ def status(book: Book) -> str:
         finished = r["finished"][:16].replace("T", " ")
         rows.append((f"[{chapter}]({chapter}.ipynb)", f"{r['seconds']:.0f}", finished, *hashes, r["commit"]))
     head = ("chapter", "seconds", "finished (UTC)", "notebook", "package", "data", "commit")
-    versions = [(name, version(name)) for name in PACKAGES]
+    made_with = tuple(versions(PACKAGES).items())
     return (
-        f"Preset `{book.preset}`, Python {sys.version.split()[0]}, built from commit `{commit(book.root)}`.\n\n"
+        f"Preset `{book.preset}`, built from commit `{commit()}`.\n\n"
         + _table(head, rows)
         + "\n"
-        + _table(("package", "version"), versions)
+        + _table(("package", "version"), made_with)
     )
 
 

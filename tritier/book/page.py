@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import inspect
 import io
 import json
 import os
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import floor, log10
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from tritier.plots import style as plots
 from tritier.plots.style import drawn
-from tritier.provenance import package_hash, tree_hash
+from tritier.provenance import commit, package_hash, tree_hash, versions
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
 EQUATION = re.compile(r":eq:`([^`]+)`")
@@ -92,28 +91,13 @@ def show(function: Callable) -> None:
 
 
 def _without_docstring(code: str) -> str:
-    import ast
-
     node = ast.parse(code).body[0]
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     if ast.get_docstring(node) is None or len(node.body) == 1:
         return code.rstrip()
     lines, text = code.rstrip().splitlines(), node.body[0]
     rest = lines[text.end_lineno :]
     return "\n".join(lines[: text.lineno - 1] + (rest[1:] if rest and not rest[0].strip() else rest))
-
-
-def commit(root: Path) -> str:
-    """Short commit of the tree, with ``+`` if it has uncommitted changes; ``none`` outside git."""
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-        )
-    except FileNotFoundError:
-        return "none"
-    return run.stdout.strip() if run.returncode == 0 else "none"
 
 
 def origin(page: Page) -> dict[str, object]:
@@ -124,8 +108,8 @@ def origin(page: Page) -> dict[str, object]:
         "seed": page.seed,
         "data": tree_hash(page.root / "data"),
         "package": package_hash(),
-        "commit": commit(page.root),
-        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+        "commit": commit(),
+        "versions": versions(PACKAGES),
     }
 
 
@@ -199,7 +183,7 @@ def downloads(files: list[str], chapter: str) -> str:
     return " · ".join([*links, f'<a href="../_sources/chapters/{chapter}.ipynb" download>notebook</a>'])
 
 
-def show_interactive(fig: object, alt: str, caption: str = "", page: Page | None = None, name: str = "") -> None:
+def show_interactive(fig: go.Figure, alt: str, caption: str = "", page: Page | None = None, name: str = "") -> None:
     """Display a plotly figure that needs no server and no network: the script comes from the book itself.
 
     Args:

@@ -18,14 +18,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
 import yaml
 
-from tritier.book.page import commit, figure_files
+from tritier.book.page import figure_files
 from tritier.errors import InputError
-from tritier.provenance import digest, package_hash, tree_hash
+from tritier.provenance import commit, digest, package_hash, tree_hash, write_json
 
 PRESETS = ("smoke", "fast", "paper")
 
@@ -69,9 +70,10 @@ class Book:
     def record_path(self, chapter: str) -> Path:
         return self.run_folder / f"{chapter}.json"
 
-    def record(self, chapter: str) -> dict | None:
+    def record(self, chapter: str) -> dict[str, Any]:
+        """The record of a chapter's last run; empty where it has never been run."""
         path = self.record_path(chapter)
-        return json.loads(path.read_text()) if path.is_file() else None
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     def needs(self, chapter: str) -> list[str]:
         """Chapters whose results this one reads: notebook metadata ``tritier.needs``."""
@@ -108,14 +110,14 @@ def sources(book: Book, chapter: str, shared: dict[str, str]) -> dict[str, objec
     return shared | {
         "notebook": _hash(book.source(chapter)),
         "parameters": {"preset": book.preset},
-        "needs": {c: digest(json.dumps((book.record(c) or {}).get("outputs"))) for c in book.needs(chapter)},
+        "needs": {c: digest(json.dumps(book.record(c).get("outputs"))) for c in book.needs(chapter)},
     }
 
 
 def changed(book: Book, chapter: str, shared: dict[str, str]) -> str:
     """What differs from the last run of a chapter, in a few words; empty if nothing does."""
     old = book.record(chapter)
-    if old is None:
+    if not old:
         return "never executed"
     if old["status"] != "executed":
         return old["status"]
@@ -196,12 +198,10 @@ def run_chapter(book: Book, chapter: str) -> dict:
         "executed": _hash(book.executed(chapter)),
         "seconds": round(time.perf_counter() - started, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(book.root),
+        "commit": commit(),
         "python": sys.version.split()[0],
     }
-    fresh = book.record_path(chapter).with_suffix(".tmp")
-    fresh.write_text(json.dumps(record, indent=1, sort_keys=True))
-    fresh.replace(book.record_path(chapter))
+    write_json(book.record_path(chapter), record)
     return record
 
 

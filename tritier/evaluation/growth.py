@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tritier.errors import CertificateError, InputError
+from tritier.provenance import DATA
 from tritier.reformulation.bilevel import LinearBilevel
 from tritier.reformulation.bounds import boxes, high_point_rows
 from tritier.reformulation.kkt import kkt_system
@@ -27,7 +28,7 @@ AGREE = 1e-6  # relative: social cost of a mode that finished against enumeratio
 #: the four modes as they are, and the complementarity modes with the value cut
 PLAIN = tuple((mode, False) for mode in MODES)
 CUT = tuple((mode, True) for mode in MODES if mode != "strong_duality")
-STORED = Path("data/results/growth.csv")
+STORED = DATA / "results" / "growth.csv"
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,28 @@ def high_point(example: MarketExample) -> float:
     return solve_lp(p.F, matrix, low, high, *sides).objective + p.F0
 
 
-def _row(example: MarketExample, variant, limit: float, size, known) -> GrowthRow:
-    (mode, cut), (hours, scenarios, pairs), (best, values, obeyed) = variant, size, known
+def _row(
+    example: MarketExample,
+    variant: tuple[str, bool],
+    limit: float,
+    size: tuple[int, int, int],
+    known: tuple[float, np.ndarray, float],
+) -> GrowthRow:
+    mode, cut = variant
+    hours, scenarios, pairs = size
+    best, values, obeyed = known
     p = example.problem
     found = solve(p, mode, time_limit=limit, box=example.box, dual_bound=example.dual_bound, value_cut=cut)
+    objective = np.nan if found.objective is None else found.objective
     if found.status == "optimal":
         points = np.array(discrete_points(p))
         at_design = values[np.abs(points - found.x)[:, p.discrete].sum(axis=1).argmin()]
-        off = max(abs(found.objective - best), abs(at_design - best)) / abs(best)
+        off = max(abs(objective - best), abs(at_design - best)) / abs(best)
         if off > AGREE:
             raise CertificateError("growth.enumeration", off, AGREE, f"{mode} at {hours} hours, {scenarios} scenarios")
     return GrowthRow(
         hours, scenarios, pairs, int(values.size), mode, cut, found.status, found.proof, best, obeyed,
-        np.nan if found.objective is None else found.objective, np.nan if found.bound is None else found.bound,
+        objective, np.nan if found.bound is None else found.bound,
         max(found.residuals.values(), default=np.nan), found.binaries, found.nodes, found.seconds, limit,
     )  # fmt: skip
 

@@ -123,7 +123,7 @@ def agent_gains(prepared: Prepared, day: DayDecisions, decisions: Decisions) -> 
     p = day.instance.days.probability
     fixed = fixed_cost(prepared, forecast=False)
     accounts = {a: float(x @ p) for a, x in settlement_of(day, decisions).accounts(fixed).items()}
-    accounts["prosumers"] -= float(sum(private_costs(day).values()).sum(axis=0) @ p)
+    accounts["prosumers"] -= sum(float(cost.sum(axis=0) @ p) for cost in private_costs(day).values())
     share, back = prosumer_bill_share(prepared), accounts["DSO"] + accounts["platform"]
     refund = {"prosumers": share * back, "passive loads": (1 - share) * back}
     refund |= {"DSO": -accounts["DSO"], "platform": -accounts["platform"]}

@@ -1,13 +1,20 @@
-"""One point of a sweep: a study with some of its values changed, Case 1 against Case 4 on it, as one row of figures."""
+"""Sweeps: Case 1 against Case 4 with one value of the study changed; which values, how they run, and what they show.
+
+A point is a study with some of its values changed, and its row of figures. One notebook, run by papermill for each
+point in parallel, hands the row over, and it is kept under a hash of parameters, inputs, notebook, package and lock
+file: a second run finds all its points, and a run that was cut off goes on. Sweeps at full size are stored with the
+data.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -21,11 +28,14 @@ from tritier.cases.recourse import DayDecisions
 from tritier.cases.solve import Prepared, SolvedCase, certificates, judge, prepare, solve_as, solve_case, summary
 from tritier.errors import CertificateError, InputError
 from tritier.evaluation.findings import PARTS, mean_interval
+from tritier.inputs.documents import read_json
+from tritier.inputs.instance import Rules
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Network
+from tritier.model.devices import block_value
 from tritier.model.dso import SocialCost
-from tritier.provenance import digest, package_hash
+from tritier.provenance import commit, digest, package_hash, versions, write_json
 
 DESIGNS = ("menu", "flat")
 ROW = "application/vnd.tritier.row+json"  # the output by which a notebook hands over its row
@@ -40,6 +50,19 @@ SUMMARY = (
     "curtailed_kwh",
     "congestion_rent_usd",
 )
+NOTEBOOK = Path("sweeps") / "point.ipynb"
+NOT_INPUTS = {"name", "title", "files", "menus", "presets"}  # keys of study.yaml that decide no figure of a point
+STUDY = "data/studies/ieee33"
+PRESET = "fast"  # names the preset that every point changes; size and menu are all given below
+BASE = "base"
+MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a limit
+    "tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.083, 0.11]}",
+    "p2p": "[0.083]",
+    "capacity": "{1: [1800, 4700]}",
+}
+NO_LIMIT = {"capacity": "{1: [4700]}"}
+FLAT = {"tariff": "{off_peak: [0.083], day: [0.083], peak: [0.083]}"}
+FREE_TRADE = {"tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.11, 0.14]}", "p2p": "[0.0]"}
 
 
 def point(
@@ -107,7 +130,8 @@ def case_figures(solved: SolvedCase) -> dict[str, object]:
     have ``flat_usd`` and ``first_best_usd``.
     """
     told = summary(solved)
-    row: dict[str, object] = {name: told[name] for name in SUMMARY} | physical(solved.days)
+    row: dict[str, object] = {name: told[name] for name in SUMMARY}
+    row |= physical(solved.days)
     row |= cleared_parts(solved.response.social)
     table = daily_table(solved.days, solved.decisions)
     row |= {name: mean_and_cvar(table, name)[0] for name in PARTS}
@@ -154,17 +178,6 @@ def hand_over(row: Mapping[str, object]) -> None:
     from IPython.display import display
 
     display({ROW: dict(row), "text/plain": json.dumps(row, indent=1)}, raw=True)
-
-
-# Sweeps: one notebook run by papermill for each value of a parameter, in parallel, each point kept under its hash.
-#
-# The hash covers the parameters, the study's inputs, the notebook, every definition of the package that it can reach
-# and
-# the lock file. A second run finds all its points; a run that was cut off goes on; an edit re-runs what it can reach.
-
-
-NOTEBOOK = Path("sweeps") / "point.ipynb"
-NOT_INPUTS = {"name", "title", "files", "menus", "presets"}  # keys of study.yaml that decide no figure of a point
 
 
 @dataclass(frozen=True)
@@ -263,9 +276,7 @@ def run_point(bench: Bench, point: Point, key: str, data: str, origin: str) -> s
     except DeadKernelError as error:
         return f"{point.sweep} {point.label}: {error}"
     kept = {"data": data, "origin": origin, "parameters": point.parameters, "row": row_of(notebook)}
-    fresh = bench.store / f".{key}-{os.getpid()}"
-    fresh.write_text(json.dumps(kept, indent=1))
-    fresh.replace(bench.path(key))
+    write_json(bench.path(key), kept)
     return ""
 
 
@@ -286,3 +297,365 @@ def read_row(bench: Bench, key: str) -> dict[str, object]:
         return dict(json.loads(bench.path(key).read_text())["row"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(bench.path(key), "row", "is damaged", "delete the file and run the sweep again") from error
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a parameter: its label, what it changes in study or preset, in the menu, and the design asked for.
+
+    ``x`` is the number drawn, None where the value is a word.
+    """
+
+    label: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    menu: Mapping[str, str] = field(default_factory=dict)
+    design: str = "menu"
+    x: float | None = None
+    cases: tuple[int, ...] | None = None  # where fewer are solved than the sweep's
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One parameter: what it is, its value in the case study as it is drawn, and the other values tried."""
+
+    name: str
+    title: str
+    unit: str
+    base: str
+    values: tuple[Value, ...]
+    x: float | None = None
+    cases: tuple[int, ...] = (1, 4)
+
+
+def numbers(key: str, *values: float) -> tuple[Value, ...]:
+    """Values of one numeric key."""
+    return tuple(Value(f"{v:g}", {key: v}, x=v) for v in values)
+
+
+SWEEPS = (
+    Sweep(
+        "demand_charge",
+        "demand charge",
+        "$/kW-day",
+        "0.763",
+        numbers("demand_charge_usd_per_kw", 0.251),
+        0.763,
+    ),
+    Sweep(
+        "tie_break",
+        "tie-break of batteries",
+        "$/kWh in store and hour",
+        "1e-05",
+        (
+            # Cases 0 and 1 say what it decides; Case 4 without it takes several times as long as any other point.
+            Value("0", {"tie_break_usd_per_kwh": 0.0}, x=0.0, cases=(0, 1)),
+            *numbers("tie_break_usd_per_kwh", 1e-4),
+        ),
+        1e-5,
+        (0, 1, 4),
+    ),
+    Sweep(
+        "structure",
+        "tariff structure",
+        "",
+        "time blocks and head limit",
+        (
+            Value("flat, no limit", design="flat"),
+            Value("flat, head limit", menu=FLAT),
+            Value("time blocks, no limit", menu=NO_LIMIT),
+            Value("P2P charge off", menu=FREE_TRADE),
+        ),
+    ),
+    Sweep("beta", "risk weight of all prosumers", "-", "0.3 to 0.7, their own", numbers("risk.beta", 0.0, 0.9), 0.5),
+    Sweep("pv", "PV", "times installed", "1", numbers("renewables.pv_scale", 0.5, 1.5), 1.0),
+    Sweep("battery", "batteries", "times installed", "1", numbers("batteries.scale", 0.0, 0.5, 2.0), 1.0),
+    Sweep("load", "load and all assets", "times calibrated", "1", numbers("load.scale", 0.9, 1.05), 1.0),
+    Sweep("elasticity", "demand elasticity", "-", "-0.1", numbers("demand.elasticity", -0.3, -0.02), -0.1),
+    Sweep(
+        "degradation",
+        "battery wear",
+        "$/kWh each way",
+        "0.0437",
+        numbers("batteries.degradation_usd_per_kwh", 0.033, 0.053),
+        0.0437,
+    ),
+    Sweep("shift", "hour of PV", "h later than the profile", "1", numbers("renewables.pv_shift_h", 0, 2), 1.0),
+    Sweep("chance", "chance level", "-", "0.05", numbers("chance_level", 0.2), 0.05),
+    Sweep("alpha", "CVaR level", "-", "0.9", numbers("risk.alpha", 0.8, 0.95), 0.9),
+    Sweep("scenarios", "scenarios", "-", "12", numbers("n_scenarios", 3, 6), 12.0),
+    Sweep(
+        "blocks",
+        "demand blocks, risk weight",
+        "",
+        "4, own",
+        (
+            Value("4, 0", {"risk.beta": 0.0}),
+            Value("8, own", {"demand.blocks": 8}),
+            Value("4, 0, flat", {"risk.beta": 0.0}, design="flat"),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the market of every point is, and which values are run: ``only`` per sweep, all where None."""
+
+    n_prosumers: int
+    n_scenarios: int
+    days_used: int
+    only: Mapping[str, tuple[str, ...]] | None = None
+
+
+STORED = Size(14, 12, 366)
+FRESH = {
+    "smoke": Size(5, 2, 4, {"demand_charge": ("0.251",), "tie_break": ("0.0001",), "pv": ("1.5",)}),
+    "fast": Size(
+        14,
+        3,
+        366,
+        {
+            "demand_charge": ("0.251",),
+            "tie_break": ("0", "0.0001"),
+            "structure": ("flat, no limit",),
+            "beta": ("0", "0.9"),
+            "pv": ("0.5", "1.5"),
+            "battery": ("0.5", "2"),
+            "elasticity": ("-0.3",),
+        },
+    ),
+    "paper": STORED,
+}
+
+
+def find_sweep(name: str) -> Sweep:
+    """A sweep by name. Raises InputError naming the choices."""
+    found = next((s for s in SWEEPS if s.name == name), None)
+    if found is None:
+        raise InputError("sweep", name, "is no sweep", f"use one of {', '.join(s.name for s in SWEEPS)}")
+    return found
+
+
+def plan(size: Size, load_scale: float, study: str = STUDY, sweeps: Iterable[Sweep] = SWEEPS) -> list[Point]:
+    """All points of the sweeps at a size, the case study's own values first.
+
+    ``load_scale``: the study's calibrated scale, of which that of the sweep is a multiple. The base solves Case 0 too.
+    """
+    points = [Point(BASE, "", parameters(size, study, load_scale, Value(""), (0, 1, 4)))]
+    for sweep in sweeps:
+        chosen = sweep.values
+        if size.only is not None:
+            chosen = tuple(v for v in chosen if v.label in size.only.get(sweep.name, ()))
+        for value in chosen:
+            points.append(
+                Point(sweep.name, value.label, parameters(size, study, load_scale, value, value.cases or sweep.cases))
+            )
+    return points
+
+
+def parameters(size: Size, study: str, load_scale: float, value: Value, cases: Sequence[int]) -> dict[str, object]:
+    """What the notebook of a point is told."""
+    changes: dict[str, object] = {
+        "n_prosumers": size.n_prosumers,
+        "n_scenarios": size.n_scenarios,
+        "days_used": size.days_used,
+    }
+    changes |= {f"menus.{PRESET}.{key}": text for key, text in (MENU | dict(value.menu)).items()}
+    changes |= {k: v * load_scale if k == "load.scale" else v for k, v in value.changes.items()}
+    return {"study": study, "preset": PRESET, "changes": changes, "design": value.design, "cases": list(cases)}
+
+
+LEAST = 1.0  # $/day: what moves less is said to stay
+DIGITS = "%.7g"
+MEASURES = (
+    ("change", "welfare [$/day]", "{:+.1f}"),
+    ("out_change", "held out [$/day]", "{:+.1f}"),
+    ("cost_change", "prosumer cost after refund [$/day]", "{:+.1f}"),
+    ("losses_change", "losses [%]", "{:+.1f}"),
+    ("peak_change", "peak [kW]", "{:+.0f}"),
+)
+
+
+def with_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a sweep with what Case 4 changes against Case 1 (:eq:`eq-welfare-change`).
+
+    ``change``: welfare on the scenarios, $/day. ``cost_change``: prosumer cost after refund, $/day. ``losses_change``:
+    percent, AC. ``peak_change``: kW. ``gain``: social cost as cleared that the design saves against the flat tariff,
+    $/day. ``distortion``: lost value of demand as cleared less the same on the judged days, $/day, Case 4.
+    """
+    return rows.assign(
+        change=rows["c4_welfare_usd"] - rows["c1_welfare_usd"],
+        cost_change=rows["c4_prosumer_cost_after_refund_usd"] - rows["c1_prosumer_cost_after_refund_usd"],
+        losses_change=100 * (rows["c4_ac_losses_kwh"] / rows["c1_ac_losses_kwh"] - 1),
+        peak_change=rows["c4_peak_kw"] - rows["c1_peak_kw"],
+        gain=rows["c4_flat_usd"] - rows["c4_cleared_total_usd"],
+        distortion=rows["c4_cleared_lost_value_usd"] - rows["c4_lost_value_usd"],
+    )
+
+
+def of_sweep(rows: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """Rows of one sweep, the case study's own value among them under its label, in the order of their values."""
+    base = rows[rows["sweep"] == BASE].assign(label=sweep.base, x=sweep.x, base=True)
+    x = {value.label: value.x for value in sweep.values}
+    own = rows[rows["sweep"] == sweep.name].assign(base=False)
+    own["x"] = own["label"].map(x)
+    both = pd.concat([base, own], ignore_index=True)
+    both["x"] = both["x"].astype(float)
+    return both.sort_values("x", kind="stable", ignore_index=True) if sweep.x is not None else both
+
+
+def ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """The smallest and the largest change of welfare of each sweep with their labels, widest sweep first.
+
+    Columns: sweep, title, low, low_label, high, high_label, and the same held out before ``out_``.
+    """
+    found = []
+    for sweep in SWEEPS:
+        own = of_sweep(rows, sweep)
+        own = own[own["change"].notna()]
+        if len(own) < 2:
+            continue
+        low, high = own.loc[own["change"].idxmin()], own.loc[own["change"].idxmax()]
+        found.append(
+            {
+                "sweep": sweep.name,
+                "title": sweep.title,
+                "low": low["change"],
+                "low_label": low["label"],
+                "high": high["change"],
+                "high_label": high["label"],
+                "out_low": low["out_change"],
+                "out_high": high["out_change"],
+            }
+        )
+    table = pd.DataFrame(found)
+    return table.assign(width=table["high"] - table["low"]).sort_values("width", ascending=False, ignore_index=True)
+
+
+def moved(before: float, after: float, least: float = LEAST) -> str:
+    """ "rises", "falls" or "stays", by the difference of two numbers; what moves less than ``least`` stays."""
+    if abs(after - before) < least:
+        return "stays"
+    return "rises" if after > before else "falls"
+
+
+def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
+    """From the first to the last solved value of a sweep: labels, changes of welfare, words, in and out of sample."""
+    own = of_sweep(rows, sweep)
+    first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
+    case_study = float(own.loc[own["base"], "change"].iloc[0])
+    low, high = sorted((first["change"], last["change"]))
+    return {
+        "place": "below both" if case_study < low else "above both" if case_study > high else "between, or at an end",
+        "first_label": first["label"],
+        "last_label": last["label"],
+        "first": float(first["change"]),
+        "last": float(last["change"]),
+        "word": moved(first["change"], last["change"]),
+        "out_first": float(first["out_change"]),
+        "out_last": float(last["out_change"]),
+        "out_word": moved(first["out_change"], last["out_change"]),
+    }
+
+
+def risk_threshold(rules: Rules, tariff: float, beta: float) -> float:
+    """Value below which a prosumer gives up demand in an hour of its usual scenarios, $/kWh (:eq:`eq-risk-threshold`).
+
+    Energy costs of a scenario outside the tail weigh (1 - beta) of its probability, network charges all of it.
+    """
+    return float(rules.retail.max() + tariff / (1 - beta))
+
+
+def kept_demand(rules: Rules, tariff: float, beta: float, blocks: int) -> float:
+    """Demand served in an hour of a usual scenario, all of it imported, as a share of the reference."""
+    values = block_value(replace(rules, demand_blocks=blocks))
+    kept = int((values > risk_threshold(rules, tariff, beta)).sum())
+    return 1 - rules.flexibility + 2 * rules.flexibility * kept / blocks
+
+
+def kept_table(rules: Rules, tariff: float, betas: Sequence[float], blocks: Sequence[int]) -> pd.DataFrame:
+    """Threshold and demand kept, percent of the reference, by risk weight and number of demand blocks."""
+    rows = []
+    for beta in betas:
+        row = {"risk weight": beta, "threshold [$/kWh]": risk_threshold(rules, tariff, beta)}
+        rows.append(row | {f"kept, K = {k} [%]": 100 * kept_demand(rules, tariff, beta, k) for k in blocks})
+    return pd.DataFrame(rows)
+
+
+def glue_key(sweep: str, label: str, kind: str = "") -> str:
+    """The name under which a chapter glues a figure of one point; ``kind`` before the sweep, as ``out_``."""
+    word = label.replace("-", "minus").replace(".", "p")
+    return f"s_{kind}{sweep}_" + "".join(c if c.isalnum() else "_" for c in word)
+
+
+def shown(rows: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """One sweep as a table to be read: each value, what Case 4 changes, days with a violation, what was chosen."""
+    own = of_sweep(rows, sweep)
+    head = f"{sweep.title} [{sweep.unit}]" if sweep.unit else sweep.title
+    table = pd.DataFrame({head: own["label"] + np.where(own["base"], " *", "")})
+    for name, title, form in MEASURES:
+        table[title] = [form.format(v) if np.isfinite(v) else "–" for v in own[name]]
+    hit = zip(own["c1_out_violation_days"], own["c4_out_violation_days"], strict=True)
+    table["held-out days violated, Cases 1, 4 [%]"] = [
+        f"{100 * a:.0f}, {100 * b:.0f}" if np.isfinite(b) else "–" for a, b in hit
+    ]
+    limits = own["c4_limits"].fillna("").astype(str).str.partition(":")[2].replace("", "–")
+    refused = own["refused"].fillna("").astype(str)
+    chosen = own["c4_tariff"].fillna("").astype(str) + ", " + limits
+    unsolved = np.where(refused == "", "not solved", "refused")
+    table["tariffs, head limit [kW]"] = np.where(own["change"].notna(), chosen, unsolved)
+    return table
+
+
+def priced(rows: pd.DataFrame, price: float) -> pd.DataFrame:
+    """Change of welfare if violations of all rows, or what the worst bus would shed, cost ``price`` $/kWh, $/day.
+
+    Columns ``declared`` and ``shed``, and the same held out before ``out_`` (:eq:`eq-priced-change`).
+    """
+    more = {}
+    for where, change in (("", "change"), ("out_", "out_change")):
+        for name, kind in (("declared", "violation_kwh"), ("shed", "shed_kwh")):
+            fewer = rows[f"c1_{where}{kind}"] - rows[f"c4_{where}{kind}"]
+            more[f"{where}{name}"] = rows[change] + price * fewer
+    return rows.assign(**more)
+
+
+def agreement(fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Fresh points beside the stored ones of the same value: changes of welfare against their own base, and whether
+    both move the same way. Points without figures on either side are left out."""
+    table = fresh.merge(stored, on=["sweep", "label"], suffixes=("", "_stored"))
+    table = table[table["change"].notna() & table["change_stored"].notna()].copy()
+    for end in ("", "_stored"):
+        base = table.loc[table["sweep"] == BASE, f"change{end}"].iloc[0]
+        table[f"moved{end}"] = table[f"change{end}"] - base
+    table["same"] = [moved(0, a) == moved(0, b) for a, b in zip(table["moved"], table["moved_stored"], strict=True)]
+    return table[table["sweep"] != BASE]
+
+
+def write_stored(folder: Path, rows: pd.DataFrame, size: Size, data: str, load_scale: float) -> None:
+    """Write sweeps.csv and sweeps.json: the rows, and where they come from."""
+    rows.drop(columns=["key", "executed"]).to_csv(folder / "sweeps.csv", index=False, float_format=DIGITS)
+    origin = {
+        "command": "python data/results/sweeps.py",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "data_hash": data,
+        "load_scale": load_scale,
+        "size": {k: v for k, v in asdict(size).items() if k != "only"},
+        "menu": dict(MENU),
+        "cpu_seconds": round(float(rows["cpu_seconds"].sum())),
+        "points": len(rows),
+        "versions": versions(),
+    }
+    write_json(folder / "sweeps.json", origin)
+
+
+def read_stored(folder: Path) -> tuple[pd.DataFrame, Mapping[str, object]]:
+    """Rows and origin that :py:func:`write_stored` wrote. Raises InputError where a file is missing."""
+    for name in ("sweeps.csv", "sweeps.json"):
+        if not (folder / name).is_file():
+            raise InputError(folder / name, "file", "is missing", "run python data/results/sweeps.py")
+    rows = pd.read_csv(folder / "sweeps.csv", dtype={"label": str, "c4_limits": str, "refused": str})
+    text = rows.select_dtypes(exclude="number").columns
+    rows[text] = rows[text].fillna("")
+    return rows.copy(), read_json(folder / "sweeps.json")

@@ -7,7 +7,6 @@ much solar power again, with designs of its own. ``data/results/out_of_sample.py
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ import pandas as pd
 
 from tritier.cases.solve import Prepared, prepare
 from tritier.cases.store import FOLDER as CASES
-from tritier.cases.store import SETS, commit, versions, write_json
+from tritier.cases.store import SETS
 from tritier.errors import InputError
 from tritier.evaluation.findings import against_paper, grid, paired_changes
 from tritier.evaluation.heldout import CHAPTERS, HeldOut, calibrated, find, fresh, judged
@@ -25,6 +24,7 @@ from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
 from tritier.inputs.scenarios import held_out_days, resampled_days
 from tritier.model.risk import sample_cvar
+from tritier.provenance import commit, digest, versions, write_json
 
 FOLDER = CASES.parent
 REAL, SWAPPED, RESAMPLED, MORE_PV = "real, even weeks", "real, odd weeks", "resampled", "real, even weeks, PV × 1.5"
@@ -99,7 +99,7 @@ def verdicts(prepared: Prepared, cases: Mapping[int, HeldOut], abstract: pd.Data
 def case_hashes() -> dict[str, str]:
     """Hash of every stored case's decisions, by folder."""
     files = sorted(CASES.glob("*/case-*/decisions.npz"))
-    return {f.parent.relative_to(CASES).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files}
+    return {f.parent.relative_to(CASES).as_posix(): digest(f.read_bytes()) for f in files}
 
 
 def write(prepared: Prepared, table: pd.DataFrame, words: pd.DataFrame) -> None:

@@ -28,6 +28,7 @@ from tritier.hosting.run import (
     make_plan,
     stress_figures,
 )
+from tritier.provenance import DATA
 
 # The record's hosting-capacity highlights beside ours, each with a verdict and its reason.
 
@@ -133,7 +134,7 @@ def against_the_record(record: pd.DataFrame, ours: dict[str, Ours]) -> pd.DataFr
 
 
 STUDIES = ("ieee33", "oberrhein1", "oberrhein2")
-FOLDER = Path("data/results/hosting")
+FOLDER = DATA / "results" / "hosting"
 DIGITS = 10
 
 

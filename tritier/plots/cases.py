@@ -70,7 +70,9 @@ def feeder_days(
     return finish(fig)
 
 
-def trades_by_hour(buses: np.ndarray, bought: np.ndarray, price: np.ndarray, ceiling, floor) -> Figure:
+def trades_by_hour(
+    buses: np.ndarray, bought: np.ndarray, price: np.ndarray, ceiling: np.ndarray, floor: np.ndarray
+) -> Figure:
     """Who buys and who sells, net, kW (I, T), by bus, under the P2P price and what it lies between, $/kWh (T,).
 
     A pool says how much each sells and buys, not to or from whom.

@@ -106,7 +106,9 @@ def _totals(days: Days) -> list[np.ndarray]:
     return [x.sum(axis=0) for x in (days.demand_kw, days.passive_kw, days.renewable_kw)]
 
 
-def _fan(ax: Axes, now: np.ndarray, behind: np.ndarray, probability: np.ndarray, extremes) -> None:
+def _fan(
+    ax: Axes, now: np.ndarray, behind: np.ndarray, probability: np.ndarray, extremes: Mapping[str, Sequence[int]]
+) -> None:
     """Scenarios (T, S) as lines over the range of the days behind (T, D); the probability-weighted mean in black."""
     middle = np.arange(now.shape[0]) + 0.5
     ax.fill_between(

@@ -6,6 +6,7 @@ Each is a plotly figure that moves without a server: its data travel in the page
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,14 +61,14 @@ def feeder_through_the_day(
     fig = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=(0.36, 0.32, 0.32))
     at = np.asarray(bus)[prosumer]
 
-    def heights(day: int, hour: int) -> list[list[float | None]]:
+    def heights(day: int, hour: int) -> list[list[Any]]:
         v = _round(voltage[:, hour, day], 4)
         below = [y if y < band[0] else None for y in v]
         others = (flow[:, hour, day], traded[:, hour], exchanged[:, hour, day])
         return [v, below, *(_round(values, 1) for values in others)]
 
-    dots = {"type": "scatter", "mode": "markers"}
-    series = (
+    dots: dict[str, object] = {"type": "scatter", "mode": "markers"}
+    series: tuple[tuple[int, str, str, np.ndarray, dict[str, object]], ...] = (
         (1, "voltage", "p.u.", bus, dots | {"marker": {"color": BLUE, "size": 7}}),
         (1, "below the limit", "p.u.", bus, dots | {"marker": {"color": RED, "size": 11, "symbol": "x"}}),
         (2, "power in the line to it", "kW", bus[1:], {"type": "bar", "marker": {"color": GREY}}),
@@ -95,7 +96,14 @@ def _round(values: np.ndarray, digits: int) -> list[float]:
     return [round(float(v), digits) for v in values]
 
 
-def _axes_of_the_feeder(fig: go.Figure, bus, voltage, flow, power, band) -> None:
+def _axes_of_the_feeder(
+    fig: go.Figure,
+    bus: np.ndarray,
+    voltage: np.ndarray,
+    flow: np.ndarray,
+    power: np.ndarray,
+    band: tuple[float, float],
+) -> None:
     """One axis of buses below, and ranges that hold for all hours and days."""
     low, high = min(band[0], float(voltage.min())), max(1.0, float(voltage.max()))
     ranges = ((low - 0.004, high + 0.004), _reach(flow), _reach(power))
@@ -162,10 +170,10 @@ def welfare_surface(table: pd.DataFrame, names: tuple[str, str, str], flat: floa
     fig = go.Figure()
     for z in zs:
         values = np.array([[gain.get((z, y, x), np.nan) for x in xs] for y in ys], dtype=float)
-        shown = [["not recovered" if np.isnan(v) else f"{v:+.1f}".replace("-", "−") for v in row] for row in values]
+        texts = [["not recovered" if np.isnan(v) else f"{v:+.1f}".replace("-", "−") for v in row] for row in values]
         fig.add_trace(
             go.Heatmap(
-                x=[f"{x:.2f}" for x in xs], y=[f"{y:.2f}" for y in ys], z=values.tolist(), text=shown,
+                x=[f"{x:.2f}" for x in xs], y=[f"{y:.2f}" for y in ys], z=values.tolist(), text=texts,
                 name=f"{_of(third)} {z:.2f}", visible=z == best[0], texttemplate="%{text}",
                 zmin=-most, zmax=most, colorscale=DIVERGING, xgap=2, ygap=2,
                 hovertemplate=f"{_of(across)} %{{x}}, {_of(up)} %{{y}} $/kWh: %{{text}} $/day<extra></extra>",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
@@ -14,12 +17,12 @@ BLOCK_NAMES = ("off-peak", "day", "peak")
 BLOCK_COLOURS = ("#E8EEF4", "#FBF3DC", "#F7DDD0")
 
 
-def steps(ax, y, colour, **style) -> None:
+def steps(ax: Axes, y: np.ndarray, colour: str, **style: object) -> None:
     """An hourly series as steps, the last hour to its end."""
     ax.step(np.arange(len(y) + 1), np.append(y, y[-1]), where="post", color=colour, **style)
 
 
-def shade_blocks(ax, block: np.ndarray) -> None:
+def shade_blocks(ax: Axes, block: np.ndarray) -> None:
     """The tariff blocks of the hours as bands behind the curves."""
     for hour, b in enumerate(block):
         ax.axvspan(hour, hour + 1, color=BLOCK_COLOURS[min(int(b), 2)], lw=0, zorder=0)
@@ -63,7 +66,14 @@ def network_prices(bus: np.ndarray, price: np.ndarray) -> Figure:
     return finish(fig)
 
 
-def value_slices(tariffs, by_tariff, energy, limits, by_limit, multiplier) -> Figure:
+def value_slices(
+    tariffs: np.ndarray,
+    by_tariff: np.ndarray,
+    energy: np.ndarray,
+    limits: np.ndarray,
+    by_limit: np.ndarray,
+    multiplier: np.ndarray,
+) -> Figure:
     """The follower's optimal value along one tariff and along one limit, each with a tangent at its middle point.
 
     energy: billed energy at each tariff, kWh; multiplier: price of each limit, $/kW.
@@ -108,7 +118,7 @@ def tariff_blocks(load: np.ndarray, block: np.ndarray) -> Figure:
     return finish(fig)
 
 
-def revenue_curve(tariffs, revenue, need, root: float) -> Figure:
+def revenue_curve(tariffs: np.ndarray, revenue: np.ndarray, need: np.ndarray, root: float) -> Figure:
     """Tariff revenue and what it has to cover, $/day, against the flat tariff, $/kWh; the smallest root is marked."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
     ax.plot(tariffs, revenue, "o-", color=BLUE, ms=3.5)
@@ -128,7 +138,7 @@ def revenue_curve(tariffs, revenue, need, root: float) -> Figure:
     return finish(fig)
 
 
-def menu_slice(rows, columns, change: np.ndarray, adequate: np.ndarray) -> Figure:
+def menu_slice(rows: Sequence[float], columns: Sequence[float], change: np.ndarray, adequate: np.ndarray) -> Figure:
     """Social cost against the flat tariff, $/day, over two tariffs of the menu (rows: day, columns: peak).
 
     Cells that do not recover the network's cost are struck through.

@@ -175,7 +175,7 @@ def day_factors(case: HostingCase, day: int = 0) -> Figure:
 def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
     """Smallest and largest change of welfare from Case 1 to Case 4 for each parameter, $/day, widest on top.
 
-    ``ends``: rows of :py:func:`tritier.evaluation.sensitivity.ends`; ``base`` and ``out_base``: the change at the
+    ``ends``: rows of :py:func:`tritier.evaluation.sweeps.ends`; ``base`` and ``out_base``: the change at the
     case study's
     own values, on the scenarios and held out. Diamonds are held-out values of the same designs.
     """
@@ -210,7 +210,7 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
 def by_value(panels: Sequence[tuple[str, pd.DataFrame]], columns: int = 3) -> Figure:
     """One small panel a parameter: change of welfare over its value, on the scenarios (dots) and held out (diamonds).
 
-    ``panels``: (axis label with unit, rows of :py:func:`tritier.evaluation.sensitivity.of_sweep`).
+    ``panels``: (axis label with unit, rows of :py:func:`tritier.evaluation.sweeps.of_sweep`).
     """
     rows = -(-len(panels) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, 2.0 * rows), sharey=True, squeeze=False)
@@ -229,7 +229,7 @@ def by_value(panels: Sequence[tuple[str, pd.DataFrame]], columns: int = 3) -> Fi
     return finish(fig)
 
 
-def two_lines(ax: Axes, x, inside, outside) -> None:
+def two_lines(ax: Axes, x: Sequence[float], inside: Sequence[float], outside: Sequence[float]) -> None:
     """In sample and held out, over the same values."""
     ax.plot(x, inside, "o-", ms=4, color=BLUE, label="scenarios")
     ax.plot(x, outside, "D--", ms=4, mfc="white", color=RED, label="held out")

@@ -8,11 +8,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
+from matplotlib.collections import Collection, LineCollection, PathCollection, PolyCollection, QuadMesh
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, StepPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle, StepPatch
 
 # Okabe and Ito's palette: told apart with any common colour-vision deficiency. Yellow is too light for lines.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -190,19 +191,19 @@ def marks(ax: Axes) -> Iterator[tuple[str, str, list[tuple[object, ...]]]]:
         yield "image", named(image, k), [(j, i, values[i, j]) for i, j in np.ndindex(values.shape[:2])]
 
 
-def named(mark, k: int) -> str:
+def named(mark: Artist, k: int) -> str:
     label = str(mark.get_label())
     return str(k) if label.startswith("_") or not label or label == "None" else label
 
 
-def bar_end(bar, orientation: str | None) -> tuple[float, float, float]:
+def bar_end(bar: Rectangle, orientation: str | None) -> tuple[float, float, float]:
     """Place and end of a bar; what it starts from is its third number, as bars may be stacked."""
     if orientation == "horizontal":
         return bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height() / 2, bar.get_x()
     return bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height(), bar.get_y()
 
 
-def points_of(found) -> Iterator[tuple[object, ...]]:
+def points_of(found: Collection) -> Iterator[tuple[object, ...]]:
     """Points of a collection: marks, cells of a grid, segments, or the outline of a band."""
     values = found.get_array()
     if isinstance(found, PathCollection):
