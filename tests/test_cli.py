@@ -271,12 +271,12 @@ def test_season_by_name(study, tmp_path):
 # interruptions
 
 
-@pytest.mark.parametrize("where", ["solve_case", "certificates", "savez_compressed", "replace_folder"])
+@pytest.mark.parametrize("where", ["solve_case", "certificates", "savez_compressed", "write_json"])
 def test_ctrl_c_leaves_nothing_half_written(where, study, tmp_path, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    owner = {"savez_compressed": np, "replace_folder": store}.get(where, commands)
+    owner = {"savez_compressed": np, "write_json": store}.get(where, commands)
     monkeypatch.setattr(owner, where, interrupt)
     assert main(words(study, 0, tmp_path / "out", {"n_scenarios": 2})) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("tritier: solve: interrupted")
@@ -296,14 +296,16 @@ def test_ctrl_c_keeps_the_earlier_result(study, tmp_path, monkeypatch, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_full_disk_is_one_line(study, tmp_path, monkeypatch, capsys):
-    def full(path, *args, **kwargs):
-        raise OSError(28, "No space left on device", str(path))
+@pytest.mark.parametrize("name", ["summary.json", "decisions.npz"])
+def test_full_disk_is_one_line_that_names_the_file(name, study, tmp_path, monkeypatch, capsys):
+    def full(path, *args, **kwargs):  # numpy's error of a full disk names no file
+        raise OSError(28, "No space left on device", *([str(path)] if name == "summary.json" else []))
 
-    monkeypatch.setattr(store, "write_json", full)
+    owner, function = (store, "write_json") if name == "summary.json" else (np, "savez_compressed")
+    monkeypatch.setattr(owner, function, full)
     assert main(words(study, 0, tmp_path / "out", {"n_scenarios": 2})) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "summary.json: No space left on device; check path, rights and free space" in line
+    assert f"{tmp_path}/out/{name}: No space left on device; check path, rights and free space" in line
     assert list(tmp_path.iterdir()) == []
 
 

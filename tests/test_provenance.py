@@ -12,7 +12,15 @@ import pytest
 
 from tritier import provenance
 from tritier.errors import InputError
-from tritier.provenance import clear_leftovers, package_hash, sole_writer, whole_file, whole_folder, write_json
+from tritier.provenance import (
+    clear_leftovers,
+    own_folder,
+    package_hash,
+    sole_writer,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -75,13 +83,51 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_minds(tmp_path):
 
 
 def test_a_run_killed_between_two_renames_gives_the_old_result_back(tmp_path):
-    for name in (".out.1.old", ".out.2.part"):
+    for name in (".out.111111111111.old", ".out.222222222222.part", ".outer.333333333333.part"):
         (tmp_path / name).mkdir()
-    (tmp_path / ".out.1.old" / "file").write_text("old")
-    (tmp_path / ".outer.1.part").mkdir()  # another place's
+    (tmp_path / ".out.111111111111.old" / "file").write_text("old")
+    (tmp_path / ".out.state.npz.444444444444.part.npz").write_text("half a state")
+    (tmp_path / ".out.notes.part").write_text("the user's")
     clear_leftovers(tmp_path / "out")
-    assert names(tmp_path) == [".outer.1.part", "out"]
+    assert names(tmp_path) == [".out.notes.part", ".outer.333333333333.part", "out"]
     assert (tmp_path / "out" / "file").read_text() == "old"
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
+    (tmp_path / ".o1.111111111111.part").mkdir()
+    (tmp_path / ".o[1].111111111111.part").mkdir()
+    clear_leftovers(tmp_path / "o[1]")
+    assert names(tmp_path) == [".o1.111111111111.part"]
+
+
+FOREIGN = {  # what lies in a folder that is no result, and the piece of the line that refuses it
+    "thesis.tex": "holds thesis.tex",
+    "summary.json/precious.txt": "holds summary.json",
+    "summary.json": "holds summary.json",  # another program's: a result has its provenance beside it
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_with_anything_but_a_result_stays(name, tmp_path):
+    kept = tmp_path / "out" / name
+    kept.parent.mkdir(parents=True)
+    kept.write_text("years of work")
+    with pytest.raises(InputError, match=FOREIGN[name]):
+        own_folder(tmp_path / "out", ["summary.json", "provenance.json"])
+    assert kept.read_text() == "years of work"
+
+
+def test_a_result_gives_way_and_an_empty_folder_does(tmp_path):
+    (tmp_path / "out").mkdir()
+    assert own_folder(tmp_path / "out", ["provenance.json"]) == tmp_path / "out"
+    (tmp_path / "out" / "provenance.json").write_text("{}")
+    assert own_folder(tmp_path / "out", ["provenance.json"]) == tmp_path / "out"
+
+
+def test_a_link_that_leads_to_itself_is_no_place(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(InputError, match="--out: cannot be made"):
+        own_folder(tmp_path / "out", [])
 
 
 def test_every_edit_of_a_module_changes_the_packages_hash(tmp_path):

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -73,12 +74,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError without a file, such as a full disk's, names the one that was being written."""
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """An OSError, such as a full disk's, names the file that was being written: ``path`` where it names none, or names
+    ``part``, which is to take its place, or a file in it."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+        named = Path(error.filename or path)
+        if part is not None and named.is_relative_to(part):
+            named = path / named.relative_to(part)
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(named)) from error
 
 
 @contextmanager
@@ -86,7 +91,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when all is well and is removed otherwise."""
     part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part{path.suffix}")
     try:
-        with naming(path):
+        with naming(path, part):
             yield part
             os.replace(part, path)
     finally:
@@ -99,7 +104,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     old = path.with_name(f".{path.name}.{uuid4().hex[:12]}.old")
     try:
-        with naming(path):
+        with naming(path, part):
             part.mkdir()
             yield part
             if path.exists():
@@ -112,9 +117,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def own_folder(out: Path, files: Collection[str]) -> Path:
+    """The folder a result of these files may go to, absolute, its parent made. An earlier result gives way to it;
+    nothing else is touched.
+
+    Raises InputError where ``out`` is a file, holds anything but a result, or cannot be written.
+    """
+    try:
+        folder = out.resolve()
+        if folder.is_file():
+            raise InputError(out, "--out", "is a file", "name a folder")
+        found = sorted(folder.iterdir()) if folder.exists() else []
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        reason = error.strerror if isinstance(error, OSError) else "a link leads to itself"
+        raise InputError(out, "--out", f"cannot be made ({reason})", "name a folder you may write to") from error
+    foreign = [p.name for p in found if p.name not in files or not p.is_file()]
+    if found and not foreign and not (folder / "provenance.json").is_file():
+        foreign = [found[0].name]
+    if foreign:
+        raise InputError(out, "--out", f"holds {foreign[0]}, which is no part of a result", "name a new folder")
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise InputError(out, "--out", "is in a folder you may not write to", "name another folder")
+    return folder
+
+
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
     """The right to write to ``path``, for one process at a time; leftovers of killed runs beside it are cleared.
+
+    The lock goes with the process that holds it: the file that a killed run leaves locks nobody out.
 
     Raises InputError where another process holds it.
     """
@@ -123,7 +155,7 @@ def sole_writer(path: Path) -> Iterator[None]:
         with lock.open("w") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise InputError(path, "--out", "is being written by another run", "wait, or name another") from error
             if not (lock.exists() and os.path.samestat(os.fstat(held.fileno()), lock.stat())):
                 continue  # its last holder has just removed this very file
@@ -137,11 +169,13 @@ def sole_writer(path: Path) -> Iterator[None]:
 
 def clear_leftovers(path: Path) -> None:
     """Remove what a killed run left beside ``path``; an old result that it had moved away comes back."""
-    beside = sorted(path.parent.glob(f".{path.name}.*"))
+    own = re.compile(rf"\.{re.escape(path.name)}(\..+)?\.[0-9a-f]{{12}}\.(part|old)(\.\w+)?")
+    beside = [p for p in sorted(path.parent.iterdir()) if own.fullmatch(p.name)]
     olds = [p for p in beside if p.suffix == ".old"]
     if olds and not path.exists():
-        olds.pop().rename(path)
-    for p in (*olds, *(p for p in beside if ".part" in p.suffixes)):
+        olds[-1].rename(path)
+        beside.remove(olds[-1])
+    for p in beside:
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)
         else:

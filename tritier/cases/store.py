@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import shutil
-import subprocess
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +22,7 @@ from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import Preset
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
+from tritier.provenance import commit, naming, own_folder, versions, whole_folder, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.pool import Pool, item_size
@@ -36,61 +33,28 @@ LATER = ("proof.npz", "physics.json", "evaluation.csv")  # what a result may hol
 ORIGIN = {"study": str, "case": int, "half": str, "preset": str, "parameters": dict, "changes": dict, "data_hash": str}
 WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
 AGAIN = "solve the case again with --out"
-PACKAGES = ("numpy", "pandas", "cvxpy", "highspy", "pyscipopt", "power-grid-model")
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
 
 
 def check_out(out: Path) -> Path:
-    """The folder a result may go to, absolute, its parent made. An earlier result gives way; nothing else is touched.
-
-    Raises InputError where ``out`` is a file, holds anything but a result, or cannot be written.
-    """
-    folder = out.resolve()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(out, "--out", "is a file", "name a folder")
-    foreign = [p.name for p in sorted(folder.iterdir()) if p.name not in FILES + LATER] if folder.is_dir() else []
-    if foreign:
-        raise InputError(out, "--out", f"holds {foreign[0]}, which is no part of a result", "name a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            out, "--out", f"cannot be made ({error.strerror})", "name a folder you may write to"
-        ) from error
-    if not os.access(folder.parent, os.W_OK | os.X_OK):
-        raise InputError(out, "--out", "is in a folder you may not write to", "name another folder")
-    return folder
+    """The folder a case may go to (:func:`tritier.provenance.own_folder`)."""
+    return own_folder(out, FILES + LATER)
 
 
 def write_case(out: Path, solved: SolvedCase, summary: dict, certificate: dict, seconds: float) -> None:
     """Write all files of a solved case into a fresh folder that then takes the place of ``out``."""
     out = check_out(Path(out))
-    fresh = out.with_name(f".{out.name}-{os.getpid()}")
-    try:
-        fresh.mkdir()
+    with whole_folder(out) as fresh:
         write_json(fresh / "summary.json", summary)
         write_json(fresh / "certificate.json", certificate)
         write_json(fresh / "provenance.json", provenance(solved.prepared, solved.case.number, seconds, out))
-        solved.trace.to_csv(fresh / "trace.csv", index=False)
-        np.savez_compressed(fresh / "decisions.npz", **packed(solved))
+        with naming(fresh / "trace.csv"):
+            solved.trace.to_csv(fresh / "trace.csv", index=False)
+        with naming(fresh / "decisions.npz"):
+            np.savez_compressed(fresh / "decisions.npz", **packed(solved))
         if solved.result is not None:
-            solved.result.write_proof(fresh / "proof.npz")
-        replace_folder(fresh, out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def replace_folder(fresh: Path, out: Path) -> None:
-    """Put a finished folder in its place; the old one goes only then."""
-    old = out.with_name(f".{out.name}-old-{os.getpid()}")
-    if out.exists():
-        out.rename(old)
-    fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1, default=float) + "\n")
+            with naming(fresh / "proof.npz"):
+                solved.result.write_proof(fresh / "proof.npz")
 
 
 def packed(solved: SolvedCase) -> dict[str, np.ndarray]:
@@ -122,25 +86,6 @@ def provenance(prepared: Prepared, case: int, seconds: float, out: Path) -> dict
         "seed": prepared.preset.seed,
         "seconds": round(seconds, 2),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-
-
-def commit() -> str:
-    """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__).resolve().parents[1]
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    head = git("rev-parse", "--short=12", "HEAD")
-    if not head:
-        return "unknown"
-    return head + ("+" if git("status", "--porcelain", "--", ".", "../data", ":!../data/results") else "")
 
 
 def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
