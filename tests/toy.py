@@ -47,6 +47,7 @@ def plain_rules(hours: int, **changes) -> Rules:
         demand_charge=0.0,
         tie_break=1e-5,
         reference_value=0.5,
+        tax_share=0.7175,
     )
     return replace(base, **changes)
 

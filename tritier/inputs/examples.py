@@ -29,6 +29,7 @@ def one_hour_rules() -> Rules:
         demand_charge=0.0,
         tie_break=0.0,
         reference_value=0.5,
+        tax_share=0.7175,
     )
 
 

@@ -185,7 +185,7 @@ class Rules:
         r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only"
     )
     tax_share: float = quantity(
-        r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price", default=0.7175
+        r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price"
     )
     excess_price: float | None = quantity(
         r"c^{\mathrm{ex}}",

@@ -342,6 +342,7 @@ def _rules(hours: int) -> Rules:
         demand_charge=0.3,
         tie_break=0.0,
         reference_value=0.5,
+        tax_share=0.7175,
     )
 
 
