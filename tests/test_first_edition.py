@@ -16,19 +16,19 @@ STUDY = ROOT / "data" / "studies" / "ieee33"
 RECORDED = json.loads((ROOT / "tests" / "data" / "first_edition.json").read_text())
 CHANGES: dict[str, object] = {}  # settings under which the model is that of the first edition
 SAME = 1e-9  # relative
-# A judged day of a market (cases 2 to 4) leaves the hour of a battery inside a block of the tariff to a tie. With the
-# prosumers in another order the first edition gives other values for these, by at most the share that stands here.
+# A judged day of a market (cases 2 to 4) left the hour of a battery inside a block of the tariff to a tie, and these
+# to the order of prosumers, by at most the share that stands here. Now who is indifferent does what is best for society.
 TIED = {
-    "welfare_usd": 5e-4,
-    "social_cost_usd": 5e-4,
-    "prosumer_cost_usd": 5e-4,
-    "prosumer_cost_after_refund_usd": 5e-4,
+    "welfare_usd": 1e-3,
+    "social_cost_usd": 1e-3,
+    "prosumer_cost_usd": 1e-3,
+    "prosumer_cost_after_refund_usd": 1e-3,
     "prosumer_cvar_usd": 1e-3,
-    "losses_kwh": 5e-4,
-    "ac_losses_kwh": 5e-4,
-    "peak_kw": 5e-4,
-    "dso_revenue_usd": 5e-4,
-    "congestion_rent_usd": 5e-4,
+    "losses_kwh": 1e-3,
+    "ac_losses_kwh": 1e-3,
+    "peak_kw": 1e-3,
+    "dso_revenue_usd": 1e-3,
+    "congestion_rent_usd": 1e-3,
 }
 TIED_TO_REVENUE = ("dso_surplus_usd", "violation_share_ac")  # by less than a dollar; by less than a thousandth
 # The first best stands at the tolerance of its outer approximation, and the gap is a share of flat less first best.
@@ -63,11 +63,12 @@ def test_summary_is_the_recorded_one(found):
     was, now = found[0]["summary"], json.loads((found[1] / "summary.json").read_text())
     assert set(was) <= set(now)
     tied = {*TIED, *TIED_TO_REVENUE} if was["case"] >= 2 else set()
-    compare(was, now, set(was) - tied)
+    compare(was, now, set(was) - tied - {"dso_surplus_usd"})
     for name in tied & set(TIED):
         compare(was, now, {name}, TIED[name])
+    # revenue less cost: a difference of dollars, zero in Case 1
+    assert now["dso_surplus_usd"] == pytest.approx(was["dso_surplus_usd"], abs=1.0 if tied else 1e-6)
     if tied:
-        assert now["dso_surplus_usd"] == pytest.approx(was["dso_surplus_usd"], abs=1.0)
         assert now["violation_share_ac"] == pytest.approx(was["violation_share_ac"], abs=1e-3)
     assert now["welfare_usd"] + now["social_cost_usd"] == pytest.approx(was["welfare_usd"] + was["social_cost_usd"])
 
