@@ -17,7 +17,7 @@ RECORDED = json.loads((ROOT / "tests" / "data" / "first_edition.json").read_text
 CHANGES: dict[str, object] = {}  # settings under which the model is that of the first edition
 SAME = 1e-9  # relative
 # A judged day of a market (cases 2 to 4) left the hour of a battery inside a block of the tariff to a tie, and these
-# to the order of prosumers, by at most the share that stands here. Now who is indifferent does what is best for society.
+# to the order of prosumers, by at most the share that stands here. Now who is indifferent does what society likes best.
 TIED = {
     "welfare_usd": 1e-3,
     "social_cost_usd": 1e-3,

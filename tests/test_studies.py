@@ -296,3 +296,22 @@ def test_shapes_of_a_rural_feeder_are_of_all_kinds():
     assert {name.partition("-")[0][0] for name in found.index} == {"H", "G", "L"}
     assert all(sum(rules.shape_weights(n).values()) == pytest.approx(1.0) for n in range(1, 40))
     assert all(name.startswith("H0") for n in range(1, 7) for name in rules.shape_weights(n, homes_only=True))
+
+
+def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):
+    from tritier.book.report import write_report
+    from tritier.cases.store import read_case
+    from tritier.cli import main
+
+    out = tmp_path / "out"
+    assert main(["solve", str(ieee69), "--case", "4", "--preset", "smoke", "--out", str(out)]) == 0
+    text = write_report(out, read_case(out)).read_text()
+    assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == []
+    assert text.count("<svg") >= 3
+    for remote in ("http://", "https://", "<script", "<link", "@import"):
+        assert remote not in text.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
+            "http://creativecommons.org", ""
+        ).replace("http://purl.org", "")
+    for title in ("Design", "Certificates", "Feeder", "Market", "Unseen days", "Where this comes from"):
+        assert f"<h2>{title}</h2>" in text
+    assert "no voltage or rating is reached" in text, "what check says stands in the report too"

@@ -1,0 +1,232 @@
+"""One self-contained HTML page for a solved case: design, certificates, feeder, prices, trades, days, provenance.
+
+No server and no network: pictures are inside the page, and it prints. The figures are those of the book.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tritier.cases.solve import SolvedCase
+from tritier.model.acflow import ac_power_flow
+from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
+from tritier.plots.network import feeder_map
+from tritier.plots.style import close, use_style
+from tritier.provenance import write_text
+from tritier.studies.check import warnings
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --paper: #ffffff; --bad: #a40e26; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9aa7b4; --line: #3d444d; --paper: #0d1117;
+  --bad: #ff8182; } figure svg { background: #ffffff; border-radius: 4px; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
+th, td { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0; border-bottom: 1px solid var(--line); }
+td.n { text-align: right; } caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
+figcaption, .soft { color: var(--soft); font-size: 0.9rem; } .warning { color: var(--bad); }
+pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-radius: 4px; }
+"""
+
+
+def write_report(folder: Path, solved: SolvedCase, out: Path | None = None) -> Path:
+    """Write ``report.html`` beside a stored result, or to ``out``; the path written.
+
+    folder: the result, certified by the caller; solved: what is stored there.
+    """
+    path = out or folder / "report.html"
+    write_text(path, page(folder, solved))
+    return path
+
+
+def page(folder: Path, solved: SolvedCase) -> str:
+    """The page as text."""
+    use_style()
+    title = f"{solved.prepared.study.name}: Case {solved.case.number}, {solved.case.title.lower()}"
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        *lead(folder, solved),
+        *section("Design", design_table(solved), picture_of_tariffs(solved)),
+        *section("Certificates", certificate_table(folder)),
+        *section("Feeder", picture_of_feeder(solved)),
+        *section("Market", picture_of_trades(solved)),
+        *(section("Search", picture_of_search(solved)) if solved.design is not None else []),
+        *section("Figures on the design scenarios", summary_table(folder)),
+        *held_out(folder),
+        *section("Where this comes from", provenance_table(folder)),
+        *section("What to do next", next_steps(folder)),
+    ]
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    )
+    body = "".join(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
+
+
+def section(title: str, *parts: str) -> list[str]:
+    return [f"<h2>{html.escape(title)}</h2>", *parts]
+
+
+def lead(folder: Path, solved: SolvedCase) -> list[str]:
+    """The result in a sentence or two, and what to mind."""
+    figures = json.loads((folder / "summary.json").read_text())
+    text = (
+        f"Welfare {figures['welfare_usd']:,.0f} $ a day, prosumer cost {figures['prosumer_cost_usd']:,.0f} $ "
+        f"({figures['prosumer_cost_after_refund_usd']:,.0f} $ after refunds), losses {figures['losses_kwh']:,.0f} kWh, "
+        f"peak {figures['peak_kw']:,.0f} kW."
+    )
+    if (proof := solved.design) is not None:
+        gain = proof.flat - proof.upper_bound
+        text += (
+            f" The design saves {gain:,.2f} $ a day of social cost against the flat tariff, of "
+            f"{proof.flat - proof.first_best:,.2f} $ that any design could; no design of the menu saves more than "
+            f"{proof.gap_usd:,.2f} $ beyond it (proof: {proof.proof})."
+        )
+    noted = warnings(solved.prepared.study, solved.prepared.preset.name)
+    return [f"<p>{text}</p>", *(f'<p class="warning">{html.escape(w)}</p>' for w in noted)]
+
+
+def table(frame: pd.DataFrame, caption: str = "") -> str:
+    """A table; numbers right-aligned with thousands separated."""
+
+    def cell(x: object) -> str:
+        if isinstance(x, int | float | np.number) and not isinstance(x, bool):
+            return f'<td class="n">{number(float(x))}</td>'
+        return f"<td>{html.escape(str(x))}</td>"
+
+    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in frame.columns)
+    rows = "".join(f"<tr>{''.join(cell(x) for x in row)}</tr>" for row in frame.itertuples(index=False))
+    above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def number(x: float) -> str:
+    """Four significant digits or more, thousands separated, tiny ones in powers of ten."""
+    if not np.isfinite(x):
+        return "–"
+    if x and abs(x) < 1e-4:
+        return f"{x:.1e}"
+    return f"{x:,.0f}" if abs(x) >= 1e4 else f"{x:,.4g}" if abs(x) < 1000 else f"{x:,.1f}"
+
+
+def picture(fig: Figure, caption: str, alt: str) -> str:
+    """A figure as SVG inside the page."""
+    text = io.StringIO()
+    fig.savefig(text, format="svg")
+    close(fig)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)
+    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def design_table(solved: SolvedCase) -> str:
+    """Prices and limits of the design."""
+    design, rules = solved.decisions.design, solved.clearing.rules
+    names = {0: "off-peak", 1: "day", 2: "peak"} if rules.n_blocks == 3 else {}
+    rows = [(f"energy charge, {names.get(b, f'block {b + 1}')}", x, "$/kWh") for b, x in enumerate(design.tariff)]
+    rows.append(("P2P charge", design.p2p, "$/kWh"))
+    for line, limit in design.capacity:
+        top = max(dict(solved.clearing.menu.capacity)[line])
+        rows.append((f"limit of line {line}", "none" if limit >= top else limit, "kW"))
+    return table(pd.DataFrame(rows, columns=["decision", "value", "unit"]))
+
+
+def picture_of_tariffs(solved: SolvedCase) -> str:
+    design, rules, p = solved.decisions.design, solved.clearing.rules, solved.days.instance.days.probability
+    tau = np.asarray(design.tariff)[rules.block]
+    flat = np.full(rules.block.size, solved.prepared.study.settings.network_charge_usd_per_kwh)
+    head = solved.days.net_load.sum(axis=0) @ p
+    passive = solved.days.instance.days
+    bare = passive.passive_kw.sum(axis=0) + passive.demand_kw.sum(axis=0) - passive.renewable_kw.sum(axis=0)
+    fig = tariffs_and_load(
+        rules.block, {"network charge today": flat, "design": tau}, {"uncontrolled": bare @ p, "design": head}
+    )
+    return picture(fig, "Energy charge and mean power at the feeder head by hour.", "Tariffs and head flow by hour")
+
+
+def certificate_table(folder: Path) -> str:
+    """Every certificate as it is stored, recomputed by ``tritier certify``."""
+    rows = [
+        (f"{part}.{name}", value)
+        for part, figures in json.loads((folder / "certificate.json").read_text()).items()
+        for name, value in figures.items()
+    ]
+    return table(pd.DataFrame(rows, columns=["certificate", "value"]))
+
+
+def picture_of_feeder(solved: SolvedCase) -> str:
+    """Lowest AC voltage of every bus on the design scenarios."""
+    instance, day = solved.days.instance, solved.days
+    v = ac_power_flow(instance.feeder, day.net_load, instance.days.reactive_kvar).v_pu.min(axis=(1, 2))
+    fig = feeder_map(instance.feeder, v, "lowest voltage [p.u.]", ringed=instance.prosumer_bus)
+    return picture(
+        fig, "Lowest AC voltage of every bus on the design scenarios; prosumers ringed.", "Map of the feeder"
+    )
+
+
+def picture_of_trades(solved: SolvedCase) -> str:
+    decisions, instance = solved.decisions, solved.clearing
+    if not solved.case.market:
+        return "<p>No P2P market in this case.</p>"
+    tau = np.asarray(decisions.design.tariff)[instance.rules.block]
+    ceiling, floor = instance.rules.retail + tau, instance.rules.feed_in
+    buses = np.array([p.bus for p in instance.prosumers])
+    fig = trades_by_hour(buses, decisions["zb"] - decisions["zs"], decisions["lambda"], ceiling, floor)
+    return picture(fig, "P2P price, and who buys (red) and sells (blue), by hour.", "P2P price and net purchases")
+
+
+def picture_of_search(solved: SolvedCase) -> str:
+    if len(solved.trace) < 2:
+        return "<p>The search took one step.</p>"
+    fig = search_bounds(solved.trace, solved.design.flat, solved.design.first_best)
+    return picture(fig, "Bounds on the social cost of the best design against LPs solved.", "Bounds by LPs solved")
+
+
+def summary_table(folder: Path) -> str:
+    figures = json.loads((folder / "summary.json").read_text())
+    rows = [(name, value) for name, value in figures.items() if not isinstance(value, list)]
+    return table(pd.DataFrame(rows, columns=["figure", "value"]))
+
+
+def held_out(folder: Path) -> list[str]:
+    """Days the design has not seen, where ``tritier evaluate`` has judged them."""
+    path = folder / "evaluation.csv"
+    if not path.is_file():
+        return section("Unseen days", "<p>Not judged yet: <code>tritier evaluate</code> does it.</p>")
+    daily = pd.read_csv(path)
+    columns = {
+        "welfare_usd": "welfare [$]",
+        "prosumer_cost_usd": "prosumer cost [$]",
+        "losses_kwh": "losses [kWh]",
+        "peak_kw": "peak [kW]",
+        "ac_violation_share": "bus-hours outside the band",
+    }
+    means = daily.groupby("policy", sort=False)[list(columns)].mean().rename(columns=columns).reset_index()
+    note = f"Means over {daily['day'].nunique()} days under each recourse policy."
+    return section("Unseen days", table(means, note))
+
+
+def provenance_table(folder: Path) -> str:
+    origin = json.loads((folder / "provenance.json").read_text())
+    rows = [
+        (key, value if isinstance(value, int | float | str) else json.dumps(value)) for key, value in origin.items()
+    ]
+    return table(pd.DataFrame(rows, columns=["key", "value"]))
+
+
+def next_steps(folder: Path) -> str:
+    name = html.escape(folder.name)
+    return (
+        f"<pre>tritier certify {name}                    # every certificate again, from what is stored\n"
+        f"tritier evaluate {name} --days held-out   # the design on days it has not seen\n"
+        f"tritier report {name}                     # this page anew</pre>"
+    )
