@@ -60,10 +60,10 @@ def pump(wear: float = 0.02):
     return make
 
 
-@pytest.fixture(scope="module")
-def market():
+@pytest.fixture(scope="module", params=["expected", "scenario"])
+def market(request):
     """A market of three, the second of which has a pump."""
-    instance = small_market(n=3, hours=6, scenarios=3, seed=3)
+    instance = small_market(n=3, hours=6, scenarios=3, seed=3, billing=request.param)
     people = list(instance.prosumers)
     people[1] = replace(people[1], devices=(pump(),))
     return replace(instance, prosumers=tuple(people))

@@ -64,14 +64,19 @@ def test_a_thinned_market_keeps_energy_and_assets_nearly(market):
     assert thin.prosumers[1].battery_kwh == pytest.approx(2 * market.prosumers[2].battery_kwh)
 
 
-def test_a_prosumers_lp_from_the_template_is_its_own(market):
+@pytest.mark.parametrize("billing", ["expected", "scenario"])
+def test_a_prosumers_lp_from_the_template_is_its_own(market, billing):
+    market = replace(market, rules=replace(market.rules, billing=billing))
     forms = own_lps(market, LOOSE)
     for i in (1, 7, 11):
         d = prosumer_data(market, i)
         v = prosumer_variables(d, "own")
         tau = np.asarray(LOOSE.tariff)[market.rules.block]
-        charges = tau @ (v["gp"] @ d.probability) + LOOSE.p2p / 2 * cp.sum(v["zb"] + v["zs"])
-        problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v) + charges), prosumer_constraints(d, v))
+        charges = LOOSE.p2p / 2 * cp.sum(v["zb"] + v["zs"])
+        if billing == "expected":
+            charges += tau @ (v["gp"] @ d.probability)
+        rows = prosumer_constraints(d, v, LOOSE.prices)
+        problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, v) + charges), rows)
         other = parametric_lp(problem, {})
         ours, theirs = (
             np.concatenate([lp.at(x.name()).ravel() for x in problem.variables()]) for lp in (forms[i], other)
@@ -83,8 +88,10 @@ def test_a_prosumers_lp_from_the_template_is_its_own(market):
             assert getattr(forms[i], name)[ours] == pytest.approx(getattr(other, name)[theirs], abs=1e-12)
 
 
+@pytest.mark.parametrize("billing", ["expected", "scenario"])
 @pytest.mark.parametrize("limited", [False, True])
-def test_decomposition_one_lp_and_joint_follower_agree(market, tight, limited):
+def test_decomposition_one_lp_and_joint_follower_agree(market, tight, limited, billing):
+    market = replace(market, rules=replace(market.rules, billing=billing))
     design = tight if limited else LOOSE
     found = clear(market, design)
     assert bool(found.blocks) == limited

@@ -13,7 +13,7 @@ from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
 from tritier.cases import certificate
 from tritier.cases.cases import risk_neutral
-from tritier.cases.certificate import charges_by_scenario, gain_by_scenario, rights_by_scenario
+from tritier.cases.certificate import gain_in_real_time
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import Settlement, imbalance, settle
 from tritier.cases.recourse import DayDecisions
@@ -66,20 +66,20 @@ def one_bus(tariff: float) -> tuple[Instance, JointLP, Response, Decisions]:
 
 
 @pytest.mark.parametrize(
-    ("tariff", "served", "cost", "theta"),
+    ("tariff", "served", "cost"),
     [
-        # Import costs 0.35: only the first block is served. Import 10 - 4 = 6, cost 6 x 0.30, charge 6 x 0.05.
-        (0.05, 10.0, 1.80, 2.10),
+        # Import costs 0.35: only the first block is served. Import 10 - 4 = 6, cost 6 x 0.30 and charge 6 x 0.05.
+        (0.05, 10.0, 2.10),
         # Import costs 0.50, more than the first block is worth: 9 kW served, import 5, plus 0.45 of lost value.
-        (0.20, 9.0, 1.95, 2.95),
+        (0.20, 9.0, 2.95),
     ],
 )
-def test_one_bus(tariff, served, cost, theta):
+def test_one_bus(tariff, served, cost):
     instance, joint, response, found = one_bus(tariff)
     assert 9.0 + found["served"].sum() == pytest.approx(served)
     assert found["gp"].item() == pytest.approx(served - 4.0)
     assert found["cost"].item() == pytest.approx(cost)
-    assert response.theta == pytest.approx(theta)
+    assert response.theta == pytest.approx(cost)
     assert response.volume == pytest.approx(0.0)
     books = payments(instance, joint, response, found)
     assert books.network_received.item() == pytest.approx(tariff * (served - 4.0))
@@ -103,7 +103,7 @@ def test_two_prosumers_short_of_sun():
     assert books.network[:, 0] == pytest.approx([0.0, 0.20])  # 4 x 0.05
     assert books.retail[:, 0] == pytest.approx([0.0, 1.20])  # 4 x 0.30
     assert books.network_received == pytest.approx([0.32])
-    assert revenue(response.design, response.energy, response.volume) == pytest.approx(0.32)
+    assert revenue(response.design, response.billed) == pytest.approx(0.32)
     assert response.theta == pytest.approx(1.52)  # 4 x 0.30 + 0.32
     certify(instance, joint, found)
 
@@ -462,13 +462,12 @@ def test_least_volume_changes_no_cost():
 # --- Where the theorem ends ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("payment", [charges_by_scenario, rights_by_scenario])
-def test_settlement_by_scenario_breaks_the_equilibrium_through_risk_alone(payment):
+def test_rights_settled_in_real_time_break_the_equilibrium_through_risk_alone():
     instance = small_market(n=4, hours=6, scenarios=5, seed=3)
     design = Design((0.02, 0.08, 0.14), 0.02, ((1, 250.0),))
     for market, breaks in ((instance, True), (risk_neutral(instance), False)):
         _, _, found = clear(market, design)
-        gains = np.array([gain_by_scenario(market, i, found, payment) for i in range(4)])
+        gains = np.array([gain_in_real_time(market, i, found) for i in range(4)])
         assert found["mu"].sum() > 0.01
         assert (gains > -1e-6).all()
         assert (gains.max() > 1e-2) == breaks

@@ -84,10 +84,10 @@ def test_overload_is_a_matter_of_current():
 DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),))
 
 
-@pytest.fixture(scope="module")
-def cleared():
+@pytest.fixture(scope="module", params=["expected", "scenario"])
+def cleared(request):
     """(instance, response, decisions, its own scenarios as judged days) of a market that sees its network."""
-    instance = small_market(n=3, hours=6, scenarios=3, seed=3)
+    instance = small_market(n=3, hours=6, scenarios=3, seed=3, billing=request.param)
     rng = np.random.default_rng(2)
     passive = rng.uniform(0, 20, instance.days.passive_kw.shape)
     passive[instance.prosumer_bus] = 0.0
@@ -122,7 +122,9 @@ def test_social_cost_is_the_one_that_the_dso_minimised(cleared):
 def test_prosumer_cost_is_energy_charges_trade_and_congestion(cleared):
     instance, _, decisions, day = cleared
     tau = np.array(DESIGN.tariff)[instance.rules.block]
-    cost = decisions["cost"].sum(axis=0) + np.einsum("t,itw->w", tau, decisions["gp"])
+    cost = decisions["cost"].sum(axis=0)
+    if instance.rules.billing == "expected":
+        cost = cost + np.einsum("t,itw->w", tau, decisions["gp"])
     cost += DESIGN.p2p / 2 * (decisions["zb"] + decisions["zs"]).sum()
     cost -= np.einsum("itw,itw->w", day.pi[instance.prosumer_bus], day.injection)
     cost -= instance.rules.tie_break * decisions["soc"][:, 1:].sum(axis=(0, 1))  # a rule, not money

@@ -21,9 +21,9 @@ DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
 TIGHT = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),))
 
 
-@pytest.fixture(scope="module")
-def market():
-    return small_market(n=3, hours=6, scenarios=4, seed=3, chance_level=0.3)
+@pytest.fixture(scope="module", params=["expected", "scenario"])
+def market(request):
+    return small_market(n=3, hours=6, scenarios=4, seed=3, chance_level=0.3, billing=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,7 @@ def alone(instance: Instance, i: int, w: int, decisions: Decisions) -> float:
 
 def test_network_blind_is_each_prosumer_alone(recourse, decisions):
     day = recourse.judge(decisions, "network-blind")
-    tau = np.array(decisions.design.tariff)[recourse.instance.rules.block]
-    paid = day["cost"] + np.einsum("t,itw->iw", tau, day["gp"])
+    paid = day["cost"] + charges(day, decisions)
     for i in range(3):
         for w in range(3):
             assert paid[i, w] == pytest.approx(alone(recourse.instance, i, w, decisions), rel=1e-7, abs=1e-6)
@@ -100,9 +99,9 @@ def test_design_policy_without_multipliers_is_network_blind(recourse, congested)
 
 
 def charges(day, decisions) -> np.ndarray:
-    """Import charges of every prosumer and day, $, (I, W)."""
+    """Import charges of every prosumer and day that its cost does not hold yet, $, (I, W)."""
     tau = np.array(decisions.design.tariff)[day.instance.rules.block]
-    return np.einsum("t,itw->iw", tau, day["gp"])
+    return np.einsum("t,itw->iw", tau, day["gp"]) * (day.instance.rules.billing == "expected")
 
 
 def test_design_policy_prices_at_most_the_multiplier(recourse, congested):
@@ -202,7 +201,9 @@ def test_stored_days_check_and_changed_days_do_not(policy, recourse, congested):
     served = replace(day, arrays=day.arrays | {"served": day["served"] * 1.01})
     assert check_days(served, congested).primal > 1e-3
     wasteful = day.arrays | {"gp": day["gp"] + 1.0, "gm": day["gm"] + 1.0}
-    wasteful["cost"] = day["cost"] + (day.instance.rules.retail - day.instance.rules.feed_in).sum()
+    rules, tau = day.instance.rules, np.array(congested.design.tariff)[day.instance.rules.block]
+    paid = rules.retail - rules.feed_in + tau * (rules.billing == "scenario")
+    wasteful["cost"] = day["cost"] + paid.sum()
     bad = check_days(replace(day, arrays=wasteful), congested)
     assert bad.primal <= 1e-6 and bad.suboptimality > 1e-3
 

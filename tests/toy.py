@@ -77,7 +77,8 @@ def days(demand, renewable, n_bus: int, probability=(1.0,), passive=None, reacti
 
 
 def small_market(n: int = 3, hours: int = 4, scenarios: int = 2, seed: int = 1, **rules) -> Instance:
-    """n prosumers on a feeder of n + 1 buses with random demand and sun, batteries and demand response."""
+    """n prosumers on a feeder of n + 1 buses with random demand and sun, batteries and demand response; charges on
+    expected energy, unless the rules say otherwise."""
     rng = np.random.default_rng(seed)
     demand = rng.uniform(50, 150, (n, hours, scenarios))
     renewable = rng.uniform(0, 200, (n, hours, scenarios)) * (np.arange(n) % 2 == 0)[:, None, None]
@@ -90,6 +91,7 @@ def small_market(n: int = 3, hours: int = 4, scenarios: int = 2, seed: int = 1, 
         demand_blocks=4,
         reference_price=0.38,
         demand_charge=0.5,
+        billing="expected",
     )
     people = tuple(
         plain_prosumer(k + 2, battery_kwh=40.0 * (k % 2 == 0), battery_kw=20.0 * (k % 2 == 0), beta=0.5)

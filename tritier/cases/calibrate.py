@@ -16,7 +16,7 @@ from tritier.cases.solve import Prepared, prepare
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design
 from tritier.inputs.scenarios import design_days
-from tritier.model.tariff import import_charge
+from tritier.model.tariff import passive_charges
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import social_cost
 
@@ -46,9 +46,10 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     joint = JointLP(instance, market=False, network=False)
     anchor = prepared.study.settings.network_charge_usd_per_kwh
     design = Design((anchor,) * instance.rules.n_blocks, anchor)
-    x = joint.warm.solve(joint.cost(design)).x
-    imports = x[joint.layout.gp].sum(axis=0)
-    cost = float(x[joint.lp.at("R")] + import_charge(instance.rules, design, imports) @ days.probability)
+    joint.offer(design)
+    found = joint.warm.solve(joint.cost(design))
+    x, fixed = found.x, passive_charges(instance, design) @ days.probability
+    cost = found.objective - float(0.0 if joint.inside.any() else fixed)
     reference = (days.demand_kw.sum(axis=(0, 1)) + days.passive_kw.sum(axis=(0, 1))) @ days.probability
     return cost, social_cost(joint, x).total, float(reference)
 

@@ -11,20 +11,23 @@ import numpy as np
 from tritier.cases.cases import Case
 from tritier.cases.decisions import (
     Decisions,
+    billed_of,
     block_quantiles,
     duals_of,
     injection_prices,
     p2p_price,
     point_of,
+    prices_of,
 )
 from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions, check_days
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
-from tritier.model.dso import on_menu
+from tritier.model.dso import day_peak, on_menu
 from tritier.model.market import chance_block
 from tritier.model.prosumer import (
     RISK,
+    charges_ahead,
     decision_shapes,
     decisions_of,
     injection,
@@ -32,11 +35,12 @@ from tritier.model.prosumer import (
     prosumer_data,
     prosumer_variables,
     representative,
+    retail_cost,
     risk_adjusted_cost,
     set_values,
 )
 from tritier.model.risk import cvar, cvar_rows, value_at_risk
-from tritier.model.tariff import import_charge, revenue_slack, trade_charge
+from tritier.model.tariff import charges, revenue_slack
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import primal_residual, safe_bound
 from tritier.search.flat import flat_tariff
@@ -78,14 +82,11 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
     return joint
 
 
-def posted_objective(instance: Instance, i: int, decisions: Decisions, variables, data) -> cp.Expression:
+def posted_objective(instance: Instance, i: int, decisions: Decisions, x: Mapping, data) -> cp.Expression:
     """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
-    design, rules = decisions.design, instance.rules
-    charges = import_charge(rules, design, variables["gp"]) @ data.probability
-    charges = charges + cp.sum(trade_charge(design, variables["zb"], variables["zs"]))
-    trade = decisions["lambda"] @ (variables["zb"] - variables["zs"])
-    sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(variables)))
-    return risk_adjusted_cost(data, variables) + charges + trade - sold
+    trade = decisions["lambda"] @ (x["zb"] - x["zs"])
+    sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(x)))
+    return risk_adjusted_cost(data, x) + charges_ahead(data, x, decisions.design) + trade - sold
 
 
 def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market: bool) -> tuple[float, float, float]:
@@ -96,41 +97,41 @@ def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market:
     data = prosumer_data(instance, i)
     v = prosumer_variables(data, "alone", market)
     objective = posted_objective(instance, i, decisions, v, data)
-    best = cp.Problem(cp.Minimize(objective), prosumer_constraints(data, v))
+    best = cp.Problem(cp.Minimize(objective), prosumer_constraints(data, v, decisions.design.prices))
     best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
     optimum = float(best.value)
     set_values(v, decisions_of(data, decisions.arrays, i))
-    bill = (instance.rules.retail @ data.demand + import_charge(instance.rules, decisions.design, data.demand)) @ (
-        data.probability
-    )
+    day = retail_cost(data, data.demand, 0 * data.demand) + charges(instance.rules, decisions.design, data.demand)
+    bill = day @ data.probability
     return float(objective.value), optimum, float(bill)
 
 
 def platform_deviation(
     instance: Instance, decisions: Decisions, joint: JointLP, load: np.ndarray
 ) -> tuple[float, float]:
-    """(gain, scale) of the platform re-optimising alone, $: least pi.q plus violations bought over priced blocks."""
-    if not decisions.blocks:
+    """(gain, scale) of the platform re-optimising alone, $: least pi.q plus violations bought over priced blocks, plus
+    the charge on the head's peak that it passes on."""
+    days, charge = instance.days, decisions.design.coincident
+    if not decisions.blocks and not charge:
         return 0.0, 1.0
-    shape = (instance.days.n_hours, instance.days.n_days)
-    actual = -load[instance.prosumer_bus] + instance.days.passive_kw[instance.prosumer_bus]
+    actual = -load[instance.prosumer_bus] + days.passive_kw[instance.prosumer_bus]
     box = 10 * np.abs(actual).max() + 1e3
-    inject = [cp.Variable(shape, bounds=[-box, box]) for _ in instance.prosumers]
+    inject = [cp.Variable((days.n_hours, days.n_days), bounds=[-box, box]) for _ in instance.prosumers]
     pi = decisions["pi"][instance.prosumer_bus]
     limits = np.array([dict(decisions.design.capacity)[line] for line in joint.lines])
-    rows, bought = [], 0
+    peak = cp.Variable(days.n_days, bounds=[0, load.sum(axis=0).max() + len(inject) * box])
+    rows, bought = [cp.reshape(peak, (1, -1), order="C") >= days.passive_kw.sum(axis=0) - sum(inject)], 0
     for block in decisions.blocks:
         block_rows, slack = chance_block(instance, joint.network.form(block), block, inject, limits)
         rows += [constraint for _, constraint in block_rows]
         bought = bought + slack
-    objective = (
-        sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject)) + instance.rules.violation_price * bought
-    )
+    objective = sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject))
+    objective = objective + instance.rules.violation_price * bought + charge * (days.probability @ peak)
     best = cp.Problem(cp.Minimize(objective), rows)
     best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
-    paid = float((pi * actual).sum()) + instance.rules.violation_price * float(
-        point_of(joint, decisions)[joint.lp.at("slack")]
-    )
+    bill = instance.rules.violation_price * float(point_of(joint, decisions)[joint.lp.at("slack")])
+    bill += charge * float(days.probability @ day_peak(load))
+    paid = float((pi * actual).sum()) + bill
     return paid - float(best.value), max(1.0, float(np.abs(pi * actual).sum()))
 
 
@@ -173,16 +174,14 @@ def recomputed(joint: JointLP, decisions: Decisions) -> dict[str, np.ndarray]:
     shapes = decision_shapes(joint.data)
     lowest = representative(joint.data, {term: decisions[term] for term in shapes})
     return {
-        "tau": np.array(decisions.design.tariff),
-        "tau_p": np.array(decisions.design.p2p),
+        **prices_of(instance.menu, decisions.design),
         "cap": np.array([limit for _, limit in decisions.design.capacity]),
         "P": joint.network.matrices.flows(load),
         "v": np.sqrt(joint.network.matrices.squared_voltages(load, days.reactive_kvar)),
         **{term: value for term, value in lowest.items() if term not in RISK},
         "var": var,
         "excess": np.maximum(decisions["cost"] - var[:, None], 0),
-        "G": x[joint.lp.at("G")],
-        "Z": x[joint.lp.at("Z")],
+        **billed_of(instance.menu, joint.billed(x)),
         "lambda": p2p_price(joint, y),
         "pi": injection_prices(joint, decisions.blocks, y),
         "mu": decisions["nu"].sum(axis=(1, 2)),
@@ -277,9 +276,8 @@ def recheck(
         require("network.worst_cvar_kw", worst_violation(joint, decisions), VIOLATED_KW)
     balance = equilibrium(clearing, decisions, joint, case.market)
     check_equilibrium(balance, [p.name for p in clearing.prosumers])
-    slack = revenue_slack(
-        clearing, decisions.design, decisions["G"], float(decisions["Z"]), network_cost(joint, decisions)
-    )
+    billed = joint.billed(point_of(joint, decisions))
+    slack = revenue_slack(clearing, decisions.design, billed, network_cost(joint, decisions))
     require("revenue.shortfall_usd", -slack, 1e-4)
     money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
@@ -337,14 +335,7 @@ def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
     require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
 
 
-# Where Proposition 1 ends: gains from deviating when a payment is settled by scenario instead of on its expectation.
-#
-# The market's prices are kept; one payment of the prosumer moves inside its risk operator.
-
-
-def charges_by_scenario(instance: Instance, i: int, decisions: Decisions, v: Mapping) -> cp.Expression:
-    """Import charges of each scenario, $, (S,); their expectation is what prosumers are billed otherwise."""
-    return import_charge(instance.rules, decisions.design, v["gp"])
+# Where Proposition 1 ends: gains from deviating when rights to inject are settled in real time.
 
 
 def rights_by_scenario(instance: Instance, i: int, decisions: Decisions, v: Mapping) -> cp.Expression:
@@ -353,20 +344,21 @@ def rights_by_scenario(instance: Instance, i: int, decisions: Decisions, v: Mapp
     return -cp.sum(cp.multiply(price, injection(v)), axis=0)
 
 
-def gain_by_scenario(instance: Instance, i: int, decisions: Decisions, payment) -> float:
-    """What prosumer ``i`` gains by deviating, $, when a payment is settled by scenario (:eq:`eq-by-scenario`).
+def gain_in_real_time(instance: Instance, i: int, decisions: Decisions) -> float:
+    """What prosumer ``i`` gains by deviating, $, when rights to inject are paid by scenario, not day-ahead
+    (:eq:`eq-by-scenario`). The market's prices are kept; the payment moves inside the prosumer's risk operator.
 
-    payment: :func:`charges_by_scenario` or :func:`rights_by_scenario`.
     Zero without aversion to risk: the expectation of the payment is the same.
     """
     data = prosumer_data(instance, i)
     v, beta, p = prosumer_variables(data, "alone"), data.own.beta, data.probability
-    paid = payment(instance, i, decisions, v)
+    paid = rights_by_scenario(instance, i, decisions, v)
     total, excess, var = cp.Variable(p.size), cp.Variable(p.size, nonneg=True), cp.Variable()
     risk = (1 - beta) * (p @ total) + beta * cvar(p, data.rules.alpha, var, excess)
     bill = posted_objective(instance, i, decisions, v, data) - risk_adjusted_cost(data, v) - p @ paid
     rows = [total == v["cost"] + paid, *cvar_rows(total, var, excess)]
-    best = cp.Problem(cp.Minimize(risk + bill), [*prosumer_constraints(data, v), *rows])
+    private = prosumer_constraints(data, v, decisions.design.prices)
+    best = cp.Problem(cp.Minimize(risk + bill), [*private, *rows])
     best.solve(cp.HIGHS)
     optimum = float(best.value)
     set_values(v, decisions_of(data, decisions.arrays, i))

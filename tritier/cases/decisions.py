@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritier.errors import CertificateError
-from tritier.inputs.instance import Design, Instance
+from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.chance import Block
+from tritier.model.dso import day_peak
 from tritier.model.prosumer import representative
 from tritier.model.risk import sample_cvar, value_at_risk
-from tritier.model.tariff import billed_energy
+from tritier.model.tariff import quantities
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import Response, social_cost
 
@@ -38,7 +39,8 @@ def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
 def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
     """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
 
-    A positive price is paid to who injects. It is the dual of ``q = injections``: duals of tail rows times gradients.
+    A positive price is paid to who injects. It is the dual of ``q = injections``: duals of tail rows times gradients,
+    and at every bus the dual of the head's peak where a charge on it is passed on.
     """
     days = joint.instance.days
     pi = np.zeros((joint.instance.feeder.bus.size, days.n_hours, days.n_days))
@@ -47,7 +49,14 @@ def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
         for k, gradient in enumerate(form.gradient):
             tail = -y[joint.lp.row_at(f"tail{k}:{block.label}")]
             pi[:, block.hour, :] += np.outer(gradient, tail)
-    return pi
+    return pi + peak_prices(joint, y)
+
+
+def peak_prices(joint: JointLP, y: np.ndarray) -> np.ndarray:
+    """What one kW less at the head is worth for its peak, $/kWh times probability, (T, S); 0 where nobody is charged
+    for it (:eq:`eq-peak-price`)."""
+    shape = joint.lp.row_at("peak").shape
+    return np.maximum(-y[joint.lp.row_at("peak")], 0.0) if "H" in joint.lp.columns else np.zeros(shape)
 
 
 def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
@@ -70,8 +79,7 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
     load = joint.net_load(x)
     arrays["P"] = joint.network.matrices.flows(load)
     arrays["v"] = np.sqrt(joint.network.matrices.squared_voltages(load, instance.days.reactive_kvar))
-    arrays["tau"] = np.array(response.design.tariff)
-    arrays["tau_p"] = np.array(response.design.p2p)
+    arrays |= prices_of(instance.menu, response.design)
     arrays["cap"] = np.array([limit for _, limit in response.design.capacity])
     arrays["lambda"] = p2p_price(joint, y)
     arrays["pi"] = injection_prices(joint, blocks, y)
@@ -79,14 +87,28 @@ def decisions_of(joint: JointLP, response: Response) -> Decisions:
     arrays["eta"] = block_quantiles(joint, blocks, load, response.design)
     arrays["nu"] = np.array([_tails(joint, block, y) for block in blocks]).reshape(len(blocks), 2, instance.days.n_days)
     arrays["y"] = np.concatenate([y[lp.row_at(label)].ravel(order="F") for label in private_rows(joint)])
-    arrays["G"], arrays["Z"] = response.energy, np.array(response.volume)
+    arrays |= billed_of(instance.menu, response.billed)
     arrays["theta"] = np.array(response.theta)
     return Decisions(response.design, blocks, arrays)
 
 
+def prices_of(menu: Menu, design: Design) -> dict[str, np.ndarray]:
+    """A design's prices as arrays; a peak charge only where the menu offers one."""
+    prices = {"tau": np.array(design.tariff), "tau_p": np.array(design.p2p)}
+    peaks = {"tau_k": (design.peak, menu.peak), "tau_c": (design.coincident, menu.coincident)}
+    return prices | {name: np.array(price) for name, (price, levels) in peaks.items() if any(levels)}
+
+
+def billed_of(menu: Menu, billed: np.ndarray) -> dict[str, np.ndarray]:
+    """What the components are billed on as arrays, named as the LP's columns are."""
+    named = {"G": billed[:-3], "Z": billed[-3], "K": billed[-2], "H": billed[-1]}
+    return {name: np.array(named[name]) for name in quantities(menu)}
+
+
 def private_rows(joint: JointLP) -> list[str]:
     """Labels of the rows whose duals are stored as ``y``: all but the blocks, the tangents and the DSO's own."""
-    own = ("tail", "quantile", "tangent", "revenue", "head", "peak", "N", "F")
+    own = ("tail", "quantile", "tangent", "revenue", "N", "F")
+    own = own if "H" in joint.lp.columns else (*own, "head", "peak")
     return [label for label in joint.lp.rows if not label.startswith(own)]
 
 
@@ -133,8 +155,8 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
         x[lp.at(f"var:{label}")], x[lp.at(f"excess:{label}")], x[lp.at(f"slack:{label}")] = eta, excess, slack
     x[lp.at("slack")] = bought
     x[lp.at("R")] = prosumer_risk(instance, decisions).sum() + rules.violation_price * bought
-    x[lp.at("G")] = billed_energy(instance, decisions["gp"].sum(axis=0))
-    x[lp.at("Z")] = (decisions["zb"] + decisions["zs"]).sum() / 2
+    for name, value in billed_of(instance.menu, joint.billed(x)).items():
+        x[lp.at(name)] = value
     if joint.lines:
         x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
     keep_books(joint, x, load)
@@ -143,8 +165,8 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
 
 def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
-    lp, head = joint.lp, load.sum(axis=0)
-    x[lp.at("head")], x[lp.at("peak")] = head, np.maximum(head.max(axis=0), 0)
+    lp = joint.lp
+    x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
     x[lp.at("loss")] = joint.exact_losses(load)
     social = social_cost(joint, x)
     x[lp.at("N")], x[lp.at("F")] = social.network, social.total

@@ -15,7 +15,7 @@ from tritier.model.dso import network_parts
 from tritier.model.network import lindistflow, losses_kw
 from tritier.model.prosumer import all_data, decisions_of, device_costs
 from tritier.model.risk import sample_cvar
-from tritier.model.tariff import import_charge, trade_charge
+from tritier.model.tariff import charges, passive_charges, trade_charge
 
 # Who pays whom: money flows of a day by agent, which must add up to zero.
 
@@ -78,18 +78,19 @@ def settle(
     head = load.sum(axis=0)
     imports, exports = day["gp"].sum(axis=0) + passive, day["gm"].sum(axis=0)
     trade = trade_charge(design, day["zb"], day["zs"]).sum(axis=1)
+    own, passive_own = np.array([charges(rules, design, g) for g in day["gp"]]), passive_charges(instance, design)
     upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), losses_kw)
     return Settlement(
         retail=np.einsum("t,itw->iw", rules.retail, day["gp"]) - np.einsum("t,itw->iw", rules.feed_in, day["gm"]),
         passive_retail=rules.retail @ passive,
-        network=np.array([import_charge(rules, design, own) for own in day["gp"]]),
-        passive_network=import_charge(rules, design, passive),
+        network=own,
+        passive_network=passive_own,
         p2p_charge=trade,
         p2p=(day["zb"] - day["zs"]) @ lam,
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
         retail_received=rules.retail @ imports - rules.feed_in @ exports,
-        network_received=import_charge(rules, design, imports) + design.p2p * (day["zb"] + day["zs"]).sum() / 2,
+        network_received=own.sum(axis=0) + passive_own + trade.sum(),
         rent_received=(pi * load).sum(axis=(0, 1)),
         tax=rules.tax_share * (rules.retail @ imports),
         **upstream,

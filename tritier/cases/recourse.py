@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.cases.decisions import Decisions
+from tritier.cases.decisions import Decisions, billed_of
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
 from tritier.model.market import line_position
 from tritier.model.prosumer import export_box, import_box, representative
-from tritier.model.tariff import import_charge, trade_charge
+from tritier.model.tariff import HIGHEST, quantities
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import ALL, Border
 from tritier.search.responses import follower_face
@@ -116,10 +116,10 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
         ]
     )
     p = day.instance.days.probability
-    imports = day["gp"].sum(axis=0) + day.instance.days.passive_kw.sum(axis=0)
-    trade = trade_charge(decisions.design, day["zb"], day["zs"]).sum()
-    energy = day["cost"].sum(axis=0) + import_charge(day.instance.rules, decisions.design, imports)
-    cost = float(energy @ p + trade + violation)
+    x[joint.lp.at("R")] = day["cost"].sum(axis=0) @ p
+    for name, value in billed_of(day.instance.menu, joint.billed(x)).items():
+        x[joint.lp.at(name)] = value
+    cost = float(joint.cost(decisions.design) @ x[: joint.lp.cost.size]) + violation
     optimum = lp.solution.objective
     prices = max(
         float(np.abs(again.pi - day.pi).max(initial=0)), float(np.abs(again.bought - day.bought).max(initial=0))
@@ -160,11 +160,11 @@ class _PolicyLP:
     def _widen_books(self, traded: float) -> None:
         """Make room for ``traded`` kWh: boxes were made for what the judged days would let prosumers trade."""
         lp, rules = self.joint.lp, self.instance.rules
-        money = traded * float(np.abs(rules.retail).max() + np.abs(rules.feed_in).max())
-        names = [p.name for p in self.instance.prosumers]
-        extra = {"G": traded, "Z": traded, "R": money} | {f"excess[{name}]": 2 * money for name in names}
-        for column, more in (extra | {f"{term}[{name}]": money for term in ("cost", "var") for name in names}).items():
-            at = lp.at(column).ravel()
+        money = traded * float(np.abs(rules.retail).max() + np.abs(rules.feed_in).max() + HIGHEST)
+        own = {"cost": money, "var": money, "excess": 2 * money, "gb": traded, "gk": traded}
+        extra = [(lp.at(name), traded) for name in quantities(self.instance.menu)] + [(lp.at("R"), money)]
+        extra += [(at, own[term]) for columns in self.joint.columns for term, at in columns.items() if term in own]
+        for at, more in ((np.ravel(at), more) for at, more in extra):
             low, high = lp.col_lower[at], lp.col_upper[at]
             self.joint.warm.set_bounds(at, np.where(low < 0, low - more, low), high + more)
 

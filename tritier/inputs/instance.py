@@ -194,6 +194,13 @@ class Rules:
         "cost of the day's largest excess over a limit offered; demand charge if None",
         default=None,
     )
+    billing: str = quantity(
+        "-",
+        "-",
+        "1",
+        "network charges by 'scenario', inside the prosumer's risk, or on 'expected' energy",
+        default="scenario",
+    )
 
     def __post_init__(self) -> None:
         if self.excess_price is None:
@@ -215,11 +222,18 @@ class Menu:
     capacity: tuple[tuple[int, tuple[float, ...]], ...] = quantity(
         r"\mathcal{K}_l", "kW", "C", "(line number, limits offered) of the lines whose capacity the DSO sets"
     )
+    peak: tuple[float, ...] = quantity(
+        r"\mathcal{T}^{\mathrm k}", "$/kW", "1", "charges offered on each customer's largest import", default=(0.0,)
+    )
+    coincident: tuple[float, ...] = quantity(
+        r"\mathcal{T}^{\mathrm c}", "$/kW", "1", "charges offered on the largest import of the head", default=(0.0,)
+    )
 
     @property
     def prices(self) -> dict[str, tuple[float, ...]]:
         """Levels offered for each component of the tariff, by name, in the order of :attr:`Design.prices`."""
-        return {f"tau_{b}": levels for b, levels in enumerate(self.tariff)} | {"tau_p": self.p2p}
+        energy = {f"tau_{b}": levels for b, levels in enumerate(self.tariff)}
+        return energy | {"tau_p": self.p2p, "tau_k": self.peak, "tau_c": self.coincident}
 
     @property
     def levels(self) -> dict[str, tuple[float, ...]]:
@@ -234,8 +248,9 @@ class Menu:
         """The design of one value for each of :attr:`levels`, in their order."""
         values = [float(v) for v in values]
         b = len(self.tariff)
-        lines = [line for line, _ in self.capacity]
-        return Design(tuple(values[:b]), values[b], tuple(zip(lines, values[b + 1 :], strict=True)))
+        p2p, peak, coincident, *limits = values[b:]
+        lines = (line for line, _ in self.capacity)
+        return Design(tuple(values[:b]), p2p, tuple(zip(lines, limits, strict=True)), peak, coincident)
 
 
 @dataclass(frozen=True)
@@ -246,10 +261,18 @@ class Design:
     p2p: float = quantity(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side")
     capacity: tuple[tuple[int, float], ...] = quantity(r"\mathrm{cap}_l", "kW", "C", "(line number, limit)", default=())
 
+    peak: float = quantity(
+        r"\tau^{\mathrm k}", "$/kW", "1", "charge on each customer's largest import of the day", default=0.0
+    )
+    coincident: float = quantity(
+        r"\tau^{\mathrm c}", "$/kW", "1", "charge on the head's largest import of the day", default=0.0
+    )
+
     @property
     def prices(self) -> np.ndarray:
-        """Price of each component of the tariff, $/kWh, (B + 1,): energy by block, then the P2P charge."""
-        return np.array([*self.tariff, self.p2p])
+        """Price of each component of the tariff, (B + 3,): energy by block and P2P charge, $/kWh, then individual and
+        coincident peak charge, $/kW."""
+        return np.array([*self.tariff, self.p2p, self.peak, self.coincident])
 
 
 @dataclass(frozen=True, eq=False)

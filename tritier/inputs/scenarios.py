@@ -285,6 +285,7 @@ def build_instance(
         ),
         tax_share=settings.tax_share,
         excess_price=settings.excess_usd_per_kw,
+        billing=settings.billing,
     )
     days = scenario_days(study, preset, half)
     return Instance(study.feeder, study.prosumers, days, rules, study.menu(preset), settings.fixed_cost_usd or 0.0)

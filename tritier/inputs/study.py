@@ -73,7 +73,7 @@ class Study:
         chosen = self.settings.menus[name]
         tariff = tuple(tuple(getattr(chosen.tariff, block)) for block in BLOCKS)
         capacity = tuple((line, tuple(levels)) for line, levels in chosen.capacity.items())
-        return Menu(tariff, tuple(chosen.p2p), capacity)
+        return Menu(tariff, tuple(chosen.p2p), capacity, tuple(chosen.individual_peak), tuple(chosen.coincident_peak))
 
 
 def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) -> Study:

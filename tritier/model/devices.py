@@ -238,6 +238,8 @@ class ProsumerData:
     probability: np.ndarray  # (S,)
     demand: np.ndarray  # (T, S), kW
     renewable: np.ndarray  # (T, S), kW
+    peak_billed: bool = False  # whether its largest import may be charged
+    highest: float = 1.0  # largest price that a component of the tariff can have, $/kWh or $/kW
 
     @cached_property
     def devices(self) -> tuple[Device, ...]:

@@ -23,8 +23,6 @@ class LeaderBooks:
 
     F: cp.Variable  # () social cost, $
     N: cp.Variable  # () network cost to recover besides the fixed cost, $
-    head: cp.Variable  # (T, S) lossless flow into the feeder head, kW
-    peak: cp.Variable  # (S,) peak import of the day, kW
     loss: cp.Variable  # (T, S) losses, kW
 
 
@@ -33,9 +31,9 @@ def loss_price(instance: Instance) -> np.ndarray:
     return np.maximum(instance.days.wholesale, 0)
 
 
-def head_flow(instance: Instance, prosumers: Iterable[Decisions]):
-    """Lossless flow into the feeder head, kW, (T, S); P2P trades cancel (:eq:`eq-head-flow`)."""
-    return instance.days.passive_kw.sum(axis=0) + sum(x["gp"] - x["gm"] for x in prosumers)
+def day_peak(load: np.ndarray) -> np.ndarray:
+    """Largest import of the head on each day, kW, (S,), 0 where it only exports, from net loads (N, T, S)."""
+    return np.maximum(load.sum(axis=0).max(axis=0), 0)
 
 
 def network_parts(instance: Instance, head, peak, loss) -> dict[str, Any]:
@@ -64,12 +62,10 @@ def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
     """The DSO's columns and rows on top of the joint follower (:eq:`eq-social-cost`, :eq:`eq-network-cost`)."""
     instance, books, p = follower.instance, follower.books, follower.instance.days.probability
     b = _leader_columns(follower)
-    network = {part: p @ cost for part, cost in network_parts(instance, b.head, b.peak, b.loss).items()}
+    network = {part: p @ cost for part, cost in network_parts(instance, books.head, books.peak, b.loss).items()}
     private = {part: p @ cost for part, cost in private_parts(follower.data, follower.prosumers).items()}
     violation = instance.rules.violation_price * books.slack
     rows: Labelled = [
-        ("head", b.head == head_flow(instance, follower.prosumers)),
-        ("peak", cp.reshape(b.peak, (1, -1), order="C") >= b.head),
         ("N", b.N == network["losses"] + network["demand_charge"]),
         ("F", b.F == network["wholesale"] + b.N + sum(private.values()) + violation),
     ]
@@ -79,19 +75,14 @@ def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
 def _leader_columns(follower: Follower) -> LeaderBooks:
     """The DSO's columns with boxes that never bind."""
     instance, days, lines = follower.instance, follower.instance.days, (follower.instance.feeder.line.size, 1)
-    gross = days.passive_kw.sum(axis=0) + sum(x["gp"].bounds[1] for x in follower.prosumers)
-    back = sum(x["gm"].bounds[1] for x in follower.prosumers)
-    most = float(max(gross.max(), np.max(back)))
+    most = float(follower.books.H.bounds[1])
     worst_loss = float(losses_kw(np.full(lines, most), np.full(lines, most), instance.feeder)[0])
     price = np.abs(days.wholesale).sum(axis=0).max() + loss_price(instance).sum(axis=0).max()
     money = (price + instance.rules.demand_charge) * (most + worst_loss) + 2 * float(follower.books.R.bounds[1])
-    shape = days.wholesale.shape
     return LeaderBooks(
         F=cp.Variable(name="F", bounds=[-money, money]),
         N=cp.Variable(name="N", bounds=[0, money]),
-        head=cp.Variable(shape, name="head", bounds=[-most, most]),
-        peak=cp.Variable(shape[1], name="peak", bounds=[0, most]),
-        loss=cp.Variable(shape, name="loss", bounds=[0, worst_loss]),
+        loss=cp.Variable(days.wholesale.shape, name="loss", bounds=[0, worst_loss]),
     )
 
 

@@ -6,7 +6,7 @@ of one LP. :func:`joint_follower` writes that LP; prices are duals of its coupli
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -26,7 +26,7 @@ from tritier.model.prosumer import (
     risk_adjusted_cost,
 )
 from tritier.model.risk import cvar, cvar_rows
-from tritier.model.tariff import billed_energy
+from tritier.model.tariff import billed_energy, inside, membership, passive_peaks, quantities
 
 Labelled = list[tuple[str, cp.Constraint]]
 
@@ -35,31 +35,37 @@ Labelled = list[tuple[str, cp.Constraint]]
 class Books:
     """Bookkeeping columns: the few quantities through which the levels touch."""
 
-    R: cp.Variable  # () prosumers' risk-adjusted cost before network charges, violation cost included, $
+    R: cp.Variable  # () prosumers' risk-adjusted cost with the charges billed by scenario, violation cost included, $
     G: cp.Variable  # (B,) billed energy by tariff block, passive loads included, kWh
     Z: cp.Variable  # () P2P volume, kWh
+    K: cp.Variable  # () sum of all customers' own largest imports, passive loads included, kW
+    H: cp.Variable  # () largest import of the head, kW
     slack: cp.Variable  # () violations bought at the declared price, kWh
     cap: cp.Variable  # (C,) capacity limits offered, kW, in the order of the menu
+    head: cp.Variable  # (T, S) lossless flow into the feeder head, kW
+    peak: cp.Variable  # (S,) peak import of the day, kW
 
 
 @dataclass(frozen=True, eq=False)
 class Follower:
-    """The joint follower: variables by agent, bookkeeping columns, labelled rows."""
+    """The joint follower: variables by agent, bookkeeping columns, labelled rows, and the tariff's prices."""
 
     instance: Instance
     data: tuple[ProsumerData, ...]
     prosumers: tuple[Decisions, ...]
     books: Books
+    prices: cp.Parameter  # (B + 3,) as in Design.prices: coefficients of the cost rows
     rows: Labelled
 
     def problem(self, design: Design) -> cp.Problem:
         """The joint follower at a design as a cvxpy problem (:eq:`eq-joint-follower`)."""
-        b = self.books
-        bill = design.prices @ cp.hstack([b.G, b.Z])
+        b, outside = self.books, np.where(inside(self.instance.rules), 0.0, design.prices)
+        bill = outside @ cp.hstack([b.G, b.Z, b.K, b.H])
         limits = dict(design.capacity)
         fixed = [
             b.cap[k] == limits.get(line, b.cap.bounds[1][k]) for k, line in enumerate(capacity_lines(self.instance))
         ]
+        self.prices.value = design.prices
         return cp.Problem(cp.Minimize(b.R + bill), [c for _, c in self.rows] + fixed)
 
 
@@ -136,6 +142,11 @@ def chance_block(instance: Instance, form: BlockForm, block: Block, inject, cap)
     return rows, slack
 
 
+def head_flow(instance: Instance, prosumers: Iterable[Decisions]):
+    """Lossless flow into the feeder head, kW, (T, S); P2P trades cancel (:eq:`eq-head-flow`)."""
+    return instance.days.passive_kw.sum(axis=0) + sum(x["gp"] - x["gm"] for x in prosumers)
+
+
 def bookkeeping(instance: Instance, data, prosumers) -> Books:
     """The bookkeeping columns with boxes that never bind."""
     days, rules = instance.days, instance.rules
@@ -143,10 +154,16 @@ def bookkeeping(instance: Instance, data, prosumers) -> Books:
     imports = sum(x["gp"].bounds[1].sum(axis=0).max() for x in prosumers) + days.passive_kw.sum(axis=(0, 1)).max()
     trade = sum(x["zb"].bounds[1].sum() for x in prosumers)
     levels = [(min(m), max(m)) for _, m in instance.menu.capacity]
+    gross = days.passive_kw.sum(axis=0) + sum(x["gp"].bounds[1] for x in prosumers)
+    most = float(max(gross.max(), np.max(sum(x["gm"].bounds[1] for x in prosumers))))
     return Books(
         R=cp.Variable(name="R", bounds=[-1e2 * worth, 1e2 * worth]),
         G=cp.Variable(rules.n_blocks, name="G", bounds=[0, imports]),
         Z=cp.Variable(name="Z", bounds=[0, trade]),
+        K=cp.Variable(name="K", bounds=[0, imports]),
+        H=cp.Variable(name="H", bounds=[0, most]),
+        head=cp.Variable(days.wholesale.shape, name="head", bounds=[-most, most]),
+        peak=cp.Variable(days.n_days, name="peak", bounds=[0, most]),
         slack=cp.Variable(name="slack", bounds=[0, 1e2 * worth / rules.violation_price]),
         cap=cp.Variable(
             len(levels), name="cap", bounds=[np.array([a for a, _ in levels]), np.array([b for _, b in levels])]
@@ -162,9 +179,10 @@ def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: boo
     data = all_data(instance)
     prosumers = tuple(prosumer_variables(d, d.own.name, market) for d in data)
     books = bookkeeping(instance, data, prosumers)
+    prices = cp.Parameter(instance.rules.n_blocks + 3, name="tau", value=np.ones(instance.rules.n_blocks + 3))
     rows: Labelled = []
     for d, x in zip(data, prosumers, strict=True):
-        rows += [(f"{row.label}[{d.own.name}]", row.constraint()) for row in prosumer_rows(d, x)]
+        rows += [(f"{row.label}[{d.own.name}]", row.constraint()) for row in prosumer_rows(d, x, prices)]
     rows.append(("p2p_balance", p2p_balance(prosumers)))
     network = Network(instance)
     bought, inject = [], [injection(x) for x in prosumers]
@@ -175,6 +193,26 @@ def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: boo
     rows.append(("slack", books.slack == sum(bought)))
     risk = sum(risk_adjusted_cost(d, x) for d, x in zip(data, prosumers, strict=True))
     rows.append(("R", books.R == risk + instance.rules.violation_price * books.slack))
-    rows.append(("G", books.G == billed_energy(instance, sum(x["gp"] for x in prosumers))))
-    rows.append(("Z", books.Z == p2p_volume(prosumers)))
-    return Follower(instance, data, prosumers, books, rows)
+    rows += book_rows(instance, prosumers, books)
+    return Follower(instance, data, prosumers, books, prices, rows)
+
+
+def book_rows(instance: Instance, prosumers: Sequence[Decisions], books: Books) -> Labelled:
+    """What the components of the tariff are billed on, and the flow and the peak of the head; a peak that no menu
+    charges has no row (:eq:`eq-billed-energy`, :eq:`eq-p2p-volume`, :eq:`eq-head-flow`)."""
+    p, offered = instance.days.probability, quantities(instance.menu)
+    if instance.rules.billing == "scenario":
+        energy = sum(x["gb"] for x in prosumers)
+    else:
+        energy = membership(instance.rules) @ sum(x["gp"] for x in prosumers)
+    rows: Labelled = [
+        ("head", books.head == head_flow(instance, prosumers)),
+        ("peak", cp.reshape(books.peak, (1, -1), order="C") >= books.head),
+        ("G", books.G == billed_energy(instance, energy)),
+        ("Z", books.Z == p2p_volume(prosumers)),
+    ]
+    if "K" in offered:
+        rows.append(("K", books.K == passive_peaks(instance) + p @ sum(x["gk"] for x in prosumers)))
+    if "H" in offered:
+        rows.append(("H", books.H == p @ books.peak))
+    return rows

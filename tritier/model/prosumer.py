@@ -13,19 +13,24 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from tritier.inputs.instance import Days, Instance
+from tritier.inputs.instance import Days, Design, Instance
 from tritier.model.devices import Box, Decisions, ProsumerData, Row, box
 from tritier.model.risk import cvar, tail
+from tritier.model.tariff import HIGHEST, hourly, membership, trade_charge
 
 TRADE = ("zb", "zs", "gp", "gm")  # day-ahead purchase and sale (T,), import and export (T, S)
+METER = ("gb", "gk")  # import by tariff block (B, S) and the largest (S,), where charges are billed on them
 RISK = ("cost", "var", "excess")  # cost of the day (S,), its value at risk (), what exceeds it (S,)
 
 
 def prosumer_data(instance: Instance, i: int) -> ProsumerData:
     """The part of an instance that prosumer ``i`` (position in ``instance.prosumers``) sees."""
     days: Days = instance.days
-    own = instance.prosumers[i]
-    return ProsumerData(own, instance.rules, days.probability, days.demand_kw[i], days.renewable_kw[i])
+    own, levels = instance.prosumers[i], instance.menu.prices.values()
+    return ProsumerData(
+        own, instance.rules, days.probability, days.demand_kw[i], days.renewable_kw[i], any(instance.menu.peak),
+        max(HIGHEST, *(max(offered) for offered in levels)),
+    )  # fmt: skip
 
 
 def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
@@ -67,7 +72,23 @@ def cost_box(d: ProsumerData) -> float:
     """A bound on the absolute energy cost of a day, $, from the boxes of its terms."""
     imports = import_box(d, sale_box(d)).max(axis=1) @ np.abs(d.rules.retail)
     exports = export_box(d, purchase_box(d)).max(axis=1) @ np.abs(d.rules.feed_in)
-    return float(imports + exports + sum(device.cost_box() for device in d.devices))
+    charged = d.highest * import_box(d, sale_box(d)).max(axis=1)
+    charges = (charged.sum() + charged.max() * d.peak_billed) * (d.rules.billing == "scenario")
+    return float(imports + exports + charges + sum(device.cost_box() for device in d.devices))
+
+
+def meter_boxes(d: ProsumerData, imports: np.ndarray) -> dict[str, Box]:
+    """What the meter reads of imports, kW (T, S) at most: by tariff block (B, S), and their largest (S,), where a
+    charge needs it."""
+    energy, days = membership(d.rules) @ imports, imports.shape[1]
+    boxes = {"gb": box(energy, energy.shape)} if d.rules.billing == "scenario" else {}
+    return boxes | ({"gk": box(imports.max(axis=0), (days,))} if d.peak_billed else {})
+
+
+def meter_reading(d: ProsumerData, gp: np.ndarray) -> dict[str, np.ndarray]:
+    """The meter's reading of given imports, kW (T, S), as arrays: what :func:`meter_boxes` bounds."""
+    reading = {"gb": membership(d.rules) @ gp, "gk": gp.max(axis=0)}
+    return {term: reading[term] for term in meter_boxes(d, gp)}
 
 
 def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
@@ -81,21 +102,27 @@ def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
     }
     for device in d.devices:
         boxes |= device.boxes()
-    return boxes | {
-        "cost": box(money, (days,), -money),
-        "var": box(money, (), -money),
-        "excess": box(2 * money, (days,)),
-    }
+    return (
+        boxes
+        | meter_boxes(d, boxes["gp"][1])
+        | {
+            "cost": box(money, (days,), -money),
+            "var": box(money, (), -money),
+            "excess": box(2 * money, (days,)),
+        }
+    )
 
 
 def decision_shapes(data: Iterable[ProsumerData]) -> dict[str, tuple[int, ...]]:
-    """Shape of every decision that any of these prosumers has, by name."""
-    return {term: lower.shape for d in data for term, (lower, _) in prosumer_boxes(d).items()}
+    """Shape of every decision that any of these prosumers has, by name; the meter's reading follows from imports."""
+    boxes = (item for d in data for item in prosumer_boxes(d).items())
+    return {term: lower.shape for term, (lower, _) in boxes if term not in METER}
 
 
 def decisions_of(d: ProsumerData, arrays: Decisions, i: int) -> dict[str, Any]:
-    """The decisions of prosumer ``i`` among arrays of all, (I, ...)."""
-    return {term: arrays[term][i] for term in prosumer_boxes(d) if term in arrays}
+    """The decisions of prosumer ``i`` among arrays of all, (I, ...), and what its meter reads of them."""
+    own = {term: arrays[term][i] for term in prosumer_boxes(d) if term in arrays}
+    return own | meter_reading(d, own["gp"]) if "gp" in own else own
 
 
 def representative(data: Iterable[ProsumerData], arrays: Decisions) -> dict[str, np.ndarray]:
@@ -154,9 +181,29 @@ def retail_cost(d: ProsumerData, gp, gm):
     return d.rules.retail @ gp - d.rules.feed_in @ gm
 
 
-def energy_cost(d: ProsumerData, x: Decisions) -> Row:
-    """The energy cost of a day as a variable of its own, shape (S,) (:eq:`eq-energy-cost`)."""
-    terms = retail_cost(d, x["gp"], x["gm"]) + sum(device_costs(d, x).values())
+def network_charges(d: ProsumerData, x: Decisions, prices):
+    """Charges billed by scenario, $, shape (S,): energy by block and the largest import (:eq:`eq-network-charges`).
+
+    prices: of all components of the tariff, (B + 3,); 0 where charges are billed on expectation.
+    """
+    if d.rules.billing != "scenario":
+        return 0.0
+    energy = prices[: d.rules.n_blocks] @ x["gb"]
+    return energy + prices[d.rules.n_blocks + 1] * x["gk"] if d.peak_billed else energy
+
+
+def metering(d: ProsumerData, x: Decisions) -> list[Row]:
+    """What the meter reads: energy by tariff block, kWh, and the largest import, kW (:eq:`eq-metering`)."""
+    rows = [Row("metered", x["gb"] - membership(d.rules) @ x["gp"])] if "gb" in x else []
+    if "gk" in x:
+        rows.append(Row("largest", x["gp"] - in_all_hours(x["gk"]), equation=False))
+    return rows
+
+
+def energy_cost(d: ProsumerData, x: Decisions, prices) -> Row:
+    """The cost of a day as a variable of its own, shape (S,), charges billed by scenario included
+    (:eq:`eq-energy-cost`)."""
+    terms = retail_cost(d, x["gp"], x["gm"]) + sum(device_costs(d, x).values()) + network_charges(d, x, prices)
     return Row("energy_cost", x["cost"] - terms - sum(device.tie_break(x) for device in d.devices))
 
 
@@ -170,25 +217,42 @@ def daily(trade):
     return cp.reshape(trade, (-1, 1), order="C") if isinstance(trade, cp.Expression) else trade[:, None]
 
 
+def in_all_hours(largest):
+    """A quantity of every scenario, (S,), as a row (1, S) that is the same in all hours."""
+    return cp.reshape(largest, (1, -1), order="C") if isinstance(largest, cp.Expression) else largest[None, :]
+
+
 def risk_adjusted_cost(d: ProsumerData, x: Decisions):
     """rho_i = (1 - beta) E[C] + beta CVaR_alpha(C), $ (:eq:`eq-risk`)."""
     expected = d.probability @ x["cost"]
     return (1 - d.own.beta) * expected + d.own.beta * cvar(d.probability, d.rules.alpha, x["var"], x["excess"])
 
 
-def prosumer_rows(d: ProsumerData, x: Decisions) -> list[Row]:
-    """The private feasible set of a prosumer, each row with a label of its own (:eq:`eq-prosumer-set`)."""
+def prosumer_rows(d: ProsumerData, x: Decisions, prices) -> list[Row]:
+    """The private feasible set of a prosumer at a tariff's prices, (B + 3,), each row with a label of its own
+    (:eq:`eq-prosumer-set`)."""
     rows = [power_balance(d, x)]
     for device in d.devices:
         rows += device.rows(x)
-    rows += [energy_cost(d, x), Row("cvar_rows", tail(x["cost"], x["var"], x["excess"]), equation=False)]
+    rows += [*metering(d, x), energy_cost(d, x, prices)]
+    rows.append(Row("cvar_rows", tail(x["cost"], x["var"], x["excess"]), equation=False))
     same = [[other.label for other in rows[:k]].count(row.label) for k, row in enumerate(rows)]
     return [replace(row, label=f"{row.label}{k}") for row, k in zip(rows, same, strict=True)]
 
 
-def prosumer_constraints(d: ProsumerData, x: Decisions) -> list[cp.Constraint]:
+def prosumer_constraints(d: ProsumerData, x: Decisions, prices) -> list[cp.Constraint]:
     """The private feasible set of a prosumer in cvxpy (:eq:`eq-prosumer-set`)."""
-    return [row.constraint() for row in prosumer_rows(d, x)]
+    return [row.constraint() for row in prosumer_rows(d, x, prices)]
+
+
+def charges_ahead(d: ProsumerData, x: Decisions, design: Design):
+    """What a prosumer pays the DSO in every scenario alike, $: half of the P2P charge, and charges on expectation
+    where they are billed so (:eq:`eq-charges-ahead`)."""
+    trade = np.ones(x["zb"].shape[0]) @ trade_charge(design, x["zb"], x["zs"])
+    if d.rules.billing == "scenario":
+        return trade
+    energy = trade + hourly(d.rules, design) @ (x["gp"] @ d.probability)
+    return energy + design.peak * (x["gk"] @ d.probability) if d.peak_billed else energy
 
 
 def injection(x: Decisions):

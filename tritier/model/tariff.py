@@ -1,15 +1,18 @@
 """The DSO's tariff: its components in order, what each is billed on, what an agent pays and what the DSO receives.
 
-Components: energy imported, by tariff block; P2P trade. Every formula takes cvxpy expressions and arrays alike.
+Components, in the order of :attr:`~tritier.inputs.instance.Design.prices`: energy imported, by tariff block; P2P trade;
+each customer's largest import of the day; the largest import of the feeder head. Energy and individual peak are billed
+by scenario, inside the prosumer's cost, unless the rules bill them on their expectation. The P2P charge is certain; the
+charge on the head's peak is billed to the platform.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tritier.inputs.instance import Design, Instance, Rules
+from tritier.inputs.instance import Design, Instance, Menu, Rules
 
-QUANTITIES = ("G", "Z")  # columns of the joint LP that hold what the components are billed on, in their order
+HIGHEST = 1.0  # $/kWh: no energy charge is larger, except where a menu says so
 
 
 def membership(rules: Rules) -> np.ndarray:
@@ -22,32 +25,64 @@ def hourly(rules: Rules, design: Design) -> np.ndarray:
     return np.asarray(design.tariff)[rules.block]
 
 
-def import_charge(rules: Rules, design: Design, imports):
-    """Network charge on imports, kW (T, S), in every scenario, $, (S,)."""
-    return hourly(rules, design) @ imports
+def inside(rules: Rules) -> np.ndarray:
+    """Which components are billed by scenario, inside the prosumer's cost: (B + 3,), boolean."""
+    found = np.zeros(rules.n_blocks + 3, dtype=bool)
+    found[: rules.n_blocks] = found[rules.n_blocks + 1] = rules.billing == "scenario"
+    return found
+
+
+def quantities(menu: Menu) -> list[str]:
+    """Names of the LP's columns that hold what the components are billed on; a peak has one only where it may be
+    charged, and the components keep their order."""
+    peaks = [("K", menu.peak), ("H", menu.coincident)]
+    return ["G", "Z", *(name for name, levels in peaks if any(levels))]
+
+
+def charges(rules: Rules, design: Design, imports: np.ndarray) -> np.ndarray:
+    """Network charges of one agent in every scenario, $, (S,): energy and individual peak of its imports, kW (T, S)."""
+    return hourly(rules, design) @ imports + design.peak * imports.max(axis=0)
 
 
 def trade_charge(design: Design, bought, sold):
-    """P2P charge of one side, half of it on what it buys and sells, kW (T,), by hour: sums to $ over the day."""
+    """P2P charge of one side by hour, $, (T,): half of it on what it buys and sells, kW (T,)."""
     return design.p2p / 2 * (bought + sold)
 
 
-def billed_energy(instance: Instance, imports):
+def passive_charges(instance: Instance, design: Design) -> np.ndarray:
+    """Network charges of all passive loads, bus by bus, in every scenario, $, (S,)."""
+    return sum(charges(instance.rules, design, load) for load in instance.days.passive_kw)
+
+
+def passive_peaks(instance: Instance) -> float:
+    """Expected sum of the passive loads' own peaks, kW."""
+    return float(instance.days.passive_kw.max(axis=1).sum(axis=0) @ instance.days.probability)
+
+
+def billed_energy(instance: Instance, energy):
     """Expected energy billed in each tariff block, kWh, (B,), passive loads included (:eq:`eq-billed-energy`).
 
-    imports: what all prosumers import, kW, (T, S).
+    energy: imports of all prosumers by block, kWh, (B, S), as cvxpy expression or array.
     """
-    days = instance.days
-    passive = membership(instance.rules) @ (days.passive_kw.sum(axis=0) @ days.probability)
-    return passive + membership(instance.rules) @ (imports @ days.probability)
+    passive = membership(instance.rules) @ instance.days.passive_kw.sum(axis=0)
+    return (passive + energy) @ instance.days.probability
 
 
-def revenue(design: Design, energy: np.ndarray, volume: float) -> float:
-    """Expected tariff revenue of the DSO, $/day (:eq:`eq-revenue`). energy: billed kWh by block (B,); volume: P2P
-    kWh."""
-    return float(design.prices @ np.append(energy, volume))
+def billed(instance: Instance, gp: np.ndarray, zb: np.ndarray, zs: np.ndarray, peak: np.ndarray) -> np.ndarray:
+    """What every component is billed on, expected, (B + 3,): from imports (I, T, S) and trades (I, T) of prosumers, and
+    the head's peak, (S,); kWh and kW."""
+    own = float(gp.max(axis=1).sum(axis=0) @ instance.days.probability)
+    energy = billed_energy(instance, membership(instance.rules) @ gp.sum(axis=0))
+    volume, head = (zb + zs).sum() / 2, float(peak @ instance.days.probability)
+    return np.array([*energy, volume, own + passive_peaks(instance), head])
 
 
-def revenue_slack(instance: Instance, design: Design, energy: np.ndarray, volume: float, network_cost: float) -> float:
+def revenue(design: Design, quantity: np.ndarray) -> float:
+    """Expected tariff revenue of the DSO, $/day (:eq:`eq-revenue`). quantity: what each component is billed on,
+    (B + 3,)."""
+    return float(design.prices @ quantity)
+
+
+def revenue_slack(instance: Instance, design: Design, quantity: np.ndarray, network_cost: float) -> float:
     """Revenue beyond the fixed cost and the network cost, $/day; adequacy asks for >= 0 (:eq:`eq-revenue-adequacy`)."""
-    return revenue(design, energy, volume) - instance.fixed_cost - network_cost
+    return revenue(design, quantity) - instance.fixed_cost - network_cost

@@ -18,11 +18,11 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block, BlockForm, Network, net_load
 from tritier.model.devices import ProsumerData
-from tritier.model.dso import leader_books
+from tritier.model.dso import day_peak, leader_books
 from tritier.model.market import capacity_lines, joint_follower, line_position, violation_box
 from tritier.model.network import loss_gradient, losses_kw
-from tritier.model.prosumer import TRADE, all_data, column_names, decision_shapes, prosumer_boxes
-from tritier.model.tariff import QUANTITIES
+from tritier.model.prosumer import METER, TRADE, all_data, column_names, decision_shapes, decisions_of, prosumer_boxes
+from tritier.model.tariff import billed, inside
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
 VIOLATED_KW = 1e-6  # a block enters the LP when its CVaR exceeds this
@@ -30,7 +30,7 @@ ROUNDS = 60  # a safeguard: rounds of block generation before giving up
 
 
 def follower_lp(instance: Instance, market: bool = True) -> ParametricLP:
-    """Joint follower and DSO's columns as a ParametricLP without network rows, at zero tariffs."""
+    """Joint follower and DSO's columns as a ParametricLP without network rows, at prices of one."""
     follower = joint_follower(instance, market=market)
     _, rows = leader_books(follower)
     rows = follower.rows + rows
@@ -119,12 +119,38 @@ class JointLP:
         self.tangents = 0
         self.history: list[Block | np.ndarray] = []  # what was appended, in order: blocks, and net loads of tangents
         self.lines = capacity_lines(instance)
+        self.inside = inside(instance.rules)
+        self.billed_on = self._billed_on()
+        self.charged = np.ones(self.inside.size)  # prices that stand in the cost rows
+        self._charge(np.zeros(self.inside.size))
         self._append_revenue_row()
         self.tangent(instance.days.passive_kw)
 
     @property
     def lp(self) -> ParametricLP:
         return self.warm.lp
+
+    def _billed_on(self) -> np.ndarray:
+        """Columns that hold what each component of the tariff is billed on, (B + 3,); -1 where it has none."""
+        lp, n = self.lp, self.inside.size
+        last = [int(lp.at(name)) if name in lp.columns else -1 for name in ("K", "H")]
+        return np.array([*lp.at("G").ravel(), int(lp.at("Z")), *last], dtype=int).reshape(n)
+
+    def _charge(self, prices: np.ndarray) -> None:
+        """Put the prices billed by scenario, (B + 3,), into the cost rows of all prosumers."""
+        if not self.inside.any() or np.array_equal(prices[self.inside], self.charged[self.inside]):
+            return
+        rows, columns, values = [], [], []
+        for d, own in zip(self.data, self.columns, strict=True):
+            cost = self.lp.row_at(f"energy_cost0[{d.own.name}]")
+            for term, price in zip(METER, (prices[:-3], prices[-2:-1]), strict=True):
+                if term in own:
+                    at = own[term].reshape(-1, cost.size)
+                    rows.append(np.broadcast_to(cost, at.shape).ravel())
+                    columns.append(at.ravel())
+                    values.append(np.repeat(-price, cost.size))
+        self.warm.set_entries(*(np.concatenate(part) for part in (rows, columns, values)))
+        self.charged = prices.copy()
 
     def _append_revenue_row(self) -> None:
         n = self.lp.cost.size
@@ -136,7 +162,14 @@ class JointLP:
         self.warm.append(Border(empty, empty, empty, old, {}, matrix, -free, free, {"revenue": (0, ())}))
 
     def _revenue_columns(self) -> np.ndarray:
-        return np.concatenate([self.lp.at(name).ravel() for name in (*QUANTITIES, "N")])
+        return np.append(self.billed_on[self.billed_on >= 0], self.lp.at("N"))
+
+    def _prices(self, design: Design) -> np.ndarray:
+        """Prices of the components that have a column; ValueError where another one is charged."""
+        prices, known = design.prices, self.billed_on >= 0
+        if prices[~known].any():
+            raise ValueError("the design charges a peak that no menu of the instance offers")
+        return prices[known]
 
     def require_revenue(self, design: Design | None) -> None:
         """Ask that a design recovers the fixed and the network cost (:eq:`eq-revenue-adequacy`); ``None`` lifts the
@@ -144,27 +177,33 @@ class JointLP:
         self.recovering = design
         row = int(self.lp.row_at("revenue"))
         if design is not None:
-            values = (*design.prices, -1.0)
-            self.warm.set_row_entries(row, dict(zip(self._revenue_columns().tolist(), values, strict=True)))
+            columns = self._revenue_columns()
+            self.warm.set_entries(np.full(columns.size, row), columns, np.append(self._prices(design), -1.0))
         least = -np.inf if design is None else self.instance.fixed_cost
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
 
     def cost(self, design: Design, f: float = 0.0, v: float = 1.0, n: float = 0.0) -> np.ndarray:
         """Cost vector of f F + v V + n (N - revenue), with the LP at the design (:meth:`offer`).
 
-        F: social cost; V: the follower's own value R + charges; N - revenue: what the tariffs leave uncovered of the
-        network cost.
+        F: social cost; V: the follower's own value, R and what is charged outside R; N - revenue: what the tariffs
+        leave uncovered of the network cost. Passive loads' own charges are a constant where charges are billed by
+        scenario, and left out of V. Raises ValueError where the LP stands at other prices.
         """
+        if v and not np.array_equal(self.charged[self.inside], design.prices[self.inside]):
+            raise ValueError("the LP's cost rows hold the prices of another design: offer this one first")
         c = np.zeros(self.lp.cost.size)
         c[self.lp.at("F")], c[self.lp.at("R")], c[self.lp.at("N")] = f, v, n
-        c[self._revenue_columns()[:-1]] = (v - n) * design.prices
+        known = self.billed_on >= 0
+        c[self.billed_on[known]] = (np.where(self.inside, 0.0, v)[known] - n) * self._prices(design)
         return c
 
     def offer(self, design: Design | None) -> None:
-        """Make the LP that of a design: its capacity columns fixed at the design's limits.
+        """Make the LP that of a design: its prices in the cost rows, its capacity columns fixed at its limits.
 
-        ``None`` frees them within the menu; a design without limits offers the largest.
+        ``None`` frees the limits within the menu and keeps the prices; a design without limits offers the largest.
         """
+        if design is not None:
+            self._charge(design.prices)
         if not self.lines:
             return
         at = self.lp.at("cap")
@@ -182,16 +221,22 @@ class JointLP:
         """Decisions of all prosumers at a point of the LP, by name, (I, ...); zero where one has no such device."""
         arrays = {term: np.zeros((len(self.data), *shape)) for term, shape in decision_shapes(self.data).items()}
         for i, own in enumerate(self.columns):
-            for term, at in own.items():
-                arrays[term][i] = x[at]
+            for term in arrays.keys() & own.keys():
+                arrays[term][i] = x[own[term]]
         return arrays
 
     def place(self, x: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put decisions of all prosumers, (I, ...) by name, into a point of the LP; those not named stay."""
-        for i, own in enumerate(self.columns):
-            for term, at in own.items():
-                if term in arrays:
-                    x[at] = arrays[term][i]
+        """Put decisions of all prosumers, (I, ...) by name, and their meters' readings into a point of the LP; those
+        not named stay."""
+        for i, (d, own) in enumerate(zip(self.data, self.columns, strict=True)):
+            named = decisions_of(d, arrays, i)
+            for term in named.keys() & own.keys():
+                x[own[term]] = named[term]
+
+    def billed(self, x: np.ndarray) -> np.ndarray:
+        """What each component of the tariff is billed on at a point of the LP, exactly, (B + 3,)."""
+        at = self.layout
+        return billed(self.instance, x[at.gp], x[at.zb], x[at.zs], day_peak(self.net_load(x)))
 
     def injection(self, x: np.ndarray) -> np.ndarray:
         """Net injection of every prosumer at a point of the LP, kW, (I, T, S) (:eq:`eq-injection`)."""

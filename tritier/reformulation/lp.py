@@ -369,15 +369,19 @@ class WarmLP(LinearProgram):
         sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         super().__init__(lp.cost, self.lp.matrix, *sides, **options)
 
-    def set_row_entries(self, row: int, entries: dict[int, float]) -> None:
-        """Replace entries of one row that are in the matrix already."""
+    def set_entries(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> None:
+        """Replace entries that are in the matrix already; only changed ones are sent. The basis is kept."""
         a = self.lp.matrix.copy()
-        first, last = a.indptr[row], a.indptr[row + 1]
-        place = {int(column): first + k for k, column in enumerate(a.indices[first:last])}
-        for column, value in entries.items():
-            a.data[place[int(column)]] = value
-            self._highs.changeCoeff(int(row), int(column), float(value))
-        self.lp, self.matrix = replace(self.lp, matrix=a), a
+        changed = np.flatnonzero(np.asarray(a[rows, columns]).ravel() != values)
+        if not changed.size:
+            return
+        a[rows[changed], columns[changed]] = values[changed]
+        if a.nnz != self.lp.matrix.nnz:
+            raise ValueError("an entry to change is not in the matrix")
+        for k in changed.tolist():
+            self._highs.changeCoeff(int(rows[k]), int(columns[k]), float(values[k]))
+        self.lp = replace(self.lp, matrix=a)
+        self.matrix, self._basis = a, None
 
     def append(self, border: Border) -> None:
         """Append columns and rows; the basis is kept, new rows start basic."""

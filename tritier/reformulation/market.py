@@ -343,6 +343,7 @@ def _rules(hours: int) -> Rules:
         tie_break=0.0,
         reference_value=0.5,
         tax_share=0.7175,
+        billing="expected",
     )
 
 

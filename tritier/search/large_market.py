@@ -18,8 +18,14 @@ from tritier.inputs.instance import Design, Instance, Prosumer
 from tritier.model.chance import Block, Network
 from tritier.model.devices import ProsumerData
 from tritier.model.market import line_position
-from tritier.model.prosumer import all_data, prosumer_boxes, prosumer_rows, prosumer_variables, risk_adjusted_cost
-from tritier.model.tariff import hourly
+from tritier.model.prosumer import (
+    all_data,
+    charges_ahead,
+    prosumer_boxes,
+    prosumer_rows,
+    prosumer_variables,
+    risk_adjusted_cost,
+)
 from tritier.reformulation.joint import block_rows, own_columns
 from tritier.reformulation.lp import LinearProgram, ParametricLP, Status, parametric_lp, safe_bound
 
@@ -83,29 +89,26 @@ def thinned(instance: Instance, m: int) -> Instance:
     return replace(instance, prosumers=people, days=replace(days, demand_kw=demand, renewable_kw=renewable))
 
 
-def template(d: ProsumerData) -> ParametricLP:
+def template(d: ProsumerData, design: Design) -> ParametricLP:
     """The LP of one prosumer alone, of which others differ in numbers only (:eq:`eq-prosumer-set`)."""
     x = prosumer_variables(d, "own")
-    rows = {row.label: row.constraint() for row in prosumer_rows(d, x)}
-    problem = cp.Problem(cp.Minimize(risk_adjusted_cost(d, x)), list(rows.values()))
+    rows = {row.label: row.constraint() for row in prosumer_rows(d, x, design.prices)}
+    objective = risk_adjusted_cost(d, x) + charges_ahead(d, x, design)
+    problem = cp.Problem(cp.Minimize(objective), list(rows.values()))
     return parametric_lp(problem, {row.id: name for name, row in rows.items()})
 
 
 def own_lp(form: ParametricLP, d: ProsumerData, design: Design) -> ParametricLP:
     """A prosumer's LP from a template with the same coefficients: least risk-adjusted cost and network charges."""
-    low, high, cost, side = (x.copy() for x in (form.col_lower, form.col_upper, form.cost, form.row_upper))
+    low, high, side = (x.copy() for x in (form.col_lower, form.col_upper, form.row_upper))
     columns, nothing = own_columns(form, d, "own"), {}
     for term, (lower, upper) in prosumer_boxes(d).items():
         low[columns[term]], high[columns[term]] = lower, upper
         nothing[term] = np.zeros_like(lower)
-    for row in prosumer_rows(d, nothing):
+    for row in prosumer_rows(d, nothing, design.prices):
         side[form.row_at(row.label)] = -row.value
-    cost[columns["gp"]] = hourly(d.rules, design)[:, None] * d.probability
-    cost[columns["zb"]] = cost[columns["zs"]] = design.p2p / 2
     equation = np.isfinite(form.row_lower)
-    return replace(
-        form, cost=cost, col_lower=low, col_upper=high, row_upper=side, row_lower=np.where(equation, side, -np.inf)
-    )
+    return replace(form, col_lower=low, col_upper=high, row_upper=side, row_lower=np.where(equation, side, -np.inf))
 
 
 def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
@@ -115,7 +118,7 @@ def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
     for d in all_data(instance):
         key = (d.own.beta, *(device.coefficients() for device in d.devices))
         if key not in forms:
-            forms[key] = template(d)
+            forms[key] = template(d, design)
         found.append(own_lp(forms[key], d, design))
     return found
 

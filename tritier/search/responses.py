@@ -15,7 +15,7 @@ import pandas as pd
 from tritier.errors import InfeasibleError, SolverError
 from tritier.inputs.instance import Design
 from tritier.model.chance import Block
-from tritier.model.dso import SocialCost, network_parts, private_parts
+from tritier.model.dso import SocialCost, day_peak, network_parts, private_parts
 from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import LPSolution
@@ -28,8 +28,24 @@ SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so
 ROUNDS = 40
 
 
+class Billed:
+    """What the components of a tariff are billed on, (B + 3,), and its parts by name."""
+
+    billed: np.ndarray
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Billed energy by tariff block, kWh, (B,)."""
+        return self.billed[:-3]
+
+    @property
+    def volume(self) -> float:
+        """P2P volume, kWh."""
+        return float(self.billed[-3])
+
+
 @dataclass(frozen=True, eq=False)
-class Response:
+class Response(Billed):
     """An optimistic response: the follower's optimal value, its duals, the chosen point and its exact social cost."""
 
     design: Design
@@ -37,8 +53,7 @@ class Response:
     x: np.ndarray
     y: np.ndarray
     social: SocialCost
-    energy: np.ndarray  # (B,), kWh
-    volume: float  # kWh
+    billed: np.ndarray  # (B + 3,), what each component of the tariff is billed on
     revenue_slack: float  # $
 
 
@@ -68,9 +83,8 @@ def release(joint: JointLP) -> None:
 def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
     instance, load = joint.instance, joint.net_load(x)
-    head = load.sum(axis=0)
     decisions = [{term: x[at] for term, at in own.items()} for own in joint.columns]
-    network = network_parts(instance, head, np.maximum(head.max(axis=0), 0), joint.exact_losses(load))
+    network = network_parts(instance, load.sum(axis=0), day_peak(load), joint.exact_losses(load))
     violation = instance.rules.violation_price * float(x[joint.lp.at("slack")])
     parts = network | private_parts(joint.data, decisions)
     return SocialCost.expected(parts, instance.days.probability, violation)
@@ -157,7 +171,7 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
 def shortfall(joint: JointLP, x: np.ndarray, design: Design) -> float:
     """Fixed and exact network cost that a design leaves uncovered at a point, $; negative where it recovers more."""
     cost = social_cost(joint, x).network
-    return -revenue_slack(joint.instance, design, x[joint.lp.at("G")], float(x[joint.lp.at("Z")]), cost)
+    return -revenue_slack(joint.instance, design, joint.billed(x), cost)
 
 
 def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, float]:
@@ -196,10 +210,10 @@ def _least_volume(joint: JointLP, least: LeastCost) -> tuple[np.ndarray, list[Bl
 
 def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -> Response:
     social = social_cost(joint, x)
-    energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
-    slack = revenue_slack(joint.instance, design, energy, volume, social.network)
+    billed = joint.billed(x)
+    slack = revenue_slack(joint.instance, design, billed, social.network)
     y = np.append(best.y, np.zeros(joint.lp.row_lower.size - best.y.size))
-    return Response(design, best.objective, x, y, social, energy, volume, slack)
+    return Response(design, best.objective, x, y, social, billed, slack)
 
 
 # The pessimistic reading of one design: a best answer of the follower that is bad for society.
@@ -211,20 +225,19 @@ def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -
 
 
 @dataclass(frozen=True, eq=False)
-class PessimisticReading:
+class PessimisticReading(Billed):
     """A best answer of the follower with the largest linear part of social cost, $/day, and what it means for the DSO.
 
-    ``theta``: the follower's optimal value; ``social``: exact social cost by part; ``energy`` (B,) billed, kWh;
-    ``volume``: P2P, kWh; ``revenue_slack``: revenue beyond fixed and network cost there, negative where adequacy fails;
-    ``x``: the point of the LP.
+    ``theta``: the follower's optimal value; ``social``: exact social cost by part; ``billed`` (B + 3,): what each
+    component of the tariff is billed on; ``revenue_slack``: revenue beyond fixed and network cost there, negative where
+    adequacy fails; ``x``: the point of the LP.
     """
 
     design: Design
     theta: float
     linear_part: float
     social: SocialCost
-    energy: np.ndarray
-    volume: float
+    billed: np.ndarray
     revenue_slack: float
     x: np.ndarray
 
@@ -284,9 +297,9 @@ def _least_linear(joint: JointLP) -> np.ndarray:
 
 def _reading(joint: JointLP, design: Design, theta: float, x: np.ndarray) -> PessimisticReading:
     social = social_cost(joint, x)
-    energy, volume = x[joint.lp.at("G")], float(x[joint.lp.at("Z")])
-    slack = revenue_slack(joint.instance, design, energy, volume, social.network)
-    return PessimisticReading(design, theta, linear_part(social), social, energy, volume, slack, x)
+    billed = joint.billed(x)
+    slack = revenue_slack(joint.instance, design, billed, social.network)
+    return PessimisticReading(design, theta, linear_part(social), social, billed, slack, x)
 
 
 def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
