@@ -751,6 +751,7 @@ BROKEN |= {
         "equal to 0",
     ),
     "no table of passive devices": (setting("files", {"passive": "none.csv"}), "none.csv", "file", "give its path"),
+    "no table of the plugged-in": (setting("files", {"plugged_in": "none.csv"}), "none.csv", "file", "give its path"),
     "passive devices at a prosumer": (
         passive("bus,ev_kwh_per_day,ev_kw\n2,10,5\n"),
         "passive.csv",

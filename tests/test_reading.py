@@ -13,6 +13,7 @@ from small_study import SETTINGS, change_settings, hours, profile, replace_text,
 
 from tritier.errors import InputError
 from tritier.inputs.documents import MAX_DEPTH, parse_json, parse_yaml, read_text
+from tritier.inputs.scenarios import build_instance
 from tritier.inputs.settings import Settings, parse_value
 from tritier.inputs.study import located, read_study
 
@@ -199,3 +200,64 @@ def test_errors_of_the_model_are_given_the_study_s_own_paths(tmp_path):
     assert str(caught.value) == f"{tmp_path / 'study' / 'branch.csv'}: rating_a of line 1: is small; raise it"
     with pytest.raises(InputError, match=r"^--set: a: b; c$"), located(study):
         raise InputError("--set", "a", "b", "c")
+
+
+TOKENS = [
+    "\x00",
+    ",",
+    "\n",
+    "\r",
+    '"',
+    "'",
+    "nan",
+    "inf",
+    "1e999",
+    "1e-320",
+    "-",
+    "[",
+    "{",
+    ":",
+    "#",
+    "&a",
+    "*a",
+    "!!int ",
+    "null",
+    "true",
+    "0x1",
+    "? ",
+    "- ",
+    "--- ",
+    "%",
+    "@",
+    "\t",
+    "$x$",
+    "\u2028",
+    "²",
+]
+
+
+def damaged(text: bytes, rng: np.random.Generator) -> bytes:
+    """A file with one to three pieces deleted, inserted or replaced near its beginning."""
+    data = bytearray(text)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(min(len(data), 3000)))
+        cut = int(rng.choice([0, 1, 3, 20]))
+        data[at : at + cut] = rng.choice(TOKENS).encode() if cut < 20 else b""
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_file_is_read_or_refused_in_one_line(seed, tmp_path):
+    """No other error, whatever file of the study is damaged, and however."""
+    folder, rng, refused = electrified(tmp_path / "study"), np.random.default_rng(seed), 0
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        path.write_bytes(damaged(whole, rng))
+        try:
+            build_instance(read_study(folder), "smoke")
+        except InputError as error:
+            refused += 1
+            assert str(error).isprintable() and "; " in str(error)
+            assert str(error).startswith(str(folder))
+        path.write_bytes(whole)
+    assert refused > 0

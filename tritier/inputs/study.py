@@ -101,6 +101,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     table = read_prosumer_rows(paths["prosumers"], feeder, renewable_profiles)
     prosumers, profiles = scaled_prosumers(table, settings)
     passive = read_passive(paths, feeder, table)
+    asked, plugged_in = read_asked(paths, dates, [*table, *passive]), read_plugged_in(paths)
     renewable = renewable_power(settings, prosumers, profiles, renewable_profiles)
 
     price_dates, prices = read_days(paths["prices"], -HIGHEST_PRICE, HIGHEST_PRICE)
@@ -123,8 +124,8 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
         paths=paths,
         data_hash=hash_files(paths),
         passive=tuple(row.model_copy(update=scaled_devices(row, settings)) for row in passive),
-        asked=read_asked(paths, dates, [*table, *passive]),
-        plugged_in=read_plugged_in(paths),
+        asked=asked,
+        plugged_in=plugged_in,
     )
 
 
