@@ -51,7 +51,7 @@ $(READY): requirements.lock pyproject.toml
 
 $(DATA_READY): data/requirements.lock
 	$(PYTHON) -m venv --clear $(DATA_VENV)
-	$(DATA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r data/requirements.lock
+	$(DATA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r data/requirements.lock
 	touch $@
 
 clean:

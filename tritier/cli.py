@@ -321,7 +321,7 @@ def find_days(solved: SolvedCase, name: str):
     if name == "scenarios":
         return p.instance.days
     if name == "season":
-        return make_days(p.study, np.asarray(season_days(p.study)))
+        return make_days(p.study, np.asarray(season_days(p.study)), half=p.half)
     make = {"held-out": held_out_days, "design": design_days, "resampled": resampled_days}[name]
     return make(p.study, p.preset, p.half)
 

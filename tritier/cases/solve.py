@@ -26,7 +26,7 @@ from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
 from tritier.errors import InfeasibleError, InputError
 from tritier.inputs.instance import Days, Design, Instance
-from tritier.inputs.scenarios import build_instance, design_days
+from tritier.inputs.scenarios import bare_injection, build_instance, design_days
 from tritier.inputs.settings import Preset, Settings
 from tritier.inputs.study import Study, located, read_study
 from tritier.model.acflow import voltage_margin
@@ -103,7 +103,7 @@ def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dic
 
 def measured_margin(instance: Instance, days: Days) -> float:
     """LinDistFlow error on the design half's real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
-    bare = net_load(instance.on(days), days.renewable_kw - days.demand_kw)
+    bare = net_load(instance.on(days), bare_injection(days))
     return voltage_margin(instance.feeder, bare, days.reactive_kvar)
 
 

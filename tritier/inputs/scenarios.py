@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tritier.errors import InputError
-from tritier.inputs.instance import Days, Instance, Rules
-from tritier.inputs.settings import Preset
+from tritier.inputs.instance import DEFERRABLE, Days, Instance, Rules
+from tritier.inputs.settings import BLOCKS, Preset
 from tritier.inputs.study import Study, with_prosumers
 
 # k-medoids with some medoids fixed in advance: partitioning around medoids (Kaufman and Rousseeuw 1990).
@@ -144,14 +144,18 @@ def price_day(study: Study, day: int) -> int:
     return int(there[min(int(np.searchsorted(here, day)), there.size - 1)])
 
 
-def make_days(study: Study, load_days, renewable_days=None, probability=None) -> Days:
+def make_days(study: Study, load_days, renewable_days=None, probability=None, half: str = "odd") -> Days:
     """Days from positions in the load year, equally likely where no probability is given.
 
     Args:
         study: the study; its prosumers are the prosumers.
-        load_days: (S,) positions of load (and price) days.
+        load_days: (S,) positions of load (and price) days; vehicles and heat pumps follow them.
         renewable_days: (S,) positions of PV and wind days; None for the same days, which are then real.
         probability: (S,) summing to one.
+        half: ISO weeks that design, on whose days a spot-indexed retail price has the mean of the fixed one.
+
+    Raises:
+        InputError: buying to sell at once would pay in some hour.
     """
     load_days = np.asarray(load_days, dtype=int)
     renewable_days = load_days if renewable_days is None else np.asarray(renewable_days, dtype=int)
@@ -159,6 +163,9 @@ def make_days(study: Study, load_days, renewable_days=None, probability=None) ->
     load = hours_first(study.load_kw[:, load_days])
     passive = load.copy()
     passive[bus] = 0.0
+    for row in study.passive:
+        passive[study.feeder.position(row.bus)] += sum(asked_kw(study, row, kind, load_days) for kind in DEFERRABLE)
+    wholesale = wholesale_of(study, load_days)
     label = (
         str(study.dates[a]) if a == b else f"{study.dates[a]} | {study.dates[b]}"
         for a, b in zip(load_days, renewable_days, strict=True)
@@ -169,11 +176,77 @@ def make_days(study: Study, load_days, renewable_days=None, probability=None) ->
         renewable_kw=hours_first(study.renewable_kw[:, renewable_days]),
         passive_kw=passive,
         reactive_kvar=hours_first(study.reactive_kvar[:, load_days]),
-        wholesale=study.wholesale[[price_day(study, k) for k in load_days]].T.copy(),
+        wholesale=wholesale,
         label=tuple(label),
+        deferrable_kw=by_kind(study, load_days, asked_kw),
+        plugged_kw=by_kind(study, load_days, plugged_kw),
+        retail=retail_price(study, wholesale, half),
+        feed_in=np.maximum(wholesale, 0.0) if study.settings.feed_in.kind == "market_value" else None,
     )
     validate_days(days)
+    refuse_arbitrage(study, days)
     return days
+
+
+def by_kind(study: Study, load_days: np.ndarray, power) -> np.ndarray:
+    """A power of the vehicles and heat pumps of every prosumer: (I, 2, 24, S) [kW]."""
+    shape = (0, len(DEFERRABLE), 24, load_days.size)
+    rows = [[power(study, who, kind, load_days) for kind in DEFERRABLE] for who in study.prosumers]
+    return np.array(rows) if rows else np.zeros(shape)
+
+
+def asked_kw(study: Study, who, kind: str, load_days: np.ndarray) -> np.ndarray:
+    """Power that the vehicles or heat pumps of a prosumer or passive bus draw if nobody waits: (24, S) [kW]."""
+    energy = getattr(who, f"{kind}_kwh_per_day")
+    return energy / 24.0 * study.asked[kind][load_days].T if energy else np.zeros((24, load_days.size))
+
+
+def plugged_kw(study: Study, who, kind: str, load_days: np.ndarray) -> np.ndarray:
+    """Power at which they can draw: that of the chargers whose vehicles are at home, all of a heat pump's: (24, S)."""
+    power = np.full((24, load_days.size), getattr(who, f"{kind}_kw"))
+    weekend = (weekday(study.dates[load_days]) >= 5).astype(int)
+    return power * study.plugged_in[weekend].T if kind == "ev" else power
+
+
+def wholesale_of(study: Study, load_days: np.ndarray) -> np.ndarray:
+    """Wholesale price of load days, (24, S) [$/kWh]."""
+    return study.wholesale[[price_day(study, k) for k in load_days]].T.copy()
+
+
+def retail_price(study: Study, wholesale: np.ndarray, half: str) -> np.ndarray | None:
+    """Spot-indexed retail price, (24, S) [$/kWh]: (spot + margin + levies) (1 + VAT) (:eq:`eq-spot-indexed-retail`).
+
+    Margin and levies together are what brings its mean over all hours of the design half's days to the fixed price, so
+    that the two differ in timing only. None where the price is fixed.
+    """
+    settings = study.settings
+    if settings.retail.kind == "fixed":
+        return None
+    mean = wholesale_of(study, season_days(study, half)).mean()
+    return settings.retail_usd_per_kwh + (1.0 + settings.retail.vat_share) * (wholesale - mean)
+
+
+def refuse_arbitrage(study: Study, days: Days) -> None:
+    """Raise an InputError unless retail price plus the smallest tariff of any menu is at or above the feed-in price.
+
+    Without this a prosumer would buy to sell at once, in amounts that only the size of its connection limits.
+    """
+    settings = study.settings
+    if days.retail is None and days.feed_in is None:
+        return
+    lowest = min(min(getattr(menu.tariff, block)) for menu in settings.menus.values() for block in BLOCKS)
+    retail = settings.retail_usd_per_kwh if days.retail is None else days.retail
+    feed_in = settings.feed_in_usd_per_kwh if days.feed_in is None else days.feed_in
+    short = np.broadcast_to(feed_in - retail - lowest, days.wholesale.shape)
+    if short.max() > 1e-12:
+        hour, day = np.unravel_index(short.argmax(), short.shape)
+        raise InputError(
+            study.paths["study"],
+            "retail.kind" if days.retail is not None else "feed_in.kind",
+            f"retail price plus the smallest tariff {lowest:g} is {short.max():.4f} $/kWh below the feed-in price at "
+            f"{hour}:00 of {days.label[day]}",
+            "raise retail_usd_per_kwh or the tariffs, or take fixed prices or feed_in.kind market_value",
+        )
 
 
 def hours_first(x: np.ndarray) -> np.ndarray:
@@ -201,8 +274,13 @@ def random_pairs(days: np.ndarray, n: int, seed: int, study: Study) -> tuple[np.
 
 
 def net_load(days: Days) -> np.ndarray:
-    """Load of the feeder less its renewables, before any market: (T, S) [kW]."""
-    return days.demand_kw.sum(axis=0) + days.passive_kw.sum(axis=0) - days.renewable_kw.sum(axis=0)
+    """Load of the feeder less its renewables, before any market and with nobody waiting: (T, S) [kW]."""
+    return days.passive_kw.sum(axis=0) - bare_injection(days).sum(axis=0)
+
+
+def bare_injection(days: Days) -> np.ndarray:
+    """What prosumers would feed in before any market, with nobody waiting: (I, T, S) [kW]."""
+    return days.renewable_kw - days.demand_kw - days.deferrable_kw.sum(axis=1)
 
 
 def validate_days(days: Days) -> None:
@@ -220,14 +298,20 @@ def validate_days(days: Days) -> None:
         "passive_kw": (n_bus, n_hours, n_days),
         "reactive_kvar": (n_bus, n_hours, n_days),
         "wholesale": (n_hours, n_days),
+        "deferrable_kw": (n_prosumers, len(DEFERRABLE), n_hours, n_days),
+        "plugged_kw": (n_prosumers, len(DEFERRABLE), n_hours, n_days),
+        "retail": (n_hours, n_days),
+        "feed_in": (n_hours, n_days),
     }
     for name, shape in shapes.items():
         values = getattr(days, name)
+        if values is None and name in ("retail", "feed_in"):  # the rules fix these prices
+            continue
         if values.shape != shape:
             raise InputError("days", name, f"has shape {values.shape}", f"give shape {shape}")
         if not np.isfinite(values).all():
             raise InputError("days", name, "holds NaN or infinite numbers", "give finite numbers")
-        if name not in ("reactive_kvar", "wholesale") and values.min(initial=0.0) < 0:
+        if name not in ("reactive_kvar", "wholesale", "retail", "feed_in") and values.min(initial=0.0) < 0:
             raise InputError("days", name, f"is negative ({values.min():g})", "give zero or more")
     if len(days.label) != n_days:
         raise InputError("days", "label", f"names {len(days.label)} of {n_days} days", "give one label a day")
@@ -305,7 +389,7 @@ def evenly_spread(total: int, n: int) -> np.ndarray:
 def design_days(study: Study, preset: str | Preset = "fast", half: str = "odd") -> Days:
     """All real days of the design half, equally likely: for calibration, tariff blocks and the voltage margin."""
     study = keep_prosumers(study, study.preset(preset).n_prosumers)
-    return make_days(study, season_days(study, half))
+    return make_days(study, season_days(study, half), half=half)
 
 
 def held_out_days(study: Study, preset: str | Preset = "fast", half: str = "odd") -> Days:
@@ -314,7 +398,7 @@ def held_out_days(study: Study, preset: str | Preset = "fast", half: str = "odd"
     days = season_days(study, other_half(half))
     if preset.days_used < days.size:
         days = days[evenly_spread(days.size, preset.days_used)]
-    return make_days(keep_prosumers(study, preset.n_prosumers), days)
+    return make_days(keep_prosumers(study, preset.n_prosumers), days, half=half)
 
 
 def resampled_days(study: Study, preset: str | Preset = "fast", half: str = "odd", n: int | None = None) -> Days:
@@ -332,7 +416,7 @@ def resampled_days(study: Study, preset: str | Preset = "fast", half: str = "odd
     preset = study.preset(preset)
     n = preset.n_resampled_days if n is None else n
     pairs = random_pairs(season_days(study, other_half(half)), n, preset.seed, study)
-    return make_days(keep_prosumers(study, preset.n_prosumers), *pairs)
+    return make_days(keep_prosumers(study, preset.n_prosumers), *pairs, half=half)
 
 
 def other_half(half: str) -> str:
@@ -361,16 +445,20 @@ def scenario_days(study: Study, preset: Preset, half: str = "odd") -> Days:
             f"too few days: {n} scenarios of {pool[0].size} possible",
             "lower n_scenarios or widen the season",
         )
-    days = make_days(study, *pool)
+    days = make_days(study, *pool, half=half)
     fixed = tuple(dict.fromkeys(extreme_days(days).values()))[: n - 1]
     medoids, owner = k_medoids(day_features(days), n, fixed)
     share = np.bincount(owner, minlength=n) / owner.size
-    return make_days(study, pool[0][medoids], pool[1][medoids], share)
+    return make_days(study, pool[0][medoids], pool[1][medoids], share, half)
 
 
 def day_features(days: Days) -> np.ndarray:
-    """Mean load of prosumers, passive load and renewable power by part of the day, standardised: (S, 12)."""
-    totals = [x.sum(axis=0) for x in (days.demand_kw, days.passive_kw, days.renewable_kw)]
+    """Mean load of prosumers, passive load and renewable power by part of the day, standardised: (S, 12).
+
+    Vehicles and heat pumps of prosumers count as they would draw with nobody waiting.
+    """
+    demand = days.demand_kw + days.deferrable_kw.sum(axis=1)
+    totals = [x.sum(axis=0) for x in (demand, days.passive_kw, days.renewable_kw)]
     raw = np.stack([x[part].mean(axis=0) for x in totals for part in PARTS], axis=1)
     spread = raw.std(axis=0)
     return (raw - raw.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
@@ -389,7 +477,7 @@ def extreme_days(days: Days) -> dict[str, int]:
 def tariff_blocks(study: Study, half: str = "odd") -> np.ndarray:
     """Tariff block of each hour (24,), ranked by mean net feeder load on design days: 0 off-peak, 1 day, 2 peak."""
     hours = study.settings.tariff_hours
-    rank = np.argsort(net_load(make_days(study, season_days(study, half))).mean(axis=1), kind="stable")
+    rank = np.argsort(net_load(make_days(study, season_days(study, half), half=half)).mean(axis=1), kind="stable")
     block = np.empty(24, dtype=int)
     block[rank] = np.repeat([0, 1, 2], [hours.off_peak, hours.day, hours.peak])
     return block

@@ -300,6 +300,9 @@ class Settings(Section):
         gt=0,
         le=1000,
     )
+    substation_voltage_pu: Annotated[float, Field(ge=0.9, le=1.1)] | None = key(
+        "voltage that the substation's tap changer holds", "p.u.", None, "that of the slack in the bus file"
+    )
     voltage_margin_pu: Annotated[float, Field(ge=0, lt=0.05)] | None = key(
         "tightening of the lower voltage limit for the error of LinDistFlow",
         "p.u.",

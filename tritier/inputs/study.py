@@ -90,7 +90,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     settings = read_settings(yaml_path, changes)
     files = settings.files.model_dump(exclude_none=True)
     paths = {"study": yaml_path} | {role: yaml_path.parent / name for role, name in files.items()}
-    feeder = read_feeder(paths["bus"], paths["branch"])
+    feeder = held_at(read_feeder(paths["bus"], paths["branch"]), settings.substation_voltage_pu)
     check_menus(yaml_path, settings, feeder)
 
     dates, load_profiles = read_days(paths["load_profiles"], 0.0, HIGHEST_LOAD)
@@ -154,6 +154,15 @@ def hash_files(paths: Mapping[str, Path]) -> str:
     for role in sorted(paths):
         total.update(f"{role} {hashlib.sha256(paths[role].read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def held_at(feeder: Feeder, voltage: float | None) -> Feeder:
+    """The feeder with its slack held at a voltage [p.u.]; as it is where none is given."""
+    if voltage is None:
+        return feeder
+    v_min, v_max = feeder.v_min.copy(), feeder.v_max.copy()
+    v_min[0] = v_max[0] = voltage
+    return replace(feeder, v_slack=voltage, v_min=v_min, v_max=v_max)
 
 
 def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
@@ -336,10 +345,17 @@ def renewable_power(
 
 
 def with_prosumers(study: Study, index) -> Study:
-    """The study with only some of its prosumers: the others' buses become passive load without PV, wind or battery."""
+    """The study with only some of its prosumers: the others' buses become passive load without PV, wind or battery.
+
+    Their vehicles and heat pumps stay, and nobody controls them.
+    """
     index = list(index)
+    left = [who for k, who in enumerate(study.prosumers) if k not in set(index)]
+    names = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw", "delay_h")]
+    rows = (PassiveRow.model_construct(bus=who.bus, **{name: getattr(who, name) for name in names}) for who in left)
     return replace(
         study,
         prosumers=tuple(study.prosumers[k] for k in index),
         renewable_kw=study.renewable_kw[index],
+        passive=(*study.passive, *rows),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tritier.inputs.scenarios import design_days
+from tritier.inputs.scenarios import bare_injection, design_days
 from tritier.inputs.study import Study
 from tritier.model.network import lindistflow
 from tritier.provenance import digest
@@ -33,12 +33,12 @@ def input_mark(study: Study) -> str:
 
 
 def uncontrolled_load(study: Study, preset: str):
-    """The design days and the net load of every bus on them, kW, (N, T, D), when nobody shifts, stores or curtails."""
+    """The design days and the net load of every bus on them, kW, (N, T, D), when nobody waits, stores or curtails."""
     days = design_days(study, preset)
     load = days.passive_kw.copy()
     kept = days.demand_kw.shape[0]
     where = [study.feeder.position(p.bus) for p in study.prosumers[:kept]]
-    np.add.at(load, where, days.demand_kw - days.renewable_kw)
+    np.add.at(load, where, -bare_injection(days))
     return days, load
 
 
@@ -93,6 +93,8 @@ def check_study(study: Study, preset: str = "fast") -> Check:
         "pv_kw": sum(p.pv_kw for p in people),
         "wind_kw": sum(p.wind_kw for p in people),
         "battery_kwh": sum(p.battery_kwh for p in people),
+        "vehicles_kwh_per_day": sum(row.ev_kwh_per_day for row in (*people, *study.passive)),
+        "heat_pumps_kwh_per_day": sum(row.hp_kwh_per_day for row in (*people, *study.passive)),
         "design_days": design_days(study, preset).n_days,
         "largest_loading": float(lines["loading"].max()),
         "lowest_voltage_pu": float(voltages["v_min_pu"].min()),
