@@ -124,9 +124,10 @@ def test_homes_own_what_the_parameters_say():
 def test_every_parameter_has_a_source():
     with (DATA / "parameters.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["parameter", "default", "range", "unit", "source", "used as"]
+    assert list(rows[0]) == ["parameter", "default", "range", "unit", "source", "used as", "study"]
     for row in rows:
         assert row["parameter"] and row["default"] and row["unit"] and row["source"] and row["used as"]
+        assert row["study"] in ("ieee33", "ieee33-2045")
     assert len({row["parameter"] for row in rows}) == len(rows)
 
 
@@ -137,9 +138,8 @@ def test_parameters_are_those_of_the_study():
     }
     compared = 0
     for row in csv.DictReader((DATA / "parameters.csv").open()):
-        study, _, name = row["used as"].rpartition(" ")
-        value = settings[study] if study in settings else settings["ieee33"]
-        for key in name.split("."):
+        value = settings[row["study"]]
+        for key in row["used as"].split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str):
             assert row["default"] == value, row["parameter"]

@@ -85,7 +85,7 @@ def test_every_parameter_of_the_data_is_a_key_or_a_column():
 
 def test_sources_stand_beside_the_keys(sections):
     rows = {row[0]: row[1] for row in sections["study.yaml"]}
-    assert "Baran and Wu 1989" in rows["`load.peak_kw`"] and "Case study" not in rows["`electrification`"]
+    assert "Baran and Wu 1989" in rows["`load.peak_kw`"] and "Case study" not in rows["`title`"]
 
 
 def test_every_table_that_a_study_can_name_is_described():

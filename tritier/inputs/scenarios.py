@@ -196,7 +196,7 @@ def by_kind(study: Study, load_days: np.ndarray, power) -> np.ndarray:
 
 
 def asked_kw(study: Study, who, kind: str, load_days: np.ndarray) -> np.ndarray:
-    """Power that the vehicles or heat pumps of a prosumer or passive bus draw if nobody waits: (24, S) [kW]."""
+    """Power that vehicles or heat pumps at a bus draw if nobody waits, (24, S) [kW] (:eq:`eq-asked-power`)."""
     energy = getattr(who, f"{kind}_kwh_per_day")
     return energy / 24.0 * study.asked[kind][load_days].T if energy else np.zeros((24, load_days.size))
 

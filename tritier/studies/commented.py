@@ -155,9 +155,13 @@ def keys_of(model: type[BaseModel], below: str = "") -> Iterator[tuple[str, Fiel
 
 
 def sources_of(parameters: Path) -> dict[str, str]:
-    """Source of each number of the case study by the key or column it is used as (data/parameters.csv)."""
+    """Sources of the numbers of the case study by the key or column they are used as (data/parameters.csv)."""
+    found: dict[str, str] = {}
     with parameters.open(encoding="utf-8", newline="") as file:
-        return {row["used as"]: row["source"] for row in csv.DictReader(file)}
+        for row in csv.DictReader(file):
+            text = f"{row['parameter']}: {row['source']}"
+            found[row["used as"]] = "; ".join(filter(None, (found.get(row["used as"]), text)))
+    return found
 
 
 def reference(sources: Mapping[str, str]) -> str:
