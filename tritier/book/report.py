@@ -132,7 +132,9 @@ def design_table(solved: SolvedCase) -> str:
     """Prices and limits of the design."""
     design, rules = solved.decisions.design, solved.clearing.rules
     names = {0: "off-peak", 1: "day", 2: "peak"} if rules.n_blocks == 3 else {}
-    rows = [(f"energy charge, {names.get(b, f'block {b + 1}')}", x, "$/kWh") for b, x in enumerate(design.tariff)]
+    rows: list[tuple[str, object, str]] = [
+        (f"energy charge, {names.get(b, f'block {b + 1}')}", x, "$/kWh") for b, x in enumerate(design.tariff)
+    ]
     rows.append(("P2P charge", design.p2p, "$/kWh"))
     for line, limit in design.capacity:
         top = max(dict(solved.clearing.menu.capacity)[line])
@@ -185,7 +187,7 @@ def picture_of_trades(solved: SolvedCase) -> str:
 
 
 def picture_of_search(solved: SolvedCase) -> str:
-    if len(solved.trace) < 2:
+    if solved.design is None or len(solved.trace) < 2:
         return "<p>The search took one step.</p>"
     fig = search_bounds(solved.trace, solved.design.flat, solved.design.first_best)
     return picture(fig, "Bounds on the social cost of the best design against LPs solved.", "Bounds by LPs solved")

@@ -69,8 +69,7 @@ def settle(
     """Payments of every day (:eq:`eq-settlement`).
 
     day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi:
-    price of
-    net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
+    price of net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
     """
     rules, days = instance.rules, instance.days
     passive = days.passive_kw.sum(axis=0)

@@ -1,8 +1,7 @@
 """Chance blocks of the platform: one CVaR row per bus-hour side and per line-hour.
 
 A block bounds CVaR_{1-eps} of a violation over the scenarios. Every violation is a maximum of affine functions of the
-net
-loads, in kW: of the line's flow, or of the injection at the bus itself that would mend its voltage.
+net loads, in kW: of the line's flow, or of the injection at the bus itself that would mend its voltage.
 """
 
 from __future__ import annotations

@@ -176,8 +176,7 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
     """Smallest and largest change of welfare from Case 1 to Case 4 for each parameter, $/day, widest on top.
 
     ``ends``: rows of :py:func:`tritier.evaluation.sweeps.ends`; ``base`` and ``out_base``: the change at the
-    case study's
-    own values, on the scenarios and held out. Diamonds are held-out values of the same designs.
+    case study's own values, on the scenarios and held out. Diamonds are held-out values of the same designs.
     """
     ends = ends.iloc[::-1].reset_index(drop=True)
     fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.45 * len(ends)))

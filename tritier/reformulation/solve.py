@@ -36,11 +36,9 @@ LOOSE = 2e-3
 class BilevelSolution:
     """Outcome of one mode. ``objective`` is F at (x, y); without a point it is None and the arrays are empty.
 
-    ``bound`` is SCIP's lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to
-    values, ``residuals``
-    are those of :func:`tritier.reformulation.kkt.follower_residuals`, ``proof`` says on what the bounds of the model
-    rest: "bounds
-    proved", "second opinion", "open" (second opinion hit its limit) or "not checked".
+    ``bound`` is SCIP's lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to values,
+    ``residuals`` are those of :func:`tritier.reformulation.kkt.follower_residuals`, ``proof`` says on what the bounds
+    of the model rest: "bounds proved", "second opinion", "open" (second opinion hit its limit) or "not checked".
     """
 
     status: str
