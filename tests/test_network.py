@@ -16,8 +16,6 @@ from tritier.model.acflow import ac_power_flow
 from tritier.model.network import (
     active_limit_kw,
     downstream_matrix,
-    head_line,
-    laterals,
     lindistflow,
     loss_gradient,
     losses_kw,
@@ -125,17 +123,10 @@ def test_reactive_flow_above_the_rating_is_refused():
             active_limit_kw(np.array([5.0, 13.0]), np.array([[3.0, 0.0], [0.0, -13.5]]), number)
 
 
-def test_head_line_is_the_one_that_leaves_the_slack():
-    assert head_line(fork()) == 0
-    with pytest.raises(InputError, match="2 lines leave slack bus 10"):
-        head_line(radial([0, 0], [1, 1], [0, 0], [1, 1], [0, 0]))
-
-
-def test_main_line_and_laterals():
+def test_main_line_takes_the_longer_branch_at_each_fork():
     #  0 - 1 - 2 - 4 - 6     lateral 1 - 3 - 5 leaves at bus position 1
     feeder = radial([0, 1, 1, 2, 3, 4], [1] * 6, [0] * 6, [1] * 6, [0] * 6)
     assert main_line(feeder).tolist() == [0, 1, 2, 4, 6]
-    assert laterals(feeder) == (2,)
     assert downstream_matrix(feeder)[2].tolist() == [0, 0, 0, 1, 0, 1, 0]
 
 

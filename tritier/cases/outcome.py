@@ -20,9 +20,6 @@ from tritier.model.tariff import charges, passive_charges, trade_charge
 # Who pays whom: money flows of a day by agent, which must add up to zero.
 
 
-AGENTS = ("prosumers", "passive loads", "platform", "DSO", "retailer", "taxes", "upstream")
-
-
 @dataclass(frozen=True, eq=False)
 class Settlement:
     """Both sides of every payment of each day, $, (W,) unless stated. Wear and comfort are costs, not payments, and

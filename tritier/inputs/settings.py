@@ -28,7 +28,6 @@ SEASONS = {
     "year": list(range(1, 13)),
 }
 BLOCKS = ("off_peak", "day", "peak")
-PRESET_NAMES = ("smoke", "fast", "paper")
 MAX_TARIFFS = 20_000  # of a menu: every one of them is an LP of the search
 MAX_POINTS = 10**9  # of a menu, limits included
 

@@ -8,7 +8,6 @@ hours (T) and days (S), are carried along. Power is in kW and kvar, voltage in p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -109,19 +108,6 @@ def active_limit_kw(rating_kva: np.ndarray, q_line: np.ndarray, number: np.ndarr
     return np.sqrt(rating**2 - np.asarray(q_line, dtype=float) ** 2)
 
 
-def head_line(feeder: Feeder) -> int:
-    """Position of the line that leaves the slack bus. Raises InputError if several do: a feeder has one head."""
-    heads = np.flatnonzero(feeder.parent == 0)
-    if heads.size != 1:
-        raise InputError(
-            "branch.csv",
-            "from_bus",
-            f"{heads.size} lines leave slack bus {feeder.bus[0]}, so the feeder has no single head line",
-            "join them at a bus of their own behind one line",
-        )
-    return int(heads[0])
-
-
 def main_line(feeder: Feeder, start: int = 0) -> np.ndarray:
     """Bus positions of the main line from ``start`` on: at each fork, the branch with the longest path ahead."""
     n_bus = feeder.bus.size
@@ -134,15 +120,3 @@ def main_line(feeder: Feeder, start: int = 0) -> np.ndarray:
         children = np.flatnonzero(feeder.parent == path[-1]) + 1
         path.append(int(children[np.argmax(depth[children])]))
     return np.array(path)
-
-
-def laterals(feeder: Feeder) -> tuple[int, ...]:
-    """Positions of the lines through which laterals leave the main line, in order along it."""
-    trunk = main_line(feeder)
-    on_trunk = set(pairwise(trunk.tolist()))
-    return tuple(
-        line
-        for bus in trunk.tolist()
-        for line in np.flatnonzero(feeder.parent == bus).tolist()
-        if (bus, line + 1) not in on_trunk
-    )
