@@ -48,6 +48,7 @@ def plain_rules(hours: int, **changes) -> Rules:
         tie_break=1e-5,
         reference_value=0.5,
         tax_share=0.7175,
+        vat_share=0.19,
     )
     return replace(base, **changes)
 

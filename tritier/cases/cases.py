@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tritier.errors import InputError
-from tritier.inputs.instance import Days, Instance, Menu, quantity
+from tritier.inputs.instance import DEFERRABLE, Days, Instance, Menu, quantity
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def find_case(number: int) -> Case:
 
 
 def without_assets(instance: Instance) -> Instance:
-    """The instance without batteries and demand response (Case 0)."""
-    bare = tuple(replace(p, battery_kwh=0.0, battery_kw=0.0) for p in instance.prosumers)
+    """The instance without batteries and demand response, where no load waits (Case 0)."""
+    none = {"battery_kwh": 0.0, "battery_kw": 0.0} | {f"{kind}_delay_h": 0 for kind in DEFERRABLE}
+    bare = tuple(replace(p, **none) for p in instance.prosumers)
     return replace(instance, prosumers=bare, rules=replace(instance.rules, flexibility=0.0))
 
 

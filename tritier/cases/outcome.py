@@ -11,9 +11,10 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import DayDecisions
 from tritier.inputs.instance import Design, Instance
 from tritier.model.acflow import ac_power_flow
+from tritier.model.devices import over_day
 from tritier.model.dso import network_parts
 from tritier.model.network import lindistflow, losses_kw
-from tritier.model.prosumer import all_data, decisions_of, device_costs
+from tritier.model.prosumer import all_data, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
 from tritier.model.tariff import charges, passive_charges, trade_charge
 
@@ -68,7 +69,7 @@ def settle(
     day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi:
     price of net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
     """
-    rules, days = instance.rules, instance.days
+    rules, days, data = instance.rules, instance.days, all_data(instance)
     passive = days.passive_kw.sum(axis=0)
     load = day.net_load
     head = load.sum(axis=0)
@@ -77,18 +78,18 @@ def settle(
     own, passive_own = np.array([charges(rules, design, g) for g in day["gp"]]), passive_charges(instance, design)
     upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), losses_kw)
     return Settlement(
-        retail=np.einsum("t,itw->iw", rules.retail, day["gp"]) - np.einsum("t,itw->iw", rules.feed_in, day["gm"]),
-        passive_retail=rules.retail @ passive,
+        retail=np.array([retail_cost(d, gp, gm) for d, gp, gm in zip(data, day["gp"], day["gm"], strict=True)]),
+        passive_retail=over_day(instance.retail * passive),
         network=own,
         passive_network=passive_own,
         p2p_charge=trade,
         p2p=(day["zb"] - day["zs"]) @ lam,
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
-        retail_received=rules.retail @ imports - rules.feed_in @ exports,
+        retail_received=over_day(instance.retail * imports) - over_day(instance.feed_in * exports),
         network_received=own.sum(axis=0) + passive_own + trade.sum(),
         rent_received=(pi * load).sum(axis=(0, 1)),
-        tax=rules.tax_share * (rules.retail @ imports),
+        tax=over_day(instance.tax * imports),
         **upstream,
     )
 

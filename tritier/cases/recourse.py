@@ -159,8 +159,8 @@ class _PolicyLP:
 
     def _widen_books(self, traded: float) -> None:
         """Make room for ``traded`` kWh: boxes were made for what the judged days would let prosumers trade."""
-        lp, rules = self.joint.lp, self.instance.rules
-        money = traded * float(np.abs(rules.retail).max() + np.abs(rules.feed_in).max() + HIGHEST)
+        lp, instance = self.joint.lp, self.instance
+        money = traded * float(np.abs(instance.retail).max() + np.abs(instance.feed_in).max() + HIGHEST)
         own = {"cost": money, "var": money, "excess": 2 * money, "gb": traded, "gk": traded}
         extra = [(lp.at(name), traded) for name in quantities(self.instance.menu)] + [(lp.at("R"), money)]
         extra += [(at, own[term]) for columns in self.joint.columns for term, at in columns.items() if term in own]

@@ -30,6 +30,7 @@ def one_hour_rules() -> Rules:
         tie_break=0.0,
         reference_value=0.5,
         tax_share=0.7175,
+        vat_share=0.19,
     )
 
 

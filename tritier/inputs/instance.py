@@ -187,6 +187,9 @@ class Rules:
     tax_share: float = quantity(
         r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price"
     )
+    vat_share: float = quantity(
+        r"\theta^{\mathrm{vat}}", "-", "1", "value added tax on a retail price that follows the day"
+    )
     excess_price: float | None = quantity(
         r"c^{\mathrm{ex}}",
         "$/kW",
@@ -295,6 +298,26 @@ class Instance:
     def forecast(self) -> Instance:
         """The same instance on its mean day."""
         return self.on(self.days.mean())
+
+    @property
+    def retail(self) -> np.ndarray:
+        """Retail energy price of every hour and scenario, $/kWh, (T, S)."""
+        return self._price(self.days.retail, self.rules.retail)
+
+    @property
+    def feed_in(self) -> np.ndarray:
+        """Feed-in price of every hour and scenario, $/kWh, (T, S)."""
+        return self._price(self.days.feed_in, self.rules.feed_in)
+
+    @property
+    def tax(self) -> np.ndarray:
+        """Taxes and levies in the retail price, $/kWh, (T, S): their share of the fixed price, and VAT on what a price
+        that follows the day has above or below it."""
+        fixed, vat = self.rules.retail[:, None], self.rules.vat_share
+        return self.rules.tax_share * fixed + vat / (1 + vat) * (self.retail - fixed)
+
+    def _price(self, by_day: np.ndarray | None, fixed: np.ndarray) -> np.ndarray:
+        return np.repeat(fixed[:, None], self.days.n_days, axis=1) if by_day is None else by_day
 
     @property
     def prosumer_bus(self) -> np.ndarray:

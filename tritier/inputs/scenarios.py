@@ -368,6 +368,7 @@ def build_instance(
             else settings.reference_value_usd_per_kwh
         ),
         tax_share=settings.tax_share,
+        vat_share=settings.retail.vat_share,
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
     )

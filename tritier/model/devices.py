@@ -17,7 +17,11 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from tritier.inputs.instance import Prosumer, Rules
+from tritier.errors import InputError
+from tritier.inputs.instance import DEFERRABLE, Prosumer, Rules
+from tritier.model.tariff import HIGHEST
+
+LATE = 1e-9  # kWh that may be late: rounding
 
 Decisions = Mapping[str, Any]  # by name: cvxpy variables, or arrays
 Box = tuple[np.ndarray, np.ndarray]  # least and largest value, each in the decision's shape
@@ -230,6 +234,77 @@ class Battery(Device):
 
 
 @dataclass(frozen=True, eq=False)
+class Deferrable(Device):
+    """Loads that can wait: vehicles at chargers, heat pumps with a heat store. Two kinds, one device.
+
+    ``asked`` is what they would draw if nobody waited. What is asked for and not yet drawn is the backlog; every kWh is
+    drawn at most ``delay`` hours after the hour in which it was asked for, and the day is cyclic.
+    """
+
+    kind: str  # "ev" or "hp": the name of the decision
+    asked: np.ndarray  # u, (T, S), kW
+    plugged: np.ndarray  # (T, S), kW: what can be drawn at most
+    delay: int  # D, hours
+    holding: float  # $/kWh in backlog and hour: the tie-break
+
+    def boxes(self) -> dict[str, Box]:
+        """0 <= power <= plugged-in power; 0 <= backlog <= what the last D hours asked for."""
+        return {
+            self.kind: box(self.plugged, self.asked.shape),
+            f"{self.kind}_backlog": box(self.waiting(), self.asked.shape),
+        }
+
+    def waiting(self) -> np.ndarray:
+        """Energy asked for in the last D hours, kWh, (T, S) (:eq:`eq-backlog-limit`)."""
+        return sum((np.roll(self.asked, k, axis=0) for k in range(self.delay)), np.zeros_like(self.asked))
+
+    def rows(self, x: Decisions) -> list[Row]:
+        """Backlog over the day, cyclic: before, plus what is asked for, less what is drawn (:eq:`eq-backlog`)."""
+        backlog, hours = x[f"{self.kind}_backlog"], self.asked.shape[0]
+        before = np.roll(np.eye(hours), 1, axis=0) @ backlog
+        return [Row(f"{self.kind}_backlog", backlog - before - self.asked + x[self.kind])]
+
+    def consumption(self, x: Decisions):
+        return x[self.kind]
+
+    def largest(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.plugged, np.zeros_like(self.plugged)
+
+    def tie_break(self, x: Decisions):
+        """A tiny price on backlog, as on stored energy: what is asked for is drawn as soon as it can be
+        (:eq:`eq-holding`)."""
+        return self.holding * over_day(x[f"{self.kind}_backlog"])
+
+    def cost_box(self) -> float:
+        return self.holding * float(self.waiting().sum(axis=0).max())
+
+    def coefficients(self) -> tuple:
+        return (self.kind, self.holding)
+
+    def representative(self, x: Decisions) -> dict[str, Any]:
+        """The backlog lowered until its least is zero: like a battery's, the level of a cyclic day is free."""
+        backlog = x[f"{self.kind}_backlog"]
+        return {self.kind: x[self.kind], f"{self.kind}_backlog": backlog - backlog.min(axis=0, keepdims=True)}
+
+
+def late_kwh(asked: np.ndarray, plugged: np.ndarray, delay: int) -> np.ndarray:
+    """Energy that cannot be drawn within ``delay`` hours however early it is drawn, kWh a day, (S,).
+
+    Two days are gone through hour by hour, oldest first and as early as possible; the second is counted.
+    """
+    hours, days = asked.shape
+    waiting, late = np.zeros((delay + 1, days)), np.zeros(days)  # by age in hours
+    for t in range(2 * hours):
+        waiting = np.vstack([asked[t % hours], waiting[:-1]])
+        room = plugged[t % hours].copy()
+        for age in range(delay, -1, -1):
+            drawn = np.minimum(waiting[age], room)
+            waiting[age], room = waiting[age] - drawn, room - drawn
+        late += waiting[-1] * (t >= hours)
+    return late
+
+
+@dataclass(frozen=True, eq=False)
 class ProsumerData:
     """What one prosumer meets: its own figures, its days, the prices and the rules."""
 
@@ -238,8 +313,20 @@ class ProsumerData:
     probability: np.ndarray  # (S,)
     demand: np.ndarray  # (T, S), kW
     renewable: np.ndarray  # (T, S), kW
+    retail: np.ndarray | None = None  # (T, S), $/kWh; that of the rules where None
+    feed_in: np.ndarray | None = None  # (T, S), $/kWh; that of the rules where None
+    deferrable: np.ndarray | None = None  # (2, T, S), kW that vehicles and heat pumps ask for
+    plugged: np.ndarray | None = None  # (2, T, S), kW that they can draw
     peak_billed: bool = False  # whether its largest import may be charged
-    highest: float = 1.0  # largest price that a component of the tariff can have, $/kWh or $/kW
+    highest: float = HIGHEST  # largest price that a component of the tariff can have, $/kWh or $/kW
+
+    def __post_init__(self) -> None:
+        none = np.zeros((len(DEFERRABLE), *self.demand.shape))
+        retail, feed_in = (np.repeat(x[:, None], self.shape[1], 1) for x in (self.rules.retail, self.rules.feed_in))
+        known = {"retail": retail, "feed_in": feed_in, "deferrable": none, "plugged": none}
+        for name, value in known.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     @cached_property
     def devices(self) -> tuple[Device, ...]:
@@ -269,5 +356,36 @@ def battery(d: ProsumerData) -> Battery:
     return Battery(own.battery_kw, own.battery_kwh, own.eta, own.degradation, d.rules.tie_break, d.shape)
 
 
+def deferrable(kind: str) -> Callable[[ProsumerData], Deferrable | None]:
+    """Maker of one kind of deferrable load; None where the prosumer has none. With a delay of 0 it is uncontrolled.
+
+    Raises InputError where the power does not suffice to draw everything in time.
+    """
+    position = DEFERRABLE.index(kind)
+
+    def make(d: ProsumerData) -> Deferrable | None:
+        asked, plugged, delay = d.deferrable[position], d.plugged[position], getattr(d.own, f"{kind}_delay_h")
+        if not asked.any():
+            return None
+        if delay == 0:
+            plugged = np.maximum(plugged, asked)  # nobody waits: drawn as it is asked for
+        late = late_kwh(asked, plugged, delay)
+        if late.max() > LATE:
+            raise InputError(
+                "prosumers.csv",
+                f"{kind}_kw",
+                f"{d.own.name}: {late.max():.3g} kWh of a day cannot be drawn within {delay} h",
+                f"raise {kind}_kw or {kind}_delay_h, or lower {kind}_kwh_per_day",
+            )
+        return Deferrable(kind, asked, plugged, delay, d.rules.tie_break)
+
+    return make
+
+
 #: what a prosumer's own fields make of its data; a maker returns None where the prosumer has no such device
-DEVICES: tuple[Callable[[ProsumerData], Device | None], ...] = (renewables, battery, flexible_demand)
+DEVICES: tuple[Callable[[ProsumerData], Device | None], ...] = (
+    renewables,
+    battery,
+    flexible_demand,
+    *map(deferrable, DEFERRABLE),
+)

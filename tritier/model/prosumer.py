@@ -14,7 +14,7 @@ import cvxpy as cp
 import numpy as np
 
 from tritier.inputs.instance import Days, Design, Instance
-from tritier.model.devices import Box, Decisions, ProsumerData, Row, box
+from tritier.model.devices import Box, Decisions, ProsumerData, Row, box, over_day, times
 from tritier.model.risk import cvar, tail
 from tritier.model.tariff import HIGHEST, hourly, membership, trade_charge
 
@@ -26,11 +26,20 @@ RISK = ("cost", "var", "excess")  # cost of the day (S,), its value at risk (), 
 def prosumer_data(instance: Instance, i: int) -> ProsumerData:
     """The part of an instance that prosumer ``i`` (position in ``instance.prosumers``) sees."""
     days: Days = instance.days
-    own, levels = instance.prosumers[i], instance.menu.prices.values()
+    levels = instance.menu.prices.values()
     return ProsumerData(
-        own, instance.rules, days.probability, days.demand_kw[i], days.renewable_kw[i], any(instance.menu.peak),
-        max(HIGHEST, *(max(offered) for offered in levels)),
-    )  # fmt: skip
+        own=instance.prosumers[i],
+        rules=instance.rules,
+        probability=days.probability,
+        demand=days.demand_kw[i],
+        renewable=days.renewable_kw[i],
+        retail=days.retail,
+        feed_in=days.feed_in,
+        deferrable=days.deferrable_kw[i],
+        plugged=days.plugged_kw[i],
+        peak_billed=any(instance.menu.peak),
+        highest=max(HIGHEST, *(max(offered) for offered in levels)),
+    )
 
 
 def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
@@ -70,8 +79,8 @@ def export_box(d: ProsumerData, purchase: np.ndarray) -> np.ndarray:
 
 def cost_box(d: ProsumerData) -> float:
     """A bound on the absolute energy cost of a day, $, from the boxes of its terms."""
-    imports = import_box(d, sale_box(d)).max(axis=1) @ np.abs(d.rules.retail)
-    exports = export_box(d, purchase_box(d)).max(axis=1) @ np.abs(d.rules.feed_in)
+    imports = import_box(d, sale_box(d)).max(axis=1) @ np.abs(d.retail).max(axis=1)
+    exports = export_box(d, purchase_box(d)).max(axis=1) @ np.abs(d.feed_in).max(axis=1)
     charged = d.highest * import_box(d, sale_box(d)).max(axis=1)
     charges = (charged.sum() + charged.max() * d.peak_billed) * (d.rules.billing == "scenario")
     return float(imports + exports + charges + sum(device.cost_box() for device in d.devices))
@@ -178,7 +187,7 @@ def device_costs(d: ProsumerData, x: Decisions) -> dict[str, Any]:
 
 def retail_cost(d: ProsumerData, gp, gm):
     """Retail purchases less feed-in revenue, $, shape (S,) (:eq:`eq-retail-cost`)."""
-    return d.rules.retail @ gp - d.rules.feed_in @ gm
+    return over_day(times(d.retail, gp)) - over_day(times(d.feed_in, gm))
 
 
 def network_charges(d: ProsumerData, x: Decisions, prices):

@@ -62,7 +62,8 @@ def require_wedge(joint: JointLP) -> None:
     menu, rules = joint.instance.menu, joint.instance.rules
     if min(menu.p2p) < 0:
         raise InputError("menu", "p2p", f"{min(menu.p2p):g} $/kWh is negative", "offer charges of 0 or more")
-    wedge = rules.retail + np.array([min(levels) for levels in menu.tariff])[rules.block] - rules.feed_in
+    lowest = np.array([min(levels) for levels in menu.tariff])[rules.block]
+    wedge = lowest + (joint.instance.retail - joint.instance.feed_in).min(axis=1)
     hour = int(wedge.argmin())
     if wedge[hour] <= 0:
         raise InputError(
@@ -213,7 +214,7 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
             found[f"lam[energy_cost0[{own.name}][{w}]]"] = q[w]
             found[f"mu_up[cvar_rows0[{own.name}][{w}]]"] = tail[w]
             for t in range(instance.days.n_hours):
-                energy = rules.retail[t] * q[w] + top[t] * p[w] + price * steepest[bus, t]
+                energy = instance.retail[t, w] * q[w] + top[t] * p[w] + price * steepest[bus, t]
                 found[f"lam[power_balance0[{own.name}][{t}, {w}]]"] = float(energy)
     return found
 
@@ -343,6 +344,7 @@ def _rules(hours: int) -> Rules:
         tie_break=0.0,
         reference_value=0.5,
         tax_share=0.7175,
+        vat_share=0.19,
         billing="expected",
     )
 

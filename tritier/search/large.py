@@ -94,8 +94,8 @@ class Market:
         self.bus = instance.prosumer_bus
         self.forms = own_lps(instance, design)
         self.lps = [WarmLP(form) for form in self.forms]
-        price = instance.rules.retail + hourly(instance.rules, design)
-        self.bill = (price @ instance.days.demand_kw) @ instance.days.probability
+        price = instance.retail + hourly(instance.rules, design)[:, None]
+        self.bill = (price * instance.days.demand_kw).sum(axis=1) @ instance.days.probability
         self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
         self.network = Network(instance)
         self.plans = _Plans()
@@ -229,8 +229,8 @@ class Market:
 
 def price_range(instance: Instance, design: Design) -> tuple[np.ndarray, np.ndarray]:
     """P2P prices below which everybody buys and above which everybody sells, without network rows, $/kWh, (T,) each."""
-    rules = instance.rules
-    return rules.feed_in - design.p2p / 2, rules.retail + hourly(rules, design) + design.p2p / 2
+    dearest = instance.retail.max(axis=1) + hourly(instance.rules, design) + design.peak
+    return instance.feed_in.min(axis=1) - design.p2p / 2, dearest + design.p2p / 2
 
 
 def clear(

@@ -14,7 +14,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.inputs.instance import Design, Instance, Prosumer
+from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
 from tritier.model.chance import Block, Network
 from tritier.model.devices import ProsumerData
 from tritier.model.market import line_position
@@ -38,7 +38,8 @@ def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
 
     They are spread evenly over the buses with load and take over its energy in lognormal shares; each follows the
     demand shape of a bus, the sun and wind of a prosumer and the risk weight of a prosumer of ``base`` drawn at random.
-    Seven of ten own renewables and a battery; together they own as much as the prosumers of ``base`` do.
+    Seven of ten own renewables and a battery; together they own as much as the prosumers of ``base`` do. Vehicles and
+    heat pumps of ``base`` are spread by energy.
     """
     rng, days = np.random.default_rng(seed), base.days
     load = days.passive_kw.copy()
@@ -56,20 +57,27 @@ def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
     ratio = np.where(rng.random(n) < OWNERS, energy * rng.lognormal(0.0, SPREAD, n), 0.0)
     ratio = ratio * sun.sum() / max(float(ratio.sum()), 1e-9) / sun[like]
     weight = rng.choice([p.beta for p in base.prosumers], n)
+    delay = {f"{kind}_delay_h": max(getattr(p, f"{kind}_delay_h") for p in base.prosumers) for kind in DEFERRABLE}
     people = tuple(
         replace(
             _scaled(base.prosumers[j], float(ratio[k])),
             name=f"p{k + 1}",
             bus=int(base.feeder.bus[place[k]]),
             beta=float(weight[k]),
+            **delay,
         )
         for k, j in enumerate(like)
     )
     passive = load.copy()
     passive[place] = 0.0
-    renewable = ratio[:, None, None] * days.renewable_kw[like]
+    share = (energy / energy.sum())[:, None, None, None]
     own = replace(
-        days, demand_kw=demand, renewable_kw=renewable, passive_kw=passive, deferrable_kw=None, plugged_kw=None
+        days,
+        demand_kw=demand,
+        renewable_kw=ratio[:, None, None] * days.renewable_kw[like],
+        passive_kw=passive,
+        deferrable_kw=share * days.deferrable_kw.sum(axis=0),
+        plugged_kw=share * days.plugged_kw.sum(axis=0),
     )
     return replace(base, prosumers=people, days=own)
 
@@ -85,8 +93,9 @@ def thinned(instance: Instance, m: int) -> Instance:
     kept = np.arange(m) * n // m
     ratio = n / m
     people = tuple(_scaled(instance.prosumers[k], ratio) for k in kept)
-    demand, renewable = ratio * days.demand_kw[kept], ratio * days.renewable_kw[kept]
-    return replace(instance, prosumers=people, days=replace(days, demand_kw=demand, renewable_kw=renewable))
+    scaled = ("demand_kw", "renewable_kw", "deferrable_kw", "plugged_kw")
+    own = {name: ratio * getattr(days, name)[kept] for name in scaled}
+    return replace(instance, prosumers=people, days=replace(days, **own))
 
 
 def template(d: ProsumerData, design: Design) -> ParametricLP:
