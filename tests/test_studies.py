@@ -18,8 +18,9 @@ from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
 from tritier.studies import rules
 from tritier.studies.build import find_grid, new_study
-from tritier.studies.check import check_study, design_flows, input_mark, warnings
+from tritier.studies.check import check_study, design_flows, input_mark, record_calibration, warnings
 from tritier.studies.commented import commented_yaml
+from tritier.studies.electrify import electrify
 from tritier.studies.grid import from_pandapower
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -315,3 +316,39 @@ def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):
     for title in ("Design", "Certificates", "Feeder", "Market", "Unseen days", "Where this comes from"):
         assert f"<h2>{title}</h2>" in text
     assert "no voltage or rating is reached" in text, "what check says stands in the report too"
+
+
+def test_the_electrified_twin_is_the_electrified_study(tmp_path):
+    """The same rules by another way: ieee33 made electric is the study ieee33-2045, to the digits of its tables."""
+    twin = electrify(DATA / "studies" / "ieee33", tmp_path / "twin", 1.0, DATA)
+    study = read_study(DATA / "studies" / "ieee33-2045")
+    for table in ("prosumers", "passive"):
+        one, other = (pd.read_csv(s.paths[table]).set_index("bus") for s in (twin, study))
+        numbers = other.select_dtypes("number").columns
+        assert np.allclose(one.loc[other.index, numbers], other[numbers], rtol=2e-4), table
+    for key in ("electrification", "retail", "feed_in", "billing", "batteries", "renewables"):
+        assert getattr(twin.settings, key) == getattr(study.settings, key), key
+
+
+def test_the_dial_is_that_of_the_command(ieee69, tmp_path):
+    half = electrify(ieee69, tmp_path / "half", 0.5, DATA)
+    assert half.settings.electrification == 0.5
+    assert (tmp_path / "half" / "plugged_in.csv").is_file()
+    with pytest.raises(InputError, match="has vehicles or heat pumps"):
+        electrify(tmp_path / "half", tmp_path / "again", 0.5, DATA)
+    with pytest.raises(InputError, match="is no share"):
+        electrify(ieee69, tmp_path / "more", 1.5, DATA)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["half"]
+
+
+def test_a_calibration_is_recorded_with_the_tables_it_rests_on(tmp_path):
+    study = new_study(
+        tmp_path / "x", find_grid(f"{DATA}/feeders/ieee69_bus.csv,{DATA}/feeders/ieee69_branch.csv"), DATA
+    )
+    record_calibration(study, 0.97, 0.2)
+    again = read_study(tmp_path / "x")
+    assert (again.settings.load.scale, again.settings.reference_value_usd_per_kwh) == (0.97, 0.2)
+    assert not any("calibration" in w for w in warnings(again))
+    table = pd.read_csv(again.paths["prosumers"])
+    table.assign(pv_kw=2 * table["pv_kw"]).to_csv(again.paths["prosumers"], index=False)
+    assert any("made with other tables" in w for w in warnings(read_study(tmp_path / "x")))

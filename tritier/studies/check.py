@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tritier.inputs.documents import read_yaml
 from tritier.inputs.scenarios import bare_injection, design_days
+from tritier.inputs.settings import Settings
 from tritier.inputs.study import Study
 from tritier.model.network import lindistflow
-from tritier.provenance import digest
+from tritier.provenance import digest, write_text
+from tritier.studies.commented import commented_yaml
 
 CALIBRATED_BY = ("bus", "branch", "prosumers", "load_mix", "load_profiles", "renewable_profiles", "prices")
 
@@ -134,3 +137,16 @@ def warnings(study: Study, preset: str = "fast") -> list[str]:
             "set scale 1 and leave the value out"
         )
     return found
+
+
+def record_calibration(study: Study, scale: float, reference_value: float) -> None:
+    """Write both calibrated parameters into study.yaml, with the mark of the tables that they rest on.
+
+    The file is written anew, with the comments of its keys.
+    """
+    path = study.paths["study"]
+    content = read_yaml(path, "give a folder that holds study.yaml")
+    content["load"] = content["load"] | {"scale": scale}
+    content["reference_value_usd_per_kwh"] = reference_value
+    content["calibrated_on"] = input_mark(study)
+    write_text(path, commented_yaml(Settings, content))

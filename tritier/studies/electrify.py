@@ -19,10 +19,9 @@ from tritier.studies.commented import commented_yaml
 # What a home owns, with sources in data/parameters.csv of the repository.
 HOME_KWH = 3300.0  # a year
 EV_PER_HOME, EV_KWH_PER_DAY, EV_KW, EV_DELAY_H = 0.8, 5.5, 11.0, 8
-HP_PER_HOME, HP_KWH_PER_DAY, HP_KW, HP_DELAY_H = 0.33, 9.97, 4.545, 3
+HP_PER_HOME, HP_KWH_PER_DAY, HP_KW, HP_DELAY_H = 0.33, 9.9926, 4.5547, 3
 PV_SCALE, BATTERY_KWH_PER_KWP = 2.2, 1.5
 HOUSEHOLD = "H0"  # how the names of household shapes begin
-TABLES = ("deferrable_profiles.csv", "plugged_in.csv")
 
 
 def homes(study: Study) -> pd.Series:
@@ -86,7 +85,9 @@ def electrify(folder: Path, out: Path, level: float, data: Path) -> Study:
         joined = table.drop(columns=[c for c in table if c in own]).join(own, on="bus")
         joined.to_csv(work / "prosumers.csv", index=False, lineterminator="\n")
         passive = own[~own.index.isin(table["bus"]) & (own["ev_kw"] > 0)].drop(columns=["ev_delay_h", "hp_delay_h"])
-        passive.rename_axis("bus").reset_index().to_csv(work / "passive.csv", index=False, lineterminator="\n")
+        passive.sort_index().rename_axis("bus").reset_index().to_csv(
+            work / "passive.csv", index=False, lineterminator="\n"
+        )
         content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
         (work / "study.yaml").write_text(commented_yaml(Settings, content), encoding="utf-8")
         read_study(work)
