@@ -65,6 +65,11 @@ Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(plain)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def as_whole(value: Any) -> Any:
+    """A whole number from its digits: JSON and dotted keys have only words as keys. Anything else stays as it is."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value) else value
+
+
 def read_text(path: Path, missing: str, most: int = MAX_BYTES) -> str:
     """The text of a file, UTF-8 with or without a mark.
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tritier.errors import InputError
-from tritier.inputs.documents import Name, Section, key, parse_yaml, plain, read_yaml, validated
+from tritier.inputs.documents import Name, Section, as_whole, key, parse_yaml, plain, read_yaml, validated
 
 SEASONS = {
     "winter": [12, 1, 2],
@@ -47,11 +47,6 @@ def as_date(value: Any) -> Any:
         raise ValueError(f"{value} is no day of the calendar; write it as 2016-03-25") from None
 
 
-def as_line(value: Any) -> Any:
-    """A line number from its text: JSON has only words as keys."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9]\d{0,8}", value) else value
-
-
 def increasing(values: list[float]) -> list[float]:
     """Menu levels in order, none twice."""
     if any(b <= a for a, b in pairwise(values)):
@@ -60,7 +55,7 @@ def increasing(values: list[float]) -> list[float]:
 
 
 Date = Annotated[date, BeforeValidator(as_date)]
-Line = Annotated[int, BeforeValidator(as_line), Field(ge=0)]
+Line = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
 Prices = Annotated[list[Price], Field(min_length=1, max_length=20), AfterValidator(increasing)]
 PeakCharge = Annotated[float, Field(ge=0, le=100)]  # $/kW and day
 PeakCharges = Annotated[list[PeakCharge], Field(min_length=1, max_length=20), AfterValidator(increasing)]
@@ -231,27 +226,52 @@ class MenuSettings(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Preset:
+    """Size of a run: `smoke` for tests, `fast` by default, `paper` for results that are kept.
+
+    Meaning and range of every field but `name` stand in `PresetSettings`.
+    """
+
+    name: str
+    n_prosumers: int
+    n_scenarios: int
+    gap: float
+    n_resampled_days: int
+    days_used: int
+    seed: int = 2016
+
+
+PRESETS = {
+    "smoke": Preset("smoke", n_prosumers=14, n_scenarios=3, gap=0.10, n_resampled_days=4, days_used=4),
+    "fast": Preset("fast", n_prosumers=14, n_scenarios=12, gap=0.05, n_resampled_days=60, days_used=366),
+    "paper": Preset("paper", n_prosumers=14, n_scenarios=50, gap=0.05, n_resampled_days=300, days_used=366),
+}
+
+
+def size(text: str, name: str) -> Any:
+    """A key of a preset, which stands for the preset's own value where it is absent."""
+    own = {preset: f"{getattr(sizes, name):g}" for preset, sizes in PRESETS.items()}
+    return key(text, default=None, note=", ".join(f"{preset} {value}" for preset, value in own.items()))
+
+
 class PresetSettings(Section):
     """Size of a run; what a study gives here or `--set KEY=VALUE` replaces the preset's own value."""
 
-    n_prosumers: Annotated[int, Field(ge=1, le=100_000)] | None = key(
-        "prosumers kept at most, evenly spread over the table", default=None, note="smoke, fast, paper: 14"
+    n_prosumers: Annotated[int, Field(ge=1, le=100_000)] | None = size(
+        "prosumers kept at most, evenly spread over the table", "n_prosumers"
     )
-    n_scenarios: Annotated[int, Field(ge=1, le=100_000)] | None = key(
-        "scenarios of a design", default=None, note="smoke 3, fast 12, paper 50"
+    n_scenarios: Annotated[int, Field(ge=1, le=100_000)] | None = size("scenarios of a design", "n_scenarios")
+    gap: Annotated[float, Field(gt=0, lt=1)] | None = size(
+        "share of the achievable gain at which the search stops", "gap"
     )
-    gap: Annotated[float, Field(gt=0, lt=1)] | None = key(
-        "share of the achievable gain at which the search stops", default=None, note="smoke 0.10, fast and paper 0.05"
+    n_resampled_days: Annotated[int, Field(ge=1, le=1_000_000)] | None = size(
+        "held-out days made by pairing load and renewable days", "n_resampled_days"
     )
-    n_resampled_days: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
-        "held-out days made by pairing load and renewable days", default=None, note="smoke 4, fast 60, paper 300"
+    days_used: Annotated[int, Field(ge=1, le=1_000_000)] | None = size(
+        "real held-out days judged, evenly spread; more than there are means all", "days_used"
     )
-    days_used: Annotated[int, Field(ge=1, le=1_000_000)] | None = key(
-        "real held-out days judged, evenly spread", default=None, note="smoke 4, fast and paper 366: all there are"
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = key(
-        "seed of everything that is drawn", default=None, note="2016"
-    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = size("seed of everything that is drawn", "seed")
 
 
 class Settings(Section):
@@ -386,7 +406,7 @@ def check_arbitrage(path: Path, settings: Settings) -> None:
 
 def put(path: Path, content: dict, name: str, value: object) -> None:
     """Set a dotted key in nested dictionaries."""
-    *sections, last = (as_line(part) for part in name.split("."))
+    *sections, last = (as_whole(part) for part in name.split("."))
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
@@ -423,29 +443,6 @@ def parse_changes(pairs: list[str]) -> dict[str, str]:
     return changes
 
 
-# Presets: how much of a study is solved. `smoke` for tests, `fast` by default, `paper` for results that are kept.
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Size of a run; meaning and range of every field but `name` stand in `PresetSettings`."""
-
-    name: str
-    n_prosumers: int
-    n_scenarios: int
-    gap: float
-    n_resampled_days: int
-    days_used: int
-    seed: int = 2016
-
-
-PRESETS = {
-    "smoke": Preset("smoke", n_prosumers=14, n_scenarios=3, gap=0.10, n_resampled_days=4, days_used=4),
-    "fast": Preset("fast", n_prosumers=14, n_scenarios=12, gap=0.05, n_resampled_days=60, days_used=366),
-    "paper": Preset("paper", n_prosumers=14, n_scenarios=50, gap=0.05, n_resampled_days=300, days_used=366),
-}
-
-
 def find_preset(name: str, changes: Mapping[str, object] | None = None, file: object = "--set") -> Preset:
     """A preset by name, with some of its values changed.
 
@@ -471,9 +468,6 @@ def change_preset(preset: Preset, changes: Mapping[str, object], file: object = 
 def with_sizes(preset: Preset, sizes: PresetSettings) -> Preset:
     """The preset with the sizes that are given."""
     return replace(preset, **sizes.model_dump(exclude_none=True))
-
-
-# Settings of the hosting-capacity problem: defaults, and hosting.yaml of a study folder.
 
 
 class HostingSettings(Section):

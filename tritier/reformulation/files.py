@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from scipy import sparse
 
 from tritier.errors import InputError
-from tritier.inputs.documents import Name, Section, key, plain, read_json, validated
+from tritier.inputs.documents import Name, Section, as_whole, key, plain, read_json, validated
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.reformulation.solve import solve
 from tritier.reformulation.trilevel import LinearTrilevel
@@ -25,15 +24,10 @@ LARGEST = 1e15  # magnitude of a coefficient, side or bound: beyond, solvers tak
 MAX_VARIABLES = 100_000
 
 
-def as_position(value: Any) -> Any:
-    """A position from its text: JSON has only words as keys."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", value) else value
-
-
 Coefficient = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Bound = Coefficient | None
 Count = Annotated[int, Field(ge=0, le=MAX_VARIABLES)]
-Position = Annotated[int, BeforeValidator(as_position), Field(ge=0)]
+Position = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
 
 
 class ProblemFile(Section):
