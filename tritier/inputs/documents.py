@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from tritier.errors import InputError
 
@@ -33,7 +34,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def key(text: str, unit: str = "-", default: Any = ..., note: str = "", **limits) -> Any:
+def key(text: str, unit: str = "-", default: Any = ..., note: str = "", **limits: Any) -> Any:
     """A key of a file: what it is, its unit, its default (none: it must be given), what the default means, its range.
 
     Args:
@@ -56,8 +57,8 @@ def plain(text: str) -> str:
         raise ValueError("begins or ends with a blank; remove it")
     if not text.isprintable():
         raise ValueError("holds a character that cannot be printed; use letters, digits, blanks, points and dashes")
-    if MARKUP.search(text):
-        raise ValueError(rf"holds {MARKUP.search(text)[0]}; leave out $ \ < > {{ }} ` and |")
+    if (sign := MARKUP.search(text)) is not None:
+        raise ValueError(rf"holds {sign[0]}; leave out $ \ < > {{ }} ` and |")
     return text
 
 
@@ -109,7 +110,7 @@ class PlainLoader(yaml.SafeLoader):
         super().__init__(stream)
         self.depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
         line = event.start_mark.line + 1
         if getattr(event, "anchor", None) is not None:
@@ -123,7 +124,7 @@ class PlainLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set = set()
         for word, _ in node.value:
             line = word.start_mark.line + 1
@@ -135,13 +136,13 @@ class PlainLoader(yaml.SafeLoader):
             seen |= {found, word.value}
         return super().construct_mapping(node, deep)
 
-    def whole(self, node) -> int:
+    def whole(self, node: yaml.ScalarNode) -> int:
         """An integer of a length that a computer holds."""
         if len(node.value) > MAX_DIGITS:
             raise RefusedError(node.start_mark.line + 1, f"holds a number of {len(node.value)} digits", "round it")
         return int(node.value)
 
-    def decimal(self, node) -> float:
+    def decimal(self, node: yaml.ScalarNode) -> float:
         """A floating-point number."""
         word = node.value.lower()
         return float(word.replace(".inf", "inf").replace(".nan", "nan"))
@@ -257,14 +258,13 @@ def validated(model: type[Model], content: Mapping, file: object, *, below: str 
 def validated_rows(row: type[Model], rows: list[dict[str, Any]], file: object) -> list[Model]:
     """Rows of a table as models; errors as `validated`, naming column and row (the header is row 1)."""
     try:
-        return TypeAdapter(list[row]).validate_python(rows)
+        return TypeAdapter(list[row]).validate_python(rows)  # type: ignore[valid-type]  # a model known when it runs
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         number, *column = first["loc"]
+        where = f"row {int(number) + 2}"
         _, problem, mend = complaint(row, first)
-        raise InputError(
-            file, f"column {column[0]}, row {number + 2}" if column else f"row {number + 2}", problem, mend
-        ) from error
+        raise InputError(file, f"column {column[0]}, {where}" if column else where, problem, mend) from error
 
 
 def one_line(model: type[BaseModel], file: object, error: ValidationError, below: str = "") -> InputError:
@@ -299,10 +299,16 @@ def place(model: type[BaseModel], where: tuple) -> tuple[type[BaseModel], str]:
     for part in where:
         field = model.model_fields.get(part) if isinstance(part, str) else None
         if field is not None:
-            unit = (field.json_schema_extra or {}).get("unit", "-")
+            unit = extra_of(field).get("unit", "-")
             about = f" ({field.description}{'' if unit == '-' else f' [{unit}]'})" if field.description else ""
             model = section_of(field.annotation) or model
     return model, about
+
+
+def extra_of(field: FieldInfo) -> dict[str, Any]:
+    """Unit and note of a field, as :func:`key` keeps them."""
+    extra = field.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

@@ -6,6 +6,7 @@ All have one hour, a retail price of 0.30 and a feed-in price of 0.10 $/kWh, fir
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tritier.inputs.instance import Days, Design, Feeder, Instance, Menu, Prosumer, Rules
 
@@ -57,13 +58,13 @@ def prosumer(name: str, bus: int, beta: float = 0.0) -> Prosumer:
     return Prosumer(name, bus, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, beta)
 
 
-def one_hour(demand, renewable, probability=(1.0,)) -> Days:
+def one_hour(demand: ArrayLike, renewable: ArrayLike, probability: ArrayLike = (1.0,)) -> Days:
     """Days of one hour from demand and renewable power in kW, shape (I, S); no passive load, wholesale 0.05 $/kWh."""
-    demand, renewable = (np.asarray(x, dtype=float)[:, None, :] for x in (demand, renewable))
-    n = demand.shape[-1]
+    drawn, given = (np.asarray(x, dtype=float)[:, None, :] for x in (demand, renewable))
+    n = drawn.shape[-1]
     zero = np.zeros((2, 1, n))
     label = tuple(f"scenario {w + 1}" for w in range(n))
-    return Days(np.array(probability), demand, renewable, zero, zero, np.full((1, n), 0.05), label)
+    return Days(np.array(probability), drawn, given, zero, zero, np.full((1, n), 0.05), label)
 
 
 def two_prosumers() -> Instance:

@@ -15,7 +15,7 @@ import numpy as np
 DEFERRABLE = ("ev", "hp")  # kinds of deferrable load, in the order of Days.deferrable_kw
 
 
-def quantity(symbol: str, unit: str, shape: str, text: str, **kwargs):
+def quantity(symbol: str, unit: str, shape: str, text: str, **kwargs: Any) -> Any:
     """A dataclass field with its symbol (LaTeX), unit, shape and meaning."""
     return field(metadata={"symbol": symbol, "unit": unit, "shape": shape, "text": text}, **kwargs)
 
@@ -36,7 +36,7 @@ class Feeder:
     rating_kva: np.ndarray = quantity(r"\overline{S}_l", "kVA", "L", "thermal rating; inf where none is given")
     vn_kv: float = quantity(r"V^{\mathrm n}", "kV", "1", "nominal line-to-line voltage")
     v_slack: float = quantity(r"V_0", "p.u.", "1", "voltage held at the slack bus")
-    charging_kvar: np.ndarray | None = quantity(
+    charging_kvar: np.ndarray = quantity(
         r"Q^{\mathrm c}_l", "kvar", "L", "reactive power that a line feeds in at nominal voltage", default=None
     )
 
@@ -152,7 +152,7 @@ class Days:
     def _mapped(self, probability: np.ndarray, change: Callable, label: tuple[str, ...]) -> Days:
         """Other days: every array over days changed alike."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("probability", "label")}
-        changed = {name: None if x is None else change(x) for name, x in arrays.items()}
+        changed: dict[str, Any] = {name: None if x is None else change(x) for name, x in arrays.items()}
         return Days(probability=probability, label=label, **changed)
 
 

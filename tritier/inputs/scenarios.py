@@ -6,14 +6,15 @@ two, so that every real day is held out once. Arguments `preset` are a name or a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from tritier.errors import InputError
-from tritier.inputs.instance import DEFERRABLE, Days, Instance, Rules
+from tritier.inputs.instance import DEFERRABLE, Days, Instance, Prosumer, Rules
 from tritier.inputs.settings import BLOCKS, Preset
 from tritier.inputs.study import Study, with_prosumers
+from tritier.inputs.tables import DeferrableRow
 
 # k-medoids with some medoids fixed in advance: partitioning around medoids (Kaufman and Rousseeuw 1990).
 
@@ -144,7 +145,13 @@ def price_day(study: Study, day: int) -> int:
     return int(there[min(int(np.searchsorted(here, day)), there.size - 1)])
 
 
-def make_days(study: Study, load_days, renewable_days=None, probability=None, half: str = "odd") -> Days:
+def make_days(
+    study: Study,
+    load_days: np.ndarray,
+    renewable_days: np.ndarray | None = None,
+    probability: np.ndarray | None = None,
+    half: str = "odd",
+) -> Days:
     """Days from positions in the load year, equally likely where no probability is given.
 
     Args:
@@ -188,20 +195,20 @@ def make_days(study: Study, load_days, renewable_days=None, probability=None, ha
     return days
 
 
-def by_kind(study: Study, load_days: np.ndarray, power) -> np.ndarray:
+def by_kind(study: Study, load_days: np.ndarray, power: Callable[..., np.ndarray]) -> np.ndarray:
     """A power of the vehicles and heat pumps of every prosumer: (I, 2, 24, S) [kW]."""
     shape = (0, len(DEFERRABLE), 24, load_days.size)
     rows = [[power(study, who, kind, load_days) for kind in DEFERRABLE] for who in study.prosumers]
     return np.array(rows) if rows else np.zeros(shape)
 
 
-def asked_kw(study: Study, who, kind: str, load_days: np.ndarray) -> np.ndarray:
+def asked_kw(study: Study, who: Prosumer | DeferrableRow, kind: str, load_days: np.ndarray) -> np.ndarray:
     """Power that vehicles or heat pumps at a bus draw if nobody waits, (24, S) [kW] (:eq:`eq-asked-power`)."""
     energy = getattr(who, f"{kind}_kwh_per_day")
     return energy / 24.0 * study.asked[kind][load_days].T if energy else np.zeros((24, load_days.size))
 
 
-def plugged_kw(study: Study, who, kind: str, load_days: np.ndarray) -> np.ndarray:
+def plugged_kw(study: Study, who: Prosumer | DeferrableRow, kind: str, load_days: np.ndarray) -> np.ndarray:
     """Power at which they can draw: that of the chargers whose vehicles are at home, all of a heat pump's: (24, S)."""
     power = np.full((24, load_days.size), getattr(who, f"{kind}_kw"))
     weekend = (weekday(study.dates[load_days]) >= 5).astype(int)
@@ -437,8 +444,8 @@ def scenario_days(study: Study, preset: Preset, half: str = "odd") -> Days:
     n, pool = preset.n_scenarios, (real, real)
     if n > real.size:
         wanted = min(POOL_PER_SCENARIO * n, real.size**2) - real.size
-        pairs = random_pairs(real, wanted, preset.seed, study)
-        pool = tuple(np.concatenate([real, more]) for more in pairs)
+        loads, renewables = random_pairs(real, wanted, preset.seed, study)
+        pool = (np.concatenate([real, loads]), np.concatenate([real, renewables]))
     if n > pool[0].size:
         raise InputError(
             study.paths["study"],

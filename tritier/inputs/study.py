@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     )
 
 
-def scaled_devices(row: DeferrableRow, settings: Settings) -> dict[str, float]:
+def scaled_devices(row: DeferrableRow, settings: Settings) -> dict[str, Any]:
     """Energy and power of a row's vehicles and heat pumps at the study's load scale and electrification."""
     factor = settings.load.scale * settings.electrification
     names = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
@@ -182,7 +183,9 @@ def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
                 )
 
 
-def bus_loads(paths: Mapping[str, Path], settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]):
+def bus_loads(
+    paths: Mapping[str, Path], settings: Settings, feeder: Feeder, profiles: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Load of every bus: its nominal load times its mix of shapes, the feeder's annual peak set to `load.peak_kw`
     where profiles are relative.
 
@@ -328,7 +331,7 @@ def scaled_prosumers(
 
 
 def renewable_power(
-    settings: Settings, prosumers, names: list[tuple[str, str]], profiles: dict[str, np.ndarray]
+    settings: Settings, prosumers: Iterable[Prosumer], names: list[tuple[str, str]], profiles: dict[str, np.ndarray]
 ) -> np.ndarray:
     """Available PV and wind power (I, D, 24) [kW]; PV shifted later by `pv_shift_h` and times its yield factor."""
 
@@ -344,7 +347,7 @@ def renewable_power(
     )
 
 
-def with_prosumers(study: Study, index) -> Study:
+def with_prosumers(study: Study, index: Iterable[int]) -> Study:
     """The study with only some of its prosumers: the others' buses become passive load without PV, wind or battery.
 
     Their vehicles and heat pumps stay, and nobody controls them.

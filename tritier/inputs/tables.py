@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -99,7 +100,7 @@ class DeferrableRow(Row):
     @field_validator("ev_kw", "hp_kw")
     @classmethod
     def enough_power(cls, power: float, info: ValidationInfo) -> float:
-        energy = f"{info.field_name[:2]}_kwh_per_day"
+        energy = f"{str(info.field_name)[:2]}_kwh_per_day"
         if 24.0 * power < info.data.get(energy, 0.0):
             raise ValueError(f"cannot draw {energy} in a day; raise it or lower {energy}")
         return power
@@ -211,7 +212,7 @@ def unique(path: Path, column: str, values: list) -> None:
         seen.add(value)
 
 
-def known(path: Path, column: str, values: list, names, where: str) -> None:
+def known(path: Path, column: str, values: list, names: Collection, where: str) -> None:
     """Raise an InputError at the first entry that is none of the names."""
     for k, value in enumerate(values):
         if value not in names:
@@ -265,11 +266,9 @@ def whole_days(path: Path, stamps: list[str]) -> np.ndarray:
     mend = "give every hour from 00:00 of the first to 23:00 of the last day, as 2016-01-31T23:00, without time zone"
     plain = [stamp[:16].replace(" ", "T") if STAMP.fullmatch(stamp) else stamp[:40] for stamp in stamps]
     try:
-        first = np.datetime64(plain[0] if STAMP.fullmatch(stamps[0]) else "", "m")
-    except ValueError:
-        first = np.datetime64("NaT")
-    if np.isnat(first):
-        raise InputError(path, "column time, row 2", f"is no hour ({plain[0]!r})", mend)
+        first = np.array([plain[0] if STAMP.fullmatch(stamps[0]) else "none"], dtype="datetime64[m]")[0]
+    except ValueError as error:
+        raise InputError(path, "column time, row 2", f"is no hour ({plain[0]!r})", mend) from error
     hours = first + np.arange(len(stamps)) * np.timedelta64(60, "m")
     follows = [a == b for a, b in zip(plain, np.datetime_as_string(hours, unit="m"), strict=True)]
     require(path, "time", follows, "does not follow the row above by one hour", mend)

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tritier.inputs.documents import section_of
+from tritier.inputs.documents import extra_of, section_of
 from tritier.inputs.settings import HostingSettings, Settings
 from tritier.inputs.tables import BranchRow, BusRow, LoadMixRow, PassiveRow, PluggedInRow, ProsumerRow
 from tritier.reformulation.files import BilevelFile, TrilevelFile
@@ -46,7 +46,7 @@ def _plain_section(annotation: Any) -> bool:
 
 
 def _comment(name: str, field) -> str:
-    extra = field.json_schema_extra or {}
+    extra = extra_of(field)
     unit = extra.get("unit", "-")
     text = field.description or (section_of(field.annotation).__doc__ or name).splitlines()[0].rstrip(".")
     bounds = range_of(field.annotation, field.metadata)
@@ -179,7 +179,7 @@ def table_of(file: str, model: type[BaseModel], sources: Mapping[str, str]) -> s
     head = [f"| {what} | Meaning | Unit | Type and range | Default |", "|---|---|---|---|---|"]
     rows = []
     for name, field in keys_of(model):
-        extra = field.json_schema_extra or {}
+        extra = extra_of(field)
         section = section_of(field.annotation)
         meaning = field.description or (section.__doc__ or "").split("\n\n")[0].strip().rstrip(".")
         source = sources.get(name if file == "study.yaml" else f"{file} {name}")
