@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from tritier.inputs.documents import read_yaml
+from tritier.inputs.instance import Days, Prosumer
 from tritier.inputs.scenarios import bare_injection, design_days
 from tritier.inputs.settings import Settings
 from tritier.inputs.study import Study
+from tritier.inputs.tables import DeferrableRow
 from tritier.model.network import lindistflow
 from tritier.provenance import digest, write_text
 from tritier.studies.commented import commented_yaml
@@ -35,7 +37,7 @@ def input_mark(study: Study) -> str:
     return digest("\n".join(parts))
 
 
-def uncontrolled_load(study: Study, preset: str):
+def uncontrolled_load(study: Study, preset: str) -> tuple[Days, np.ndarray]:
     """The design days and the net load of every bus on them, kW, (N, T, D), when nobody waits, stores or curtails."""
     days = design_days(study, preset)
     load = days.passive_kw.copy()
@@ -87,7 +89,8 @@ def check_study(study: Study, preset: str = "fast") -> Check:
     lines, voltages = design_flows(study, preset), design_voltages(study, preset)
     menu = offered_limits(study, preset, lines)
     people = study.prosumers
-    figures = {
+    everybody: tuple[Prosumer | DeferrableRow, ...] = (*people, *study.passive)
+    figures: dict[str, float | int | str] = {
         "study": study.name,
         "buses": study.feeder.bus.size,
         "prosumers": len(people),
@@ -96,8 +99,8 @@ def check_study(study: Study, preset: str = "fast") -> Check:
         "pv_kw": sum(p.pv_kw for p in people),
         "wind_kw": sum(p.wind_kw for p in people),
         "battery_kwh": sum(p.battery_kwh for p in people),
-        "vehicles_kwh_per_day": sum(row.ev_kwh_per_day for row in (*people, *study.passive)),
-        "heat_pumps_kwh_per_day": sum(row.hp_kwh_per_day for row in (*people, *study.passive)),
+        "vehicles_kwh_per_day": sum(who.ev_kwh_per_day for who in everybody),
+        "heat_pumps_kwh_per_day": sum(who.hp_kwh_per_day for who in everybody),
         "design_days": design_days(study, preset).n_days,
         "largest_loading": float(lines["loading"].max()),
         "lowest_voltage_pu": float(voltages["v_min_pu"].min()),

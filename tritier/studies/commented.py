@@ -45,7 +45,7 @@ def _plain_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _comment(name: str, field) -> str:
+def _comment(name: str, field: FieldInfo) -> str:
     extra = extra_of(field)
     unit = extra.get("unit", "-")
     text = field.description or (section_of(field.annotation).__doc__ or name).splitlines()[0].rstrip(".")
@@ -66,7 +66,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return [*lines, line]
 
 
-def _default(field) -> Any:
+def _default(field: FieldInfo) -> Any:
     return None if field.is_required() else field.default
 
 
@@ -150,8 +150,9 @@ def keys_of(model: type[BaseModel], below: str = "") -> Iterator[tuple[str, Fiel
         yield dotted, field
         inner = section_of(field.annotation)
         if inner is not None:
-            origin = get_origin(field.annotation)
-            yield from keys_of(inner, f"{dotted}{ {dict: '.<name>', list: '[]'}.get(origin, '') }.".replace(" ", ""))
+            brackets: dict[object, str] = {dict: ".<name>", list: "[]"}
+            each = brackets.get(get_origin(field.annotation), "")
+            yield from keys_of(inner, f"{dotted}{each}.")
 
 
 def sources_of(parameters: Path) -> dict[str, str]:

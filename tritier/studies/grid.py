@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ class Grid:
     profiles: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def package(name: str, source: str):
+def package(name: str, source: str) -> Any:
     """An optional package, or one clear line that names the extra to install."""
     from importlib import import_module
 
@@ -82,10 +83,11 @@ def _loop(parent: dict[int, tuple[int | None, object]], a: int, b: int, closing:
 
     def up(bus: int) -> list[tuple[int, object]]:
         path = []
-        while parent[bus][0] is not None:
-            above, name = parent[bus]
+        above, name = parent[bus]
+        while above is not None:
             path.append((bus, name))
             bus = above
+            above, name = parent[bus]
         return path
 
     left, right = up(a), up(b)
@@ -99,7 +101,7 @@ def _loop(parent: dict[int, tuple[int | None, object]], a: int, b: int, closing:
 
 
 def from_pandapower(
-    net, name: str, source: str, licence: str, root: int | None = None, opened: Iterable[int] = ()
+    net: Any, name: str, source: str, licence: str, root: int | None = None, opened: Iterable[int] = ()
 ) -> Grid:
     """The feeder below one busbar of a pandapower network; ``root``: a bus of it, ``opened``: lines to leave out.
 
@@ -133,7 +135,7 @@ def from_pandapower(
     )
 
 
-def _fused(net) -> dict[int, int]:
+def _fused(net: Any) -> dict[int, int]:
     """Bus -> the lowest bus that closed bus-bus switches join it with."""
     node = {int(b): int(b) for b in net.bus.index[net.bus.in_service.astype(bool)]}
 
@@ -150,7 +152,7 @@ def _fused(net) -> dict[int, int]:
     return {b: find(b) for b in node}
 
 
-def _closed_lines(net, opened: Iterable[int], source: str) -> pd.DataFrame:
+def _closed_lines(net: Any, opened: Iterable[int], source: str) -> pd.DataFrame:
     """Lines in service with no open switch, but for those ``opened``, which are numbered from one."""
     cut = set(net.switch.element[(net.switch.et == "l") & ~net.switch.closed.astype(bool)])
     unknown = [k for k in opened if k - 1 not in net.line.index]
@@ -163,7 +165,7 @@ def _closed_lines(net, opened: Iterable[int], source: str) -> pd.DataFrame:
     return net.line[use]
 
 
-def _busbar(net, node: dict[int, int], edges, root: int | None, source: str) -> int:
+def _busbar(net: Any, node: dict[int, int], edges: list[tuple[int, int, int]], root: int | None, source: str) -> int:
     """The node from which the feeder is fed: where an external grid or a transformer meets lines."""
     if root is not None:
         if root - 1 not in node:
@@ -183,7 +185,7 @@ def _busbar(net, node: dict[int, int], edges, root: int | None, source: str) -> 
     return found[0]
 
 
-def _bus_table(net, node: dict[int, int], fed: set[int], busbar: int) -> pd.DataFrame:
+def _bus_table(net: Any, node: dict[int, int], fed: set[int], busbar: int) -> pd.DataFrame:
     """Bus file, slack first; loads of fused buses add up, shunts and charging are not loads."""
     load = net.load[net.load.in_service.astype(bool)]
     scaled = load.assign(node=load.bus.map(node), p=1e3 * load.p_mw * load.scaling, q=1e3 * load.q_mvar * load.scaling)
@@ -232,7 +234,7 @@ def _branch_table(lines: pd.DataFrame, ends: dict[int, tuple[int, int]], f_hz: f
     )
 
 
-def _at_buses(net, table: str, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+def _at_buses(net: Any, table: str, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
     """Bus, active power in kW and profile of every element of a table in service below the busbar."""
     own = net[table][net[table].in_service.astype(bool)]
     own = own[own.bus.map(node).isin(fed)]
@@ -246,7 +248,7 @@ def _at_buses(net, table: str, node: dict[int, int], fed: set[int]) -> pd.DataFr
     )
 
 
-def _generators(net, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+def _generators(net: Any, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
     """Static generators by kind; a profile or type that begins with PV or WP tells sun and wind apart."""
     own = _at_buses(net, "sgen", node, fed)
     kind = net.sgen[net.sgen.in_service.astype(bool)]
@@ -258,7 +260,7 @@ def _generators(net, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
     return pd.DataFrame({"bus": own.bus, "kw": own.p_kw, "kind": sort, "profile": own.profile})
 
 
-def _storages(net, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
+def _storages(net: Any, node: dict[int, int], fed: set[int]) -> pd.DataFrame:
     """Batteries: capacity, power and one-way efficiency."""
     own = net.storage[net.storage.in_service.astype(bool)]
     own = own[own.bus.map(node).isin(fed)]
@@ -290,7 +292,7 @@ def from_simbench(code: str, source: str, root: int | None = None, opened: Itera
     return replace(grid, profiles=_hourly_profiles(net, grid, source))
 
 
-def _hourly_profiles(net, grid: Grid, source: str) -> dict[str, pd.DataFrame]:
+def _hourly_profiles(net: Any, grid: Grid, source: str) -> dict[str, pd.DataFrame]:
     """Hourly shapes in p.u. of nominal power: ``load`` and ``renewable``, columns by profile name, first ``time``."""
     wanted = {
         "load": [(p, f"{p}_pload") for p in sorted(set(grid.loads.profile))],

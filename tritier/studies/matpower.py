@@ -12,6 +12,8 @@ import pandas as pd
 from tritier.errors import InputError
 from tritier.studies.grid import OMEGA, Grid, package, spanning_tree
 
+Edges = list[tuple[int, int, int]]  # line, from bus, to bus
+
 # Columns of MATPOWER's case format, version 2 (Zimmerman, Murillo-Sanchez and Thomas 2011).
 BUS, TYPE, PD, QD, GS, BS, VM, BASE_KV, VMAX, VMIN = 0, 1, 2, 3, 4, 5, 7, 9, 11, 12
 FROM, TO, R, X, B, RATE_A, TAP, STATUS = 0, 1, 2, 3, 4, 5, 8, 10
@@ -77,7 +79,9 @@ def _matrix(text: str, key: str, columns: int, source: str) -> np.ndarray:
     return np.array(rows, dtype=float)
 
 
-def _converted(text: str, bus: np.ndarray, branch: np.ndarray, base: float, source: str):
+def _converted(
+    text: str, bus: np.ndarray, branch: np.ndarray, base: float, source: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply the conversions written behind the matrices; refuse any other change of them."""
     bus, branch, factor = bus.copy(), branch.copy(), 1.0
     code = re.sub(r"mpc\.\w+\s*=\s*\[.*?\]\s*;", "", text, flags=re.S)
@@ -100,7 +104,9 @@ def _converted(text: str, bus: np.ndarray, branch: np.ndarray, base: float, sour
     return bus, branch
 
 
-def _grid(bus, branch, base: float, name: str, source: str, root: int | None, opened: set[int]) -> Grid:
+def _grid(
+    bus: np.ndarray, branch: np.ndarray, base: float, name: str, source: str, root: int | None, opened: set[int]
+) -> Grid:
     unknown = [k for k in opened if not 1 <= k <= len(branch)]
     if unknown:
         raise InputError("--open", str(unknown[0]), f"is no line of {source}", "lines count from 1")
@@ -109,7 +115,7 @@ def _grid(bus, branch, base: float, name: str, source: str, root: int | None, op
     if slack.size != 1:
         what = "has no slack bus" if root is None and not slack.size else f"names {slack.size} buses to start from"
         raise InputError("--from", source, what, "give one bus of type 3, or --root BUS")
-    edges = [(k + 1, int(branch[k, FROM]), int(branch[k, TO])) for k in np.flatnonzero(on)]
+    edges = [(int(k) + 1, int(branch[k, FROM]), int(branch[k, TO])) for k in np.flatnonzero(on)]
     fed = spanning_tree(source, edges, int(slack[0]))
     left = [int(b[BUS]) for b in bus if int(b[BUS]) not in fed and b[TYPE] != ISOLATED]
     if left and root is None:
@@ -141,7 +147,7 @@ def _bus_table(bus: np.ndarray, fed: set[int], slack: int) -> pd.DataFrame:
     )
 
 
-def _branch_table(bus: np.ndarray, branch: np.ndarray, edges, base: float, source: str) -> pd.DataFrame:
+def _branch_table(bus: np.ndarray, branch: np.ndarray, edges: Edges, base: float, source: str) -> pd.DataFrame:
     rows = branch[[k - 1 for k, _, _ in edges]]
     taps = (rows[:, TAP] != 0) & (rows[:, TAP] != 1)
     if taps.any():
