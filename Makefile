@@ -24,7 +24,6 @@ check-book: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 # Runs what is stale and refreshes figures/ with its manifest, without the HTML.

@@ -200,6 +200,12 @@ def test_module_says_what_it_is_and_its_functions_are_short(path):
     assert [f.name for f in functions if f.end_lineno - f.lineno + 1 > 60] == []
 
 
+def test_types_agree():
+    """mypy, as pyproject.toml sets it up."""
+    found = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
 def test_a_wheel_ships_every_module_and_solves(tmp_path):
     """Built from a copy of the tree and installed alone, away from the tree."""
     tree, wheels, site = tmp_path / "tree", tmp_path / "wheels", tmp_path / "site"
