@@ -9,13 +9,11 @@ import joblib
 import pytest
 from toy import small_market
 
-from tritier.errors import InfeasibleError
 from tritier.inputs.instance import Menu
-from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
-from tritier.search import work as hybrid_explore
-from tritier.search.responses import first_best, optimistic_response
-from tritier.search.tree import solve
+from tritier.search import work
+from tritier.search.ends import both_ends
+from tritier.search.hybrid import solve
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +24,8 @@ def market():
 
 @pytest.fixture(scope="module")
 def bounds(market):
-    """Social cost above that of every design, and the first best."""
-    joint, found = JointLP(market), []
-    for design in menu_points(market.menu):
-        try:
-            found.append(optimistic_response(joint, design).social.total)
-        except InfeasibleError:
-            continue
-    return {"f_flat": 1.0 + max(found), "f_first_best": first_best(joint)}
+    flat, ideal = both_ends(JointLP(market))
+    return {"flat": flat, "ideal": ideal}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def client():
 
 
 def built(dask_worker) -> int:
-    return len(hybrid_explore._built)
+    return len(work._built)
 
 
 def test_a_cluster_finds_what_one_process_finds(market, bounds, client):
@@ -57,5 +49,5 @@ def test_a_cluster_finds_what_one_process_finds(market, bounds, client):
         two = solve(JointLP(market), gap=0.01, jobs=2, **bounds)
     assert sum(client.run(built).values()) == 2  # both workers built the LP: the work was done there
     assert two.best.design == one.best.design
-    assert (two.lp_solves, len(two.pool.rows), two.proof) == (one.lp_solves, len(one.pool.rows), one.proof)
+    assert (two.lp_solves, len(two.rows), two.proof) == (one.lp_solves, len(one.rows), one.proof)
     assert [two.lower_bound, two.upper_bound] == pytest.approx([one.lower_bound, one.upper_bound], abs=1e-9)

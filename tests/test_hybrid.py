@@ -1,4 +1,4 @@
-"""The hybrid search against complete enumeration: no cut loses a design, bounds hold, the same optimum."""
+"""The hybrid search against complete enumeration: no row loses a design, bounds hold, the same optimum."""
 
 from __future__ import annotations
 
@@ -7,61 +7,52 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy import small_market
 
-from tritier.cases.proof import check_pool, proved_bound
-from tritier.errors import CertificateError, InfeasibleError, InputError
+from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design, Menu
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC
-from tritier.search.cuts import (
-    ROUNDING,
-    Shape,
-    answer,
-    expand,
-    oracle,
-    outer_cut,
-    prices,
-    reached,
-    response,
-    spread,
-    tolerance,
-    touched,
-    weighed,
-)
-from tritier.search.ledger import Ledger
-from tritier.search.menu import Box
-from tritier.search.pool import Pool, Request, build, packed, solve_request, unpacked
-from tritier.search.responses import first_best, optimistic_response
-from tritier.search.scip import below, prove
-from tritier.search.tree import solve
+from tritier.search.check import BOUND, check_pool, proved_value
+from tritier.search.cuts import EPSILON, FINE, Request, answer_row, cost_of, safe_value, solve_request
+from tritier.search.ends import both_ends, check_end, first_best, kept_ends, tight_rows
+from tritier.search.flat import flat_design
+from tritier.search.hybrid import solve
+from tritier.search.ledger import Box, Ledger
+from tritier.search.menu import Coordinates, maximal
+from tritier.search.pool import Pool, build, packed, unpacked
+from tritier.search.responses import optimistic_response
+from tritier.search.scip import CoveringModel, below, prove
 
 # A tie-break that weighs in dollars keeps the follower's answer insensitive to the solver's tolerance.
 TIE_BREAK = 1e-3
-FIXED = {1: 20.0, 4: 40.0}  # $: half of the menu recovers it
+FIXED = {6: 25.0, 4: 40.0}  # $: half of the menu recovers it
 LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
 
 
-def market(seed: int = 1):
-    return replace(small_market(seed=seed, tie_break=TIE_BREAK, demand_charge=0.1), menu=LEVELS, fixed_cost=FIXED[seed])
+def market(seed: int = 6, fixed: float | None = None, menu: Menu = LEVELS):
+    cost = FIXED[seed] if fixed is None else fixed
+    return replace(small_market(seed=seed, tie_break=TIE_BREAK, demand_charge=0.1), menu=menu, fixed_cost=cost)
 
 
 def enumerated(instance) -> dict[Design, object]:
-    """Optimistic responses of the designs that recover the revenue."""
+    """Optimistic responses of the designs that recover the revenue; None for the others."""
     joint, found = JointLP(instance), {}
     for design in menu_points(instance.menu):
         try:
             found[design] = optimistic_response(joint, design)
-        except InfeasibleError:
-            continue
+        except NoRecoveryError:
+            found[design] = None
     return found
 
 
-@pytest.fixture(scope="module", params=[1, 4])
+@pytest.fixture(scope="module", params=[6, 4])
 def case(request):
     instance = market(request.param)
-    found = enumerated(instance)
+    found = {design: best for design, best in enumerated(instance).items() if best is not None}
     assert 4 <= len(found) < instance.menu.n_points  # some designs recover the cost, some do not
     return instance, found
 
@@ -71,283 +62,429 @@ def search_lp(instance) -> JointLP:
     return build(instance, True, joint.bare, [])
 
 
-def z_of(joint: JointLP, found) -> np.ndarray:
-    """z of an optimistic response, with the limits offered."""
-    z = np.zeros(Shape.of(joint).size)
-    x = found.x
-    z[: 3 + found.energy.size + 1] = (
-        found.social.total,
-        float(x[joint.lp.at("R")]),
-        found.social.network,
-        *found.energy,
-        found.volume,
-    )
-    z[Shape.of(joint).capacity] = joint.offered(found.design)
-    return z
-
-
-def all_rows(instance):
-    """Rows of all kinds: support calls, followers, falling weights, answers on F and on the shortfall."""
+def all_rows(instance, every: int = 1, epsilon: float = EPSILON):
+    """Rows of all kinds: least F at all limits, answers on F and on the shortfall."""
     joint = search_lp(instance)
-    shape, rng = Shape.of(joint), np.random.default_rng(0)
-    requests = []
-    for _ in range(10):
-        direction = np.concatenate(
-            [rng.uniform(0.01, 1, 3), rng.uniform(-0.1, 0.2, shape.energies), rng.uniform(0, 0.5, 1)]
-        )
-        requests.append(Request("support", None, tuple(direction)))
-    for design in list(menu_points(instance.menu))[::5]:
-        requests += [Request("weighed", design, weights) for weights in ((0, 1, 0), (1, 64, 0), (1, 4, 0), (0, 1, 0.2))]
-        requests += [Request("answer", design), Request("shortfall", design)]
+    requests = [Request("least", replace(flat_design(joint, 0.0), capacity=((1, x),))) for x in (230.0, 300.0, 1000.0)]
+    for design in list(menu_points(instance.menu))[::every]:
+        requests += [Request(kind, design, epsilon) for kind in ("answer", "shortfall")]
     return joint, [solve_request(joint, request) for request in requests]
+
+
+def excluded_wrongly(instance, rows, found) -> list[str]:
+    """Designs of which rows prove more than enumeration finds: F too high, or no recovery where there is one."""
+    ledger = Ledger(Coordinates.of(instance.menu), instance.fixed_cost, rows)
+    wrong = []
+    for design, best in found.items():
+        if best is not None and ledger.bound_at(ledger.menu.point(design)) > best.social.total + 1e-3:
+            wrong.append(f"{design}: {ledger.bound_at(ledger.menu.point(design))} > {best.social.total}")
+    return wrong
 
 
 def test_no_row_loses_a_design(case):
     instance, found = case
-    joint, rows = all_rows(instance)
-    shape = Shape.of(joint)
-    assert len(rows) > 30 and all(row.cut is not None for row in rows)
-    assert sum(row.z is not None for row in rows) > 8
-    answered = 0
-    for best in found.values():
-        z, price = z_of(joint, best), prices(best.design)
-        for row in rows:
-            assert row.cut.direction @ z >= row.cut.value - 1e-6 * max(1.0, abs(row.cut.value))
-            if row.z is None or not (row.z[shape.capacity] <= z[shape.capacity]).all():
-                continue
-            worth = row.z[1] + row.z[shape.energy] @ price
-            assert best.theta <= worth + tolerance(best.theta)
-            own = row.answer and row.answer.design
-            same = own and (own.tariff, own.p2p) == (best.design.tariff, best.design.p2p)
-            if same and (z[shape.capacity] <= joint.offered(own)).all():
-                answered += 1
-                short = z[2] - z[shape.energy] @ price
-                assert row.answer.least <= (short if row.request.kind == "shortfall" else z[0]) + 1e-4
-    assert answered >= 8
+    _, rows = all_rows(instance, every=5)
+    assert len(rows) > 20
+    assert not excluded_wrongly(instance, rows, found)
+    own = next(row for row in rows if row.request.kind == "answer" and row.request.design in found)
+    assert excluded_wrongly(instance, [replace(own, dual=own.dual + 1e-6)], found)  # a dollar of F
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(10, 400), st.floats(15.0, 60.0), st.floats(0.0, 0.03), st.sampled_from([EPSILON, FINE]))
+def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, epsilon):
+    limits = (180.0, 230.0, 300.0, 1000.0)
+    menu = Menu(((0.02,), (0.05, 0.11), (0.08, 0.20)), (round(p2p, 3),), ((1, limits), (2, (90.0, 1000.0))))
+    base = small_market(seed=seed, tie_break=TIE_BREAK, demand_charge=0.1)
+    instance = replace(base, menu=menu, fixed_cost=fixed)
+    found = enumerated(instance)
+    joint = search_lp(instance)
+    designs = list(found)
+    rows = [*first_best(joint), *tight_rows(joint)]
+    rows += [solve_request(joint, Request(kind, d, epsilon)) for d in designs[::3] for kind in ("answer", "shortfall")]
+    assert not excluded_wrongly(instance, rows, found)
+    flat, ideal = both_ends(joint)
+    result = solve(joint, flat=flat, ideal=ideal, beside=[flat.design], gap=0.01)
+    least = min(best.social.total for best in (found | enumerated(beside(instance, flat))).values() if best is not None)
+    assert result.lower_bound <= least + 1e-3
+    assert least - 1e-3 <= result.upper_bound <= least + 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+
+
+def beside(instance, flat):
+    """The instance with nothing on its menu but the flat tariff, at every limit."""
+    charge = (flat.design.p2p,)
+    return replace(instance, menu=replace(instance.menu, tariff=(charge,) * len(flat.design.tariff), p2p=charge))
 
 
 def test_an_answer_is_the_optimistic_response(case):
     instance, found = case
     joint = search_lp(instance)
     for design, best in list(found.items())[::3]:
-        got = answer(joint, design)
+        got = solve_request(joint, Request("answer", design))
         assert got.reached == pytest.approx(best.social.total, abs=0.02)
-        assert got.least <= best.social.total + 1e-4
+        assert got.bound <= best.social.total + 1e-4
         assert got.worth == pytest.approx(best.theta, rel=1e-7)
 
 
-def test_wrong_duals_and_directions_still_bound(case):
+def test_wrong_duals_still_bound(case):
     instance, found = case
     joint = search_lp(instance)
-    shape, rng = Shape.of(joint), np.random.default_rng(3)
-    design = next(iter(found))
-    solution, _ = weighed(joint, design, (1.0, 4.0, 0.0))
-    direction = expand(shape, (1.0, 4.0, 0.0), prices(design), np.zeros(shape.capacities))
-    for wrong in (
-        solution.y * 1.5,
-        -solution.y,
-        solution.y + rng.normal(0, 1, solution.y.size),
-        np.zeros(solution.y.size),
-    ):
-        cut = outer_cut(joint, direction, wrong)
-        for best in found.values():
-            assert cut.direction @ z_of(joint, best) >= cut.value - 1e-6 * max(1.0, abs(cut.value))
+    design, best = next(iter(found.items()))
+    request, rng = Request("answer", design), np.random.default_rng(3)
+    joint.offer(design)
+    solution = joint.settle(cost_of(joint, request))
+    n = solution.y.size
+    for y in (solution.y * 1.5, -solution.y, solution.y + rng.normal(0, 1, n), np.zeros(n), solution.y):
+        row = answer_row(joint, request, replace(solution, y=y))
+        assert row.bound <= best.social.total + 1e-4
+        lp, cost = joint.warm.current(), cost_of(joint, request)
+        value = proved_value(lp, cost, y)
+        assert safe_value(lp, cost, y) <= value + 1e-12 * abs(value)
+    assert row.bound > best.social.total - 0.5
 
 
 def test_an_infeasible_point_is_no_response(case):
     instance, found = case
     joint = search_lp(instance)
-    solution, _ = weighed(joint, next(iter(found)), (0.0, 1.0, 0.0))
-    assert response(joint, solution.x) is not None
+    request = Request("answer", next(iter(found)))
+    joint.offer(request.design)
+    solution = joint.settle(cost_of(joint, request))
     x = solution.x.copy()
     x[joint.lp.at("R")] -= 1.0
-    assert response(joint, x) is None
-
-
-def test_a_cut_is_tight_where_it_was_found(case):
-    instance, _ = case
-    joint = search_lp(instance)
-    direction = expand(Shape.of(joint), (0.5, 0.4, 0.1), np.array([0.05, 0.1, 0.1, 0.02]), np.array([0.1]))
-    solution, cut = oracle(joint, direction)
-    assert solution.objective == pytest.approx(spread(joint, direction) @ solution.x)
-    lowered = ROUNDING * max(1.0, abs(cut.value))
-    assert cut.direction @ solution.x[touched(joint)] - lowered == pytest.approx(cut.value, rel=1e-7)
-
-
-def bounds(instance):
-    joint = JointLP(instance)
-    flat = 1.0 + max(r.social.total for r in enumerated(instance).values())
-    return joint, flat, first_best(joint)
+    with pytest.raises(SolverError, match="no response"):
+        answer_row(joint, request, replace(solution, x=x))
+    near = solution.x.copy()
+    near[joint.lp.at("R")] -= 5e-7  # within the residual allowed: charged, not believed
+    assert (
+        answer_row(joint, request, replace(solution, x=near)).bound <= answer_row(joint, request, solution).bound + 1e-3
+    )
 
 
 @pytest.fixture(scope="module")
-def searched(case):
-    instance, _ = case
-    joint, flat, ideal = bounds(instance)
-    return solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal), joint, flat - ideal
+def ends(case):
+    return both_ends(JointLP(case[0]))
+
+
+def run(instance, ends, **changes):
+    flat, ideal = ends
+    return solve(JointLP(instance), **({"flat": flat, "ideal": ideal, "beside": [flat.design], "gap": 0.01} | changes))
 
 
 @pytest.fixture(scope="module")
-def searched_by_scip(case):
-    instance, _ = case
-    joint, flat, ideal = bounds(instance)
-    return solve(joint, gap=0.01, f_flat=flat, f_first_best=ideal, engine="scip"), joint, flat - ideal
+def searched(case, ends):
+    return run(case[0], ends)
+
+
+@pytest.fixture(scope="module")
+def searched_by_scip(case, ends):
+    return run(case[0], ends, engine="scip")
+
+
+def gain(ends) -> float:
+    return ends[0].social_cost - ends[1].social_cost
+
+
+def menu_of(instance, ends) -> Coordinates:
+    return Coordinates.of(instance.menu, [ends[0].design])
 
 
 @pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
-def test_same_optimum_as_enumeration(case, engine, request):
-    _, found = case
-    result, _, gain = request.getfixturevalue(engine)
-    least = min(r.social.total for r in found.values())
+def test_same_optimum_as_enumeration(case, ends, engine, request):
+    instance, found = case
+    result = request.getfixturevalue(engine)
+    flat = enumerated(beside(instance, ends[0]))
+    least = min(best.social.total for best in (found | flat).values() if best is not None)
     assert result.lower_bound <= least + 1e-6
-    assert result.upper_bound == pytest.approx(least, abs=0.01 * gain + 1e-6)
+    assert result.upper_bound == pytest.approx(least, abs=0.01 * gain(ends) + 1e-6)
     assert result.gap <= 0.01 + 1e-9
     assert result.best.design in found
     lower, upper = result.trace["lower_bound"].to_numpy(), result.trace["upper_bound"].to_numpy()
     assert (np.diff(lower) >= 0).all() and (np.diff(upper) <= 0).all()
     assert len(result.table) < result.menu_points, "limits that do not bind share their answer"
+    assert result.menu_points == instance.menu.n_points + 3
 
 
-def test_scip_closes_the_proof_and_its_controls_catch_false_rows(searched):
-    result, joint, gain = searched
+def test_scip_closes_the_proof_and_its_controls_catch_false_rows(case, ends, searched):
+    instance, result = case[0], searched
     assert result.verdict.closed and result.proof == "closed"
-    ledger = Ledger.of(joint, 0.01 * gain, result.pool)
-    z, master = reached(result.best), ledger.master()
-    where, limit = ledger.menu.positions(result.best.design), below(result.lower_bound, gain)
-    assert prove(master, limit, z, where).closed
-    assert prove(master, result.upper_bound + gain, z, where).status != "infeasible", "the incumbent lies below"
-    wrong = master.responses[0].copy()
-    wrong[1] -= 50.0
-    wrong[Shape.of(joint).capacity] = 0.0
-    false_response = prove(replace(master, responses=[*master.responses, wrong]), limit, z, where)
-    assert false_response.status == "infeasible" and "response" in false_response.missed and not false_response.closed
-    false_answer = prove(replace(master, answers=[*master.answers, (Box(where, where), np.inf)]), limit, z, where)
-    assert "answer" in false_answer.missed and not false_answer.closed
+    ledger = Ledger(menu_of(instance, ends), instance.fixed_cost, result.rows)
+    where = ledger.menu.point(result.best.design)
+    asked = (below(result.lower_bound, gain(ends)), result.upper_bound, where)
+    assert prove(ledger, *asked).closed
+    assert prove(ledger, result.upper_bound + gain(ends), *asked[1:]).status != "infeasible", "the incumbent lies below"
+    ledger.boxes.append(Box(where[0], where[1:], where[1:], np.inf))
+    false = prove(ledger, *asked)
+    assert false.status == "infeasible" and "answer" in false.missed and not false.closed
+    ledger.boxes.pop()
+    high = replace(ledger.least[0], dual=result.upper_bound + 1.0)
+    ledger.least.append(high)
+    assert "least" in prove(ledger, *asked).missed
+    ledger.least.pop()
+    ledger.boxes = [box for box in ledger.boxes if box.tariff != where[0]]
+    assert prove(ledger, *asked).status != "infeasible", "a tariff without its rows is not covered"
 
 
-def test_the_two_engines_bounds_agree_within_the_gap(searched, searched_by_scip):
-    (tree, _, gain), (scip, _, _) = searched, searched_by_scip
-    assert abs(tree.lower_bound - scip.lower_bound) <= 0.01 * gain + 1e-9
+def test_scip_finds_what_a_covering_leaves_open(case, ends, searched):
+    instance, result = case[0], searched
+    ledger = Ledger(menu_of(instance, ends), instance.fixed_cost, result.rows)
+    limit = result.upper_bound - 0.01 * gain(ends)
+    out = [box for box in ledger.boxes if box.least > limit]
+    covered = {p for p in product(range(ledger.menu.n_tariffs), range(3)) if any(box.holds(p) for box in out)}
+    low = ledger.everywhere > limit
+    for k in range(len(out)):
+        model = CoveringModel(ledger, limit, out[:k])
+        open_ = [p for p in product(range(ledger.menu.n_tariffs), range(3)) if not low[p[1:]]]
+        open_ = [p for p in open_ if not any(box.holds(p) for box in out[:k])]
+        assert (model.solve() == "infeasible") == (not open_)
+        assert not open_ or (model.point() in open_ or model.point()[0] == -1)
+    assert covered
+
+
+def test_the_two_engines_bounds_agree_within_the_gap(ends, searched, searched_by_scip):
+    tree, scip = searched, searched_by_scip
+    assert abs(tree.upper_bound - scip.upper_bound) <= 0.01 * gain(ends) + 1e-9
     assert max(tree.lower_bound, scip.lower_bound) <= min(tree.upper_bound, scip.upper_bound) + 1e-6
     assert scip.proof == "closed" and list(scip.trace) == list(tree.trace)
 
 
 def stopping(after: int):
-    """A progress line that is Ctrl-C once there have been so many lines with an incumbent."""
+    """A progress line that is Ctrl-C at one of the lines."""
     told = []
 
     def stop(line: str) -> None:
         told.append(line)
-        if sum(" inf " not in earlier for earlier in told) == after:
+        if len(told) == after:
             raise KeyboardInterrupt
 
     return stop
 
 
-def test_scips_tree_stops_when_it_is_told_to(case):
+@pytest.mark.parametrize("engine", ["tree", "scip"])
+def test_ctrl_c_keeps_incumbent_and_valid_bound(case, ends, engine):
     instance, found = case
-    _, flat, ideal = bounds(instance)
-    known = {"gap": 1e-6, "f_flat": flat, "f_first_best": ideal, "engine": "scip"}
-    result = solve(JointLP(instance), **known, progress=stopping(2))
-    least = min(r.social.total for r in found.values())
-    assert result.lower_bound <= least + 1e-6 and result.upper_bound >= least - 1e-6
-    assert result.proof == "not run"
-    with pytest.raises(InputError, match="unknown engine 'gurobi'"):
-        solve(JointLP(instance), **(known | {"engine": "gurobi"}))
-
-
-@pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
-def test_every_row_holds_from_its_own_basis(case, engine, request):
-    result, joint, gain = request.getfixturevalue(engine)
-    pool = unpacked(packed(result.pool))
-    assert check_pool(joint, pool) == check_pool(joint, pool, jobs=2) == len(result.pool.rows)
-    assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in pool.rows)
-    slack = result.upper_bound - result.lower_bound
-    assert proved_bound(Ledger.of(joint, slack, pool), result.upper_bound) >= result.lower_bound - 1e-6
-    if engine == "searched_by_scip":
-        return  # its bound is the target, which other answers may give as well
-    fewer = [r for r in pool.rows if r.request.design != result.best.design or not r.answer]
-    assert len(fewer) < len(pool.rows)
-    without = Ledger.of(joint, slack, Pool(pool.items, fewer))
-    assert proved_bound(without, result.upper_bound) < result.lower_bound - 1e-3 * gain
-
-
-@pytest.mark.parametrize("what", ["cut", "response", "answer"])
-def test_a_row_that_its_basis_does_not_prove_is_refused(searched, what):
-    result, joint, _ = searched
-    pool = unpacked(packed(result.pool))
-    k = next(k for k, row in enumerate(pool.rows) if row.request.kind == "answer")
-    row = pool.rows[k]
-    if what == "cut":
-        row = replace(row, cut=replace(row.cut, value=row.cut.value + 2 * ROUNDING * max(1.0, abs(row.cut.value))))
-    elif what == "response":
-        row = replace(row, z=row.z * 1.01)
-    else:
-        row = replace(row, answer=replace(row.answer, least=row.answer.least + 0.1))
-    pool.rows[k] = row
-    with pytest.raises(CertificateError, match=rf"row\[{k}\]\.{what}"):
-        check_pool(joint, pool)
-
-
-def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
-    instance, _ = case
-    _, flat, ideal = bounds(instance)
-    state = tmp_path / "state.npz"
-    lines = []
-
-    def stop(line: str) -> None:
-        lines.append(line)
-        if len(lines) == 1:
-            raise KeyboardInterrupt
-
-    known = {"gap": 0.01, "f_flat": flat, "f_first_best": ideal, "state": state, "origin": "this study"}
-    first = solve(JointLP(instance), progress=stop, **known)
-    second = solve(JointLP(instance), **known)
-    assert first.lower_bound <= second.lower_bound + 1e-9 and second.upper_bound <= first.upper_bound + 1e-9
-    assert len(second.pool.rows) > len(first.pool.rows) > 0
-    assert second.lp_solves < first.lp_solves + solve(JointLP(instance), **(known | {"state": None})).lp_solves
-    assert second.gap <= 0.01 + 1e-9
-    other = solve(JointLP(instance), **(known | {"origin": "another study"}), time_limit=0.0)
-    assert len(other.pool.rows) < len(second.pool.rows), "the state of another study is not taken up"
-    state.write_text("no state")
-    with pytest.raises(InputError, match="no state of an interrupted run"):
-        solve(JointLP(instance), **known)
-
-
-def test_workers_do_not_change_the_result(case):
-    instance, _ = case
-    _, flat, ideal = bounds(instance)
-    one, two = (solve(JointLP(instance), gap=0.01, f_flat=flat, f_first_best=ideal, jobs=jobs) for jobs in (1, 2))
-    assert one.best.design == two.best.design
-    assert [len(one.pool.rows), one.lp_solves] == [len(two.pool.rows), two.lp_solves]
-    assert [one.lower_bound, one.upper_bound] == pytest.approx([two.lower_bound, two.upper_bound], abs=1e-7)
-
-
-def test_ctrl_c_keeps_incumbent_and_valid_bound(case):
-    instance, found = case
-    _, flat, ideal = bounds(instance)
-    result = solve(JointLP(instance), gap=1e-6, f_flat=flat, f_first_best=ideal, progress=stopping(1))
+    result = run(instance, ends, gap=1e-6, engine=engine, progress=stopping(1))
     least = min(r.social.total for r in found.values())
     assert result.lower_bound <= least + 1e-6
     assert result.upper_bound >= least - 1e-6
     assert result.proof == "not run"
 
 
-def test_a_menu_too_long_to_list_still_has_a_bound_and_a_gap(case):
+def test_an_unknown_engine_is_refused(case, ends):
+    with pytest.raises(InputError, match="unknown engine 'gurobi'"):
+        run(case[0], ends, engine="gurobi")
+
+
+@pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
+def test_every_row_holds_from_its_own_basis(case, ends, engine, request):
+    instance, result = case[0], request.getfixturevalue(engine)
+    joint, rows = JointLP(instance), []
+    for name, pool in result.pools.items():
+        again = unpacked(packed(pool))
+        proved = check_pool(joint, again, name)
+        assert [r.bound for r in proved] == [r.bound for r in check_pool(joint, again, name, jobs=2)]
+        assert np.array([r.bound for r in proved]) == pytest.approx([r.bound for r in pool.rows], abs=BOUND)
+        assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in again.rows)
+        rows += proved
+    menu = menu_of(instance, ends)
+    assert Ledger(menu, instance.fixed_cost, rows).lower_bound >= result.lower_bound - BOUND
+    fewer = [r for r in rows if r.request.kind == "least" or r.request.design != result.best.design]
+    assert len(fewer) < len(rows)
+    assert Ledger(menu, instance.fixed_cost, fewer).lower_bound < result.lower_bound - 1e-3 * gain(ends)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda row: replace(row, dual=row.dual + 0.1 * row.request.epsilon), "a bound of"),
+        (lambda row: replace(row, worth=row.worth - 0.1 * row.request.epsilon), "a bound of"),
+        (lambda row: replace(row, need=row.need - 1.0), "limits of"),
+        (lambda row: replace(row, reached=row.reached - 0.1), "reached"),
+        (lambda row: replace(row, recovered=row.recovered + 0.1), "recovered"),
+        (lambda row: replace(row, basis=(row.basis[0], bytes([BASIC]) + row.basis[1][1:])), "basic columns"),
+        (lambda row: replace(row, basis=(row.basis[0][:-1], row.basis[1])), "another LP"),
+        (
+            lambda row: replace(row, request=Request("answer", replace(row.request.design, tariff=(0.0,) * 3))),
+            "a bound of|misses",
+        ),
+    ],
+)
+def test_a_row_that_its_basis_does_not_prove_is_refused(case, searched, change, says):
+    pool = unpacked(packed(searched.pools["search"]))
+    k = next(k for k, row in enumerate(pool.rows) if row.request.kind == "answer")
+    pool.rows[k] = change(pool.rows[k])
+    with pytest.raises(CertificateError, match=rf"search\[{k}\].*({says})"):
+        check_pool(JointLP(case[0]), pool, "search")
+
+
+def test_a_design_off_the_menu_is_no_point_of_it(case, ends, searched):
+    """Rows at a tariff that nobody offers would count for the menu point nearest to it."""
+    instance, result = case[0], searched
+    menu = menu_of(instance, ends)
+    joint = search_lp(instance)
+    for design in menu_points(instance.menu):
+        assert menu.design(menu.point(design)) == design
+    assert menu.design(menu.point(ends[0].design)) == ends[0].design
+    off = [
+        replace(result.best.design, p2p=-3.0),
+        replace(result.best.design, tariff=(0.02, 0.08, 0.08 + 1e-12)),
+        replace(result.best.design, capacity=((1, 999.0),)),
+        replace(result.best.design, capacity=()),
+        replace(result.best.design, capacity=((1, 1000.0), (2, 1000.0))),
+        replace(result.best.design, tariff=(0.02, 0.08)),
+    ]
+    for design in off:
+        with pytest.raises(CertificateError, match="off_menu"):
+            menu.point(design)
+    forged = solve_request(joint, Request("shortfall", off[0]))
+    assert -forged.bound < instance.fixed_cost  # "no response recovers the cost"
+    with pytest.raises(CertificateError, match="off_menu"):
+        Ledger(menu, instance.fixed_cost, [forged])
+
+
+def test_a_social_cost_below_the_bound_of_its_rows_is_refused(case, ends, searched):
+    ledger = Ledger(menu_of(case[0], ends), case[0].fixed_cost, searched.rows)
+    point = ledger.menu.point(searched.best.design)
+    ledger.require_not_below(searched.upper_bound, point)
+    with pytest.raises(CertificateError, match="below_its_bound"):
+        ledger.propose(searched.upper_bound - 0.1, point)
+
+
+def test_both_ends_lie_between_bounds_that_their_bases_prove(case, ends):
+    joint = JointLP(case[0])
+    for name, end in zip(("flat", "first_best"), ends, strict=True):
+        check_end(joint, name, end)
+        assert end.lower_bound - 1e-3 <= end.social_cost
+        for off in (1.0, -1.0):
+            with pytest.raises(CertificateError, match=name):
+                check_end(joint, name, replace(end, social_cost=end.social_cost + off))
+        with pytest.raises(CertificateError):
+            check_end(joint, name, replace(end, pool=ends[name == "flat"].pool))
+    higher = flat_design(joint, ends[0].design.p2p * 0.5)
+    row = solve_request(joint, Request("answer", higher))
+    with pytest.raises(CertificateError, match="flat"):
+        check_end(joint, "flat", replace(ends[0], pool=Pool(build_items(joint), [row]), social_cost=row.reached))
+
+
+def build_items(joint):
+    return list(joint.history[1:])
+
+
+def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
+    instance, _ = case
+    state = tmp_path / "state.npz"
+    kept = kept_ends(JointLP(instance), 1, state, "this study")
+    known = {"state": state, "origin": "this study"}
+    first = run(instance, kept, progress=stopping(2), **known)
+    again = kept_ends(JointLP(instance), 1, state, "this study")
+    assert [e.social_cost for e in again] == [e.social_cost for e in kept]
+    second = run(instance, again, **known)
+    whole = run(instance, kept)
+    assert first.lower_bound <= second.lower_bound + 1e-9 and second.upper_bound <= first.upper_bound + 1e-9
+    assert len(second.rows) > len(first.rows) > 4
+    assert second.lp_solves <= first.lp_solves + whole.lp_solves
+    assert second.gap <= 0.01 + 1e-9 and second.best.design == whole.best.design
+    with pytest.raises(InputError, match="another study"):
+        run(instance, kept, state=state, origin="another study")
+    with pytest.raises(InputError, match="another study"):
+        kept_ends(JointLP(instance), 1, state, "another study")
+    state.write_text("no state")
+    with pytest.raises(InputError, match="no state of an interrupted run"):
+        run(instance, kept, **known)
+    with pytest.raises(InputError, match="no state of an interrupted run"):
+        kept_ends(JointLP(instance), 1, state, "this study")
+
+
+def tampered(path, member: str, change) -> None:
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays[member] = change(arrays[member])
+    np.savez(path, **arrays)
+
+
+def with_dual(figures: np.ndarray) -> np.ndarray:
+    figures = figures.copy()
+    figures[0, 0] += 5000e-6
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("member", "change"),
+    [
+        ("search.figures", with_dual),
+        ("flat.figures", with_dual),
+        ("ends", lambda costs: costs + np.array([10000.0, 0.0])),
+        ("ends", lambda costs: costs - np.array([0.0, 10000.0])),
+        ("trace", lambda trace: trace * np.nan),
+        ("best", lambda best: best + 99),
+        ("search.prices", lambda prices: prices - 3.0),
+        ("search.prices", lambda prices: prices * np.nan),
+        ("search.figures", lambda figures: figures.astype(np.longdouble)),
+        ("search.item_kind", lambda kinds: kinds[:0]),
+        ("search.basis", lambda basis: basis[:-9]),
+    ],
+)
+def test_a_tampered_state_is_not_believed(tmp_path, member, change):
+    instance, state = market(), tmp_path / "state.npz"
+    kept = kept_ends(JointLP(instance), 1, state, "this")
+    run(instance, kept, state=state, origin="this", progress=stopping(2))
+    tampered(state, member, change)
+    with pytest.raises(InputError, match=r"state.npz.*(is not proved|no state|holds)"):
+        run(instance, kept_ends(JointLP(instance), 1, state, "this"), state=state, origin="this")
+
+
+def test_workers_do_not_change_the_result(case, ends):
+    one, two = (run(case[0], ends, jobs=jobs) for jobs in (1, 2))
+    assert one.best.design == two.best.design
+    assert [len(one.rows), one.lp_solves] == [len(two.rows), two.lp_solves]
+    assert [one.lower_bound, one.upper_bound] == pytest.approx([two.lower_bound, two.upper_bound], abs=1e-7)
+
+
+def test_a_menu_too_long_to_list_still_has_a_bound_and_a_gap(case, ends):
     instance, _ = case
     steps = tuple(np.round(np.arange(0.005, 0.305, 0.005), 3).tolist())
     menu = Menu((steps, steps, steps), steps, instance.menu.capacity)
     assert menu.n_points > 10**7
-    _, flat, ideal = bounds(instance)
-    result = solve(JointLP(replace(instance, menu=menu)), gap=0.01, f_flat=flat, f_first_best=ideal, time_limit=4.0)
-    assert result.menu_points == menu.n_points
-    assert 0.98 * ideal <= result.lower_bound <= result.upper_bound  # the loss tangents understate a little
-    assert result.gap == pytest.approx((result.upper_bound - result.lower_bound) / (flat - ideal))
+    flat, ideal = ends
+    result = run(replace(instance, menu=menu), ends, time_limit=4.0)
+    assert result.menu_points == menu.n_points + 3
+    assert ideal.lower_bound <= result.lower_bound <= result.upper_bound <= flat.social_cost
+    assert result.gap == pytest.approx((result.upper_bound - result.lower_bound) / gain(ends))
+    assert result.proof == "not run"
 
 
-def test_what_an_answer_leaves_of_a_box_covers_it_once():
-    box = Box((0, 0, 0), (2, 3, 1))
-    for low in product(range(3), range(4), range(2)):
-        parts = [Box(low, box.high), *box.without_top(low)]
-        for point in product(range(3), range(4), range(2)):
-            assert sum(part.holds(Box(point, point)) for part in parts) == 1
+def test_a_menu_without_the_flat_tariff_is_searched_as_it_is(case, ends):
+    instance, found = case
+    result = run(instance, ends, beside=())
+    least = min(best.social.total for best in found.values())
+    assert result.menu_points == instance.menu.n_points and result.best.design in found
+    assert result.lower_bound <= least + 1e-3 and result.upper_bound <= least + 0.01 * gain(ends) + 1e-3
+    with pytest.raises(NoRecoveryError, match="no design of the menu"):
+        run(replace(instance, fixed_cost=1e3), ends, beside=())
+    with pytest.raises(SolverError, match="time was up"):
+        run(instance, ends, beside=(), time_limit=0.0)
+
+
+def test_a_menu_that_is_worse_than_the_flat_tariff_ends_with_the_flat_tariff(case, ends):
+    instance, _ = case
+    dear = Menu(((0.30,), (0.30,), (0.40,)), (0.04,), ((1, (1000.0,)),))
+    result = run(replace(instance, menu=dear), ends)
+    assert result.best.design.tariff == ends[0].design.tariff
+    assert result.upper_bound == pytest.approx(ends[0].social_cost, abs=1e-3)
+    assert result.menu_points == 2 and result.proof == "closed"
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=4, max_size=4))
+def test_maximal_positions_are_those_that_nothing_marked_is_above(marks):
+    mask = np.array(marks)
+    marked = [tuple(at) for at in np.argwhere(mask).tolist()]
+    above = {at for at in marked if not any(np.greater_equal(other, at).all() for other in marked if other != at)}
+    assert set(maximal(mask)) == above
+
+
+def test_every_tariff_is_met_once_nearest_first():
+    menu = Coordinates.of(Menu(((0.1, 0.2, 0.3), (0.1, 0.2)), (0.0, 0.1), ()), [Design((0.15, 0.15), 0.15)])
+    assert menu.n_tariffs == menu.n_points == 13 and menu.shape == ()
+    order = list(menu.from_near(menu.point(Design((0.3, 0.2), 0.1))[0]))
+    assert sorted(order) == list(range(13)) and order[0] == 12
+    far = [np.abs(np.subtract(menu.prices(k), (0.3, 0.2, 0.1))).sum() for k in order[1:]]
+    assert far[0] == 0 and far[-1] == max(far)

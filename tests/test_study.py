@@ -15,9 +15,9 @@ from tritier.cases.calibrate import CLOSE, baseline, targets
 from tritier.cases.cases import CASES
 from tritier.cases.solve import DesignProof, anchored_baseline, prepare, summary
 from tritier.cli import main
-from tritier.model.dso import on_menu
 from tritier.reformulation.joint import JointLP
 from tritier.search.flat import flat_design
+from tritier.search.menu import Coordinates
 from tritier.search.responses import LOSS_GAP, optimistic_response
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,8 @@ def test_what_each_case_lets_the_market_do(solved):
         assert len({*d[number].design.tariff, d[number].design.p2p}) == 1 and d[number].design.capacity == ()
         assert not d[number].blocks, "the network is not seen"
     for number in (3, 4):
-        assert on_menu(solved[number].clearing.menu, d[number].design)
+        flat = len({*d[number].design.prices.tolist()}) == 1  # always on the menu
+        assert Coordinates.of(solved[number].clearing.menu, [d[number].design] if flat else []).point(d[number].design)
     assert solved[4].clearing.days.n_days > 1 and solved[3].clearing.days.n_days == 1
     assert len(d[4].blocks) > 0
     assert [own.beta > 0 for own in solved[4].clearing.prosumers] == [True, True]
@@ -90,7 +91,8 @@ def test_bounds_of_a_design(number, certified, solved):
     assert design["first_best"] - 1e-3 * abs(design["first_best"]) <= design["lower_bound"] <= design["upper_bound"]
     assert design["gap_usd"] == pytest.approx(design["upper_bound"] - design["lower_bound"])
     assert design["first_best"] <= design["flat"] + 1e-6
-    assert design["menu_points"] == solved[number].clearing.menu.n_points
+    limits = [len(levels) for _, levels in solved[number].clearing.menu.capacity]
+    assert design["menu_points"] == solved[number].clearing.menu.n_points + np.prod(limits)  # the flat tariff's
 
 
 def test_gap_is_a_share_of_the_achievable_gain():

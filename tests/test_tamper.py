@@ -19,7 +19,6 @@ from tritier.cli import main
 from tritier.errors import CertificateError, InputError
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import ROUNDING
 from tritier.search.responses import optimistic_response
 
 PRICES = ("lambda", "pi", "mu", "nu", "tau", "tau_p", "y", "day_pi")
@@ -167,16 +166,15 @@ def test_bounds_that_the_menu_does_not_bear_out_are_refused(key, folder, solved)
         commands.check_proof(folder, replace(solved, design=replace(solved.design, **{key: changed})))
 
 
-def test_a_proof_with_another_value_is_refused(folder, solved, copy):
+@pytest.mark.parametrize("pool", ["flat", "first_best", "search"])
+def test_a_proof_with_another_value_is_refused(pool, solved, copy):
     stored = store.read_arrays(copy / "proof.npz")
-    kept = stored["value"].copy()
-    stored["value"][0] += 2 * ROUNDING * max(1.0, abs(kept[0]))
-    np.savez(copy / "proof.npz", **stored)
-    with pytest.raises(CertificateError, match="cut"):
+    changed = stored[f"{pool}.figures"].copy()
+    changed[0, 0] += 0.1 if pool == "first_best" else 1e-7  # a tenth of a dollar of F
+    np.savez(copy / "proof.npz", **(stored | {f"{pool}.figures": changed}))
+    with pytest.raises(CertificateError, match=pool):
         commands.check_proof(copy, solved)
-    stored["value"] = kept
-    del stored["basis"]
-    np.savez(copy / "proof.npz", **stored)
+    np.savez(copy / "proof.npz", **{name: value for name, value in stored.items() if name != f"{pool}.basis"})
     with pytest.raises(InputError, match="missing or damaged"):
         commands.check_proof(copy, solved)
 

@@ -1,4 +1,4 @@
-"""The warm LP's own books: bases read from the list of basic variables, tangents once, ends kept beside a state."""
+"""The warm LP's own books: bases from the list of basic variables, tangents once, rows proved beside later ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.cases.proof import check_row, completed, direction_of
-from tritier.errors import InputError
 from tritier.inputs.instance import Menu
 from tritier.model.chance import Block
 from tritier.model.dso import menu_points
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
-from tritier.search import ends
-from tritier.search.cuts import spread
-from tritier.search.pool import Pool, Request, held, items_of, reorder, solve_request
+from tritier.search.check import basic_point, check_row, completed
+from tritier.search.cuts import Request, cost_of, solve_request
+from tritier.search.pool import Pool, held, items_of, reorder
 
 LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
 
@@ -82,7 +80,7 @@ def answered(joint):
 
 def test_a_basis_in_another_order_has_as_many_basics_as_rows(joint):
     row = answered(joint)
-    joint.tangent(row.answer.load)
+    joint.tangent(row.load)
     row = solve_request(joint, row.request)
     own = items_of(joint)
     later = [*reversed(own), Block("voltage_low", joint.instance.feeder.bus.size - 1, 0)]
@@ -95,7 +93,7 @@ def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenari
     instance = replace(instance, rules=replace(instance.rules, chance_level=0.8))
     days, confidence = instance.days, 0.2
     free = JointLP(instance)
-    flow = np.abs(free.network.matrices.flows(answered(free).answer.load))  # (L, T, S)
+    flow = np.abs(free.network.matrices.flows(answered(free).load))  # (L, T, S)
     risk = sample_cvar(flow, days.probability, confidence)  # (L, T)
     line = int((flow.max(axis=(1, 2)) - risk.max(axis=1)).argmax())
     hour, limit = int(risk[line].argmax()), risk[line].max() + 1e-6
@@ -110,16 +108,16 @@ def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenari
     joint.add_block(block)
     row = replace(row, basis=reorder(joint, row.basis, own, [*own, block]))
     joint.offer(row.request.design)
-    point = joint.warm.basic_point(row.basis, spread(joint, direction_of(joint, row.request)))
-    assert primal_residual(joint.lp, point.x) > 1.0
-    assert primal_residual(joint.lp, completed(joint, point, row.request.design).x) < 1e-6
-    misses = check_row(joint, row)
-    assert misses.cut < 0 and misses.point < 1e-9 and misses.answer < 0.01
+    x, _ = basic_point(joint.warm.current(), cost_of(joint, row.request), row.basis)
+    assert primal_residual(joint.lp, x) > 1.0
+    assert primal_residual(joint.lp, completed(joint, x, row.request.design)) < 1e-6
+    again = check_row(joint, row)
+    assert again.bound == pytest.approx(row.bound, abs=0.01) and again.need == pytest.approx(row.need, abs=1e-9)
 
 
 def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
     row = answered(joint)
-    flow = np.abs(joint.network.matrices.flows(row.answer.load))
+    flow = np.abs(joint.network.matrices.flows(row.load))
     line, hour = np.unravel_index(flow.min(axis=-1).argmax(), flow.shape[:2])
     rating = joint.instance.feeder.rating_kva.copy()
     rating[line] = flow[line, hour].min() / 2
@@ -128,28 +126,20 @@ def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
     tight.add_blocks(joint.blocks)
     tight.add_block(Block("rating", int(line), int(hour)))
     moved = replace(row, basis=reorder(tight, row.basis, own, items_of(tight)))
-    assert check_row(tight, moved).point == np.inf
+    with pytest.raises(ValueError, match="misses a row by"):
+        check_row(tight, moved)
 
 
-def test_both_ends_are_kept_and_another_studys_are_not(joint, tmp_path, monkeypatch):
-    state = tmp_path / "run.state.npz"
-    first = ends.kept_ends(joint, 1, state, "this")
-    kept = ends.ends_file(state)
-    assert kept.is_file() and kept.parent == state.parent
-    with monkeypatch.context() as patch:
-        patch.setattr(ends, "both_ends", None)
-        second = ends.kept_ends(joint, 1, state, "this")
-    for a, b in zip(first, second, strict=True):
-        assert a.social_cost == b.social_cost and a.basis == b.basis and len(a.items) == len(b.items)
-    assert second[0].row is None and second[1].row.cut.value == first[1].row.cut.value
-    assert second[1].row.request.numbers == first[1].row.request.numbers
-    started = second[0].lp(joint)
-    assert started.warm.solve(started.cost(next(iter(menu_points(joint.instance.menu))))).x.size
-    with monkeypatch.context() as patch:
-        patch.setattr(ends, "both_ends", lambda *_: first[::-1])
-        assert ends.kept_ends(joint, 1, state, "other")[0] is first[1]
-    kept.write_text("no state")
-    with pytest.raises(InputError, match="no state of an interrupted run"):
-        ends.kept_ends(joint, 1, state, "this")
-    ends.forget(state)
-    assert not kept.exists()
+def test_the_point_of_a_basis_is_the_solvers_own(joint):
+    request = Request("answer", list(menu_points(joint.instance.menu))[-1])
+    joint.offer(request.design)
+    cost = cost_of(joint, request)
+    found = joint.settle(cost)
+    cost = cost_of(joint, request)
+    x, y = basic_point(joint.warm.current(), cost, joint.warm.basis())
+    assert x == pytest.approx(found.x, abs=1e-7)
+    assert y == pytest.approx(found.y, abs=1e-6 * np.abs(found.y).max())
+    columns, rows = joint.warm.basis()
+    for broken in ((columns[1:], rows), (columns, rows[:-1]), (bytes(len(columns)), rows), (columns, bytes(len(rows)))):
+        with pytest.raises(ValueError):
+            basic_point(joint.warm.current(), cost, broken)

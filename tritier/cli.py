@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tritier.cases import proof as search_proof
 from tritier.cases import store
 from tritier.cases.cases import find_case
 from tritier.cases.certificate import require
 from tritier.cases.outcome import daily_table, imbalance, physics_table, settlement_of
-from tritier.cases.proof import check_pool, proved_bound, scip_word
 from tritier.cases.recourse import POLICIES
 from tritier.cases.solve import SolvedCase, certificates, judge_all, prepare, solve_case, summary
 from tritier.errors import CertificateError, InfeasibleError, InputError, SolverError
 from tritier.inputs.scenarios import design_days, held_out_days, make_days, resampled_days, season_days
 from tritier.reformulation.joint import JointLP
-from tritier.search.ends import both_ends, forget
-from tritier.search.ledger import Ledger
+from tritier.search.pool import forget
 
 # The command line: ``tritier VERB ...`` or ``python -m tritier VERB ...``.
 #
@@ -264,22 +263,11 @@ def check_figures(path: Path, name: str, stored: object, again: object) -> None:
 
 
 def check_proof(path: Path, solved: SolvedCase, jobs: int = 1) -> None:
-    """Re-check the bounds of a design: every row of proof.npz, what the rows prove, both ends of the achievable gain,
-    and SCIP's word."""
-    design, joint = solved.design, JointLP(solved.clearing, solved.case.market, solved.case.network)
-    pool = store.read_pool(path / "proof.npz", joint)
-    rows = check_pool(joint, pool, jobs)
+    """Check the bounds of a design against the rows of proof.npz (:func:`tritier.cases.proof.check_proof`)."""
+    joint = JointLP(solved.clearing, solved.case.market, solved.case.network)
+    pools = store.read_pools(path / "proof.npz", joint)
+    rows = search_proof.check_proof(joint, solved.decisions.design, solved.design, pools, jobs)
     say(f"{rows} rows of proof.npz hold")
-    for name, again in zip(("flat", "first_best"), both_ends(joint, jobs), strict=True):
-        off, found = abs(getattr(design, name) - again.social_cost), f"{again.social_cost:.6f} is found"
-        require(f"design.{name}", off, BOUND, found)
-    require("design.menu_points", abs(design.menu_points - solved.clearing.menu.n_points), 0.0)
-    ledger = Ledger.of(joint, design.upper_bound - design.lower_bound, pool)
-    bound = proved_bound(ledger, design.upper_bound)
-    require("design.lower_bound", design.lower_bound - bound, BOUND, f"{bound:.6f} is proved")
-    if design.proof != "not run":
-        word = scip_word(joint, ledger, solved.decisions, design)
-        require("design.proof", float(word != design.proof), 0.0, f"{design.proof} is stored, SCIP leaves it {word}")
 
 
 def evaluate(folder: str, days: str, study: str | None = None) -> int:

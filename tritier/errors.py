@@ -31,3 +31,8 @@ class SolverError(RuntimeError):
 
 class InfeasibleError(SolverError):
     """No point satisfies all rows: proved by the solver on a boxed problem."""
+
+
+class NoRecoveryError(RuntimeError):
+    """No optimal response to a design recovers the fixed and the network cost: a property of the design, not of a
+    solver."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cvxpy as cp
 import numpy as np
@@ -23,7 +23,7 @@ from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions, check_days
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
-from tritier.model.dso import day_peak, on_menu
+from tritier.model.dso import day_peak
 from tritier.model.market import chance_block
 from tritier.model.prosumer import (
     RISK,
@@ -43,7 +43,8 @@ from tritier.model.risk import cvar, cvar_rows, value_at_risk
 from tritier.model.tariff import charges, revenue_slack
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import primal_residual, safe_bound
-from tritier.search.flat import flat_tariff
+from tritier.search.flat import flat_design, flat_tariff
+from tritier.search.menu import Coordinates
 
 GAIN = 1e-6  # of max(|cost|, 1 % of the bill without trade)
 RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound; relative to the optimal value for the duality gap
@@ -328,7 +329,9 @@ def network_cost(joint: JointLP, decisions: Decisions) -> float:
 def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
     """Tariffs are menu points, or the smallest flat root; raises CertificateError."""
     if case.optimised:
-        require("design.off_menu", 0.0 if on_menu(joint.instance.menu, decisions.design) else 1.0, 0.0)
+        design = decisions.design
+        flat = replace(flat_design(joint, design.tariff[0]), capacity=design.capacity)  # check_proof knows its height
+        Coordinates.of(joint.instance.menu, [flat] if design == flat else []).point(design)
         return
     again = flat_tariff(JointLP(joint.instance, case.market, case.network))
     off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))

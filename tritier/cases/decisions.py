@@ -9,12 +9,11 @@ import numpy as np
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.chance import Block
-from tritier.model.dso import day_peak
 from tritier.model.prosumer import representative
 from tritier.model.risk import sample_cvar, value_at_risk
 from tritier.model.tariff import quantities
 from tritier.reformulation.joint import JointLP
-from tritier.search.responses import Response, social_cost
+from tritier.search.responses import Response, block_quantiles, block_samples, keep_books
 
 PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
 
@@ -112,25 +111,6 @@ def private_rows(joint: JointLP) -> list[str]:
     return [label for label in joint.lp.rows if not label.startswith(own)]
 
 
-def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
-    """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
-    days, rules = joint.instance.days, joint.instance.rules
-    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
-        len(blocks), days.n_days
-    )
-    return value_at_risk(samples, days.probability, 1 - rules.chance_level)
-
-
-def block_samples(joint: JointLP, block: Block, load: np.ndarray, design: Design) -> np.ndarray:
-    """Violation of one block in every scenario, kW, (S,) (:eq:`eq-block-forms`)."""
-    form = joint.network.form(block)
-    value = (form.gradient @ load[:, block.hour, :] - form.limit).max(axis=0)
-    if form.capacity is None:
-        return value
-    line = int(joint.instance.feeder.line[form.capacity])
-    return value - dict(design.capacity)[line]
-
-
 def _tails(joint: JointLP, block: Block, y: np.ndarray) -> np.ndarray:
     """Duals of the tail rows, >= 0, (2, S); a voltage block has one sign, its second row is zero."""
     tails = np.zeros((2, joint.instance.days.n_days))
@@ -161,15 +141,6 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
         x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
     keep_books(joint, x, load)
     return x
-
-
-def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
-    """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
-    lp = joint.lp
-    x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
-    x[lp.at("loss")] = joint.exact_losses(load)
-    social = social_cost(joint, x)
-    x[lp.at("N")], x[lp.at("F")] = social.network, social.total
 
 
 def duals_of(joint: JointLP, decisions: Decisions) -> np.ndarray:

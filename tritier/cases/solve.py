@@ -24,7 +24,7 @@ from tritier.cases.certificate import RESIDUAL, DesignProof, recheck
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
-from tritier.errors import InfeasibleError, InputError
+from tritier.errors import InputError
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.scenarios import bare_injection, build_instance, design_days
 from tritier.inputs.settings import Preset, Settings
@@ -32,11 +32,11 @@ from tritier.inputs.study import Study, located, read_study
 from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
 from tritier.reformulation.joint import JointLP
-from tritier.search import tree as hybrid
+from tritier.search import hybrid
 from tritier.search.ends import kept_ends
 from tritier.search.flat import flat_tariff
+from tritier.search.hybrid import COLUMNS
 from tritier.search.responses import Response, optimistic_response
-from tritier.search.tree import COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def solve_case(
 
     jobs: processes that share the menu; state: a file that keeps what an interrupted run has found; gap: share of the
     achievable gain at which the search stops, the preset's where it is None; engine: see
-    :func:`tritier.search.tree.solve`.
+    :func:`tritier.search.hybrid.solve`.
 
     Raises InputError where no design recovers the revenue.
     """
@@ -179,36 +179,17 @@ def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, 
 
 
 def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None, engine: str):
-    """The best design of the menu with its bounds (:func:`tritier.search.tree.solve`).
+    """The best design of the menu with its bounds (:func:`tritier.search.hybrid.solve`); the flat tariff is on it.
 
-    Raises InputError where none of the menu's points recovers the revenue, or the best one buys violations.
+    Raises InputError where the best design buys violations.
     """
-    path, entry = prepared.study.paths["study"], f"menus.{prepared.preset.name}"
     origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
     origin = f"{origin} {joint.instance.days.n_days}"
     flat, ideal = kept_ends(joint, jobs, state, origin)
     if progress is not None:
         progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
-    try:
-        result = hybrid.solve(
-            flat.lp(joint),
-            gap=gap,
-            f_flat=flat.social_cost,
-            f_first_best=ideal.social_cost,
-            ideal=ideal,
-            jobs=jobs,
-            progress=progress,
-            state=state,
-            engine=engine,
-            origin=origin,
-        )
-    except InfeasibleError as error:
-        raise InputError(
-            path,
-            entry,
-            f"no point recovers {joint.instance.fixed_cost:.2f} $/day besides losses and demand charge",
-            "add higher tariffs or lower fixed_cost_usd",
-        ) from error
+    asked = {"gap": gap, "jobs": jobs, "progress": progress, "state": state, "engine": engine, "origin": origin}
+    result = hybrid.solve(joint, flat=flat, ideal=ideal, beside=[flat.design], **asked)
     check_limits(result.joint, result.best.x, prepared)
     proof = DesignProof(
         lower_bound=result.lower_bound,

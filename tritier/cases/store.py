@@ -25,8 +25,9 @@ from tritier.model.prosumer import all_data, decision_shapes
 from tritier.provenance import commit, naming, own_folder, versions, whole_folder, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
-from tritier.search.pool import Pool, item_size
-from tritier.search.tree import COLUMNS
+from tritier.search.ends import ENDS
+from tritier.search.hybrid import COLUMNS
+from tritier.search.pool import Pool
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
 LATER = ("proof.npz", "physics.json", "evaluation.csv")  # what a result may hold besides
@@ -157,21 +158,17 @@ def stored_proof(folder: Path, case: Case) -> DesignProof | None:
     return DesignProof(**{key: design[key] for key in kinds})
 
 
-def read_pool(path: Path, joint: JointLP) -> Pool:
-    """The rows of a proof, as the LP of their case can hold them; InputError where they do not fit."""
+def read_pools(path: Path, joint: JointLP) -> dict[str, Pool]:
+    """The rows of a proof by pool, as the LP of their case can hold them; InputError where they do not fit."""
     arrays = read_arrays(path)
     try:
-        pool = hybrid_state.unpacked(arrays)
-        columns, rows = joint.lp.cost.size, joint.lp.row_lower.size
-        for item in pool.items:
-            extra = item_size(joint, item)
-            columns, rows = columns + extra[0], rows + extra[1]
-        short = any(len(row.basis[0]) > columns or len(row.basis[1]) > rows for row in pool.rows)
-    except (KeyError, ValueError, IndexError, TypeError, zlib.error) as error:
+        pools = hybrid_state.pools_of(arrays)
+        fit = all(pools[name].rows and hybrid_state.fits(joint, pools[name]) for name in (*ENDS, "search"))
+    except (KeyError, ValueError, IndexError, TypeError, StopIteration, AttributeError, zlib.error) as error:
         raise InputError(path, "rows", "are missing or damaged", AGAIN) from error
-    if short or not pool.rows:
+    if not fit:
         raise InputError(path, "basis", "belongs to another case", AGAIN)
-    return pool
+    return pools
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

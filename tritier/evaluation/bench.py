@@ -117,8 +117,8 @@ def hybrid_row(
     flat, ideal = both_ends(joint, jobs)
     gain = flat.social_cost - ideal.social_cost
     found = tree.solve(
-        flat.lp(joint), gap=gap, f_flat=flat.social_cost, f_first_best=ideal.social_cost, ideal=ideal, engine=engine,
-        time_limit=None if np.isinf(limit) else limit, jobs=jobs,
+        joint, flat=flat, ideal=ideal, gap=gap, engine=engine, jobs=jobs,
+        time_limit=None if np.isinf(limit) else limit,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     name = "hybrid" if engine == "tree" else "hybrid in SCIP's tree"

@@ -249,11 +249,8 @@ class Menu:
 
     def design(self, values: Sequence[float]) -> Design:
         """The design of one value for each of :attr:`levels`, in their order."""
-        values = [float(v) for v in values]
-        b = len(self.tariff)
-        p2p, peak, coincident, *limits = values[b:]
-        lines = (line for line, _ in self.capacity)
-        return Design(tuple(values[:b]), p2p, tuple(zip(lines, limits, strict=True)), peak, coincident)
+        n, lines = len(self.prices), [line for line, _ in self.capacity]
+        return Design.of(values[:n], tuple(zip(lines, map(float, values[n:]), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -270,6 +267,12 @@ class Design:
     coincident: float = quantity(
         r"\tau^{\mathrm c}", "$/kW", "1", "charge on the head's largest import of the day", default=0.0
     )
+
+    @classmethod
+    def of(cls, prices: Sequence[float], capacity: tuple[tuple[int, float], ...] = ()) -> Design:
+        """The design with these :attr:`prices` and limits."""
+        *tariff, p2p, peak, coincident = (float(price) for price in prices)
+        return cls(tuple(tariff), p2p, capacity, peak, coincident)
 
     @property
     def prices(self) -> np.ndarray:

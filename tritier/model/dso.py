@@ -121,13 +121,3 @@ class SocialCost:
 def menu_points(menu: Menu) -> Iterator[Design]:
     """Every design of a menu, in lexicographic order."""
     return map(menu.design, product(*menu.levels.values()))
-
-
-def on_menu(menu: Menu, design: Design) -> bool:
-    """Whether a design is a point of the menu."""
-    chosen = dict(design.capacity)
-    lines = [line for line, _ in menu.capacity]
-    if set(chosen) != set(lines):
-        return False
-    values = [*design.prices.tolist(), *(chosen[line] for line in lines)]
-    return all(value in levels for value, levels in zip(values, menu.levels.values(), strict=True))

@@ -1,105 +1,150 @@
 """Both ends of the achievable gain: the flat tariff at cost recovery and the first best, each on an LP of its own.
 
-They share nothing, so that two processes may find them at once and a check finds them again, to the last digit.
+They share nothing, so that two processes may find them at once. Each is kept as rows with their bases, from which its
+social cost and a safe lower bound of it are found again without a solve.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 import numpy as np
 
+from tritier.errors import CertificateError, SolverError
+from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Basis
-from tritier.search import pool as hybrid_state
-from tritier.search.cuts import Shape
-from tritier.search.flat import flat_tariff
-from tritier.search.pool import Item, Pool, Request, Row, build, items_of, solve_request
-from tritier.search.responses import first_best
+from tritier.search import pool as stored
+from tritier.search.check import check_pool
+from tritier.search.cuts import Request, Row, solve_request
+from tritier.search.flat import flat_design, flat_tariff
+from tritier.search.pool import Item, Pool, build, items_of
+from tritier.search.responses import LOSS_GAP, ROUNDS
 
 ENDS = ("flat", "first_best")
+CLOSE, CENT = 2e-4, 0.01  # relative, or $: social cost of an end less its bound, where the tangents stop
+AGREE = 1e-3  # $: a stored social cost against what its row proves
 
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """Social cost, $/day, and an LP that can be built again: chance blocks and loss tangents in order, and a basis.
+    """One end: social cost of a point that can be reached, $/day, and the rows that prove it.
 
-    ``row``: of the first best, the least F over the menu before loss tangents were added, and the basis that proves it.
+    ``pool.rows[0]`` has that point: of the flat tariff its answer, of the first best the least F at the largest limits.
+    The largest bound of such a row is the lower side. The first best's pool holds the least F at tight limits besides.
     """
 
     social_cost: float
-    items: list[Item]
-    basis: Basis
-    row: Row | None = None
+    pool: Pool
 
-    def lp(self, joint: JointLP) -> JointLP:
-        """The LP of this end, at its basis."""
-        own = build(joint.instance, joint.sees_network, joint.bare, self.items)
-        own.warm.set_basis(self.basis)
-        return own
+    @property
+    def lower_bound(self) -> float:
+        """Safe lower bound of the social cost, $/day."""
+        return lower_side(self.pool.rows)
+
+    @property
+    def design(self) -> Design:
+        return self.pool.rows[0].request.design
+
+    @property
+    def items(self) -> list[Item]:
+        return self.pool.items
+
+
+def lower_side(rows: list[Row]) -> float:
+    """The largest bound of the rows that ask what the first one asks, $."""
+    return max(row.bound for row in rows if row.request == rows[0].request)
 
 
 def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
     """Flat tariff (:eq:`eq-flat-tariff`) and first best (:eq:`eq-first-best`) of an instance, in two processes where
     ``jobs`` allows."""
     run = joblib.Parallel(n_jobs=min(jobs, len(ENDS)))
-    flat, ideal = run(joblib.delayed(_end)(kind, joint.instance, joint.sees_network, joint.bare) for kind in ENDS)
+    lp = (joint.instance, joint.sees_network, joint.bare)
+    flat, ideal = run(joblib.delayed(find)(*lp) for find in (_flat_end, _first_best_end))
     return flat, ideal
 
 
+def _flat_end(*lp) -> End:
+    joint = build(*lp, [])
+    found = flat_tariff(joint)
+    rows = closed(joint, Request("answer", found.design))
+    return End(found.social.total, Pool(items_of(joint), rows))
+
+
+def _first_best_end(*lp) -> End:
+    joint = build(*lp, [])
+    rows = [*first_best(joint), *tight_rows(joint)]
+    return End(rows[0].reached, Pool(items_of(joint), rows))
+
+
+def first_best(joint: JointLP) -> list[Row]:
+    """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`): the rows of
+    :func:`closed`. ``reached`` of the first is the exact cost of a point that can be reached, so that a gain measured
+    against it is never overstated."""
+    return closed(joint, Request("least", flat_design(joint, 0.0)))
+
+
+def closed(joint: JointLP, request: Request) -> list[Row]:
+    """The row with the best point, and the one with the best bound where it is another: loss tangents are added until
+    they are at most 2e-4 apart, relative."""
+    best = None
+    for _ in range(ROUNDS):
+        row = solve_request(joint, request)
+        best = row if best is None or row.reached < best.reached else best
+        if best.reached - row.bound <= max(CENT, CLOSE * abs(best.reached)):
+            return [best] if best is row else [best, row]
+        joint.tangent(row.load)
+        joint.tangent((best.load + row.load) / 2)  # the LP hops between vertices, the optimum lies between them
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.reached - row.bound:.2g} $ left")
+
+
+def tight_rows(joint: JointLP) -> list[Row]:
+    """Least F at the tightest limits: rules out limits that cost society too much on their own."""
+    if not joint.lines:
+        return []
+    tight = tuple((line, min(levels)) for line, levels in joint.instance.menu.capacity)
+    return [solve_request(joint, Request("least", replace(flat_design(joint, 0.0), capacity=tight)))]
+
+
+def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:
+    """The rows that an end's bases prove (:func:`tritier.search.check.check_pool`).
+
+    Raises CertificateError where its social cost does not lie between the bound and the point of its first row, or
+    where that point is farther from the bound than the search for it allows.
+    """
+    rows = check_pool(joint, end.pool, name, jobs)
+    first, flat, lower = rows[0], name == "flat", lower_side(rows)
+    asked = Request("answer" if flat else "least", flat_design(joint, end.design.tariff[0]))
+    for figure, off, most in (
+        ("design", float(first.request != asked), 0.0),
+        ("above_its_point", end.social_cost - first.reached, AGREE),
+        ("below_its_bound", lower - end.social_cost, AGREE),
+        ("width", first.reached - lower, max(CENT, CLOSE * abs(first.reached)) + AGREE),
+        ("shortfall", -first.recovered if flat else 0.0, LOSS_GAP),
+    ):
+        if not off <= most:
+            raise CertificateError(f"design.{name}.{figure}", off, most, f"{end.social_cost:.6f} $/day is stored")
+    return rows
+
+
 def kept_ends(joint: JointLP, jobs: int, state: Path | None, origin: str) -> tuple[End, End]:
-    """:func:`both_ends`, kept beside the state of a search: a run that goes on does not look for them again."""
-    if state is None:
-        return both_ends(joint, jobs)
-    path = ends_file(state)
-    if path.is_file():
-        with hybrid_state.naming(path):
-            if (arrays := hybrid_state.read(path, origin)) is not None:
-                return tuple(_unpacked(arrays, name) for name in ENDS)
+    """:func:`both_ends`, kept in the state of a search from the first on: a run that goes on checks them instead."""
+    if state is not None and state.is_file():
+        with stored.naming(state):
+            arrays = stored.read(state, origin)
+            pools, costs = stored.pools_of(arrays), arrays["ends"]
+            ends = tuple(End(float(cost), pools[name]) for name, cost in zip(ENDS, costs, strict=True))
+            for name, end in zip(ENDS, ends, strict=True):
+                check_end(joint, name, end, jobs)
+        return ends
     ends = both_ends(joint, jobs)
-    arrays = {"origin": np.array(origin)}
-    for name, end in zip(ENDS, ends, strict=True):
-        arrays |= _packed(end, name)
-    hybrid_state.write(path, arrays)
+    if state is not None:
+        stored.save(state, origin, dict(zip(ENDS, (end.pool for end in ends), strict=True)), {"ends": costs_of(ends)})
     return ends
 
 
-def ends_file(state: Path) -> Path:
-    """Where both ends stand beside the state of a search."""
-    return state.with_name(f"{state.name.removesuffix('.npz')}.ends.npz")
-
-
-def forget(state: Path) -> None:
-    """Remove the state of a search, and both ends beside it."""
-    for path in (state, ends_file(state)):
-        path.unlink(missing_ok=True)
-
-
-def _packed(end: End, name: str) -> dict[str, np.ndarray]:
-    row = end.row or Row(Request("support"), None, None, None, end.basis)  # carries the basis
-    arrays = hybrid_state.packed(Pool(end.items, [row])) | {"cost": np.array(end.social_cost)}
-    return {f"{name}.{key}": value for key, value in arrays.items()}
-
-
-def _unpacked(arrays: dict[str, np.ndarray], name: str) -> End:
-    own = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
-    pool = hybrid_state.unpacked(own)
-    row = pool.rows[0]
-    return End(float(own["cost"]), pool.items, row.basis, row if row.cut is not None else None)
-
-
-def _end(kind: str, *lp) -> End:
-    joint = build(*lp, [])
-    if kind == "flat":
-        cost = flat_tariff(joint).social.total
-        return End(cost, items_of(joint), joint.warm.basis())
-    row = solve_request(joint, least_social_cost(joint))
-    items = items_of(joint)
-    return End(first_best(joint), items, row.basis, row)
-
-
-def least_social_cost(joint: JointLP) -> Request:
-    """The request for the least F over the menu, whatever the incentives."""
-    return Request("support", None, (1.0, *np.zeros(Shape.of(joint).size - 1)))
+def costs_of(ends: tuple[End, End]) -> np.ndarray:
+    """Social costs of both ends, $/day."""
+    return np.array([end.social_cost for end in ends])

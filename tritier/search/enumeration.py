@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from tritier.errors import InfeasibleError
+from tritier.errors import NoRecoveryError
 from tritier.inputs.instance import Design
 from tritier.model.dso import menu_points
 from tritier.model.market import line_position
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import answer
+from tritier.search.cuts import Request, solve_request
 from tritier.search.responses import Response, optimistic_response
 
 
@@ -85,7 +85,7 @@ def enumerate_group(joint: JointLP, group: list[Design]) -> tuple[list[dict[str,
             try:
                 response = optimistic_response(worker, design)
                 known.append(covered(worker, response))
-            except InfeasibleError:
+            except NoRecoveryError:
                 response = None
         if response is not None:
             row |= {"social_cost": response.social.total, "theta": response.theta}
@@ -94,7 +94,7 @@ def enumerate_group(joint: JointLP, group: list[Design]) -> tuple[list[dict[str,
 
 
 def enumerate_menu(joint: JointLP) -> Enumeration:
-    """Optimistic response of every menu point. Raises InfeasibleError if none recovers the fixed and network cost."""
+    """Optimistic response of every menu point. Raises NoRecoveryError if none recovers the fixed and network cost."""
     groups = tariff_groups(joint)
     rows, solves = [], 0
     for group in groups:
@@ -102,7 +102,7 @@ def enumerate_menu(joint: JointLP) -> Enumeration:
         rows, solves = rows + found, solves + count
     table = pd.DataFrame(rows)
     if table["social_cost"].isna().all():
-        raise InfeasibleError("no point of the menu recovers the fixed and the network cost")
+        raise NoRecoveryError("no point of the menu recovers the fixed and the network cost")
     designs = [design for group in groups for design in group]
     best = optimistic_response(joint, designs[int(table["social_cost"].idxmin())])
     return Enumeration(best, table, len(table), solves)
@@ -146,13 +146,12 @@ def social_cost_at(joint: JointLP, design: Design) -> float:
     An answer (:eq:`eq-answer`) gives it by one warm solve, to within what tangents understate the losses by; where the
     answer falls short and others might not, the optimistic response with the revenue row decides.
     """
-    found = answer(joint, design)
-    if found is not None and found.recovered >= 0:
+    found = solve_request(joint, Request("answer", design))
+    if found.recovered >= 0:
         return found.reached
-    short = answer(joint, design, shortfall=True)
-    if short is not None and -short.least < joint.instance.fixed_cost:
+    if -solve_request(joint, Request("shortfall", design)).bound < joint.instance.fixed_cost:
         return np.nan
     try:
         return optimistic_response(joint, design).social.total
-    except InfeasibleError:
+    except NoRecoveryError:
         return np.nan

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tritier.errors import InputError, SolverError
+from tritier.errors import InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import answer
+from tritier.search.cuts import Request, solve_request
 from tritier.search.responses import Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
@@ -42,10 +42,7 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     """
 
     def estimate(tariff: float) -> Point:
-        found = answer(joint, flat_design(joint, tariff))
-        if found is None:
-            raise SolverError(f"no response to the flat tariff {tariff:g} $/kWh that satisfies its rows")
-        return Point(tariff, found.recovered)
+        return Point(tariff, solve_request(joint, Request("answer", flat_design(joint, tariff))).recovered)
 
     def respond(tariff: float) -> Point:
         found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)

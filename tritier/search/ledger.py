@@ -1,59 +1,60 @@
-"""The ledger of a search: what its rows prove about the menu, whoever solved for them.
+"""What rows prove about a menu: a bound on F at every point, the points that are open, and the incumbent.
 
-Rows go in; out come the boxes of the menu that no row excludes yet, the incumbent, and a lower bound. Nothing here
-solves a follower, so that a search and the check of its proof share every line.
+A tariff that has an answer holds a bound for each combination of limits. All others share one, which the rows on F and
+limits give. Nothing here solves a follower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tritier.errors import SolverError
-from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import Shape, touched
+from tritier.errors import CertificateError
+from tritier.search.cuts import Row
 from tritier.search.enumeration import row_of
-from tritier.search.menu import Box, BoxLP, BoxTree, Node
-from tritier.search.pool import Pool, Row
-from tritier.search.scip import Master
+from tritier.search.menu import Coordinates, Point, maximal
+
+BELOW = 1e-3  # $: how far the F of a design may lie below what rows prove of it, for rounding
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """An answer over a box of the menu: F is at least ``least`` there; infinite where no response recovers the cost."""
+class Box:
+    """A box of the menu, one tariff between two combinations of limits, both included, and the least F there, $:
+    infinite where no response recovers the cost."""
 
-    box: Box
+    tariff: int
+    low: tuple[int, ...]
+    high: tuple[int, ...]
     least: float
-    row: Row
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(slice(a, b + 1) for a, b in zip(self.low, self.high, strict=True))
+
+    def holds(self, point: Point) -> bool:
+        """Whether a point of the menu lies in the box."""
+        inside = zip(self.low, point[1:], self.high, strict=True)
+        return point[0] == self.tariff and all(a <= x <= b for a, x, b in inside)
 
 
 class Ledger:
-    """Pool, small LP, tree, answers and incumbent of one menu."""
+    """The rows of a search on one menu, and what they prove."""
 
-    def __init__(self, joint: JointLP, slack: float, pool: Pool) -> None:
-        self.instance, self.slack, self.pool = joint.instance, slack, pool
-        self.shape = Shape.of(joint)
-        at = touched(joint)
-        self.box = (joint.lp.col_lower[at], joint.lp.col_upper[at])  # of z
-        self.lp = BoxLP(self.instance, self.shape, *self.box)
-        self.menu = self.lp.menu
-        self.tree = BoxTree(self.lp, max(slack, 1e-6))
-        self.tree.push(self.menu.root, -np.inf)
-        self.known: dict[tuple[int, ...], Known] = {}
-        self.final = np.inf  # smallest bound of the answers that leave the cost recoverable
-        self.best: tuple[float, tuple[int, ...]] | None = None  # social cost, $, and menu position
-        self.held: list[Node] = []  # out of the tree, not settled yet
-
-    @classmethod
-    def of(cls, joint: JointLP, slack: float, pool: Pool) -> Ledger:
-        """The ledger that a pool's rows fill."""
-        ledger = cls(joint, slack, Pool(list(pool.items)))
-        for row in pool.rows:
-            ledger.learn(row)
-        return ledger
+    def __init__(self, menu: Coordinates, fixed_cost: float, rows: Iterable[Row] = ()) -> None:
+        self.menu, self.fixed_cost = menu, fixed_cost
+        self.least: list[Row] = []  # rows on F and limits: they hold at every tariff
+        self.answers: dict[Point, Row] = {}  # the sharpest at each point
+        self.shortfalls: dict[Point, Row] = {}
+        self.boxes: list[Box] = []
+        self.everywhere = np.full(menu.shape, -np.inf)  # bound at a tariff without an answer, $
+        self.bound: dict[int, np.ndarray] = {}  # by tariff with an answer, $
+        self.answered: dict[int, np.ndarray] = {}  # where answers hold, boolean
+        self.best: tuple[float, Point] | None = None  # social cost of the incumbent, $, and its point
+        for row in rows:
+            self.learn(row)
 
     @property
     def upper_bound(self) -> float:
@@ -61,97 +62,87 @@ class Ledger:
 
     @property
     def lower_bound(self) -> float:
-        waiting = min((node.value for node in self.held), default=np.inf)
-        return min(self.tree.lower_bound, self.final, waiting, self.upper_bound)
-
-    @property
-    def target(self) -> float:
-        """Bounds from here on are good enough."""
-        return self.upper_bound - self.slack
+        """Least F that the rows allow anywhere on the menu, $; the incumbent does not enter."""
+        others = [self.everywhere] if len(self.bound) < self.menu.n_tariffs else []
+        return float(min(bound.min() for bound in [*others, *self.bound.values()]))
 
     def learn(self, row: Row) -> None:
-        """Take in a row."""
-        self.pool.rows.append(row)
-        request = row.request
-        if row.cut is not None:
-            self.lp.add_cut(row.cut)
-        if row.z is not None:
-            self.lp.add_response(row.z)
-        if request.kind == "answer":
-            self._learn_answer(row)
-        elif request.kind == "shortfall" and row.answer is not None:
-            position = self.menu.positions(request.design)
-            if position in self.known and -row.answer.least < self.instance.fixed_cost:
-                self.known[position] = replace(self.known[position], least=np.inf)
+        """Take in a row. Raises CertificateError where it answers a design that is no point of the menu."""
+        if row.request.kind == "least":
+            self.least.append(row)
+            value = row.dual - np.tensordot(row.price, self.menu.capacities(), axes=1)
+            self.everywhere = np.array(np.maximum(self.everywhere, value))
+            for tariff, bound in self.bound.items():
+                self.bound[tariff] = np.array(np.maximum(bound, value))
+            return
+        point = self.menu.point(row.request.design)
+        kept = self.answers if row.request.kind == "answer" else self.shortfalls
+        kept[point] = row
+        if row.request.kind == "answer":
+            self._enter(point, row, row.bound)
+        if point in self.answers and point in self.shortfalls:
+            short, answer = self.shortfalls[point], self.answers[point]
+            for held in (short, answer):  # each response caps the follower's cost where it may be chosen
+                if -short.bound_below(held.worth) < self.fixed_cost:
+                    self._enter(point, held, np.inf)
 
-    def _learn_answer(self, row: Row) -> None:
-        found, position = row.answer, self.menu.positions(row.request.design)
-        if found is None:
-            raise SolverError(f"no response at {row.request.design} whose residuals are small enough to count")
-        need = found.z[self.shape.capacity]
-        levels = self.menu.levels[self.menu.prices :]
-        first = [int(np.searchsorted(v, n - 1e-9)) for v, n in zip(levels, need, strict=True)]
-        low = tuple(min(k, top) for k, top in zip(first, position[self.menu.prices :], strict=True))
-        self.known[position] = Known(Box(position[: self.menu.prices] + low, position), found.least, row)
-        if found.recovered >= 0:
-            self.propose(found.reached, position)
+    def _enter(self, point: Point, row: Row, least: float) -> None:
+        """A bound on F where the response of a row may be chosen, down from a point's limits."""
+        needed = [int(np.searchsorted(v, n)) for v, n in zip(self.menu.limits, row.need, strict=True)]
+        low = tuple(min(k, top) for k, top in zip(needed, point[1:], strict=True))
+        box = Box(point[0], low, point[1:], least)
+        bound = self.bound.setdefault(box.tariff, self.everywhere.copy())
+        answered = self.answered.setdefault(box.tariff, np.zeros(self.menu.shape, dtype=bool))
+        bound[box.slices] = np.maximum(bound[box.slices], least)
+        answered[box.slices] = True
+        self.boxes.append(box)
 
-    def propose(self, social_cost: float, position: tuple[int, ...]) -> None:
-        """An incumbent, where it is the best so far."""
-        if social_cost < self.upper_bound:
-            self.best = (social_cost, position)
+    def bound_at(self, point: Point) -> float:
+        """What the rows prove of F at a point, $."""
+        return float(self.bound.get(point[0], self.everywhere)[point[1:]])
 
-    def next_node(self, late: Callable[[], bool] = lambda: False) -> Node | None:
-        """The box of one tariff to answer next, at its largest limits; None where nothing can beat the incumbent by
-        more than the gap. Boxes answered before give way to what they left."""
-        while (node := self.tree.next_tariff(min(self.target, self.final), late)) is not None:
-            if node.box.high not in self.known:
-                return node
-            self.settle(node)
-        return None
+    def require_not_below(self, social_cost: float, point: Point) -> None:
+        """Raise CertificateError where a design costs less, $, than the rows prove of it: one of the two is wrong."""
+        below = self.bound_at(point) - social_cost
+        if below > BELOW:
+            raise CertificateError("design.below_its_bound", below, BELOW, f"{self.menu.design(point)}")
 
-    def settle(self, node: Node) -> None:
-        """Take the answered part out of a box; what is left goes back into the tree."""
-        self.final = min(self.final, self.known[node.box.high].least)
-        for rest in self.left_of(node.box):
-            self.tree.push(rest, node.value)
+    def propose(self, social_cost: float, point: Point) -> bool:
+        """An exact optimistic response: the incumbent where it is the best so far. Whether it is."""
+        self.require_not_below(social_cost, point)
+        if social_cost >= self.upper_bound:
+            return False
+        self.best = (social_cost, point)
+        return True
 
-    def left_of(self, box: Box) -> list[Box]:
-        """What the answer at a box's largest limits leaves of it."""
-        known = self.known[box.high]
-        return box.without_top(tuple(max(a, b) for a, b in zip(box.low, known.box.low, strict=True)))
+    def open_points(self, tariff: int, target: float) -> list[Point]:
+        """The loosest limits of a tariff that no answer holds at and that may have F below ``target``, $."""
+        open_ = self.bound.get(tariff, self.everywhere) < target
+        if tariff in self.answered:
+            open_ = open_ & ~self.answered[tariff]
+        return [(tariff, *at) for at in maximal(open_)]
 
-    def open_box(self, position: tuple[int, ...]) -> Box | None:
-        """The box of one tariff around a menu point whose largest limits are to be answered next; None where the
-        answers hold there."""
-        e, root, here = self.menu.prices, self.menu.root, Box(position, position)
-        left = [Box(position[:e] + root.low[e:], position[:e] + root.high[e:])]
-        while left and left[0].high in self.known:
-            left = [rest for rest in self.left_of(left[0]) if rest.holds(here)]
-        return left[0] if left else None
+    def all_open(self, target: float, near: int) -> Iterator[Point]:
+        """Open points of the whole menu: those of the tariffs nearest to one first, tariffs without an answer before
+        the others."""
+        if (self.everywhere < target).any() and len(self.bound) < self.menu.n_tariffs:
+            for tariff in self.menu.from_near(near):
+                if tariff not in self.bound:
+                    yield from self.open_points(tariff, target)
+        for tariff in list(self.bound):
+            yield from self.open_points(tariff, target)
 
-    def master(self) -> Master:
-        """What SCIP gets to know."""
-        energy = self.shape.energy
-        lower, upper = self.box[0].copy(), self.box[1].copy()
-        lower[energy], upper[energy] = self.lp.energy_lower, self.lp.energy_upper
-        return Master(
-            self.instance,
-            self.shape,
-            self.menu,
-            lower,
-            upper,
-            [row.cut for row in self.pool.rows if row.cut is not None],
-            [row.z for row in self.pool.rows if row.z is not None],
-            [(known.box, known.least) for known in self.known.values()],
-        )
+    def loose(self, below: float) -> list[Point]:
+        """Answered points whose boxes are not bounded by a figure, $, throughout, smallest bound first."""
+        found = {(float(self.bound[b.tariff][b.slices].min()), (b.tariff, *b.high)) for b in self.boxes}
+        return list(dict.fromkeys(point for bound, point in sorted(found) if bound < below))
 
     def table(self) -> pd.DataFrame:
         """The answers, one row each: tariffs, limits, social cost of the response (NaN where it does not recover the
         cost), its bound, and theta."""
         rows = []
-        for known in self.known.values():
-            found = known.row.answer
-            cost = found.reached if found.recovered >= 0 else np.nan
-            rows.append(row_of(found.design) | {"social_cost": cost, "bound": known.least, "theta": found.worth})
+        for point, row in self.answers.items():
+            cost = row.reached if row.recovered >= 0 else np.nan
+            figures = {"social_cost": cost, "bound": self.bound_at(point), "theta": row.worth}
+            rows.append(row_of(row.request.design) | figures)
         return pd.DataFrame(rows)

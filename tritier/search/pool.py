@@ -1,7 +1,6 @@
-"""The pool: every row that the search knows, with the basis that proves it.
+"""The pool: rows of a search with the bases that prove them, in memory and on disk.
 
-A row is a request (a direction, weights at a design, or an answer at a design) and what its solve gave. Its basis
-makes the row checkable by anyone: the LP built afresh, started there, gives the decisions and the duals again.
+A basis makes its row checkable by anyone: the LP built afresh gives the decisions and the duals of the basis again.
 Bases follow one order of rows and columns: bare LP, revenue row, first tangent, then ``items`` as they came.
 """
 
@@ -17,55 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tritier.errors import InputError
+from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
-from tritier.search.cuts import Answer, Cut, answer, answer_weights, oracle, weighed
+from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, FREE, Basis, ParametricLP
+from tritier.search.cuts import KINDS, Request, Row
 
 Item = Block | np.ndarray  # a chance block, or the net loads (N, T, S) of a loss tangent
-KINDS = ("support", "weighed", "answer", "shortfall")
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What to solve: ``numbers`` are the direction of a support call, or the weights (phi, lambda, nu) at a design."""
-
-    kind: str
-    design: Design | None = None
-    numbers: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What a request gave: an outer cut, a response's z, an answer; and the basis that proves them."""
-
-    request: Request
-    cut: Cut | None
-    z: np.ndarray | None
-    answer: Answer | None
-    basis: Basis
-
-
-def weights_of(request: Request) -> tuple[float, ...]:
-    """(phi, lambda, nu) of a request at a design."""
-    return request.numbers or answer_weights(shortfall=request.kind == "shortfall")
-
-
-def solve_request(joint: JointLP, request: Request) -> Row:
-    """Solve a request from the LP's present basis. Only an answer keeps its response: other points are often one of
-    many, which their basis does not give again."""
-    cut = z = found = None
-    if request.kind == "support":
-        _, cut = oracle(joint, np.array(request.numbers))
-    elif request.kind == "weighed":
-        _, cut = weighed(joint, request.design, request.numbers)
-    else:
-        found = answer(joint, request.design, shortfall=request.kind == "shortfall")
-        if found is not None:
-            cut, z = found.cut, found.z
-    return Row(request, cut, z, found, joint.warm.basis())
 
 
 @dataclass(eq=False)
@@ -163,113 +121,119 @@ def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) ->
 
 # Rows on disk: what a broken run goes on from, and what a proof is checked from.
 
-
-ANSWER = ("worth", "least", "reached", "recovered")
+FIGURES = ("dual", "worth", "reached", "recovered")
+_TYPES = {"kind": "i8", "lines": "i8", "basis": "u1", "basis_size": "i8", "item_kind": "U16", "item_place": "i8"}
+_TYPES |= dict.fromkeys(("epsilon", "prices", "limits", "limit_price", "need", "figures", "loads"), "f8")
+LARGEST = 10**8  # bytes of one part of a basis
 
 
 def packed(pool: Pool) -> dict[str, np.ndarray]:
-    """A pool as arrays. Rows without a design, cut, response or answer hold NaN there; bases are bytes, deflated."""
+    """A pool as arrays, a row each; bases are bytes, deflated."""
     rows = pool.rows
-    lines = next((tuple(line for line, _ in r.request.design.capacity) for r in rows if r.request.design), ())
+    lines = next((tuple(line for line, _ in row.request.design.capacity) for row in rows), ())
     bases = [zlib.compress(part, 6) for row in rows for part in row.basis]
+
+    def table(values: list) -> np.ndarray:
+        return np.array(values, dtype=float).reshape(len(rows), -1)
+
     return _packed_items(pool.items) | {
-        "kind": np.array([KINDS.index(r.request.kind) for r in rows], dtype=int),
+        "kind": np.array([KINDS.index(row.request.kind) for row in rows], dtype=int),
+        "epsilon": np.array([row.request.epsilon for row in rows], dtype=float),
         "lines": np.array(lines, dtype=int),
-        "design": _table([_values(r.request.design) for r in rows]),
-        "numbers": _table([r.request.numbers for r in rows]),
-        "direction": _table([() if r.cut is None else r.cut.direction for r in rows]),
-        "value": np.array([np.nan if r.cut is None else r.cut.value for r in rows]),
-        "z": _table([() if r.z is None else r.z for r in rows]),
-        "answer": _table([() if r.answer is None else [getattr(r.answer, name) for name in ANSWER] for r in rows]),
+        "prices": table([row.request.design.prices for row in rows]),
+        "limits": table([[limit for _, limit in row.request.design.capacity] for row in rows]),
+        "limit_price": table([row.price for row in rows]),
+        "need": table([row.need for row in rows]),
+        "figures": table([[getattr(row, name) for name in FIGURES] for row in rows]),
         "basis": np.frombuffer(b"".join(bases), dtype=np.uint8),
         "basis_size": np.array([len(part) for part in bases], dtype=int).reshape(-1, 2),
     }
 
 
 def unpacked(arrays: dict[str, np.ndarray]) -> Pool:
-    """The pool of :func:`packed`."""
-    lines = tuple(int(line) for line in arrays["lines"])
+    """The pool of :func:`packed`. Raises ValueError where a member has another type, or a figure is missing."""
+    for name, kind in _TYPES.items():
+        if arrays[name].dtype != np.dtype(kind):
+            raise ValueError(f"{name} is of type {arrays[name].dtype}")
+    lines = [int(line) for line in arrays["lines"]]
     ends = np.append(0, np.cumsum(arrays["basis_size"].ravel()))
     blob = arrays["basis"].tobytes()
     rows = []
     for k, kind in enumerate(arrays["kind"]):
-        design = _design(_given(arrays["design"][k]), lines)
-        numbers, direction = _given(arrays["numbers"][k]), _given(arrays["direction"][k])
-        z, answer = _given(arrays["z"][k]), _given(arrays["answer"][k])
-        basis = tuple(zlib.decompress(blob[ends[2 * k + part] : ends[2 * k + part + 1]]) for part in range(2))
-        rows.append(
-            Row(
-                Request(KINDS[int(kind)], design, tuple(float(x) for x in numbers)),
-                Cut(direction, float(arrays["value"][k])) if direction.size else None,
-                z if z.size else None,
-                Answer(design, z, **dict(zip(ANSWER, map(float, answer), strict=True))) if answer.size else None,
-                basis,
-            )
-        )
+        figures = dict(zip(FIGURES, map(float, arrays["figures"][k]), strict=True))
+        limits = [float(x) for x in arrays["limits"][k]]
+        design = Design.of(arrays["prices"][k].tolist(), tuple(zip(lines, limits, strict=True)))
+        basis = tuple(_inflated(blob[ends[2 * k + part] : ends[2 * k + part + 1]]) for part in range(2))
+        request = Request(KINDS[int(kind)], design, float(arrays["epsilon"][k]))
+        price, need = np.array(arrays["limit_price"][k], float), np.array(arrays["need"][k], float)
+        if not np.isfinite([*design.prices, *limits, *price, *need, request.epsilon, figures["dual"]]).all():
+            raise ValueError(f"row {k} holds a figure that is no number")
+        rows.append(Row(request, price=price, need=need, basis=basis, **figures))
     return Pool(_unpacked_items(arrays), rows)
 
 
-def save(path: Path, origin: str, pool: Pool, trace: list[tuple]) -> None:
-    """Write a pool and the trace of its search, whole or not at all."""
-    write(path, {"origin": np.array(origin), "trace": np.array(trace, dtype=float).reshape(-1, 4)} | packed(pool))
-
-
-def resume(path: Path, origin: str, pool: Pool) -> tuple[list[Row], list[tuple]]:
-    """Rows and trace of a broken run of the same origin, nothing where there is another; ``pool`` takes its items."""
-    with naming(path):
-        if (arrays := read(path, origin)) is None:
-            return [], []
-        stored = unpacked(arrays)
-        pool.items[:] = stored.items
-        return stored.rows, [tuple(row) for row in arrays["trace"].tolist()]
-
-
-def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays, whole or not at all."""
+def save(path: Path, origin: str, pools: dict[str, Pool], arrays: dict[str, np.ndarray]) -> None:
+    """Write pools by name, and further arrays, whole or not at all."""
     fresh = path.with_name(f"{path.name}.part.npz")
-    np.savez(fresh, **arrays)
+    np.savez(fresh, origin=np.array(origin), **arrays, **named(pools))
     os.replace(fresh, path)
 
 
-def read(path: Path, origin: str) -> dict[str, np.ndarray] | None:
-    """The arrays of a broken run of the same origin; None where they are another's."""
+def named(pools: dict[str, Pool]) -> dict[str, np.ndarray]:
+    """Pools as arrays of one file: ``name.member``."""
+    return {f"{name}.{member}": value for name, pool in pools.items() for member, value in packed(pool).items()}
+
+
+def pools_of(arrays: dict[str, np.ndarray]) -> dict[str, Pool]:
+    """The pools of :func:`named`, by name."""
+    members: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in arrays.items():
+        if "." in key:
+            name, member = key.split(".", 1)
+            members.setdefault(name, {})[member] = value
+    return {name: unpacked(own) for name, own in members.items()}
+
+
+def read(path: Path, origin: str) -> dict[str, np.ndarray]:
+    """The arrays of a broken run. Raises InputError where it is another's."""
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files} if str(file["origin"]) == origin else None
+        arrays = {name: file[name] for name in file.files}
+    if str(arrays["origin"]) != origin:
+        raise InputError(path, "origin", "is another study, preset or case", "run without --resume to begin anew")
+    return arrays
+
+
+def forget(path: Path) -> None:
+    """Remove the state of a search."""
+    path.unlink(missing_ok=True)
+
+
+def fits(joint: JointLP, pool: Pool) -> bool:
+    """Whether the bases of a pool are of no more columns and rows than its items make of an LP."""
+    sizes = np.array([(joint.lp.cost.size, joint.lp.row_lower.size), *(item_size(joint, item) for item in pool.items)])
+    return all(len(part) <= most for row in pool.rows for part, most in zip(row.basis, sizes.sum(axis=0), strict=True))
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """One clear line, InputError, where a file is no state of a run."""
+    """One clear line, InputError, where a file is no state of a run, or holds rows that their bases do not prove."""
+    damage = (OSError, ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError)
     try:
         yield
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except InputError:
+        raise
+    except CertificateError as error:
+        raise InputError(path, error.certificate, f"is not proved ({error})", "run without --resume") from error
+    except (*damage, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, "file", "is no state of an interrupted run", "run without --resume") from error
 
 
-def _table(lists: list) -> np.ndarray:
-    """Rows of different lengths, filled up with NaN."""
-    width = max((len(row) for row in lists), default=0)
-    table = np.full((len(lists), width), np.nan)
-    for k, row in enumerate(lists):
-        table[k, : len(row)] = row
-    return table
-
-
-def _given(row: np.ndarray) -> np.ndarray:
-    """A row of :func:`_table` without its filling."""
-    return row[~np.isnan(row)]
-
-
-def _values(design: Design | None) -> tuple[float, ...]:
-    return () if design is None else (*design.tariff, design.p2p, *(limit for _, limit in design.capacity))
-
-
-def _design(values: np.ndarray, lines: tuple[int, ...]) -> Design | None:
-    if not values.size:
-        return None
-    prices = [float(v) for v in values[: values.size - len(lines)]]
-    limits = tuple((line, float(v)) for line, v in zip(lines, values[values.size - len(lines) :], strict=True))
-    return Design(tuple(prices[:-1]), prices[-1], limits)
+def _inflated(part: bytes) -> bytes:
+    """Statuses of a basis; refused where one is no status."""
+    found = zlib.decompressobj().decompress(part, LARGEST)
+    if any(byte > FREE for byte in set(found)):
+        raise ValueError("a basis holds a byte that is no status")
+    return found
 
 
 def _packed_items(items: list[Item]) -> dict[str, np.ndarray]:

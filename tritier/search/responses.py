@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tritier.errors import InfeasibleError, SolverError
+from tritier.errors import InfeasibleError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
 from tritier.model.chance import Block
 from tritier.model.dso import SocialCost, day_peak, network_parts, private_parts
+from tritier.model.risk import value_at_risk
 from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import LPSolution
@@ -90,10 +91,38 @@ def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     return SocialCost.expected(parts, instance.days.probability, violation)
 
 
+def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
+    """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
+    lp = joint.lp
+    x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
+    x[lp.at("loss")] = joint.exact_losses(load)
+    social = social_cost(joint, x)
+    x[lp.at("N")], x[lp.at("F")] = social.network, social.total
+
+
+def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
+    """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
+    days, rules = joint.instance.days, joint.instance.rules
+    samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
+        len(blocks), days.n_days
+    )
+    return value_at_risk(samples, days.probability, 1 - rules.chance_level)
+
+
+def block_samples(joint: JointLP, block: Block, load: np.ndarray, design: Design) -> np.ndarray:
+    """Violation of one block in every scenario, kW, (S,) (:eq:`eq-block-forms`)."""
+    form = joint.network.form(block)
+    value = (form.gradient @ load[:, block.hour, :] - form.limit).max(axis=0)
+    if form.capacity is None:
+        return value
+    line = int(joint.instance.feeder.line[form.capacity])
+    return value - dict(design.capacity)[line]
+
+
 def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) -> Response:
     """The optimistic response to a design (:eq:`eq-optimistic`).
 
-    With ``revenue`` the response must recover the fixed and network cost; raises InfeasibleError where none does.
+    With ``revenue`` the response must recover the fixed and network cost; raises NoRecoveryError where none does.
     """
     joint.offer(design)
     for _ in range(ROUNDS):
@@ -114,16 +143,26 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
 def _recovering(joint: JointLP, design: Design):
     """Least social cost among the points of the face that recover the cost; the revenue row enters only where it binds.
 
-    Raises InfeasibleError where even the most revenue on the face, at losses that the tangents understate, falls short.
+    Raises NoRecoveryError where even the most revenue on the face, at losses that the tangents understate, falls short.
     """
     x, blocks = _best_for_society(joint, design)
     if blocks or shortfall(joint, x, design) <= LOSS_GAP:
         return x, blocks
-    most = -joint.warm.solve(joint.cost(design, v=0.0, n=1.0), "primal").objective
-    if most < joint.instance.fixed_cost - LOSS_GAP:
-        raise InfeasibleError("no optimal response recovers the fixed and the network cost")
+    _require_recovery(joint, design, 0.0)
     joint.require_revenue(design)
-    return _best_for_society(joint, design)
+    try:
+        return _best_for_society(joint, design)
+    except InfeasibleError:  # tangents have raised the losses since, or what is left is within the solver's rounding
+        joint.require_revenue(None)
+        _require_recovery(joint, design, LOSS_GAP)
+        raise
+
+
+def _require_recovery(joint: JointLP, design: Design, margin: float) -> None:
+    """Raise NoRecoveryError where no point of the present face recovers the cost and a margin, $."""
+    most = -joint.warm.solve(joint.cost(design, v=0.0, n=1.0), "primal").objective
+    if most < joint.instance.fixed_cost + margin:
+        raise NoRecoveryError("no optimal response recovers the fixed and the network cost")
 
 
 def _best_for_society(joint: JointLP, design: Design):
@@ -326,28 +365,5 @@ def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
 def _hopeful(joint: JointLP, design: Design) -> Response:
     try:
         return optimistic_response(joint, design)
-    except InfeasibleError:
+    except NoRecoveryError:
         return optimistic_response(joint, design, revenue=False)
-
-
-# The first best: the least social cost that the market's physics and comfort limits allow, whatever the incentives.
-
-
-CLOSE = 2e-4  # relative: social cost of the point found less its bound, where the tangents stop
-
-
-def first_best(joint: JointLP) -> float:
-    """Least F without incentive constraints and without revenue adequacy, $/day (:eq:`eq-first-best`).
-
-    The exact social cost of a point that can be reached, at most 2e-4 above the bound: a gain measured against it is
-    never overstated.
-    """
-    joint.offer(None)
-    best = np.inf
-    for _ in range(ROUNDS):
-        solution = joint.settle(only(joint, "F"))
-        best = min(best, social_cost(joint, solution.x).total)
-        if best - solution.objective <= CLOSE * max(1.0, abs(best)):
-            return best
-        joint.tangent(joint.net_load(solution.x))
-    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds")

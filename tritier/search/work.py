@@ -1,7 +1,7 @@
 """Work on menu points that can be done anywhere: in this process, in another, on a cluster.
 
-A task is one design, the chance blocks known so far and the basis to start from; its answer depends on nothing else,
-so that results do not depend on how many workers share the tasks.
+A task is a request, the chance blocks known so far and the basis to start from; its rows depend on nothing else, so
+that results do not depend on how many workers share the tasks.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Basis
-from tritier.search.pool import Item, Request, Row, build, extend, items_of, solve_request, starts_with
+from tritier.search.cuts import Request, Row, solve_request
+from tritier.search.pool import Item, build, extend, items_of, starts_with
 
-# The LP of a search as one array of bytes, for workers that share no disk.
-#
-# joblib hands a large array to the processes of one machine through shared memory, and Dask sends it to a worker once.
+TIGHTEN = 5  # loss tangents that one answer may add
 
 
 def pack(joint: JointLP) -> np.ndarray:
-    """Instance, whether the market sees the network, and the bare LP, as bytes."""
+    """Instance, whether the market sees the network, and the bare LP, as one array of bytes: joblib hands it to the
+    processes of one machine through shared memory, and Dask sends it to a worker once."""
     return np.frombuffer(pickle.dumps((joint.instance, joint.sees_network, joint.bare)), dtype=np.uint8)
 
 
@@ -30,22 +30,16 @@ def unpack(packed: np.ndarray) -> JointLP:
     return build(*pickle.loads(packed.tobytes()), [])
 
 
-LADDER = (1e4, 1e3, 64.0, 16.0, 4.0)  # lambda: each basis is close to the next one's, so that a step is cheap
-TIGHTEN = 5  # loss tangents that one answer may add
-WIDE = 64.0  # from here down a cut says something about other designs
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One design to explore, or one request, of the search named ``search``."""
+    """One request of the search named ``search``."""
 
     search: str
     items: tuple[Item, ...]
-    basis: Basis | None
+    basis: Basis
     request: Request
-    cutoff: float = 0.0  # $: F from which an answer needs no look at its revenue
-    widen: float = np.inf  # $: F from which an answer is followed by outer cuts
-    loose: float = np.inf  # $: understatement of losses at which an answer below the cutoff gets a loss tangent
+    cutoff: float  # $: an answer whose F is bounded from below by this needs no closer look
+    loose: float  # $: understatement of losses at which an answer below the cutoff gets a loss tangent
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,41 +64,28 @@ def _joint(task: Task, packed: np.ndarray) -> JointLP:
     return joint
 
 
-def explore(task: Task, packed: np.ndarray) -> Found:
-    """Answer a design, or another request, from the task's basis; ``packed`` holds the search's LP."""
-    joint = _joint(task, packed)
+def solve_task(task: Task, packed: np.ndarray) -> Found:
+    """Solve a task's request from its basis; ``packed`` holds the search's LP (:func:`pack`).
+
+    Where the response of an answer does not recover the cost, and its bound does not settle the matter, the shortfall
+    is bounded over all responses.
+    """
+    joint, request = _joint(task, packed), task.request
     begin = joint.warm.solves
     joint.warm.restart()  # nothing that this process solved before may steer the simplex
-    if task.basis is not None:
-        joint.warm.set_basis(task.basis)
-    rows = [_tightened(joint, task) if task.request.kind == "answer" else solve_request(joint, task.request)]
-    if task.request.kind == "answer" and rows[0].answer is not None:
-        rows += _follow_up(joint, task, rows[0])
-    rows = [replace(row, answer=row.answer and replace(row.answer, load=None)) for row in rows]
-    return Found(rows, items_of(joint), joint.warm.solves - begin)
+    joint.warm.set_basis(task.basis)
+    rows = [_tightened(joint, task)]
+    if request.kind == "answer" and rows[0].recovered < 0 and rows[0].bound < task.cutoff:
+        rows.append(solve_request(joint, replace(request, kind="shortfall")))
+    return Found([replace(row, load=None) for row in rows], items_of(joint), joint.warm.solves - begin)
 
 
 def _tightened(joint: JointLP, task: Task) -> Row:
-    """An answer, with loss tangents at its response while they understate what matters."""
+    """A row, with loss tangents at its response while they understate what matters."""
     row = solve_request(joint, task.request)
     for _ in range(TIGHTEN):
-        found = row.answer
-        if found is None or found.least >= task.cutoff or found.reached - found.least <= task.loose:
+        if row.request.kind != "answer" or row.bound >= task.cutoff or row.reached - row.bound <= task.loose:
             break
-        joint.tangent(found.load)
+        joint.tangent(row.load)
         row = solve_request(joint, task.request)
     return row
-
-
-def _follow_up(joint: JointLP, task: Task, row: Row) -> list[Row]:
-    """Where the response does not recover the cost, the most revenue of all; and outer cuts of falling lambda, where
-    the rows so far say too little about the place."""
-    rows, found = [], row.answer
-    if found.recovered < 0 and found.least < task.cutoff:
-        rows.append(solve_request(joint, Request("shortfall", task.request.design)))
-    if found.least > task.widen:
-        for weight in LADDER:
-            step = solve_request(joint, Request("weighed", task.request.design, (1.0, weight, 0.0)))
-            if weight <= WIDE:
-                rows.append(step)
-    return rows

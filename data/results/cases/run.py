@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tritier.cases import store
-from tritier.search.ends import forget
+from tritier.search.pool import forget
 from tritier.cases.store import FOLDER, SETS, made_from
 from tritier.cases.solve import certificates, prepare, solve_case, summary
 

@@ -1,0 +1,177 @@
+"""Rows read off their own bases: without the search, without a simplex step, with matrix products of their own.
+
+A basis says which columns and rows stand at a bound. One sparse factorisation gives the others and the duals; what
+these prove is summed exactly here, term by term, and compared with what the row says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import fsum
+
+import joblib
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spl
+
+from tritier.errors import CertificateError
+from tritier.inputs.instance import Design
+from tritier.model.market import line_position
+from tritier.model.risk import sample_cvar
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
+from tritier.search.cuts import RESIDUAL, SCALE, UNIT, Row, cost_of
+from tritier.search.pool import Item, Pool, extend, held, items_of
+from tritier.search.responses import block_quantiles, block_samples, keep_books, shortfall, social_cost
+from tritier.search.work import pack, unpack
+
+BOUND = 0.01  # $: how far a stored bound may lie above what its basis proves: an answer divides by its small epsilon
+NEED = 1e-6  # kW: how far a stored need may lie below that of its basis
+POINT = 1e-3  # $: a stored social cost or revenue of a response against that of its basis
+
+
+def basic_point(lp: ParametricLP, cost: np.ndarray, basis: Basis) -> tuple[np.ndarray, np.ndarray]:
+    """The point and the row duals of a basis: one factorisation of the tight rows over the basic columns.
+
+    Raises ValueError where the statuses are no basis of this LP.
+    """
+    columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in basis)
+    if columns.size != cost.size or rows.size != lp.row_lower.size:
+        raise ValueError("the basis is of another LP")
+    basic, tight = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
+    if basic.size != tight.size:
+        raise ValueError(f"{basic.size} basic columns for {tight.size} tight rows")
+    x, y = _at_bound(columns, lp.col_lower, lp.col_upper), np.zeros(rows.size)
+    level = _at_bound(rows, lp.row_lower, lp.row_upper)[tight]
+    if not np.isfinite(x).all() or not np.isfinite(level).all():
+        raise ValueError("a status stands for a bound that is infinite")
+    if basic.size:
+        own = sp.csc_array(lp.matrix[tight][:, basic])
+        try:
+            factors = spl.splu(own)
+        except RuntimeError as error:
+            raise ValueError("the basis is singular") from error
+        x[basic] = 0.0
+        rest = level - (lp.matrix @ x)[tight]
+        x[basic] = factors.solve(rest)
+        x[basic] += factors.solve(rest - own @ x[basic])
+        dual = factors.solve(cost[basic], trans="T")
+        y[tight] = dual + factors.solve(cost[basic] - own.T @ dual, trans="T")
+    return x, y
+
+
+def _at_bound(status: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """The bounds that statuses stand for; zero where basic or free."""
+    return np.where(status == AT_LOWER, lower, np.where(status == AT_UPPER, upper, 0.0))
+
+
+def proved_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
+    """What duals prove of an LP's least cost: the Lagrangian over the box, summed without rounding, less what the
+    products of its terms may be off by (:eq:`eq-safe-bound`)."""
+    y = np.where(np.isneginf(lp.row_lower) & (y > 0) | np.isposinf(lp.row_upper) & (y < 0), 0.0, y)
+    up, down, paid = y > 0, y < 0, np.zeros(y.size)
+    paid[up], paid[down] = y[up] * lp.row_lower[up], y[down] * lp.row_upper[down]
+    transposed = sp.csr_array(lp.matrix.T)
+    reduced, size = cost - transposed @ y, np.abs(cost) + abs(transposed) @ np.abs(y)
+    corner = np.where(reduced > 0, lp.col_lower, lp.col_upper)
+    operations = np.diff(transposed.indptr) + 2
+    off = fsum(operations * size * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper)))
+    off += fsum(np.abs(paid)) + fsum(np.abs(reduced * corner))
+    return fsum(np.concatenate([paid, reduced * corner])) - UNIT * off
+
+
+def completed(joint: JointLP, x: np.ndarray, design: Design) -> np.ndarray:
+    """The same decisions with quantiles, tails, losses and the DSO's books as they follow at the limits of a design
+    (:eq:`eq-chance`, :eq:`eq-losses`): a basis made before a chance block or a tangent came leaves these columns
+    anywhere.
+
+    A block that buys no violation has its quantile at the value at risk, where its CVaR is least: if the row does not
+    hold there, it holds nowhere, and the point's residual says so.
+    """
+    lp, x = joint.lp, x.copy()
+    load = joint.net_load(x)
+    own = [block for block in joint.blocks if not x[lp.at(f"slack:{block.label}")] > 0]
+    for block, quantile in zip(own, block_quantiles(joint, own, load, design), strict=True):
+        x[lp.at(f"var:{block.label}")] = quantile
+        x[lp.at(f"excess:{block.label}")] = np.maximum(block_samples(joint, block, load, design) - quantile, 0.0)
+    keep_books(joint, x, load)
+    return x
+
+
+def proved(joint: JointLP, row: Row) -> Row:
+    """The row that a row's request and basis give, whatever the row says (:eq:`eq-answer`, :eq:`eq-least-row`).
+
+    Raises ValueError where the basis is none, or its point is no response.
+    """
+    request, design = row.request, row.request.design
+    joint.offer(design)
+    lp, cost, own = joint.warm.current(), cost_of(joint, request), joint.cost(design)
+    x, y = basic_point(lp, cost, row.basis)
+    x = completed(joint, x, design)
+    reached = social_cost(joint, x).total
+    if request.kind == "least":
+        if joint.lines:
+            cost[joint.lp.at("cap")] += row.price
+        joint.offer(None)  # the row holds with the limits free
+        dual = proved_value(joint.warm.current(), cost, y)
+        return replace(row, dual=dual, need=joint.offered(design), reached=reached)
+    activity, reduced = lp.matrix @ x, cost - lp.matrix.T @ y
+    off = np.concatenate([lp.row_lower - activity, activity - lp.row_upper, lp.col_lower - x, x - lp.col_upper])
+    if off.max(initial=0.0) > RESIDUAL:
+        raise ValueError(f"the point of its basis misses a row by {off.max():.2g}")
+    charge = np.abs(np.concatenate([y, y, reduced, reduced]))  # what is missed, at its dual
+    worth = fsum(own * x) + fsum(charge * np.maximum(off, 0.0)) / SCALE
+    dual = proved_value(lp, cost, y) / SCALE
+    need, recovered = _needed(joint, design, x), -shortfall(joint, x, design)
+    return replace(row, dual=dual, worth=worth, need=need, reached=reached, recovered=recovered)
+
+
+def _needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
+    """The limits that a point's flows respect, kW, between the lowest of the menu and those of the design."""
+    offered = joint.offered(design)
+    if not joint.lines:
+        return offered
+    lowest = joint.lp.col_lower[joint.lp.at("cap")]
+    if not joint.sees_network:
+        return lowest
+    flow, days = np.abs(joint.network.matrices.flows(joint.net_load(x))), joint.instance.days
+    risk = sample_cvar(flow, days.probability, 1 - joint.instance.rules.chance_level).max(axis=-1)  # (L,)
+    where = [line_position(joint.instance, line) for line in joint.lines]
+    return np.clip(risk[where], lowest, offered)
+
+
+def check_row(joint: JointLP, row: Row) -> Row:
+    """The row that a row's basis proves. Raises ValueError where the row says more than that."""
+    again = proved(joint, row)
+    if not row.bound <= again.bound + BOUND:
+        raise ValueError(f"a bound of {row.bound:.6f} is stored, {again.bound:.6f} is proved")
+    if not (row.need >= again.need - NEED).all():
+        raise ValueError(f"limits of {row.need} are said to be enough, {again.need} are needed")
+    for name in ("reached", "recovered"):
+        stored, found = getattr(row, name), getattr(again, name)
+        if not (abs(stored - found) <= POINT or (np.isnan(stored) and np.isnan(found))):
+            raise ValueError(f"{name} {stored:.6f} is stored, {found:.6f} is found")
+    return again
+
+
+def check_pool(joint: JointLP, pool: Pool, name: str, jobs: int = 1) -> list[Row]:
+    """The rows that a pool's bases prove. Raises CertificateError naming the first that says more than that."""
+    parts = max(1, min(joblib.effective_n_jobs(jobs), len(pool.rows)))
+    shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
+    found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_rows)(packed, pool.items, share) for share in shares)
+    rows = [found[k % parts][k // parts] for k in range(len(pool.rows))]
+    for k, row in enumerate(rows):
+        if isinstance(row, str):
+            raise CertificateError(f"design.rows.{name}[{k}]", 1.0, 0.0, f"{pool.rows[k].request.kind}: {row}")
+    return rows
+
+
+def _check_rows(packed: np.ndarray, items: list[Item], rows: list[Row]) -> list[Row | str]:
+    joint, found = unpack(packed), []
+    for row in rows:
+        try:
+            extend(joint, items[len(items_of(joint)) : held(joint, row.basis, items)])  # as when the row was made
+            found.append(check_row(joint, row))
+        except ValueError as error:
+            found.append(str(error))
+    return found

@@ -1,0 +1,361 @@
+"""The hybrid of integer L-shaped cuts and column-and-constraint generation: the best design of a menu, proved.
+
+Enumeration of tariffs by dominance: a menu point is answered by one warm solve of the follower's LP, chance blocks
+added until none is violated, and the answer holds for every tighter limit that its response respects. What no answer
+holds at is answered next, loosest limits first, until no point can beat the incumbent by more than the gap. SCIP then
+proves the same from the rows alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from tritier.errors import InputError, NoRecoveryError, SolverError
+from tritier.inputs.instance import Design
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import Basis
+from tritier.search import pool as stored
+from tritier.search.check import check_pool
+from tritier.search.cuts import FINE, Request, Row
+from tritier.search.ends import ENDS, End, costs_of
+from tritier.search.ledger import Ledger
+from tritier.search.menu import Coordinates, Point
+from tritier.search.pool import Pool, build, reorder
+from tritier.search.responses import Response, optimistic_response
+from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
+from tritier.search.work import Found, Task, pack, solve_task
+
+COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
+ENGINES = ("tree", "scip")
+ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
+TANGENTS = 2  # loss tangents of the search's first LP; incumbents have exact losses
+LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
+SAVE_EVERY = 20.0  # s
+
+
+class Progress:
+    """The trace of a search. Lower bounds never fall and upper bounds never rise."""
+
+    def __init__(self, gain: float, say: Callable[[str], None] | None = None, rows=(), seconds: float = 0.0) -> None:
+        self.gain = gain
+        self.say = say
+        self.rows: list[tuple[float, int, float, float]] = list(rows)
+        self._begin = time.perf_counter() - seconds
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begin
+
+    def report(self, lower: float, upper: float, solves: int) -> None:
+        """Note the bounds, $, and print the progress line."""
+        if self.rows:
+            lower, upper = max(lower, self.rows[-1][2]), min(upper, self.rows[-1][3])
+        self.rows.append((self.seconds, solves, lower, upper))
+        if self.say:
+            share = (upper - lower) / self.gain if self.gain > 0 else float("inf")
+            self.say(f"{self.seconds:7.0f} s  bounds {lower:.2f} {upper:.2f} $  gap {share:.1%} of gain  {solves} LPs")
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=list(COLUMNS))
+
+
+@dataclass(frozen=True, eq=False)
+class HybridResult:
+    """The best design found, bounds on the best there is, $, and how they came about."""
+
+    best: Response
+    joint: JointLP  # the LP that the best response is a point of
+    lower_bound: float
+    upper_bound: float
+    gap: float  # share of the gain between flat tariff and first best
+    menu_points: int
+    lp_solves: int
+    trace: pd.DataFrame
+    verdict: Verdict | None  # SCIP's word on the rows; None where the search did not reach its gap
+    pools: dict[str, Pool]  # rows of the flat tariff, of the first best, and of the search
+    table: pd.DataFrame  # the answers
+
+    @property
+    def proof(self) -> str:
+        return "not run" if self.verdict is None else self.verdict.word
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row of the proof."""
+        return [row for pool in self.pools.values() for row in pool.rows]
+
+    def write_proof(self, path: Path) -> None:
+        """Store every row with the basis that proves it."""
+        np.savez_compressed(path, **stored.named(self.pools))
+
+
+class Search:
+    """A ledger, the workers that fill it, and what is reported and stored on the way."""
+
+    def __init__(self, joint: JointLP, flat: End, ideal: End, beside, gap: float, jobs: int, say) -> None:
+        self.joint, self.jobs, self.flat, self.ideal = joint, jobs, flat, ideal
+        self.gain = flat.social_cost - ideal.social_cost
+        self.slack = gap * self.gain
+        menu, offered = Coordinates.of(joint.instance.menu, beside), flat.design in beside
+        self.ledger = Ledger(menu, joint.instance.fixed_cost, [*ideal.pool.rows, *(flat.pool.rows if offered else [])])
+        self.pool = Pool([])
+        self.pool.learn([item for item in flat.items if isinstance(item, np.ndarray)][-TANGENTS:])
+        self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])
+        self.begin = reorder(joint, flat.pool.rows[-1].basis, flat.items, self.pool.items)
+        self.confirmed: dict[Point, tuple[JointLP, Response] | None] = {}  # exact responses; None where none recovers
+        self.sharpened: set[Point] = set()
+        self.solves = 0
+        self.progress = Progress(self.gain, say)
+        self.state: Path | None = None
+        self.origin = ""
+        self.name, self.packed = uuid4().hex, pack(joint)
+        self._saved = time.perf_counter()
+        if offered:
+            self.ledger.propose(flat.social_cost, menu.point(flat.design))
+
+    @property
+    def centre(self) -> int:
+        """The tariff near which the search goes on: the incumbent's, or one in the middle of the menu."""
+        return self.ledger.menu.middle if self.ledger.best is None else self.ledger.best[1][0]
+
+    @property
+    def target(self) -> float:
+        """Bounds from here on are good enough, $."""
+        return self.ledger.upper_bound - self.slack
+
+    def keep(self, state: Path | None, origin: str) -> None:
+        """Write what is found to ``state`` now and then; go on from there where a run of this origin broke off.
+
+        Nothing of the file is believed: its rows are proved again from their bases, its incumbent is solved again.
+        """
+        self.state, self.origin = state, origin
+        if state is None or not state.is_file():
+            return
+        with stored.naming(state):
+            arrays = stored.read(state, origin)
+            if "trace" not in arrays:
+                return  # only both ends were found
+            pool, trace = stored.pools_of(arrays)["search"], arrays["trace"]
+            if trace.shape[1:] != (len(COLUMNS),) or not np.isfinite(trace).all():
+                raise ValueError("the trace is no table of numbers")
+            for row in check_pool(self.joint, pool, "search", self.jobs):
+                self.ledger.learn(row)
+            self.pool = pool
+            best = tuple(int(k) for k in arrays["best"])
+            if best:
+                self.ledger.menu.design(best)
+        if best:
+            self.confirm(best)
+        seconds, solves = (trace[-1][:2]) if len(trace) else (0.0, 0)
+        self.progress = Progress(self.gain, self.progress.say, map(tuple, trace.tolist()), float(seconds))
+        self.solves += int(solves)
+
+    def save(self) -> None:
+        """Keep rows, trace and incumbent, whole or not at all."""
+        if self.state is not None:
+            trace = np.array(self.progress.rows, dtype=float).reshape(-1, len(COLUMNS))
+            best = np.array(self.ledger.best[1] if self.ledger.best else [], dtype=int)
+            found = {"trace": trace, "best": best, "ends": costs_of((self.flat, self.ideal))}
+            stored.save(self.state, self.origin, self.pools, found)
+            self._saved = time.perf_counter()
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Rows of the flat tariff, of the first best, and of the search."""
+        return dict(zip(ENDS, (self.flat.pool, self.ideal.pool), strict=True)) | {"search": self.pool}
+
+    def run(self, engine: str, time_limit: float | None) -> bool:
+        """Search until the gap is reached or time is up; whether the rows now exclude all that is better."""
+        choose = {"tree": self.open_points, "scip": self.point_of_scip}[engine]
+        while time_limit is None or self.progress.seconds < time_limit:
+            if points := choose():
+                self.answer(points)
+            elif points := [p for p in self.ledger.loose(self.target) if p not in self.sharpened][:ROUND]:
+                self.sharpen(points)
+            else:
+                self.settle_incumbent()
+                self.report()
+                return True
+            self.report()
+            if time.perf_counter() - self._saved > SAVE_EVERY:
+                self.save()
+        return False
+
+    def open_points(self) -> list[Point]:
+        """The next points to answer: limits of the incumbent's tariff, then tariffs near it."""
+        ledger, tariff = self.ledger, self.centre
+        chosen = ledger.open_points(tariff, self.target)
+        others = (point for point in ledger.all_open(self.target, tariff) if point[0] != tariff)
+        return [*chosen, *islice(others, max(0, ROUND - len(chosen)))][:ROUND]
+
+    def point_of_scip(self) -> list[Point]:
+        """A point that SCIP finds where the rows leave one open, moved to the loosest limits that are open there."""
+        ledger = self.ledger
+        model = CoveringModel(ledger, self.target, ledger.boxes)
+        if model.solve() == "infeasible" or (found := model.point()) is None:
+            return self.open_points()  # what SCIP's tolerances overlook
+        tariff = found[0]
+        if tariff == OTHER:
+            tariff = next(k for k in ledger.menu.from_near(self.centre) if k not in ledger.bound)
+        looser = [
+            point for point in ledger.open_points(tariff, self.target) if np.greater_equal(point, found)[1:].all()
+        ]
+        return looser[:1] or self.open_points()
+
+    def answer(self, points: list[Point]) -> None:
+        """Answer points, and confirm those that may be incumbents."""
+        self.send([self.task(point, Request("answer", self.ledger.menu.design(point))) for point in points])
+        for point in sorted(points, key=lambda p: self.ledger.answers[p].reached):
+            row = self.ledger.answers[point]
+            hidden = row.recovered < 0 and self.ledger.bound_at(point) < self.target
+            if hidden or (row.recovered >= 0 and row.reached < self.target):
+                self.confirm(point)
+
+    def sharpen(self, points: list[Point]) -> None:
+        """Answer points again whose bound is below the target: with less weight on F, so that the follower is held
+        closer to its optimum."""
+        self.sharpened.update(points)
+        for point in points:
+            if self.ledger.bound_at(point) < self.target:
+                self.confirm(point)
+        left = [point for point in points if self.ledger.bound_at(point) < self.target]
+        self.send([self.task(p, Request("answer", self.ledger.menu.design(p), FINE)) for p in left])
+
+    def settle_incumbent(self) -> None:
+        """Confirm what may be better than the incumbent by less than the gap, best first."""
+        answers = self.ledger.answers
+        for point in sorted(answers, key=lambda p: answers[p].reached):
+            if answers[point].recovered >= 0 and answers[point].reached < self.ledger.upper_bound:
+                self.confirm(point)
+
+    def confirm(self, point: Point) -> None:
+        """Propose the exact optimistic response at a point as the incumbent: an answer's own point gives the follower
+        a little too much (:eq:`eq-optimistic`)."""
+        if point in self.confirmed:
+            return
+        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, self.pool.items)
+        joint.warm.set_basis(self.start(point))
+        self.confirmed[point] = None
+        try:
+            found = optimistic_response(joint, self.ledger.menu.design(point))
+        except NoRecoveryError:
+            return
+        finally:
+            self.solves += joint.warm.solves
+        if self.ledger.propose(found.social.total, point):
+            self.confirmed = {p: None for p in self.confirmed} | {point: (joint, found)}
+
+    def task(self, point: Point, request: Request) -> Task:
+        """A request at a point, from the basis of the nearest point solved so far."""
+        items = tuple(self.pool.items)
+        return Task(self.name, items, self.start(point), request, self.target, LOOSE * self.slack)
+
+    def start(self, point: Point) -> Basis:
+        """The basis of the nearest answer of the search's own LP."""
+        near = {self.ledger.menu.point(row.request.design): row.basis for row in self.pool.rows}
+        basis = near[min(near, key=lambda p: self.ledger.menu.distance(p, point))] if near else self.begin
+        return reorder(self.joint, basis, self.pool.items, self.pool.items)
+
+    def send(self, tasks: list[Task]) -> None:
+        """Work on tasks, and learn what they find in their order."""
+        if not tasks:
+            return
+        run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
+        for found in run(joblib.delayed(solve_task)(task, self.packed) for task in tasks):
+            self.collect(found)
+
+    def collect(self, found: Found) -> None:
+        """Enter the rows of a task."""
+        self.pool.learn(found.items)
+        self.solves += found.solves
+        for row in found.rows:
+            row = replace(row, basis=reorder(self.joint, row.basis, found.items, self.pool.items))
+            self.pool.rows.append(row)
+            self.ledger.learn(row)
+
+    def report(self) -> None:
+        self.progress.report(
+            min(self.ledger.lower_bound, self.ledger.upper_bound), self.ledger.upper_bound, self.solves
+        )
+
+    def result(self, finished: bool) -> HybridResult:
+        """The best design with exact losses, the bounds, and SCIP's word on them."""
+        ledger = self.ledger
+        if ledger.best is None and not finished:
+            raise SolverError("time was up before a design was found that recovers the cost: give the search more")
+        if ledger.best is None:
+            raise NoRecoveryError("no design of the menu recovers the fixed and the network cost")
+        point = ledger.best[1]
+        if self.confirmed.get(point) is None:
+            self.confirmed.pop(point, None)
+            ledger.best = (np.inf, point)
+            self.confirm(point)
+        joint, best = self.confirmed[point]
+        upper = best.social.total
+        ledger.require_not_below(upper, point)
+        lower = min(ledger.lower_bound, upper)
+        verdict = prove(ledger, below(lower, self.gain), upper, point) if finished else None
+        self.progress.report(lower, upper, self.solves)
+        return HybridResult(
+            best=best,
+            joint=joint,
+            lower_bound=lower,
+            upper_bound=upper,
+            gap=(upper - lower) / self.gain if self.gain > 0 else np.inf,
+            menu_points=ledger.menu.n_points,
+            lp_solves=self.solves,
+            trace=self.progress.trace,
+            verdict=verdict,
+            pools=self.pools,
+            table=ledger.table(),
+        )
+
+
+def solve(
+    joint: JointLP,
+    *,
+    flat: End,
+    ideal: End,
+    beside: Sequence[Design] = (),
+    gap: float = 0.05,
+    time_limit: float | None = None,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+    origin: str = "",
+    engine: str = "tree",
+) -> HybridResult:
+    """The best design of the menu, to within ``gap`` of the gain between flat tariff and first best (:eq:`eq-gap`).
+
+    joint: the instance's LP; flat, ideal: both ends of the gain (:func:`tritier.search.ends.both_ends`); beside:
+    designs whose tariffs are offered beside the menu's grid, at every limit; time_limit: s, after which the search
+    stops with the bounds it has, as it does on Ctrl-C; state: file from which a broken run of the same ``origin`` goes
+    on; engine: which points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds.
+
+    Raises:
+        InputError: the engine is unknown.
+        NoRecoveryError: no design recovers the cost.
+        SolverError: time was up before one was found.
+    """
+    if engine not in ENGINES:
+        raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
+    search = Search(joint, flat, ideal, beside, gap, jobs, progress)
+    search.keep(state, origin)
+    finished = False
+    try:
+        finished = search.run(engine, time_limit)
+    except KeyboardInterrupt:
+        search.save()
+        if search.ledger.best is None:
+            raise
+    return search.result(finished)
