@@ -33,9 +33,10 @@ TIED = {
     "violation_share_ac",
 }
 TIE = 1e-3
-# The first best stands at the tolerance of its outer approximation, and the gap is a share of flat less first best.
-LOOSE = {"first_best": 1e-5, "gap": 1e-5, "gap_usd": 1e-5}
-WORK = ("lp_solves",)  # how much was done, no figure of the result
+FLAT = 3e-5  # $, kW or kWh: figures under a flat tariff, the root of a surplus that is found to 1e-5 $
+FIRST_BEST = 2e-4  # relative: the first best stands at the tolerance of its outer approximation
+FLAT_POINTS = {"smoke": 2, "fast": 24}  # points of the menu since the flat tariff is on it, at every limit
+GAP = {"smoke": 0.1, "fast": 0.05}  # asked for: what is proved of the bound depends on the rows that a search has
 
 
 @pytest.fixture(scope="module", params=RECORDED["solved"])
@@ -53,21 +54,21 @@ def found(request, preset, tmp_path_factory) -> tuple[dict, Path]:
     return RECORDED["solved"][preset][str(request.param)], out
 
 
-def compare(was: dict, now: dict, names: set[str], share: float = SAME) -> None:
+def compare(was: dict, now: dict, names: set[str], share: float = SAME, least: float = SAME) -> None:
     """Figures agree to a share of their size; the surplus to a share of the revenue of which it is what is left."""
     for name in names:
         if isinstance(was[name], str):
             assert now[name] == was[name], name
         else:
             size = max(1.0, abs(was["dso_revenue_usd" if name == "dso_surplus_usd" else name]))
-            assert now[name] == pytest.approx(was[name], abs=share * size), name
+            assert now[name] == pytest.approx(was[name], abs=max(share * size, least)), name
 
 
 def test_summary_is_the_recorded_one(found):
     was, now = found[0]["summary"], json.loads((found[1] / "summary.json").read_text())
     assert set(was) <= set(now)
     tied = TIED if was["case"] >= 2 else set()
-    compare(was, now, set(was) - tied)
+    compare(was, now, set(was) - tied, least=FLAT if was["case"] < 3 else SAME)
     compare(was, now, tied, TIE)
     assert now["welfare_usd"] + now["social_cost_usd"] == pytest.approx(
         was["welfare_usd"] + was["social_cost_usd"], rel=SAME
@@ -81,16 +82,19 @@ def test_what_the_market_cleared_is_the_recorded_one(found):
         if name == "cap_line":
             assert now[name].tolist() == value
         else:
-            assert np.allclose(now[name], value, rtol=SAME, atol=SAME), name
+            assert np.allclose(now[name], value, rtol=SAME, atol=SAME if now["cap"].size else FLAT), name
 
 
 def test_proof_of_the_design_is_the_recorded_one(found):
     was, now = found[0].get("design"), json.loads((found[1] / "certificate.json").read_text()).get("design")
     assert (was is None) == (now is None)
     if was is not None:
-        compare(was, now, set(was) - set(LOOSE) - set(WORK))
-        for name, share in LOOSE.items():
-            compare(was, now, {name}, share)
+        compare(was, now, {"upper_bound", "flat", "proof"})
+        compare(was, now, {"first_best"}, FIRST_BEST)
+        preset = json.loads((found[1] / "provenance.json").read_text())["preset"]
+        assert now["menu_points"] == was["menu_points"] + FLAT_POINTS[preset]
+        assert was["upper_bound"] - now["lower_bound"] <= GAP[preset] * (was["flat"] - was["first_best"])
+        assert now["lower_bound"] <= was["upper_bound"]
 
 
 @pytest.mark.parametrize("place", RECORDED["stored"])

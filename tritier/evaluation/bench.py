@@ -33,7 +33,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
 from tritier.reformulation.milp import solve_milp
 from tritier.reformulation.solve import solve
-from tritier.search import tree
+from tritier.search import hybrid
 from tritier.search.ends import both_ends
 from tritier.search.enumeration import enumerate_menu
 from tritier.search.large import Clearing, clear
@@ -116,7 +116,7 @@ def hybrid_row(
     joint = JointLP(instance)
     flat, ideal = both_ends(joint, jobs)
     gain = flat.social_cost - ideal.social_cost
-    found = tree.solve(
+    found = hybrid.solve(
         joint, flat=flat, ideal=ideal, gap=gap, engine=engine, jobs=jobs,
         time_limit=None if np.isinf(limit) else limit,
     )  # fmt: skip
