@@ -17,7 +17,8 @@ RECORDED = json.loads((ROOT / "tests" / "data" / "first_edition.json").read_text
 CHANGES: dict[str, object] = {}  # settings under which the model is that of the first edition
 SAME = 1e-9  # relative
 # On a judged day of a market (cases 2 to 4) the first edition left the hour of a battery inside a block of the tariff
-# to the solver: another order of prosumers, or the rule that decides it now, moves these, by 6e-4 at most as measured.
+# to the solver: another order of prosumers, or the rule that decides it now, moves these, by 6e-4 at most as measured;
+# who of two indifferent prosumers trades hangs on the basis that a search ends with, and moves Case 3 by 1.1e-3.
 TIED = {
     "welfare_usd",
     "social_cost_usd",
@@ -32,8 +33,8 @@ TIED = {
     "congestion_rent_usd",
     "violation_share_ac",
 }
-TIE = 1e-3
-FLAT = 3e-5  # $, kW or kWh: figures under a flat tariff, the root of a surplus that is found to 1e-5 $
+TIE = 1.5e-3
+FLAT = 1e-8  # relative: the flat tariff of cases 0 to 2 is the root of a surplus, which is found to 1e-5 $
 FIRST_BEST = 2e-4  # relative: the first best stands at the tolerance of its outer approximation
 FLAT_POINTS = {"smoke": 2, "fast": 24}  # points of the menu since the flat tariff is on it, at every limit
 GAP = {"smoke": 0.1, "fast": 0.05}  # asked for: what is proved of the bound depends on the rows that a search has
@@ -68,7 +69,7 @@ def test_summary_is_the_recorded_one(found):
     was, now = found[0]["summary"], json.loads((found[1] / "summary.json").read_text())
     assert set(was) <= set(now)
     tied = TIED if was["case"] >= 2 else set()
-    compare(was, now, set(was) - tied, least=FLAT if was["case"] < 3 else SAME)
+    compare(was, now, set(was) - tied, SAME if was["case"] > 2 else FLAT)
     compare(was, now, tied, TIE)
     assert now["welfare_usd"] + now["social_cost_usd"] == pytest.approx(
         was["welfare_usd"] + was["social_cost_usd"], rel=SAME
@@ -82,7 +83,7 @@ def test_what_the_market_cleared_is_the_recorded_one(found):
         if name == "cap_line":
             assert now[name].tolist() == value
         else:
-            assert np.allclose(now[name], value, rtol=SAME, atol=SAME if now["cap"].size else FLAT), name
+            assert np.allclose(now[name], value, rtol=SAME if now["cap"].size else FLAT, atol=SAME), name
 
 
 def test_proof_of_the_design_is_the_recorded_one(found):
