@@ -38,8 +38,10 @@ def clear(instance: Instance, design: Design) -> tuple[JointLP, Response, Decisi
 def payments(instance: Instance, joint: JointLP, response: Response, found: Decisions) -> Settlement:
     per_kwh = found["pi"] / instance.days.probability
     day = DayDecisions(instance, "design", found.arrays, per_kwh, np.zeros(instance.days.n_days))
-    losses = joint.exact_losses(joint.net_load(response.x))
-    books = settle(instance, response.design, day, found["lambda"], per_kwh, losses)
+    books = settle(day, response.design, found["lambda"])
+    assert books.losses == pytest.approx(
+        (loss_price(instance) * joint.exact_losses(joint.net_load(response.x))).sum(axis=0)
+    )
     assert imbalance(books, instance.fixed_cost) < 1e-9
     return books
 

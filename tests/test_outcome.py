@@ -152,7 +152,7 @@ def test_money_of_the_table_adds_up(cleared):
     _, _, decisions, day = cleared
     table, money = daily_table(day, decisions), settlement_of(day, decisions)
     passive = money.passive_retail + money.passive_network + money.passive_congestion
-    received = money.retail_received + table["dso_revenue_usd"] + table["congestion_rent_usd"]
+    received = money.retail.sum(axis=0) + money.passive_retail + table["dso_revenue_usd"] + table["congestion_rent_usd"]
     private = table["degradation_usd"] + table["lost_value_usd"]
     assert (table["prosumer_cost_usd"] + passive).to_numpy() == pytest.approx((received + private).to_numpy(), rel=1e-9)
 

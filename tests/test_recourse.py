@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
+from tritier.cases import outcome
 from tritier.cases.cases import risk_neutral
 from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
-from tritier.cases.recourse import POLICIES, Recourse, check_days
+from tritier.cases.recourse import POLICIES, Recourse
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import optimistic_response
@@ -197,7 +199,7 @@ def test_trades_stand_on_days_without_sun(trade):
 def test_stored_days_check_and_changed_days_do_not(policy, recourse, congested):
     day = recourse.judge(congested, policy)
     good = check_days(day, congested)
-    assert good.primal <= 1e-6 and abs(good.suboptimality) <= 1e-6 and good.prices <= 1e-5
+    assert good.primal <= 1e-6 and abs(good.gain) <= 1e-6 and good.prices <= 1e-5
     served = replace(day, arrays=day.arrays | {"served": day["served"] * 1.01})
     assert check_days(served, congested).primal > 1e-3
     wasteful = day.arrays | {"gp": day["gp"] + 1.0, "gm": day["gm"] + 1.0}
@@ -205,7 +207,7 @@ def test_stored_days_check_and_changed_days_do_not(policy, recourse, congested):
     paid = rules.retail - rules.feed_in + tau * (rules.billing == "scenario")
     wasteful["cost"] = day["cost"] + paid.sum()
     bad = check_days(replace(day, arrays=wasteful), congested)
-    assert bad.primal <= 1e-6 and bad.suboptimality > 1e-3
+    assert bad.primal <= 1e-6 and bad.gain > 1e-3
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -214,20 +216,39 @@ def test_both_sides_of_every_payment_agree(policy, recourse, congested):
     assert imbalance(settlement, 123.0) < 1e-8
     accounts = settlement.accounts(123.0)
     assert sum(accounts.values()) == pytest.approx(np.zeros(3), abs=1e-8)
-    received, paid = settlement.retail_received, settlement.retail.sum(axis=0) + settlement.passive_retail
-    assert received == pytest.approx(paid, rel=1e-10)
-    charged = settlement.network.sum(axis=0) + settlement.passive_network + settlement.p2p_charge.sum()
-    assert settlement.network_received == pytest.approx(charged, rel=1e-10)
+    booked, billed = settlement.booked + settlement.outside, settlement.retail + settlement.network
+    assert booked == pytest.approx(billed, rel=1e-9, abs=1e-8), "prosumers' own books against the bills"
+    assert settlement.p2p_charge.sum() == pytest.approx(settlement.sold, rel=1e-9)
+    supplied = settlement.wholesale + settlement.losses + settlement.demand_charge
+    assert settlement.supplied == pytest.approx(supplied, rel=1e-9), "power drawn against lines and sales"
     rent = settlement.congestion.sum(axis=0) + settlement.passive_congestion
-    assert settlement.rent_received == pytest.approx(rent, abs=1e-9)
+    assert settlement.rent_received == pytest.approx(rent, abs=1e-8)
 
 
-def test_a_broken_ledger_is_noticed(recourse, decisions):
-    """A purchase that nobody sold: its payment has no receiver."""
+FALSE_BOOKS = {  # what is changed in a sound day, behind everybody's back
+    "a purchase that nobody sold": lambda a: {"zb": a["zb"] + np.eye(1, 3).T},
+    "a random dispatch": lambda a: {"gp": np.random.default_rng(1).uniform(0, 100, a["gp"].shape)},
+    "a trade that is sold dearer than bought": lambda a: {"zs": a["zs"] * 1.01},
+    "costs of other prices": lambda a: {"cost": a["cost"] * 1.01},
+    "a battery that charges from nowhere": lambda a: {"ch": a["ch"] + 1.0},
+}
+
+
+@pytest.mark.parametrize("case", FALSE_BOOKS)
+def test_false_books_do_not_add_up(case, recourse, decisions):
     day = recourse.judge(decisions, "network-blind")
-    broken = replace(day, arrays=day.arrays | {"zb": day["zb"] + np.eye(1, 3).T})
-    missing = imbalance(settlement_of(broken, decisions), 0.0)
-    assert missing == pytest.approx(abs(decisions["lambda"].sum()), rel=1e-9) and missing > 0.1
+    assert imbalance(settlement_of(day, decisions), 0.0) < 1e-8
+    broken = replace(day, arrays=day.arrays | FALSE_BOOKS[case](day.arrays))
+    assert imbalance(settlement_of(broken, decisions), 0.0) > 0.1
+
+
+@pytest.mark.parametrize("name", ["linear_losses", "retail_cost", "charges", "trade_charge"])
+def test_a_bill_of_another_size_does_not_add_up(name, recourse, congested, monkeypatch):
+    """Losses, prices and charges scaled in one agent's books: the others' meters know nothing of it."""
+    day, sound = recourse.judge(congested, "design policy"), getattr(outcome, name)
+    assert imbalance(settlement_of(day, congested), 0.0) < 1e-8
+    monkeypatch.setattr(outcome, name, lambda *a: 1.01 * sound(*a))
+    assert imbalance(settlement_of(day, congested), 0.0) > 1e-3
 
 
 def test_unknown_policy(recourse, decisions):
@@ -275,10 +296,10 @@ def test_days_of_the_market_policy_check_and_changed_ones_do_not():
     instance, decisions = offered(sunny(), 120.0, 0.15)
     day = Recourse(instance).judge(decisions, "market policy")
     good = check_days(day, decisions)
-    assert max(good.primal, abs(good.suboptimality), good.prices) < 1e-8
+    assert max(good.primal, abs(good.gain), good.prices) < 1e-8
     less = day.arrays | {"cu": day["cu"].copy(), "gm": day["gm"].copy(), "cost": day["cost"].copy()}
     less["cu"][1] += 40.0
     less["gm"][1] -= 40.0
     less["cost"][1] += 0.10 * 80.0
     bad = check_days(replace(day, arrays=less), decisions)
-    assert bad.primal < 1e-8 and bad.suboptimality > 1e-3
+    assert bad.primal < 1e-8 and bad.gain > 1e-3

@@ -19,8 +19,9 @@ from tritier.cases.decisions import (
     point_of,
     prices_of,
 )
+from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
-from tritier.cases.recourse import DayDecisions, check_days
+from tritier.cases.recourse import DayDecisions
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
 from tritier.model.dso import day_peak
@@ -45,10 +46,15 @@ from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import primal_residual, safe_bound
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.menu import Coordinates
+from tritier.search.responses import optimistic_response
 
-GAIN = 1e-6  # of max(|cost|, 1 % of the bill without trade)
-RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound; relative to the optimal value for the duality gap
-COMPLEMENTARITY = 1e-4  # $: largest single product of slack and multiplier
+GAIN = 1e-9  # of max(|cost|, 1 % of the bill without trade); relative to what a day's agents pay
+RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound
+DUALITY = 1e-9  # of the follower's optimal value
+COMPLEMENTARITY = 1e-7  # $: largest single product of slack and multiplier
+SOCIAL = 1e-3  # $/day: a social cost against the least among the follower's equals, of either sign
+DOLLARS = 0.01  # $/day: expected social cost of judged days above the least among equals
+PRICES = 1e-6  # $/kWh: prices of judged days against what limits are worth
 AGREE = 1e-6  # recomputed against stored arrays, relative to the array's largest entry
 VIOLATED_KW = 1e-5  # CVaR of violation that counts as none
 
@@ -214,17 +220,22 @@ def require(name: str, figure: float, limit: float, detail: str = "") -> None:
         raise CertificateError(name, figure, limit, detail)
 
 
+def require_both(name: str, figure: float, limit: float, detail: str = "") -> None:
+    """:func:`require` from both sides: a figure on the impossible side proves that two models differ."""
+    require(name, abs(figure), limit, f"{figure:.6g} is found{detail and f', {detail}'}")
+
+
 def check_equilibrium(e: Equilibrium, names) -> None:
-    worst = int(np.argmax(e.relative_gain))
-    require("equilibrium.max_relative_gain", float(e.relative_gain[worst]), GAIN, f"prosumer {names[worst]}")
-    require("equilibrium.platform_gain", e.platform_gain / e.platform_scale, GAIN, "platform")
+    worst = int(np.argmax(np.abs(e.relative_gain)))
+    require_both("equilibrium.max_relative_gain", float(e.relative_gain[worst]), GAIN, f"prosumer {names[worst]}")
+    require_both("equilibrium.platform_gain", e.platform_gain / e.platform_scale, GAIN, "platform")
 
 
 def check_follower(f: FollowerResiduals) -> None:
     require("follower.primal", f.primal, RESIDUAL)
     require("follower.dual", f.dual, RESIDUAL)
     require("follower.complementarity", f.complementarity, COMPLEMENTARITY)
-    require("follower.duality_gap", f.duality_gap, RESIDUAL)
+    require_both("follower.duality_gap", f.duality_gap, DUALITY)
     require("follower.slack", f.slack, RESIDUAL, "a reported design buys no violation")
 
 
@@ -280,13 +291,11 @@ def recheck(
     billed = joint.billed(point_of(joint, decisions))
     slack = revenue_slack(clearing, decisions.design, billed, network_cost(joint, decisions))
     require("revenue.shortfall_usd", -slack, 1e-4)
-    money = imbalance(settlement_of(days, decisions), clearing.fixed_cost)
+    money = max(cleared_imbalance(joint, decisions), imbalance(settlement_of(days, decisions), clearing.fixed_cost))
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
+    social = check_social_cost(case, joint, decisions)
     check_design(case, joint, decisions)
-    judged = check_days(days, decisions)
-    require("days.primal", judged.primal, RESIDUAL)
-    require("days.suboptimality", abs(judged.suboptimality), RESIDUAL)
-    require("days.prices", judged.prices, 1e-5)
+    check_judged(days, decisions)
     out: dict[str, dict[str, object]] = {
         "equilibrium": {
             "max_relative_gain": float(balance.relative_gain.max()),
@@ -304,8 +313,7 @@ def recheck(
         "revenue": {"slack_usd": slack, "fixed_cost_usd": clearing.fixed_cost},
     }
     if design is not None:
-        social = float(point_of(joint, decisions)[joint.lp.at("F")])
-        require("design.upper_bound", abs(design.upper_bound - social), 1e-4, f"{social:.6f} is found")
+        require_both("design.upper_bound", design.upper_bound - social, 1e-4, f"{social:.6f} $ are stored")
         out["design"] = {
             "lower_bound": design.lower_bound,
             "upper_bound": design.upper_bound,
@@ -319,6 +327,52 @@ def recheck(
             "lp_solves": design.lp_solves,
         }
     return out
+
+
+def check_judged(days: DayDecisions, decisions: Decisions) -> None:
+    """Judged days are what agents and society choose, and the platform is left with what limits are worth; raises
+    CertificateError."""
+    judged = check_days(days, decisions)
+    require("days.primal", judged.primal, RESIDUAL)
+    require_both("days.gain", judged.gain, GAIN)
+    require_both("days.society_usd", judged.society, DOLLARS)
+    require("days.bought_kwh", judged.bought, RESIDUAL)
+    require("days.prices", judged.prices, PRICES)
+    books = settlement_of(days, decisions)
+    off = np.abs(judged.rent - books.rent_received) / np.maximum(1.0, np.abs(books.rent).max())
+    require("days.rent", float(off.max()), RESIDUAL)
+
+
+def cleared_imbalance(joint: JointLP, decisions: Decisions) -> float:
+    """Largest sum of all agents' receipts in the clearing, $; or what the platform is left with beyond the worth of the
+    limits by their own multipliers, expected."""
+    p = joint.instance.days.probability
+    cleared = DayDecisions(joint.instance, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size))
+    books = settlement_of(cleared, decisions)
+    worth = limits_worth(joint, decisions)
+    return max(imbalance(books, joint.instance.fixed_cost), abs(float(books.rent_received @ p) - worth))
+
+
+def limits_worth(joint: JointLP, decisions: Decisions) -> float:
+    """Limits of all priced blocks at their multipliers, $: what the platform earns where no violation is bought."""
+    caps, worth = joint.limits(point_of(joint, decisions)), 0.0
+    for block, nu in zip(decisions.blocks, decisions["nu"], strict=True):
+        form = joint.network.form(block)
+        worth += float((nu[: form.limit.shape[0]] * (form.limit + caps.get(form.capacity, 0.0))).sum())
+    return worth
+
+
+def check_social_cost(case: Case, joint: JointLP, decisions: Decisions) -> float:
+    """Social cost of the stored decisions, $: the least among the follower's equals that recover the cost, found anew
+    (:eq:`eq-optimistic`). Raises CertificateError where it is not."""
+    x = point_of(joint, decisions)
+    again = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
+    again.add_blocks(decisions.blocks)
+    again.tangent(joint.net_load(x))
+    least = optimistic_response(again, decisions.design, revenue=case.optimised).social.total
+    social = float(x[joint.lp.at("F")])
+    require_both("follower.social_cost_usd", social - least, SOCIAL, f"{social:.6f} is stored, {least:.6f} the least")
+    return social
 
 
 def network_cost(joint: JointLP, decisions: Decisions) -> float:

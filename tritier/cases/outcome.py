@@ -11,91 +11,140 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import DayDecisions
 from tritier.inputs.instance import Design, Instance
 from tritier.model.acflow import ac_power_flow
-from tritier.model.devices import over_day
-from tritier.model.dso import network_parts
+from tritier.model.devices import ProsumerData, over_day
+from tritier.model.dso import day_peak, network_parts
 from tritier.model.network import lindistflow, losses_kw
-from tritier.model.prosumer import all_data, decisions_of, device_costs, retail_cost
+from tritier.model.prosumer import all_data, consumption, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
-from tritier.model.tariff import charges, passive_charges, trade_charge
+from tritier.model.tariff import charges, inside, membership, passive_charges, trade_charge
 
 # Who pays whom: money flows of a day by agent, which must add up to zero.
 
 
 @dataclass(frozen=True, eq=False)
 class Settlement:
-    """Both sides of every payment of each day, $, (W,) unless stated. Wear and comfort are costs, not payments, and
-    stay apart.
+    """What every agent pays and receives on each day, $, (W,) unless stated, each figure from meters and books of the
+    agent's own. Wear and comfort are costs, not payments, and stay apart.
 
-    Payers' side: what each agent is billed. Receivers' side: what each counterpart books from its own meters.
+    Meters: prosumers read what they export, import and trade, and book their cost; the platform reads what devices and
+    passive loads draw at every bus; the DSO reads the flow of every line, and each customer's imports; upstream reads
+    the power drawn. Bills that two of them find differently do not add up to zero.
     """
 
-    retail: np.ndarray  # (I, W) retail bill of prosumers less feed-in revenue, paid
-    passive_retail: np.ndarray  # (W,) retail bill of passive loads, paid
-    network: np.ndarray  # (I, W) import charges of prosumers, paid
-    passive_network: np.ndarray  # (W,) import charges of passive loads, paid
+    booked: np.ndarray  # (I, W) prosumers: cost of the day on their books less wear, comfort and tie-break
+    outside: np.ndarray  # (I, W) prosumers: charges that their cost does not hold
+    retail: np.ndarray  # (I, W) retailer's bill to prosumers, less feed-in revenue
+    passive_retail: np.ndarray  # (W,) retailer's bill to passive loads
+    network: np.ndarray  # (I, W) DSO's bill to prosumers: energy and peaks
+    passive_network: np.ndarray  # (W,) DSO's bill to passive loads
     p2p_charge: np.ndarray  # (I,) P2P charge, half each side, paid
     p2p: np.ndarray  # (I,) P2P payments at lambda, paid
     congestion: np.ndarray  # (I, W) payments for net withdrawal at pi, paid
     passive_congestion: np.ndarray  # (W,) payments of passive loads at pi, paid
-    retail_received: np.ndarray  # (W,) retailer: all energy sold less feed-in paid
-    network_received: np.ndarray  # (W,) DSO: tariffs times billed energy and P2P volume
-    rent_received: np.ndarray  # (W,) platform: pi times the net load of every bus
+    sold: np.ndarray  # () DSO: P2P charge on what is sold
+    peak_received: np.ndarray  # (W,) DSO: charge on the head's peak, which the platform passes on
+    rent: np.ndarray  # (W,) platform: pi times what is drawn at every bus
     tax: np.ndarray  # (W,) taxes and levies within retail bills
-    wholesale: np.ndarray  # (W,) wholesale cost of the lossless head flow
-    losses: np.ndarray  # (W,) losses at max(wholesale, 0)
-    demand_charge: np.ndarray  # (W,)
+    wholesale: np.ndarray  # (W,) retailer: wholesale cost of what it sells
+    losses: np.ndarray  # (W,) DSO: losses of its lines at max(wholesale, 0)
+    demand_charge: np.ndarray  # (W,) DSO: charge on the peak of its head line
+    supplied: np.ndarray  # (W,) upstream: wholesale value of what is drawn, losses, demand charge
+
+    @property
+    def network_received(self) -> np.ndarray:
+        """Tariff revenue of the DSO, $, (W,)."""
+        return self.network.sum(axis=0) + self.passive_network + self.sold + self.peak_received
+
+    @property
+    def rent_received(self) -> np.ndarray:
+        """What the platform is left with, $, (W,)."""
+        return self.rent - self.peak_received
 
     def accounts(self, fixed_cost: float) -> dict[str, np.ndarray]:
-        """Net receipts of every agent, $, (W,). P2P payments pass through the platform; ``fixed_cost`` goes
+        """Net receipts of every agent, $, (W,) (:eq:`eq-settlement`). What is bought P2P is sold; ``fixed_cost`` goes
         upstream."""
-        private = self.retail + self.network + self.congestion + (self.p2p_charge + self.p2p)[:, None]
-        costs = self.losses + self.demand_charge
+        private = self.booked + self.outside + self.congestion + (self.p2p_charge + self.p2p)[:, None]
+        retail = self.retail.sum(axis=0) + self.passive_retail
         return {
             "prosumers": -private.sum(axis=0),
             "passive loads": -(self.passive_retail + self.passive_network + self.passive_congestion),
             "platform": self.rent_received,
-            "DSO": self.network_received - costs - fixed_cost,
-            "retailer": self.retail_received - self.tax - self.wholesale,
+            "DSO": self.network_received - self.losses - self.demand_charge - fixed_cost,
+            "retailer": retail - self.tax - self.wholesale,
             "taxes": self.tax,
-            "upstream": self.wholesale + costs + fixed_cost,
+            "upstream": self.supplied + fixed_cost,
         }
 
 
-def settle(
-    instance: Instance, design: Design, day, lam: np.ndarray, pi: np.ndarray, losses_kw: np.ndarray
-) -> Settlement:
-    """Payments of every day (:eq:`eq-settlement`).
-
-    day: arrays gp, gm (I, T, W), zb, zs (I, T) by name, with ``net_load`` (N, T, W); lam: P2P price (T,), $/kWh; pi:
-    price of net injection (N, T, W), $/kWh, not weighed by probability; losses_kw (T, W).
-    """
+def settle(day: DayDecisions, design: Design, lam: np.ndarray) -> Settlement:
+    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,) (:eq:`eq-settlement`)."""
+    instance, pi = day.instance, day.pi
     rules, days, data = instance.rules, instance.days, all_data(instance)
-    passive = days.passive_kw.sum(axis=0)
-    load = day.net_load
-    head = load.sum(axis=0)
-    imports, exports = day["gp"].sum(axis=0) + passive, day["gm"].sum(axis=0)
-    trade = trade_charge(design, day["zb"], day["zs"]).sum(axis=1)
-    own, passive_own = np.array([charges(rules, design, g) for g in day["gp"]]), passive_charges(instance, design)
-    upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), losses_kw)
+    passive, drawn = days.passive_kw.sum(axis=0), drawn_power(instance, day)
+    own = [decisions_of(d, day.arrays, i) for i, d in enumerate(data)]
+    net = day["gp"].sum(axis=0) + passive - day["gm"].sum(axis=0)
+    line, head = network_parts(instance, *line_meters(instance, day.net_load)), drawn.sum(axis=0)
+    upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), metered_losses(instance, drawn))
+    network = np.array([charges(rules, design, g) for g in day["gp"]])
     return Settlement(
-        retail=np.array([retail_cost(d, gp, gm) for d, gp, gm in zip(data, day["gp"], day["gm"], strict=True)]),
+        booked=np.array([money_booked(d, x) for d, x in zip(data, own, strict=True)]),
+        outside=np.array([charges_outside(d, x, design) for d, x in zip(data, own, strict=True)]),
+        retail=np.array([retail_cost(d, x["gp"], x["gm"]) for d, x in zip(data, own, strict=True)]),
         passive_retail=over_day(instance.retail * passive),
-        network=own,
-        passive_network=passive_own,
-        p2p_charge=trade,
+        network=network,
+        passive_network=passive_charges(instance, design),
+        p2p_charge=trade_charge(design, day["zb"], day["zs"]).sum(axis=1),
         p2p=(day["zb"] - day["zs"]) @ lam,
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
-        retail_received=over_day(instance.retail * imports) - over_day(instance.feed_in * exports),
-        network_received=own.sum(axis=0) + passive_own + trade.sum(),
-        rent_received=(pi * load).sum(axis=(0, 1)),
-        tax=over_day(instance.tax * imports),
-        **upstream,
+        sold=design.p2p * day["zs"].sum(),
+        peak_received=design.coincident * day_peak(day.net_load),
+        rent=(pi * drawn).sum(axis=(0, 1)),
+        tax=over_day(instance.tax * (day["gp"].sum(axis=0) + passive)),
+        wholesale=over_day(days.wholesale * net),
+        losses=line["losses"],
+        demand_charge=line["demand_charge"],
+        supplied=sum(upstream.values()),
     )
 
 
+def drawn_power(instance: Instance, day: DayDecisions) -> np.ndarray:
+    """What devices and passive loads draw at every bus, kW, (N, T, W): of trades and exchanges it knows nothing."""
+    load = instance.days.passive_kw.copy()
+    for i, d in enumerate(all_data(instance)):
+        load[instance.prosumer_bus[i]] += consumption(d, decisions_of(d, day.arrays, i))
+    return load
+
+
+def line_meters(instance: Instance, net_load: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flow into the feeder (T, W), its peak of the day (W,) and losses line by line (T, W), kW, of net loads."""
+    feeder = instance.feeder
+    flow = lindistflow(feeder).flows(net_load)
+    head = flow[feeder.parent == 0].sum(axis=0) + net_load[0]
+    return head, np.maximum(head.max(axis=0), 0), linear_losses(instance, net_load)
+
+
+def metered_losses(instance: Instance, load: np.ndarray) -> np.ndarray:
+    """Losses of LinDistFlow from what is drawn at the buses, kW, (T, W): each pair of buses loses on the resistance
+    that their paths share, no flow of a line needed."""
+    m, reactive = lindistflow(instance.feeder), instance.days.reactive_kvar
+    return sum(np.einsum("ntw,nm,mtw->tw", x, m.r_path, x) for x in (load, m.charged(reactive)))
+
+
+def money_booked(d: ProsumerData, x) -> np.ndarray:
+    """What the cost of a prosumer's day holds of payments, $, (W,): no wear, no lost value, no tie-break."""
+    return x["cost"] - sum(device_costs(d, x).values()) - sum(device.tie_break(x) for device in d.devices)
+
+
+def charges_outside(d: ProsumerData, x, design: Design) -> np.ndarray:
+    """Charges that the cost of a prosumer's day does not hold, read off its meter by block, $, (W,)."""
+    if inside(d.rules).any():
+        return np.zeros(x["cost"].shape)
+    return np.asarray(design.tariff) @ (membership(d.rules) @ x["gp"]) + design.peak * x["gp"].max(axis=0)
+
+
 def imbalance(settlement: Settlement, fixed_cost: float) -> float:
-    """Largest sum of all agents' receipts on any day, $: zero where payers' and receivers' books agree."""
+    """Largest sum of all agents' receipts on any day, $: zero where all their books agree."""
     return float(np.abs(sum(settlement.accounts(fixed_cost).values())).max())
 
 
@@ -110,9 +159,7 @@ def linear_losses(instance: Instance, net_load: np.ndarray) -> np.ndarray:
 
 def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
     """Payments of judged days at the design's P2P price and the days' own network prices."""
-    return settle(
-        day.instance, decisions.design, day, decisions["lambda"], day.pi, linear_losses(day.instance, day.net_load)
-    )
+    return settle(day, decisions.design, decisions["lambda"])
 
 
 def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.cases.decisions import Decisions, billed_of
+from tritier.cases.decisions import Decisions, peak_prices
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
@@ -25,11 +25,12 @@ from tritier.model.market import line_position
 from tritier.model.prosumer import export_box, import_box, representative
 from tritier.model.tariff import HIGHEST, quantities
 from tritier.reformulation.joint import JointLP, follower_lp
-from tritier.reformulation.lp import ALL, Border
-from tritier.search.responses import follower_face
+from tritier.reformulation.lp import Border
+from tritier.search.responses import follower_face, least_social_cost
 
 POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
+SOCIETY = 1e-3  # $: expected social cost of judged days above the least among equals
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation
 AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
@@ -75,56 +76,6 @@ class Recourse:
     def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
         """The days under a policy. Raises SolverError where limits still fail after the last round."""
         return _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions).day(policy)
-
-
-@dataclass(frozen=True)
-class DayCheck:
-    """Stored days against their LP: largest row or bound violation, objective above the optimum, prices off."""
-
-    primal: float
-    suboptimality: float
-    prices: float
-
-
-def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
-    """Whether stored days are feasible and optimal under their policy, and their network prices those of the policy."""
-    lp = _PolicyLP(JointLP(day.instance, network=False), decisions)
-    again = lp.day(day.policy)
-    joint, x = lp.joint, lp.solution.x.copy()
-    joint.place(x, day.arrays)
-    joint.place(x, {"var": day["cost"].max(axis=1), "excess": np.zeros_like(day["cost"])})
-    for columns, _ in lp.extra:
-        x[columns] = 0.0
-    for block in (*lp.rows, *lp.offered):
-        rows, columns = joint.lp.row_at(f"priced:{block.label}"), lp.bought_by(block)
-        over = (joint.lp.matrix[rows] @ x - joint.lp.row_upper[rows]).reshape(-1, columns.size)
-        x[columns] += np.maximum(over.max(axis=0), 0)
-    violation = sum(float(price @ x[columns]) for columns, price in lp.extra)
-    private = tuple(f"[{p.name}]" for p in day.instance.prosumers)
-    own = [r for label in joint.lp.rows if label.endswith(private) for r in joint.lp.row_at(label).ravel()]
-    current = joint.warm.current()
-    level = joint.lp.matrix[own] @ x
-    columns = np.concatenate([at.ravel() for own in joint.columns for term, at in own.items() if term in day.arrays])
-    lowest = representative(joint.data, day.arrays)
-    off = np.concatenate(
-        [
-            current.row_lower[own] - level,
-            level - current.row_upper[own],
-            (current.col_lower - x)[columns],
-            (x - current.col_upper)[columns],
-            *(np.abs(day[term] - value).ravel() for term, value in lowest.items()),
-        ]
-    )
-    p = day.instance.days.probability
-    x[joint.lp.at("R")] = day["cost"].sum(axis=0) @ p
-    for name, value in billed_of(day.instance.menu, joint.billed(x)).items():
-        x[joint.lp.at(name)] = value
-    cost = float(joint.cost(decisions.design) @ x[: joint.lp.cost.size]) + violation
-    optimum = lp.solution.objective
-    prices = max(
-        float(np.abs(again.pi - day.pi).max(initial=0)), float(np.abs(again.bought - day.bought).max(initial=0))
-    )
-    return DayCheck(float(max(0.0, off.max())), (cost - optimum) / max(1.0, abs(optimum)), prices)
 
 
 class _PolicyLP:
@@ -285,7 +236,7 @@ class _PolicyLP:
         self.offered.append(block)
 
     def _solve(self) -> np.ndarray:
-        """The least cost of the agents; among equals the point that is best for society, losses at their tangent.
+        """The least cost of the agents; among equals the point that is best for society.
 
         Without that rule a day would rest on the order of columns: who does not mind which hour it is would decide
         peaks and violations.
@@ -295,15 +246,14 @@ class _PolicyLP:
             cost[columns] = price
         self.solution = joint.warm.solve(cost)
         lp = joint.warm.current()
-        columns, rows = (lp.col_lower.copy(), lp.col_upper.copy()), (lp.row_lower.copy(), lp.row_upper.copy())
+        column, row = np.arange(cost.size), np.arange(lp.row_lower.size)  # loss tangents come to stay
+        bounds, sides = (lp.col_lower.copy(), lp.col_upper.copy()), (lp.row_lower.copy(), lp.row_upper.copy())
         follower_face(joint, self.solution)
-        society = np.zeros(cost.size)
-        society[joint.lp.at("F")] = 1.0
         try:
-            return joint.warm.solve(society, "primal").x
+            return least_social_cost(joint, SOCIETY).x
         finally:
-            joint.warm.set_bounds(ALL, *columns)
-            joint.warm.set_rows(ALL, *rows)
+            joint.warm.set_bounds(column, *bounds)
+            joint.warm.set_rows(row, *sides)
 
     def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
         joint, lp, instance = self.joint, self.joint.lp, self.instance
@@ -311,6 +261,7 @@ class _PolicyLP:
         arrays = representative(joint.data, found) | {term: self.decisions[term] for term in AHEAD}
         days = instance.days
         pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
+        pi += peak_prices(joint, self.solution.y) / days.probability
         bought = np.zeros(days.n_days)
         for block in (*self.rows, *self.offered):
             form = joint.network.form(block)

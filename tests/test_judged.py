@@ -1,0 +1,129 @@
+"""Judged days checked agent by agent and for society: sound days pass, days that somebody chose do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from toy import small_market
+
+from tritier.cases import recourse
+from tritier.cases.cases import risk_neutral
+from tritier.cases.certificate import DOLLARS, GAIN, check_judged
+from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.judged import check_days
+from tritier.cases.outcome import daily_table
+from tritier.cases.recourse import DayDecisions, Recourse
+from tritier.errors import CertificateError
+from tritier.inputs.instance import Design, Instance
+from tritier.reformulation.joint import JointLP
+from tritier.search.responses import optimistic_response, social_cost
+
+POLICIES = (*recourse.POLICIES, "market policy")
+PEAKS = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),), peak=0.3, coincident=0.4)
+FLAT = Design((0.08,) * 3, 0.02, ((1, 1000.0),))
+
+
+def designed(market: Instance, design: Design) -> Decisions:
+    joint = JointLP(market)
+    return decisions_of(joint, optimistic_response(joint, design, revenue=False))
+
+
+def judged_on(market: Instance, seed: int = 8) -> Instance:
+    """Other days than those of the design."""
+    return risk_neutral(market.on(small_market(n=3, hours=6, scenarios=3, seed=seed).days))
+
+
+@pytest.fixture(scope="module", params=["scenario", "expected"])
+def peaks(request):
+    """(judge, decisions) of a market with both peak charges and a head limit that binds."""
+    market = small_market(n=3, hours=6, scenarios=4, seed=3, chance_level=0.3, billing=request.param, demand_charge=0.5)
+    market = replace(market, menu=replace(market.menu, peak=(0.0, 0.3), coincident=(0.0, 0.4)))
+    return Recourse(judged_on(market)), designed(market, PEAKS)
+
+
+@pytest.fixture(scope="module")
+def idle():
+    """(judge, decisions) of a market with one tariff in all hours: the tie-break alone times the batteries."""
+    market = small_market(n=3, hours=6, scenarios=4, seed=3, billing="scenario", demand_charge=0.8)
+    return Recourse(judged_on(market)), designed(market, FLAT)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_sound_days_pass_under_every_policy_and_component(policy, peaks):
+    judge, decisions = peaks
+    day = judge.judge(decisions, policy)
+    check_judged(day, decisions)
+    found = check_days(day, decisions)
+    assert abs(found.gain) < 1e-12 and abs(found.society) < 1e-3 and found.prices < 1e-9
+    assert np.abs(day.pi).max() > 0.01, "the head's peak has a price"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_false_prices_are_refused(policy, peaks):
+    """A price that no limit gives, and prices that limits could give, but do not."""
+    judge, decisions = peaks
+    day = judge.judge(decisions, policy)
+    odd = day.pi.copy()
+    odd[2, 0, 0] += 0.01
+    for pi in (odd, 0.99 * day.pi, 0 * day.pi):
+        with pytest.raises(CertificateError, match="days"):
+            check_judged(replace(day, pi=pi), decisions)
+
+
+def test_false_violations_are_refused(peaks):
+    judge, decisions = peaks
+    day = judge.judge(decisions, "hard-limit redispatch")
+    assert day.bought.max() > 1.0
+    with pytest.raises(CertificateError, match=r"days\.bought"):
+        check_judged(replace(day, bought=0.99 * day.bought), decisions)
+
+
+def mixed(a: DayDecisions, b: DayDecisions, share: float) -> DayDecisions:
+    """Days between two: as feasible as both, since private sets are convex."""
+    return replace(a, arrays={k: (1 - share) * v + share * b[k] for k, v in a.arrays.items()})
+
+
+def test_days_within_an_old_tolerance_are_refused(idle):
+    """A millionth of what agents pay was accepted once; it moves welfare by many cents here."""
+    judge, decisions = idle
+    sound = judge.judge(decisions, "network-blind")
+    other = replace(judge.instance, rules=replace(judge.instance.rules, tie_break=-1e-5))
+    late = Recourse(other).judge(decisions, "network-blind")
+    tie = judge.instance.rules.tie_break * late["soc"][:, 1:].sum(axis=1)
+    late = replace(late, instance=judge.instance, arrays=late.arrays | {"cost": late["cost"] + 2 * tie})
+    full = check_days(late, decisions)
+    share = min(1.0, 5e-7 / full.gain)
+    forged = mixed(sound, late, share)
+    found = check_days(forged, decisions)
+    assert GAIN < found.gain < 1e-6
+    moved = daily_table(forged, decisions)["welfare_usd"] - daily_table(sound, decisions)["welfare_usd"]
+    assert abs(moved.mean()) > DOLLARS
+    with pytest.raises(CertificateError, match=r"days\.(gain|primal)"):
+        check_judged(forged, decisions)
+
+
+def test_days_that_agents_do_not_mind_but_society_does_are_refused(monkeypatch):
+    """No tie-break: each agent is at its best, and the timing of batteries was chosen against society."""
+    market = small_market(n=3, hours=6, scenarios=4, seed=3, billing="scenario", tie_break=0.0, demand_charge=0.8)
+    decisions = designed(market, FLAT)
+    judge = Recourse(judged_on(market))
+    sound = judge.judge(decisions, "network-blind")
+    check_judged(sound, decisions)
+
+    def worst(joint, tolerance):
+        cost = np.zeros(joint.lp.cost.size)
+        cost[joint.lp.at("head")] = -np.linspace(1, 2, 6)[:, None]
+        x = joint.warm.solve(cost, "primal").x
+        return SimpleNamespace(x=x, exact=social_cost(joint, x).total)
+
+    monkeypatch.setattr(recourse, "least_social_cost", worst)
+    chosen = judge.judge(decisions, "network-blind")
+    found = check_days(chosen, decisions)
+    assert abs(found.gain) < GAIN and found.society > DOLLARS
+    moved = daily_table(sound, decisions)["welfare_usd"] - daily_table(chosen, decisions)["welfare_usd"]
+    assert moved @ judge.instance.days.probability == pytest.approx(found.society, abs=2e-3)
+    with pytest.raises(CertificateError, match=r"days\.society"):
+        check_judged(chosen, decisions)

@@ -1,0 +1,495 @@
+"""Judged days, checked without the LP that made them: agent by agent at the day's own prices, then for society.
+
+A day stands where, at its prices of net injection, no prosumer has a cheaper decision and the platform earns all that
+its limits are worth. By weak duality this proves both the decisions and the prices. The multipliers of these small LPs,
+one day each, leave a face of decisions that the agents are indifferent about; on it the day is the best for society.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from tritier.cases.decisions import Decisions
+from tritier.cases.recourse import DayDecisions
+from tritier.errors import CertificateError
+from tritier.inputs.instance import Instance
+from tritier.model.chance import Block, BlockForm, Network
+from tritier.model.devices import ProsumerData
+from tritier.model.dso import loss_price
+from tritier.model.market import line_position
+from tritier.model.network import loss_gradient
+from tritier.model.prosumer import (
+    all_data,
+    column_names,
+    cost_box,
+    decisions_of,
+    device_costs,
+    export_box,
+    import_box,
+    meter_boxes,
+    prosumer_rows,
+    representative,
+)
+from tritier.model.tariff import hourly, inside
+from tritier.reformulation.lp import (
+    LPSolution,
+    ParametricLP,
+    Status,
+    parametric_lp,
+    primal_residual,
+    safe_bound,
+    solve_lp,
+)
+
+ACTIVE = 1e-9  # $ per unit: a reduced cost or a multiplier that is larger holds its column or row
+VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
+ROUNDS = 40  # of network rows before giving up
+SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """Judged days against what agents and society could have done.
+
+    primal: largest violation of a private row or bound; gain: what all agents of a day could gain, relative to what
+    they pay, the day where it is largest in size, of either sign; society: expected social cost above the least among
+    equals, $; bought: violations on record against those of the flows, kWh; prices: stored against what limits are
+    worth, $/kWh.
+    """
+
+    primal: float
+    gain: float
+    society: float
+    bought: float
+    prices: float
+    rent: np.ndarray
+
+
+def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
+    """Whether stored days are feasible, optimal for every agent at their prices, and among equals best for society.
+
+    Raises CertificateError where no multipliers of the policy's limits give the prices.
+    """
+    own, limits = PrivateSets(day, decisions), Limits(day, decisions)
+    gains, above, prices, rent = [], [], [], []
+    for w in range(day.instance.days.n_days):
+        worth = limits.worth(w)
+        paid, found = own.best_reply(w, worth.pi)
+        gains.append((paid - found.objective + worth.unearned) / max(1.0, abs(paid)))
+        above.append(Society(own, limits, w, found, worth).above_least())
+        rent.append(limits.rent(w, worth))
+        prices.append(float(np.abs(worth.pi - day.pi[..., w]).max()))
+    lowest = representative(all_data(day.instance), day.arrays)
+    moved = max(float(np.abs(day[term] - value).max(initial=0)) for term, value in lowest.items())
+    return DayCheck(
+        primal=max(own.residual, moved),
+        gain=float(max(gains, key=abs)),
+        society=float(day.instance.days.probability @ above),
+        bought=float(np.abs(limits.bought - day.bought).max(initial=0)),
+        prices=max(prices),
+        rent=np.array(rent),
+    )
+
+
+# Prosumers
+
+
+def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarray, name: str) -> ParametricLP:
+    """The private feasible set of a prosumer on all judged days, its trades given: columns ``term[name]``, and what its
+    devices cost as ``social[name]``. Risk is no matter of a day."""
+    days, highest = d.shape[1], float(np.abs(d.retail).max() + np.abs(d.feed_in).max() + d.highest)
+    money = 10 * (cost_box(d) + highest * sum(z.sum() for z in trades.values()))
+    boxes = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
+    boxes = {term: (np.zeros_like(upper), upper) for term, upper in boxes.items()}
+    boxes |= meter_boxes(d, boxes["gp"][1])
+    for device in d.devices:
+        boxes |= device.boxes()
+    x = dict(trades)
+    for term, (lower, upper) in boxes.items():
+        names = column_names(term, lower.shape, name)
+        parts = [(lower, upper)] if lower.ndim < 3 else list(zip(lower, upper, strict=True))
+        own = tuple(cp.Variable(a.shape, name=n, bounds=[a, b]) for n, (a, b) in zip(names, parts, strict=True))
+        x[term] = own if lower.ndim == 3 else own[0]
+    for term in ("cost", SOCIAL):
+        x[term] = cp.Variable(days, name=f"{term}[{name}]", bounds=[np.full(days, -money), np.full(days, money)])
+    risk = {"var": cp.Variable(), "excess": cp.Variable(days)}
+    rows = [row for row in prosumer_rows(d, x | risk, prices) if not row.label.startswith("cvar_rows")]
+    costs = x[SOCIAL] == sum(device_costs(d, x).values(), 0 * x["cost"])
+    return parametric_lp(cp.Problem(cp.Minimize(cp.sum(x["cost"])), [*(r.constraint() for r in rows), costs]), {})
+
+
+class PrivateSets:
+    """The private feasible sets of all prosumers, side by side, and where stored days lie in them."""
+
+    def __init__(self, day: DayDecisions, decisions: Decisions) -> None:
+        self.day, self.design = day, decisions.design
+        data = all_data(day.instance)
+        trades = [{term: day[term][i] for term in ("zb", "zs")} for i in range(len(data))]
+        prices = self.design.prices
+        parts = [day_problem(d, z, prices, str(i)) for i, (d, z) in enumerate(zip(data, trades, strict=True))]
+        first = np.cumsum([0, *(part.cost.size for part in parts)])
+        self.columns = {n: (a + at, shape) for part, at in zip(parts, first, strict=False)
+                        for n, (a, shape) in part.columns.items()}  # fmt: skip
+        matrix = sp.csr_array(sp.block_diag([part.matrix for part in parts]))
+        sides = {name: np.concatenate([getattr(part, name) for part in parts])
+                 for name in ("cost", "row_lower", "row_upper", "col_lower", "col_upper")}  # fmt: skip
+        self.lp = ParametricLP(matrix=matrix, columns=self.columns, rows={}, **sides)
+        self.x, self.on_day = np.zeros(first[-1]), np.full(first[-1], -1)
+        for i, d in enumerate(data):
+            self._place(d, i)
+        last = np.maximum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1])
+        if (np.minimum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1]) != last).any():
+            raise ValueError("a private row joins two days")
+        self.row_day = last
+
+    def at(self, term: str, i: int) -> np.ndarray:
+        return self.lp.at(f"{term}[{i}]")
+
+    def _place(self, d: ProsumerData, i: int) -> None:
+        """Put the stored decisions of a prosumer into the point, and note the day of each column."""
+        stored = decisions_of(d, self.day.arrays, i)
+        stored[SOCIAL] = sum(device_costs(d, stored).values(), np.zeros(d.shape[1]))
+        for term in stored:
+            value = np.asarray(stored[term])
+            names = column_names(term, value.shape, str(i))
+            for name, part in zip(names, [value] if value.ndim < 3 else value, strict=True):
+                if name in self.columns:
+                    at = self.lp.at(name)
+                    self.x[at] = part
+                    self.on_day[at] = np.arange(at.shape[-1])
+
+    @cached_property
+    def residual(self) -> float:
+        """Largest violation of a private row or bound by the stored days."""
+        return primal_residual(self.lp, self.x)
+
+    def of_day(self, w: int) -> tuple[ParametricLP, np.ndarray]:
+        """The sets on one day, and which columns of all they take."""
+        columns, rows = np.flatnonzero(self.on_day == w), np.flatnonzero(self.row_day == w)
+        lp = self.lp
+        return ParametricLP(
+            np.zeros(columns.size), lp.matrix[rows][:, columns], lp.row_lower[rows], lp.row_upper[rows],
+            lp.col_lower[columns], lp.col_upper[columns], {}, {},
+        ), columns  # fmt: skip
+
+    def exchange(self, w: int, value: np.ndarray) -> np.ndarray:
+        """A vector over all columns: a value per kWh of import at every prosumer and hour, (I, T), the opposite for
+        export, on day ``w``."""
+        c = np.zeros(self.x.size)
+        for i, own in enumerate(value):
+            c[self.at("gp", i)[:, w]], c[self.at("gm", i)[:, w]] = own, -own
+        return c
+
+    def best_reply(self, w: int, pi: np.ndarray) -> tuple[float, LPSolution]:
+        """What all prosumers pay on a day at given prices of net injection, (N, T), $, and the least they could, as a
+        safe bound in the solution's place of the objective. Trades are the same in both and left out."""
+        rules, bus = self.day.instance.rules, self.day.instance.prosumer_bus
+        c = self.exchange(w, pi[bus])
+        billed_inside = bool(inside(rules).any())  # then charges are part of the cost
+        for i in range(bus.size):
+            c[self.at("cost", i)[w]] = 1.0
+            if not billed_inside:
+                c[self.at("gp", i)[:, w]] += hourly(rules, self.design)
+                if f"gk[{i}]" in self.columns:
+                    c[self.at("gk", i)[w]] = self.design.peak
+        lp, columns = self.of_day(w)
+        cost = c[columns]
+        found = solve_lp(cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
+        if found.status != Status.OPTIMAL:
+            raise CertificateError("days.best_reply", 1.0, 0.0, f"the private sets of day {w} are {found.status}")
+        return float(cost @ self.x[columns]), replaced(found, safe_bound(lp, cost, found.y))
+
+
+def replaced(found: LPSolution, objective: float) -> LPSolution:
+    """A solution with its safe bound for the objective."""
+    return LPSolution(found.x, found.y, found.reduced, objective, found.iterations)
+
+
+# The platform
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """A network limit as a policy sees it: violations beyond ``offset`` kW cost ``price`` $/kWh, or, where a ``pool``
+    is named, $/kW of the largest in it on the day."""
+
+    block: Block
+    form: BlockForm
+    price: float
+    offset: float
+    cap: float
+    pool: str | None = None
+
+    def sides(self, w: int) -> np.ndarray:
+        """What gradient times net load may reach at no cost, kW, (K,)."""
+        return self.form.limit[:, w] + self.cap + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """What limits are worth on a day: a multiplier per row, the prices (N, T) that these give, $/kWh, and what the
+    platform leaves unearned at them, $."""
+
+    multipliers: dict[Limit, np.ndarray]
+    pi: np.ndarray
+    unearned: float
+
+
+class Limits:
+    """The network limits of judged days under their policy."""
+
+    def __init__(self, day: DayDecisions, decisions: Decisions) -> None:
+        self.day, self.load = day, day.net_load
+        self.network = Network(day.instance)
+        self.all = tuple(self._priced(decisions))
+
+    def _priced(self, decisions: Decisions):
+        instance, offered = self.day.instance, dict(decisions.design.capacity)
+        rules, caps = instance.rules, {line_position(instance, line): cap for line, cap in offered.items()}
+        if self.day.policy == "design policy":
+            level = rules.chance_level if decisions["gp"].shape[-1] > 1 else 1.0
+            for block, mu, eta in zip(decisions.blocks, decisions["mu"], decisions["eta"], strict=True):
+                form = self.network.form(block)
+                yield Limit(block, form, mu / level, eta, caps.get(form.capacity, 0.0))
+        if self.day.policy in ("hard-limit redispatch", "market policy"):
+            for block in self._blocks(caps):
+                form = self.network.form(block)
+                cap = caps.get(form.capacity, 0.0)
+                if block.kind == "capacity" and self.day.policy == "market policy":
+                    yield Limit(block, form, rules.excess_price, 0.0, cap, f"line {form.capacity}")
+                else:
+                    yield Limit(block, form, rules.violation_price, 0.0, cap)
+
+        if decisions.design.coincident:  # the platform is charged for the head's peak, a flow beyond 0
+            buses, nothing = np.ones((1, self.load.shape[0])), np.zeros((1, self.load.shape[-1]))
+            for hour in range(self.load.shape[1]):
+                form = BlockForm(buses, nothing, None)
+                yield Limit(Block("peak", 0, hour), form, decisions.design.coincident, 0.0, 0.0, "peak")
+
+    def _blocks(self, caps):
+        feeder = self.day.instance.feeder
+        rated = np.flatnonzero(np.isfinite(feeder.rating_kva)).tolist()
+        places = {"voltage_low": range(1, feeder.bus.size), "voltage_high": range(1, feeder.bus.size)}
+        for kind, where in (places | {"rating": rated, "capacity": sorted(caps)}).items():
+            for place in where:
+                yield from (Block(kind, place, hour) for hour in range(self.day.instance.days.n_hours))
+
+    def violation(self, limit: Limit) -> np.ndarray:
+        """Violation of a limit on every day, kW, (W,), at least 0."""
+        flow = limit.form.gradient @ self.load[:, limit.block.hour]
+        return np.maximum((flow - limit.form.limit).max(axis=0) - limit.cap - limit.offset, 0.0)
+
+    @cached_property
+    def violations(self) -> dict[Limit, np.ndarray]:
+        """Those that are violated on some day, with the violation, kW, (W,)."""
+        found = {limit: self.violation(limit) for limit in self.all}
+        return {limit: value for limit, value in found.items() if value.max() > VIOLATED_KW}
+
+    @cached_property
+    def bought(self) -> np.ndarray:
+        """Violations of a day at a price of their own, kWh, (W,)."""
+        return sum((v for limit, v in self.violations.items() if limit.pool is None), np.zeros(self.load.shape[-1]))
+
+    def excess(self, w: int) -> dict[str, float]:
+        """Largest violation of each pool on a day, kW."""
+        found: dict[str, float] = {}
+        for limit, value in self.violations.items():
+            if limit.pool is not None:
+                found[limit.pool] = max(found.get(limit.pool, 0.0), value[w])
+        return found
+
+    def worth(self, w: int) -> Worth:
+        """Multipliers that give the day's prices at the least worth of the limits.
+
+        Raises CertificateError where there are none.
+        """
+        pi = self.day.pi[..., w]
+        hours = np.flatnonzero(np.abs(pi).max(axis=0) > 0).tolist()
+        held = [limit for limit in self.all if limit.block.hour in hours]
+        if not hours:
+            return Worth({}, np.zeros_like(pi), self._unearned(w, {}))
+        found = self._multipliers(w, held, hours)
+        again = np.zeros_like(pi)
+        for limit, nu in found.items():
+            again[:, limit.block.hour] += nu @ limit.form.gradient
+        return Worth(found, again, self._unearned(w, found))
+
+    def _multipliers(self, w: int, held: list[Limit], hours: list[int]) -> dict[Limit, np.ndarray]:
+        buses, signs = self.load.shape[0], [limit.form.gradient.shape[0] for limit in held]
+        first = np.cumsum([0, *signs])
+        posted = sp.lil_array((buses * len(hours), first[-1]))
+        capped, most = sp.lil_array((len(held) + self.load.shape[0], first[-1])), []
+        pools: dict[str, int] = {}
+        for limit, a, b in zip(held, first, first[1:], strict=False):
+            row = hours.index(limit.block.hour) * buses
+            posted[row : row + buses, a:b] = limit.form.gradient.T
+            key = len(most) if limit.pool is None else pools.setdefault(limit.pool, len(most))
+            if key == len(most):
+                most.append(limit.price)
+            capped[key, a:b] = 1.0
+        level = self.day.pi[:, hours, w].T.ravel()
+        found = solve_lp(
+            np.concatenate([limit.sides(w) for limit in held]) if held else np.zeros(0),
+            sp.csr_array(sp.vstack([sp.csr_array(posted), sp.csr_array(capped)[: len(most)]])),
+            np.concatenate([level, np.full(len(most), -np.inf)]),
+            np.concatenate([level, most]),
+            np.zeros(first[-1]),
+            np.repeat([limit.price for limit in held], signs),
+        )
+        if found.status != Status.OPTIMAL:
+            raise CertificateError("days.prices", 1.0, 0.0, f"no multipliers of limits give the prices of day {w}")
+        nu = np.maximum(found.x, 0.0)
+        return {limit: nu[a:b] for limit, a, b in zip(held, first, first[1:], strict=False) if nu[a:b].any()}
+
+    def rent(self, w: int, worth: Worth) -> float:
+        """What the limits are worth and violations are paid for, $; for the head's peak the platform only pays."""
+        at_limits = sum(float(nu @ limit.sides(w)) for limit, nu in worth.multipliers.items())
+        return at_limits + self._violations_paid(w, peak=False)
+
+    def _violations_paid(self, w: int, peak: bool) -> float:
+        """What violations of a day cost the agents, $, with the charge on the head's peak or without."""
+        paid = sum(limit.price * v[w] for limit, v in self.violations.items() if limit.pool is None)
+        price = {limit.pool: limit.price for limit in self.all if peak or limit.pool != "peak"}
+        return paid + sum(price[pool] * most for pool, most in self.excess(w).items() if pool in price)
+
+    def _unearned(self, w: int, multipliers: dict[Limit, np.ndarray]) -> float:
+        """What the limits are worth beyond what the platform earns with the day's flows, less what it pays for
+        violations, $: a sum of products of slack and multiplier."""
+        left = 0.0
+        for limit, nu in multipliers.items():
+            left += float(nu @ (limit.sides(w) - limit.form.gradient @ self.load[:, limit.block.hour, w]))
+        return left + self._violations_paid(w, peak=True)
+
+
+# Society
+
+
+class Society:
+    """Least social cost of a day among the decisions that no agent minds (:eq:`eq-social-cost`).
+
+    Losses are linear at the stored flows. Their cost is convex, so the least of this LP bounds the exact one from
+    below, and equals it where the stored day is the best.
+    """
+
+    def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, worth: Worth) -> None:
+        self.own, self.limits, self.w, self.worth = own, limits, w, worth
+        self.instance: Instance = own.day.instance
+        self.lp, self.columns = own.of_day(w)
+        self.lower, self.upper = self._face(found)
+        self.row_lower, self.row_upper = self._tight_rows(found)
+        self.cost = self._cost()
+
+    def _face(self, found: LPSolution) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds that keep a column with a reduced cost where that pushes it."""
+        lower, upper = self.lp.col_lower.copy(), self.lp.col_upper.copy()
+        lower[found.reduced < -ACTIVE] = upper[found.reduced < -ACTIVE]
+        upper[found.reduced > ACTIVE] = lower[found.reduced > ACTIVE]
+        return lower, upper
+
+    def _tight_rows(self, found: LPSolution) -> tuple[np.ndarray, np.ndarray]:
+        """Sides of the private rows; a row with a multiplier is an equation."""
+        lower, upper = self.lp.row_lower.copy(), self.lp.row_upper.copy()
+        lower[found.y < -ACTIVE] = upper[found.y < -ACTIVE]
+        upper[found.y > ACTIVE] = lower[found.y > ACTIVE]
+        return lower, upper
+
+    def _cost(self) -> np.ndarray:
+        """Social cost per unit of every column of the day: wholesale and losses of exchanges, costs of devices."""
+        instance, w = self.instance, self.w
+        flow = self.limits.network.matrices.flows(self.limits.load[..., w])
+        slope = self.limits.network.matrices.downstream.T @ loss_gradient(flow, instance.feeder)  # (N, T)
+        per_kwh = instance.days.wholesale[:, w] + loss_price(instance)[:, w] * slope
+        c = self.own.exchange(w, per_kwh[instance.prosumer_bus])
+        for i in range(instance.prosumer_bus.size):
+            c[self.own.at(SOCIAL, i)[w]] = 1.0
+        return c[self.columns]
+
+    def above_least(self) -> float:
+        """Social cost of the stored day above the least, $; of either sign."""
+        x, load = self.own.x[self.columns], self.limits.load[..., self.w]
+        peak, charge = max(float(load.sum(axis=0).max()), 0.0), self.instance.rules.demand_charge
+        held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
+        held = list(dict.fromkeys(held))
+        for _ in range(ROUNDS):
+            least, point = self._least(held)
+            fresh = self._violated(point, held)
+            if not fresh:
+                return float(self.cost @ x) + charge * peak - least
+            held += fresh
+        raise CertificateError("days.society", len(held), 0.0, f"network rows of day {self.w} are still violated")
+
+    def _least(self, held: list[Limit]) -> tuple[float, np.ndarray]:
+        """Least social cost with the given network limits, as a safe bound, $, and its point."""
+        n, hours = self.columns.size, self.instance.days.n_hours
+        rows, upper, lower, price = self._network_rows(held)
+        head = sp.csr_array(np.array([self._head(t) for t in range(hours)]))
+        passive = self.instance.days.passive_kw[..., self.w].sum(axis=0)
+        slacks = rows.shape[1] - n
+        matrix = sp.vstack([
+            sp.hstack([self.lp.matrix, sp.csr_array((self.lp.matrix.shape[0], slacks + 1))]),
+            sp.hstack([rows, sp.csr_array((rows.shape[0], 1))]),
+            sp.hstack([head, sp.csr_array((hours, slacks)), -np.ones((hours, 1))]),
+        ])  # fmt: skip
+        most = 1e3 + 10 * np.abs(self.limits.load).sum(axis=0).max()
+        lp = ParametricLP(
+            np.concatenate([self.cost, np.zeros(slacks), [self.instance.rules.demand_charge]]),
+            sp.csr_array(matrix),
+            np.concatenate([self.row_lower, lower, np.full(hours, -np.inf)]),
+            np.concatenate([self.row_upper, upper, -passive]),
+            np.concatenate([self.lower, np.zeros(slacks + 1)]),
+            np.concatenate([self.upper, np.where(price, most, 0.0), [most]]),
+            {}, {},
+        )  # fmt: skip
+        found = solve_lp(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
+        if found.status != Status.OPTIMAL:
+            raise CertificateError("days.society", 1.0, 0.0, f"the agents' choices of day {self.w} are {found.status}")
+        return safe_bound(lp, lp.cost, found.y), found.x
+
+    def _head(self, t: int) -> np.ndarray:
+        value = np.zeros((self.instance.prosumer_bus.size, self.instance.days.n_hours))
+        value[:, t] = 1.0
+        return self.own.exchange(self.w, value)[self.columns]
+
+    def _network_rows(self, held: list[Limit]) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of network limits over the day's columns and their slacks, upper and lower sides, and which slacks may
+        be used: a limit whose multipliers fall short of its price is not exceeded, one with a multiplier is reached."""
+        bus, t_all = self.instance.prosumer_bus, self.instance.days.n_hours
+        own = self.own.x[self.columns]
+        rows, upper, lower, keys, left = [], [], [], {}, []
+        for limit in held:
+            nu = self.worth.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
+            key = keys.setdefault(limit if limit.pool is None else limit.pool, len(keys))
+            left += [limit.price] if key == len(left) else []
+            left[key] -= nu.sum()
+            load = self.limits.load[:, limit.block.hour, self.w]
+            for gradient, multiplier, side in zip(limit.form.gradient, nu, limit.sides(self.w), strict=True):
+                value = np.zeros((bus.size, t_all))
+                value[:, limit.block.hour] = gradient[bus]
+                row = self.own.exchange(self.w, value)[self.columns]
+                rows.append((row, key))
+                upper.append(side - gradient @ load + row @ own)
+                lower.append(upper[-1] if multiplier > ACTIVE else -np.inf)
+        if not rows:
+            return sp.csr_array((0, own.size)), np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)
+        slack = sp.csr_array((-np.ones(len(rows)), (np.arange(len(rows)), [key for _, key in rows])))
+        matrix = sp.hstack([sp.csr_array(np.array([row for row, _ in rows])), slack]).tocsr()
+        return matrix, np.array(upper), np.array(lower), np.array(left) <= ACTIVE
+
+    def _violated(self, point: np.ndarray, held: list[Limit]) -> list[Limit]:
+        """Limits without rows that a point of the day violates."""
+        instance, w, load = self.instance, self.w, self.limits.load[..., self.w].copy()
+        moved = np.zeros(self.own.x.size)
+        moved[self.columns] = point[: self.columns.size] - self.own.x[self.columns]
+        for i, bus in enumerate(instance.prosumer_bus):
+            load[bus] += moved[self.own.at("gp", i)[:, w]] - moved[self.own.at("gm", i)[:, w]]
+        held = set(held)
+        return [
+            limit for limit in self.limits.all
+            if limit not in held
+            and (limit.form.gradient @ load[:, limit.block.hour] - limit.sides(w)).max() > VIOLATED_KW
+        ]  # fmt: skip
