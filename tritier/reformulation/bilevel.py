@@ -17,16 +17,19 @@ Tariffs enter through ``Q`` (prices of follower columns), capacity limits throug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tritier.errors import InputError
 from tritier.reformulation.lp import Status, solve_lp
 
 INF = np.inf
+Matrix: TypeAlias = sparse.csr_array | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +101,19 @@ class LinearBilevel:
 
 
 def linear_bilevel(
-    F: Sequence[float],
-    f: Sequence[float],
+    F: ArrayLike,
+    f: ArrayLike,
     nx: int,
     *,
     F0: float = 0.0,
     f0: float = 0.0,
-    Q=None,
+    Q: Matrix | None = None,
     upper: tuple | None = None,
     lower: tuple | None = None,
     x_bounds: Sequence[tuple[float, float]] | None = None,
     y_bounds: Sequence[tuple[float, float]] | None = None,
     integer: Sequence[int] = (),
-    menu: dict[int, Sequence[float]] | None = None,
+    menu: Mapping[int, Sequence[float]] | None = None,
     x_name: Sequence[str] | None = None,
     y_name: Sequence[str] | None = None,
     U_name: Sequence[str] | None = None,
@@ -128,25 +131,26 @@ def linear_bilevel(
 
     Raises :class:`~tritier.errors.InputError` where shapes do not fit or a bound is crossed.
     """
-    F, f = np.asarray(F, dtype=float), np.asarray(f, dtype=float)
-    n, ny = F.size, F.size - nx
-    if f.size != n or not 0 <= nx <= n:
-        raise InputError(name, "F_c, f_c", f"{n} and {f.size} entries for nx = {nx}", "give both nx + ny entries")
+    leader, follower = np.asarray(F, dtype=float), np.asarray(f, dtype=float)
+    n, ny = leader.size, leader.size - nx
+    if follower.size != n or not 0 <= nx <= n:
+        problem = f"{n} and {follower.size} entries for nx = {nx}"
+        raise InputError(name, "F_c, f_c", problem, "give both nx + ny entries")
     Uset, Aset = _rows(upper, n, name, "upper_rows"), _rows(lower, n, name, "lower_rows")
     x_box, y_box = _box(x_bounds, nx, name, "bounds of x"), _box(y_bounds, ny, name, "bounds of y")
     whole = np.zeros(nx, dtype=bool)
     whole[list(integer)] = True
     menus = tuple(tuple(float(v) for v in menu[j]) if menu and j in menu else None for j in range(nx))
+    prices = sparse.csr_array((nx, ny)) if Q is None else sparse.csr_array(Q, dtype=float)
     return LinearBilevel(
-        F, float(F0), f, float(f0), sparse.csr_array((nx, ny)) if Q is None else sparse.csr_array(Q, dtype=float),
-        *Uset, *Aset, *x_box, *y_box, whole, menus,
+        leader, float(F0), follower, float(f0), prices, *Uset, *Aset, *x_box, *y_box, whole, menus,
         tuple(x_name or (f"x[{j + 1}]" for j in range(nx))), tuple(y_name or (f"y[{j + 1}]" for j in range(ny))),
         tuple(U_name or (f"upper[{k + 1}]" for k in range(Uset[1].size))),
         tuple(row_name or (f"row[{k + 1}]" for k in range(Aset[1].size))), name,
     )  # fmt: skip
 
 
-def _rows(block, n: int, name: str, label: str) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+def _rows(block: tuple | None, n: int, name: str, label: str) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
     matrix, low, high = block if block is not None else (np.zeros((0, n)), [], [])
     matrix = sparse.csr_array(matrix, dtype=float)
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
@@ -155,7 +159,9 @@ def _rows(block, n: int, name: str, label: str) -> tuple[sparse.csr_array, np.nd
     return matrix, low, high
 
 
-def _box(pairs, count: int, name: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+def _box(
+    pairs: Sequence[tuple[float, float]] | None, count: int, name: str, label: str
+) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.full(count, -INF), np.full(count, INF)
     if pairs is not None:
         if len(pairs) != count:
@@ -167,10 +173,28 @@ def _box(pairs, count: int, name: str, label: str) -> tuple[np.ndarray, np.ndarr
 
 
 def from_parametric(
-    c, A, row_lower, row_upper, col_lower, col_upper, *, cost_by_x, row_lower_by_x=None, row_upper_by_x=None,
-    col_upper_by_x=None, F, F0: float = 0.0, upper: tuple | None = None, x_bounds=None, integer=(), menu=None,
-    x_name=None, col_name=None, row_name=None, name: str = "parametric follower",
-) -> LinearBilevel:  # fmt: skip
+    c: ArrayLike,
+    A: Matrix,
+    row_lower: ArrayLike,
+    row_upper: ArrayLike,
+    col_lower: ArrayLike,
+    col_upper: ArrayLike,
+    *,
+    cost_by_x: Matrix,
+    row_lower_by_x: Matrix | None = None,
+    row_upper_by_x: Matrix | None = None,
+    col_upper_by_x: Matrix | None = None,
+    F: ArrayLike,
+    F0: float = 0.0,
+    upper: tuple | None = None,
+    x_bounds: Sequence[tuple[float, float]] | None = None,
+    integer: Sequence[int] = (),
+    menu: Mapping[int, Sequence[float]] | None = None,
+    x_name: Sequence[str] | None = None,
+    col_name: Sequence[str] | None = None,
+    row_name: Sequence[str] | None = None,
+    name: str = "parametric follower",
+) -> LinearBilevel:
     """A :class:`LinearBilevel` from a follower LP whose data are affine in the leader's decision x.
 
     The follower is ``min (c + cost_by_x' x) . y``, ``row_lower + row_lower_by_x x <= A y <= row_upper +

@@ -15,11 +15,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
+from typing import Any
 
 import cvxpy as cp
 import highspy
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from tritier.errors import InfeasibleError, SolverError
 
@@ -212,7 +214,16 @@ class LinearProgram:
     """
 
     def __init__(
-        self, cost, matrix, row_lower, row_upper, lower, upper, integer=None, method: str = "choose", **options
+        self,
+        cost: ArrayLike,
+        matrix: sp.csr_array,
+        row_lower: ArrayLike,
+        row_upper: ArrayLike,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        integer: np.ndarray | None = None,
+        method: str = "choose",
+        **options: Any,
     ) -> None:
         self.matrix = sp.csr_array(matrix, dtype=float)
         rows, columns = self.matrix.shape
@@ -222,7 +233,7 @@ class LinearProgram:
         self.lower = np.array(np.broadcast_to(lower, columns), dtype=float)
         self.upper = np.array(np.broadcast_to(upper, columns), dtype=float)
         self.integer = np.zeros(columns, dtype=bool) if integer is None else np.array(integer, dtype=bool)
-        self.options = {"output_flag": False, "threads": 1, "solver": method} | options
+        self.options: dict[str, Any] = {"output_flag": False, "threads": 1, "solver": method} | options
         self.restarts: Counter[ColdRestart] = Counter()
         self.solves = 0
         self._load()
@@ -248,14 +259,14 @@ class LinearProgram:
             self._highs.changeColsCost(changed.size, changed, cost[changed])
             self.cost = cost
 
-    def set_bounds(self, columns, lower, upper) -> None:
+    def set_bounds(self, columns: np.ndarray | slice, lower: ArrayLike, upper: ArrayLike) -> None:
         """Replace bounds of some columns: positions, or :data:`ALL`."""
         columns = np.arange(self.lower.size, dtype=np.int32)[columns]
         if columns.size:
             self.lower[columns], self.upper[columns] = lower, upper
             self._highs.changeColsBounds(columns.size, columns, self.lower[columns], self.upper[columns])
 
-    def set_rows(self, rows, lower, upper) -> None:
+    def set_rows(self, rows: np.ndarray | slice, lower: ArrayLike, upper: ArrayLike) -> None:
         """Replace sides of some rows: positions, or :data:`ALL`."""
         rows = np.arange(self.row_lower.size, dtype=np.int32)[rows]
         if rows.size:
@@ -310,7 +321,7 @@ class LinearProgram:
         self.solves += 1
         status = self._highs.getModelStatus()
         if cold and status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
-            word = Status.UNBOUNDED if self._feasible() else Status.INFEASIBLE
+            word: Status | None = Status.UNBOUNDED if self._feasible() else Status.INFEASIBLE
         else:
             word = WORDS.get(status)
         found = self._read(word)
@@ -349,9 +360,16 @@ class LinearProgram:
         )
 
 
-def solve_lp(cost, matrix, row_lower, row_upper, lower, upper) -> LPSolution:
+def solve_lp(
+    cost: ArrayLike,
+    matrix: sp.csr_array,
+    row_lower: ArrayLike,
+    row_upper: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+) -> LPSolution:
     """``min cost.x`` from cold, to tolerance 1e-9: optimal, infeasible or unbounded. Raises SolverError otherwise."""
-    options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+    options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
     found = LinearProgram(cost, matrix, row_lower, row_upper, lower, upper, **options).run()
     if found.status == Status.LIMIT:
         raise SolverError("HiGHS stopped at a limit that nobody set")
@@ -365,7 +383,7 @@ class WarmLP(LinearProgram):
         self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
-        options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
+        options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
         sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         super().__init__(lp.cost, self.lp.matrix, *sides, **options)
 
@@ -435,7 +453,8 @@ class WarmLP(LinearProgram):
     def nonbasic(self) -> tuple[np.ndarray, np.ndarray]:
         """Which columns and which rows stand at a bound in the present basis, boolean, (n,) and (m,)."""
         basis, basic = self._highs.getBasis(), highspy.HighsBasisStatus.kBasic
-        return tuple(np.array([s != basic for s in status]) for status in (basis.col_status, basis.row_status))
+        columns, rows = (np.array([s != basic for s in status]) for status in (basis.col_status, basis.row_status))
+        return columns, rows
 
     def basis(self) -> Basis:
         """The present basis: one byte per column, one per row."""
@@ -528,7 +547,7 @@ def _statuses(value: np.ndarray, lower: np.ndarray, upper: np.ndarray, basic: np
     return status.tobytes()
 
 
-def _bound(values, n: int, default: float) -> np.ndarray:
+def _bound(values: ArrayLike | None, n: int, default: float) -> np.ndarray:
     return np.full(n, default) if values is None else np.asarray(values, dtype=float)
 
 

@@ -22,8 +22,10 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tritier.errors import InputError
@@ -47,7 +49,9 @@ def mccormick(x: tuple[float, float], y: tuple[float, float]) -> tuple[np.ndarra
     return a, np.array([xl * yl, xu * yu, -xu * yl, -xl * yu])
 
 
-def envelope(x, y, x_box: tuple[float, float], y_box: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def envelope(
+    x: ArrayLike, y: ArrayLike, x_box: tuple[float, float], y_box: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper envelope of ``x y`` at points of the box (any broadcastable shapes)."""
     a, b = mccormick(x_box, y_box)
     planes = [
@@ -65,7 +69,8 @@ def relaxation_bound(problem: LinearBilevel, pieces: int = 1) -> float:
     """
     kkt = kkt_system(problem)
     bounds, seen, best = boxes(kkt), bilinear_leaders(kkt), INF
-    edges = [np.linspace(*bounds.x[j], (pieces if seen[j] else 1) + 1) for j in range(problem.nx)]
+    parts = np.where(seen, pieces, 1)
+    edges = [np.linspace(low, high, n + 1) for (low, high), n in zip(bounds.x, parts, strict=True)]
     for cell in itertools.product(*(itertools.pairwise(e) for e in edges)):
         found = strong_duality_program(kkt, bounds, np.array(cell).reshape(problem.nx, 2)).solve()
         if found is not None:
@@ -74,7 +79,7 @@ def relaxation_bound(problem: LinearBilevel, pieces: int = 1) -> float:
 
 
 def strong_duality_program(
-    kkt: KKT, bounds: Boxes, x_box: np.ndarray, integer: np.ndarray | None = None, **options
+    kkt: KKT, bounds: Boxes, x_box: np.ndarray, integer: np.ndarray | None = None, **options: Any
 ) -> LinearProgram:
     """Leader, follower, stationarity and strong duality :eq:`eq-gathered` in (x, y, mu, w, product).
 
@@ -91,7 +96,7 @@ def strong_duality_program(
     rows, row_low, row_high, *_ = high_point_rows(problem)
     n, total = nx + ny, nx + ny + n_mu + 2 * k
 
-    def wide(block, first: int) -> sparse.csr_array:
+    def wide(block: sparse.csr_array, first: int) -> sparse.csr_array:
         before = sparse.csr_array((block.shape[0], first))
         return sparse.hstack([before, block, sparse.csr_array((block.shape[0], total - first - block.shape[1]))])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pyscipopt import Model, quicksum
+from pyscipopt import Expr, Model, Variable, quicksum
 from scipy import sparse
 
 from tritier.errors import SolverError
@@ -46,15 +46,16 @@ class SingleLevel:
     def values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """x, y, mu and slack of SCIP's best solution."""
         groups = (self.x, self.y, self.mu, self.slack)
-        return tuple(np.array([self.model.getVal(v) for v in group], dtype=float) for group in groups)
+        x, y, mu, slack = (np.array([self.model.getVal(v) for v in group], dtype=float) for group in groups)
+        return x, y, mu, slack
 
 
-def _row(matrix: sparse.csr_array, k: int, variables: list):
+def _row(matrix: sparse.csr_array, k: int, variables: list) -> Expr:
     span = slice(matrix.indptr[k], matrix.indptr[k + 1])
     return quicksum(float(v) * variables[j] for j, v in zip(matrix.indices[span], matrix.data[span], strict=True))
 
 
-def _between(model: Model, row, low: float, high: float) -> None:
+def _between(model: Model, row: Expr, low: float, high: float) -> None:
     if low == high:
         model.addCons(row == float(low))
         return
@@ -75,10 +76,11 @@ def single_level(kkt: KKT, boxes: Boxes, objective: bool = True) -> SingleLevel:
         var = model.addVar(f"x{j}", "I" if problem.integer[j] else "C", float(low), float(high))
         if problem.discrete[j]:
             model.chgVarBranchPriority(var, 1000)  # the leader's choice first: what remains is nearly an LP
-        if problem.menu[j] is not None:
-            pick = [model.addVar(f"pick{j}_{k}", "B") for k in range(len(problem.menu[j]))]
+        levels = problem.menu[j]
+        if levels is not None:
+            pick = [model.addVar(f"pick{j}_{k}", "B") for k in range(len(levels))]
             model.addCons(quicksum(pick) == 1.0)
-            model.addCons(quicksum(v * p for v, p in zip(problem.menu[j], pick, strict=True)) == var)
+            model.addCons(quicksum(v * p for v, p in zip(levels, pick, strict=True)) == var)
         x.append(var)
     y = [model.addVar(f"y{j}", "C", float(low), float(high)) for j, (low, high) in enumerate(boxes.y)]
     z = x + y
@@ -199,7 +201,7 @@ def menu_levels(single: SingleLevel, j: int) -> tuple[float, ...] | None:
     return None
 
 
-def menu_product(model: Model, x, levels: tuple[float, ...], w, low: float, high: float):
+def menu_product(model: Model, x: Variable, levels: tuple[float, ...], w: Variable, low: float, high: float) -> Expr:
     """The product ``x w`` of a menu variable and ``w`` in [low, high], as a linear expression (exact at integer picks).
 
     Equation :eq:`eq-menu-product`:

@@ -124,7 +124,7 @@ def middle_value(problem: LinearTrilevel, tight: np.ndarray, x: np.ndarray) -> f
 
 
 def node_problem(
-    problem: LinearTrilevel, faces, own: int, rivals: tuple[int, ...], absent: tuple[int, ...]
+    problem: LinearTrilevel, faces: tuple[np.ndarray, ...], own: int, rivals: tuple[int, ...], absent: tuple[int, ...]
 ) -> LinearBilevel:
     """The bilevel problem of one node: leader x; follower: the LP of face ``own``, a copy of each rival face's LP and a
     phase-one LP of each absent face.
@@ -190,7 +190,7 @@ def solve_trilevel(problem: LinearTrilevel, mode: str = "sos1", time_limit: floa
     tie = itertools.count()
     bounds: list[float | None] = []
 
-    def push(own, rivals, absent):
+    def push(own: int, rivals: tuple[int, ...], absent: tuple[int, ...]) -> float | None:
         found = solve(node_problem(problem, faces, own, rivals, absent), mode, time_limit=time_limit)
         if found.status not in ("optimal", "infeasible"):
             raise CertificateError("trilevel.node", 1.0, 0.0, f"face {own} ended with {found.status}")
