@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tritier.plots.bilevel import envelope_figure, mode_figure, small_m_figure, value_figure
+from tritier.plots.results import envelope_figure, mode_figure, small_m_figure, value_figure
 
 
 def test_envelope_figure_shows_the_product_in_one_and_in_four_boxes():

@@ -1,4 +1,4 @@
-"""Figures of a prosumer: value of its demand, its day, its day-ahead purchase, and how its risk weighs a tariff."""
+"""Figures of inputs (assets, sun, scenarios, blocks, prices) and of a prosumer: demand, day, purchase, risk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from matplotlib.figure import Figure
 from tritier.inputs.instance import Days, Rules
 from tritier.model.devices import block_value
 from tritier.plots.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, RED, SKY, WIDTH, finish, hours_axis
-
-# Figures of the inputs: who owns what, the hour of the sun, scenarios among their days, tariff blocks and prices.
-
 
 BLOCK_NAMES, BLOCK_COLOURS = ("off-peak", "day", "peak"), (SKY, GREY, RED)
 

@@ -153,9 +153,6 @@ def three_levels() -> Figure:
     return finish(fig)
 
 
-# What a figure draws, as a table: the data behind it, for readers who want the numbers.
-
-
 COLUMNS = ("panel", "x_axis", "y_axis", "kind", "series", "x", "y", "value")
 
 
