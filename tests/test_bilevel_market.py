@@ -194,10 +194,10 @@ def test_discrete_points_keep_the_leaders_own_rows():
     assert [tuple(p[:2]) for p in discrete_points(problem)] == [(0, 0), (1, 0), (1, 1)]
 
 
-@pytest.fixture(scope="module")
-def binding_market():
+@pytest.fixture(scope="module", params=["scenario", "expected"])
+def binding_market(request):
     """3 prosumers, 4 hours, 2 scenarios, one battery, no demand response; limit and revenue adequacy both bind."""
-    return market_example()
+    return market_example(billing=request.param)
 
 
 def test_limit_and_revenue_bind_together(binding_market):
@@ -219,3 +219,25 @@ def test_all_modes_and_enumeration_give_the_same_design_and_welfare(mode, bindin
     assert found.objective == pytest.approx(best, rel=1e-6)
     assert design_of(joint, found.x) == design_of(joint, x)
     assert max(found.residuals.values()) < 1e-6
+
+
+def test_every_part_of_the_tariff_is_a_sum_of_steps():
+    """Energy and individual peak inside the risk measure, coincident peak at the platform, P2P and a limit: at every
+    point of the menu the linear problem has the exact optimistic response, and strong duality finds the best."""
+    base = small_market(demand_blocks=2, demand_charge=0.4, tie_break=0.0, billing="scenario", flexibility=0.0)
+    menu = Menu(((0.02, 0.06), (0.04,), (0.04,)), (0.01,), ((1, (170.0, 1000.0)),), (0.0, 0.2), (0.0, 0.3))
+    joint = settled(JointLP(replace(base, menu=menu, fixed_cost=-1e3)))
+    problem, box = market_bilevel(joint)
+    best, x, _, values = enumerate_menu(problem)
+    found = {}
+    for point, value in zip(discrete_points(problem), values, strict=True):
+        design = design_of(joint, np.nan_to_num(point))
+        found[design] = value
+        exact = optimistic_response(joint, design, revenue=False).social.total
+        assert value == pytest.approx(exact, abs=1e-3), design
+    assert len(found) == 16 and len({round(v, 3) for v in found.values()}) > 8
+    given = storage_bounds(joint, problem, box)
+    answer = solve(problem, "strong_duality", time_limit=120, box=box, dual_bound=given)
+    assert (answer.status, answer.proof) == ("optimal", "bounds proved")
+    assert answer.objective == pytest.approx(best, rel=1e-6)
+    assert design_of(joint, answer.x) == design_of(joint, x) or found[design_of(joint, answer.x)] == pytest.approx(best)

@@ -24,9 +24,41 @@ from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.lp import ParametricLP
 from tritier.reformulation.solve import discrete_points, enumerate_menu
 
-LEADER = ("F", "N", "head", "peak", "loss")
-#: columns whose boxes are no constraints of the follower: bookkeeping, risk, trade and exchange with the retailer
-TECHNICAL = ("R", "G", "Z", "slack", "cost", "var", "excess", "gp", "gm", "zb", "zs")
+LEADER = ("F", "N", "loss")  #: columns that only the DSO sees; the head's flow and peak too where nobody is charged
+HEAD = ("head", "peak")
+#: columns whose boxes are no constraints of the follower: bookkeeping, meters, risk, trade and exchange with the
+#: retailer
+TECHNICAL = ("R", "G", "Z", "K", "H", "slack", "cost", "var", "excess", "gp", "gm", "gb", "gk", "zb", "zs", "h", *HEAD)
+FREE = ("R", "G", "Z", "K", "H", "cost", "var", "gb", "gk", "head")  #: of these also the lower one
+
+
+STORED = ("soc_dynamics", "_backlog")  #: rows whose multipliers are values of stored energy
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step up in a decision of the DSO: by ``jump`` to level ``level`` of menu coordinate ``coordinate``."""
+
+    coordinate: int
+    level: int
+    jump: float
+    name: str
+
+
+def sorted_levels(menu: Menu) -> dict[str, tuple[float, ...]]:
+    """Levels of every decision of the DSO, ascending."""
+    return {name: tuple(sorted(set(levels))) for name, levels in menu.levels.items()}
+
+
+def menu_steps(menu: Menu) -> list[Step]:
+    """All steps, coordinate by coordinate, lowest first."""
+    energy, lines = (f"tau[{b + 1}]" for b in range(len(menu.tariff))), (f"cap[{line}]" for line, _ in menu.capacity)
+    names = [*energy, "tau_p", "tau_k", "tau_c", *lines]
+    return [
+        Step(m, k, levels[k] - levels[k - 1], f"step {k} of {name}")
+        for m, (name, levels) in enumerate(zip(names, sorted_levels(menu).values(), strict=True))
+        for k in range(1, len(levels))
+    ]
 
 
 def settled(joint: JointLP) -> JointLP:
@@ -72,111 +104,188 @@ def require_wedge(joint: JointLP) -> None:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The LP of the lowest prices taken apart: whose columns and rows are whose, and how steps move the follower.
+
+    y = the follower's columns, then for each step of a price billed by scenario, prosumer and scenario the part h of
+    the meter's reading to which the step applies.
+    """
+
+    lp: ParametricLP
+    steps: list[Step]
+    own: np.ndarray  # columns of the DSO
+    follower: np.ndarray  # columns of the follower
+    kept: np.ndarray  # rows of the follower
+    led: np.ndarray  # rows of the DSO
+    meter: np.ndarray  # (H,) column that each h is a part of
+    cost_row: np.ndarray  # (H,) cost row in which it stands
+    step: np.ndarray  # (H,) its step
+
+    @property
+    def ny(self) -> int:
+        return self.follower.size + self.meter.size
+
+    def place(self, columns) -> np.ndarray:
+        """Positions in y of columns of the follower."""
+        return np.searchsorted(self.follower, columns)
+
+    @property
+    def jump(self) -> np.ndarray:
+        return np.array([s.jump for s in self.steps])
+
+
+def _parts(joint: JointLP) -> _Parts:
+    levels = list(sorted_levels(joint.instance.menu).values())
+    joint.offer(joint.instance.menu.design([v[0] for v in levels]))
+    joint.offer(None)
+    lp, steps = joint.lp, menu_steps(joint.instance.menu)
+    own = _columns(lp, LEADER if "H" in lp.columns else (*LEADER, *HEAD))
+    caps = lp.at("cap").ravel() if joint.lines else np.zeros(0, dtype=int)
+    absent = np.flatnonzero((lp.col_lower == 0.0) & (lp.col_upper == 0.0))  # assets a prosumer does not have
+    follower = np.setdiff1d(np.arange(lp.cost.size), np.concatenate([own, caps, absent]))
+    led = np.zeros(lp.row_lower.size, dtype=bool)
+    led[np.unique(lp.matrix[:, own].tocoo().row)] = True
+    other = np.arange(led.size) != int(lp.row_at("revenue"))
+    used = np.diff(lp.matrix[:, follower].tocsr().indptr) > 0
+    meter, rows, of = [], [], []
+    blocks = joint.instance.rules.n_blocks
+    for k, step in enumerate(steps):
+        if step.coordinate >= joint.inside.size or not joint.inside[step.coordinate]:
+            continue
+        for d, columns in zip(joint.data, joint.columns, strict=True):
+            reading = columns["gb"][step.coordinate] if step.coordinate < blocks else columns["gk"]
+            meter.append(reading)
+            rows.append(lp.row_at(f"energy_cost0[{d.own.name}]"))
+            of.append(np.full(reading.size, k))
+    whole = [np.concatenate(part).astype(int) if part else np.zeros(0, dtype=int) for part in (meter, rows, of)]
+    return _Parts(lp, steps, own, follower, np.flatnonzero(~led & used & other), np.flatnonzero(led & other), *whole)
+
+
+def _follower_rows(joint: JointLP, parts: _Parts, nx: int) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+    """The follower's rows on [x, y]: those of the LP, with limits moved by steps and cost rows charged for h, and
+    ``reading - h <= top (1 - z)``, exact for a binary z since h costs and is no larger than it must be."""
+    lp, steps, jump = parts.lp, parts.steps, parts.jump
+    limits, base = _limits(joint, parts)
+    fixed = (lp.matrix @ base)[parts.kept]
+    moved = sparse.hstack([lp.matrix @ limits, sparse.csr_array((lp.row_lower.size, nx - len(steps)))]).tocsr()
+    n_h = parts.meter.size
+    charged = sparse.csr_array(
+        (-jump[parts.step], (parts.cost_row, np.arange(n_h))), shape=(lp.row_lower.size, n_h)
+    ).tocsr()
+    own = sparse.hstack([moved[parts.kept], lp.matrix[parts.kept][:, parts.follower], charged[parts.kept]])
+    top, each = lp.col_upper[parts.meter], np.arange(n_h)
+    steps_of = sparse.csr_array((top, (each, parts.step)), shape=(n_h, nx))
+    reading = sparse.csr_array((np.ones(n_h), (each, parts.place(parts.meter))), shape=(n_h, parts.follower.size))
+    product = sparse.hstack([steps_of, reading, -sparse.eye_array(n_h)])
+    matrix = sparse.csr_array(sparse.vstack([own, product]) if n_h else own)
+    matrix.eliminate_zeros()  # a price of zero leaves entries in the cost rows
+    low = np.append(lp.row_lower[parts.kept] - fixed, np.full(n_h, -INF))
+    return matrix, low, np.append(lp.row_upper[parts.kept] - fixed, top)
+
+
+def _limits(joint: JointLP, parts: _Parts) -> tuple[sparse.csr_array, np.ndarray]:
+    """How steps move the capacity columns, (n, steps), and the columns' values at the lowest limits, (n,)."""
+    lp, first = parts.lp, joint.inside.size
+    base, entries = np.zeros(lp.cost.size), []
+    caps = lp.at("cap").ravel() if joint.lines else np.zeros(0, dtype=int)
+    base[caps] = [v[0] for v in list(sorted_levels(joint.instance.menu).values())[first:]]
+    for k, step in enumerate(parts.steps):
+        if step.coordinate >= first:
+            entries.append((caps[step.coordinate - first], k, step.jump))
+    row, column, value = np.array(entries).T if entries else np.zeros((3, 0))
+    return sparse.csr_array((value, (row.astype(int), column.astype(int))), shape=(base.size, len(parts.steps))), base
+
+
+def _prices(joint: JointLP, parts: _Parts, nx: int) -> tuple[np.ndarray, sparse.csr_array]:
+    """Costs of y at the lowest prices, and what steps add to them: prices that are not billed by scenario."""
+    lp, levels = parts.lp, list(sorted_levels(joint.instance.menu).values())
+    cost, entries = np.zeros(parts.ny), []
+    cost[parts.place(lp.at("R"))] = 1.0
+    outside = (joint.billed_on >= 0) & ~joint.inside
+    for m in np.flatnonzero(outside):
+        cost[parts.place(joint.billed_on[m])] = levels[m][0]
+    for k, step in enumerate(parts.steps):
+        if step.coordinate < outside.size and outside[step.coordinate]:
+            entries.append((k, int(parts.place(joint.billed_on[step.coordinate])), step.jump))
+    row, column, value = np.array(entries).T if entries else np.zeros((3, 0))
+    return cost, sparse.csr_array((value, (row.astype(int), column.astype(int))), shape=(nx, parts.ny))
+
+
+def _leader_rows(joint: JointLP, parts: _Parts, nx: int) -> tuple[sparse.csr_array, np.ndarray, np.ndarray, list[str]]:
+    """The DSO's rows on [x, y]: its own of the LP, the order of steps, ``product = step times billed quantity`` (exact
+    by McCormick, the step being binary) and revenue adequacy."""
+    lp, steps, levels = parts.lp, parts.steps, list(sorted_levels(joint.instance.menu).values())
+    priced = [(k, step) for k, step in enumerate(steps) if step.coordinate < joint.inside.size]
+    nz, own_at = len(steps), {int(j): nx - parts.own.size + k for k, j in enumerate(parts.own)}
+    limits, base = _limits(joint, parts)
+    fixed, pad = (lp.matrix @ base)[parts.led], sparse.csr_array((parts.led.size, nx - nz - parts.own.size))
+    row = lp.matrix[parts.led]
+    spare = sparse.csr_array((parts.led.size, parts.meter.size))
+    books = sparse.hstack([row @ limits, pad, row[:, parts.own], row[:, parts.follower], spare]).tocsr()
+    extra: list[tuple[list[tuple[int, float]], float, float, str]] = []
+    for k, step in enumerate(steps):
+        if step.level > 1:
+            extra.append(([(k - 1, 1.0), (k, -1.0)], 0.0, INF, f"order[{k}]"))
+    income = []
+    for column, (k, step) in enumerate(priced, nz):
+        j = joint.billed_on[step.coordinate]
+        low, high, quantity = lp.col_lower[j], lp.col_upper[j], nx + int(parts.place(j))
+        extra.append(([(column, 1.0), (k, -high)], -INF, 0.0, f"product[{k}] <= top z"))
+        extra.append(([(column, 1.0), (k, -low)], 0.0, INF, f"product[{k}] >= bottom z"))
+        extra.append(([(column, 1.0), (quantity, -1.0), (k, -low)], -INF, -low, f"product[{k}] <= quantity"))
+        extra.append(
+            ([(column, 1.0), (quantity, -1.0), (k, -high)], -high, INF, f"product[{k}] >= quantity - top (1 - z)")
+        )
+        income.append((column, step.jump))
+    for m in np.flatnonzero(joint.billed_on >= 0):
+        income.append((nx + int(parts.place(joint.billed_on[m])), levels[m][0]))
+    extra.append(([*income, (own_at[int(lp.at("N"))], -1.0)], joint.instance.fixed_cost, INF, "revenue adequacy"))
+    index = np.array([(r, j) for r, (entries, *_) in enumerate(extra) for j, _ in entries]).T
+    values = np.array([value for entries, *_ in extra for _, value in entries])
+    more = sparse.csr_array((values, tuple(index)), shape=(len(extra), nx + parts.ny))
+    low, high = (np.array([e[k] for e in extra]) for k in (1, 2))
+    sides = [np.append(side[parts.led] - fixed, own) for side, own in ((lp.row_lower, low), (lp.row_upper, high))]
+    names = [*(lp.row_label(r) for r in parts.led), *(e[3] for e in extra)]
+    return sparse.vstack([books, more]).tocsr(), *sides, names
+
+
 def market_bilevel(joint: JointLP) -> tuple[LinearBilevel, np.ndarray]:
     """The DSO's problem on the blocks and tangents in ``joint``, and boxes of [x, y] for the solver.
 
-    x = (z steps of tariffs, P2P charge and limits; products ``z G``; DSO's columns), y = the follower's columns.
-    Raises InputError where :func:`require_wedge` does.
+    x = (z steps of prices and limits; products of z and billed quantities; DSO's columns), y = the follower's columns.
+    A price billed by scenario multiplies the meter's reading inside the follower's cost rows; there too the product
+    with a binary step is exact (:func:`_follower_rows`). Raises InputError where :func:`require_wedge` does.
     """
     require_wedge(joint)
-    lp, menu = joint.lp, joint.instance.menu
-    n = lp.cost.size
-    billed = [*lp.at("G").ravel().tolist(), int(lp.at("Z"))]
-    caps = lp.at("cap").ravel() if joint.lines else np.zeros(0, dtype=int)
-    own = _columns(lp, LEADER)
-    absent = np.flatnonzero((lp.col_lower == 0.0) & (lp.col_upper == 0.0))  # assets a prosumer does not have
-    follower = np.setdiff1d(np.arange(n), np.concatenate([own, caps, absent]))
-    place = {int(j): k for k, j in enumerate(follower)}
-    menus = [*menu.tariff, menu.p2p, *(levels for _, levels in menu.capacity)]
-    targets = [*billed, *caps.tolist()]
-    steps = [(m, k) for m, levels in enumerate(menus) for k in range(1, len(levels))]
-    n_tariff = sum(m < len(billed) for m, _ in steps)
-    nz, nx = len(steps), len(steps) + n_tariff + own.size
-    jump = np.array([menus[m][k] - menus[m][k - 1] for m, k in steps])
-
-    # Follower: steps of tariffs are prices, steps of limits move right-hand sides.
-    leader_rows = np.zeros(lp.row_lower.size, dtype=bool)
-    leader_rows[np.unique(lp.matrix[:, own].tocoo().row)] = True
-    revenue = int(lp.row_at("revenue"))
-    used = np.diff(lp.matrix[:, follower].tocsr().indptr) > 0
-    kept = np.flatnonzero(~leader_rows & used & (np.arange(leader_rows.size) != revenue))
-    led = np.flatnonzero(leader_rows & (np.arange(leader_rows.size) != revenue))
-    base = np.zeros(n)
-    base[caps] = [levels[0] for _, levels in menu.capacity]
-    limit_steps = sparse.lil_array((n, nx))
-    prices = sparse.lil_array((nx, follower.size))
-    for s, (m, _) in enumerate(steps):
-        if m < len(billed):
-            prices[s, place[targets[m]]] = jump[s]
-        else:
-            limit_steps[targets[m], s] = jump[s]
-    limit_steps = limit_steps.tocsr()
-    cost = np.zeros(follower.size)
-    cost[place[int(lp.at("R"))]] = 1.0
-    for m, column in enumerate(billed):
-        cost[place[column]] = menus[m][0]
-    fixed = lp.matrix @ base
-
-    def rows(index, with_own):
-        left = lp.matrix[index] @ limit_steps
-        if with_own:
-            spread = sparse.hstack([sparse.csr_array((own.size, nx - own.size)), sparse.eye_array(own.size)])
-            left = left + lp.matrix[index][:, own] @ spread
-        matrix = sparse.hstack([left, lp.matrix[index][:, follower]], format="csr")
-        return matrix, lp.row_lower[index] - fixed[index], lp.row_upper[index] - fixed[index]
-
-    lower = rows(kept, False)
-    led_block = rows(led, True)
-    extra, extra_low, extra_high, names = [], [], [], []
-
-    def add(entries, low, high, name):
-        row = np.zeros(nx + follower.size)
-        for position, value in entries:
-            row[position] += value
-        extra.append(row)
-        extra_low.append(low)
-        extra_high.append(high)
-        names.append(name)
-
-    for s, (_, k) in enumerate(steps):
-        if k > 1:
-            add([(s - 1, 1.0), (s, -1.0)], 0.0, INF, f"order[{s}]")
-    income, column = [], nz
-    x_box = [(0.0, 1.0)] * nz
-    for s, (m, _) in enumerate(steps[:n_tariff]):
-        G = nx + place[targets[m]]
-        low, high = lp.col_lower[targets[m]], lp.col_upper[targets[m]]
-        add([(column, 1.0), (s, -high)], -INF, 0.0, f"product[{s}] <= top z")
-        add([(column, 1.0), (s, -low)], 0.0, INF, f"product[{s}] >= bottom z")
-        add([(column, 1.0), (G, -1.0), (s, -low)], -INF, -low, f"product[{s}] <= G")
-        add([(column, 1.0), (G, -1.0), (s, -high)], -high, INF, f"product[{s}] >= G - top (1 - z)")
-        income.append((column, jump[s]))
-        x_box.append((min(low, 0.0), max(high, 0.0)))
-        column += 1
-    income += [(nx + place[G], menus[m][0]) for m, G in enumerate(billed)]
-    own_at = {int(j): column + k for k, j in enumerate(own)}
-    add([*income, (own_at[int(lp.at("N"))], -1.0)], joint.instance.fixed_cost, INF, "revenue adequacy")
-    x_box += list(zip(lp.col_lower[own], lp.col_upper[own], strict=True))
-
-    technical = np.isin(follower, _columns(lp, TECHNICAL))
-    always = np.isin(follower, _columns(lp, ("R", "G", "Z", "cost", "var")))
-    y_low = np.where(technical & always, -INF, lp.col_lower[follower])
-    y_high = np.where(technical, INF, lp.col_upper[follower])
-    F = np.zeros(nx + follower.size)
-    F[own_at[int(lp.at("F"))]] = 1.0
-    kinds = [*(f"tau[{b + 1}]" for b in range(len(menu.tariff))), "tau_p", *(f"cap[{line}]" for line in joint.lines)]
-    picks = [f"step {k} of {kinds[m]}" for m, k in steps]
+    parts = _parts(joint)
+    lp, nz = parts.lp, len(parts.steps)
+    priced = [step for step in parts.steps if step.coordinate < joint.inside.size]
+    nx = nz + len(priced) + parts.own.size
+    cost, prices = _prices(joint, parts, nx)
+    *upper, names = _leader_rows(joint, parts, nx)
+    on = joint.billed_on[[step.coordinate for step in priced]]
+    products = zip(np.minimum(lp.col_lower[on], 0.0), np.maximum(lp.col_upper[on], 0.0), strict=True)
+    x_box = [(0.0, 1.0)] * nz + [*products, *zip(lp.col_lower[parts.own], lp.col_upper[parts.own], strict=True)]
+    free = [t for t in TECHNICAL if joint.instance.days.retail is None or t not in ("zb", "zs")]
+    technical = np.append(np.isin(parts.follower, _columns(lp, tuple(free))), np.ones(parts.meter.size, dtype=bool))
+    always = np.append(np.isin(parts.follower, _columns(lp, FREE)), np.zeros(parts.meter.size, dtype=bool))
+    low = np.append(lp.col_lower[parts.follower], np.zeros(parts.meter.size))
+    high = np.append(lp.col_upper[parts.follower], lp.col_upper[parts.meter])
+    F = np.zeros(nx + parts.ny)
+    F[nx - parts.own.size + int(np.searchsorted(parts.own, lp.at("F")))] = 1.0
+    charged = [f"{parts.steps[k].name} x {lp.column_label(j)}" for k, j in zip(parts.step, parts.meter, strict=True)]
+    billed = [f"{step.name} x {lp.column_label(j)}" for step, j in zip(priced, on, strict=True)]
+    y_box = zip(np.where(technical & always, -INF, low), np.where(technical, INF, high), strict=True)
     problem = linear_bilevel(
-        F, np.concatenate([np.zeros(nx), cost]), nx, Q=prices,
-        upper=(sparse.vstack([led_block[0], sparse.csr_array(np.array(extra))], format="csr"),
-               np.append(led_block[1], extra_low), np.append(led_block[2], extra_high)),
-        lower=lower, x_bounds=x_box, y_bounds=list(zip(y_low, y_high, strict=True)), integer=range(nz),
-        x_name=[*picks, *(f"{name} x G" for name in picks[:n_tariff]), *(lp.column_label(j) for j in own)],
-        y_name=[lp.column_label(j) for j in follower], row_name=[lp.row_label(r) for r in kept],
-        U_name=[*(lp.row_label(r) for r in led), *names], name="three-level market",
+        F, np.concatenate([np.zeros(nx), cost]), nx, Q=prices, upper=tuple(upper),
+        lower=_follower_rows(joint, parts, nx), x_bounds=x_box, y_bounds=list(y_box), integer=range(nz),
+        x_name=[*(step.name for step in parts.steps), *billed, *(lp.column_label(j) for j in parts.own)],
+        y_name=[*(lp.column_label(j) for j in parts.follower), *(f"h[{name}]" for name in charged)],
+        row_name=[*(lp.row_label(r) for r in parts.kept), *(f"charged[{name}]" for name in charged)],
+        U_name=names, name="three-level market",
     )  # fmt: skip
-    box = np.concatenate([np.array(x_box), np.stack([lp.col_lower[follower], lp.col_upper[follower]], axis=1)])
-    return problem, box
+    return problem, np.concatenate([np.array(x_box), np.stack([low, high], axis=1)])
 
 
 def bounds_by_hand(joint: JointLP) -> dict[str, float]:
@@ -189,7 +298,7 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
 
        q_{iw} &\\le (1 - \\beta_i) p_w + \\beta_i \\min \\Bigl\\{ 1, \\frac{p_w}{1 - \\alpha} \\Bigr\\}, \\qquad
        \\sum_{k} \\nu_{kw} \\le \\min \\{ 1, p_w / \\epsilon \\} \\, \\mu, \\qquad \\mu \\le c^{\\mathrm{voll}}, \\\\
-       |\\lambda_{itw}| &\\le \\pi^{\\mathrm r}_t q_{iw} + \\overline{\\tau}_{b(t)} p_w
+       |\\lambda_{itw}| &\\le \\bigl( \\pi^{\\mathrm r}_{tw} + \\overline{\\tau}_{b(t)} \\bigr) q_{iw}
        + c^{\\mathrm{voll}} \\sum_{\\text{blocks at } t} \\max_k |g_{k,n(i)}|
 
     The first is stationarity of a scenario's cost, of its excess and of the value at risk: with few days it is below
@@ -199,6 +308,7 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
     instance, rules = joint.instance, joint.instance.rules
     p, price = instance.days.probability, rules.violation_price
     top = np.array([max(levels) for levels in instance.menu.tariff])[rules.block]
+    peaks = max(instance.menu.peak), max(instance.menu.coincident)
     found: dict[str, float] = {}
     steepest = np.zeros((instance.feeder.bus.size, instance.days.n_hours))
     for block in joint.blocks:
@@ -214,7 +324,8 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
             found[f"lam[energy_cost0[{own.name}][{w}]]"] = q[w]
             found[f"mu_up[cvar_rows0[{own.name}][{w}]]"] = tail[w]
             for t in range(instance.days.n_hours):
-                energy = instance.retail[t, w] * q[w] + top[t] * p[w] + price * steepest[bus, t]
+                charged = (top[t] + peaks[0]) * (q[w] if rules.billing == "scenario" else p[w]) + peaks[1] * p[w]
+                energy = instance.retail[t, w] * q[w] + charged + price * steepest[bus, t]
                 found[f"lam[power_balance0[{own.name}][{t}, {w}]]"] = float(energy)
     return found
 
@@ -225,7 +336,8 @@ def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> d
     Stationarity alone does not bound the value of stored energy: it may run away while a battery charges at full power
     from empty to full. Clip such values at the dearest hour, ``top = max (|balance multiplier| + wear) / eta``: steps
     between hours keep their sign or vanish, and charging or discharging at full power keeps its reason, so the clipped
-    vector is optimal too. Balance multipliers are bounded by propagation.
+    vector is optimal too. So does a backlog: what waits is drawn at full power, or not at all, for the same reason.
+    Balance multipliers are bounded by propagation.
 
     Raises InputError where stored energy has a price (``rules.tie_break``).
     """
@@ -239,20 +351,15 @@ def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> d
     wear = max(p.degradation for p in joint.instance.prosumers)
     risk = max(1 - p.beta + p.beta / (1 - joint.instance.rules.alpha) for p in joint.instance.prosumers)
     top = (max(balance) + wear * risk) / min(p.eta for p in joint.instance.prosumers)
-    return {name: top for name in kkt.name if name.startswith("lam[soc_dynamics")}
+    return {name: top for name in kkt.name if name.startswith("lam[") and any(term in name for term in STORED)}
 
 
 def design_of(joint: JointLP, x: np.ndarray) -> Design:
     """The design that the steps in x choose."""
-    menu = joint.instance.menu
-    menus = [*menu.tariff, menu.p2p, *(levels for _, levels in menu.capacity)]
-    chosen, s = [], 0
-    for levels in menus:
-        count = int(np.rint(x[s : s + len(levels) - 1]).sum())
-        chosen.append(levels[count])
-        s += len(levels) - 1
-    b = len(menu.tariff)
-    return Design(tuple(chosen[:b]), chosen[b], tuple(zip(joint.lines, chosen[b + 1 :], strict=True)))
+    menu, count = joint.instance.menu, {}
+    for step, z in zip(menu_steps(menu), x, strict=False):
+        count[step.coordinate] = count.get(step.coordinate, 0) + round(z)
+    return menu.design([levels[count.get(m, 0)] for m, levels in enumerate(sorted_levels(menu).values())])
 
 
 # A three-level market small enough for every complementarity mode, and its growth by hours.
@@ -276,7 +383,7 @@ class MarketExample:
     dual_bound: dict[str, float]
 
 
-def example_instance(hours: int = 4, scenarios: int = 2, seed: int = 3) -> Instance:
+def example_instance(hours: int = 4, scenarios: int = 2, seed: int = 3, billing: str = "expected") -> Instance:
     """Three prosumers in a row behind the substation, random demand and sun, tariff blocks of equal length.
 
     Demand 50 to 150 kW; prosumers 1 and 3 have up to 200 kW of sun, prosumer 1 a battery of 40 kWh and 20 kW.
@@ -294,12 +401,12 @@ def example_instance(hours: int = 4, scenarios: int = 2, seed: int = 3) -> Insta
         for k in range(PROSUMERS)
     )
     menu = Menu(((0.02, 0.08), (0.02, 0.08), (0.02,)), (0.01,), ((1, (220.0, 240.0, 1000.0)),))
-    return Instance(_feeder(buses), people, days, _rules(hours), menu, fixed_cost=-1e3)
+    return Instance(_feeder(buses), people, days, _rules(hours, billing), menu, fixed_cost=-1e3)
 
 
-def market_example(hours: int = 4, scenarios: int = 2, seed: int = 3) -> MarketExample:
+def market_example(hours: int = 4, scenarios: int = 2, seed: int = 3, billing: str = "expected") -> MarketExample:
     """The example with a revenue requirement just above what its cheapest design recovers, so that both limits bind."""
-    joint = settled(JointLP(example_instance(hours, scenarios, seed)))
+    joint = settled(JointLP(example_instance(hours, scenarios, seed, billing)))
     free, box = market_bilevel(joint)
     row = free.U_name.index("revenue adequacy")
     _, x, y, _ = enumerate_menu(free)
@@ -327,7 +434,7 @@ def _feeder(buses: int) -> Feeder:
     )
 
 
-def _rules(hours: int) -> Rules:
+def _rules(hours: int, billing: str) -> Rules:
     return Rules(
         retail=np.full(hours, 0.30),
         feed_in=np.full(hours, 0.10),
@@ -345,7 +452,7 @@ def _rules(hours: int) -> Rules:
         reference_value=0.5,
         tax_share=0.7175,
         vat_share=0.19,
-        billing="expected",
+        billing=billing,
     )
 
 
