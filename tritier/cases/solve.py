@@ -239,13 +239,21 @@ def check_limits(joint: JointLP, x: np.ndarray, prepared: Prepared) -> None:
 
 
 def least_violation(joint: JointLP) -> tuple[float, Block]:
-    """The least violation that any decisions leave, at any point of the menu, kW, and the block with most of it."""
+    """The least violation that any decisions leave, at any point of the menu, kW, and the block with most of it.
+
+    Prosumers' own cost is minimised first: from that basis the violation takes a few steps, from none a thousand times
+    as many.
+    """
     free = JointLP(joint.instance, lp=joint.bare)
     free.add_blocks(joint.blocks)
     free.offer(None)
-    cost = np.zeros(free.lp.cost.size)
-    cost[free.lp.at("slack")] = 1.0
-    x = free.settle(cost, "primal").x
+    own = np.zeros(free.lp.cost.size)
+    own[free.lp.at("R")] = 1.0
+    own[free.lp.at("slack")] = free.instance.rules.violation_price
+    free.settle(own)
+    violation = np.zeros(free.lp.cost.size)
+    violation[free.lp.at("slack")] = 1.0
+    x = free.settle(violation, "primal").x
     worst = max(free.blocks, key=lambda block: float(x[free.lp.at(f"slack:{block.label}")]))
     return float(x[free.lp.at("slack")]), worst
 

@@ -83,7 +83,7 @@ def read_text(path: Path, missing: str, most: int = MAX_BYTES) -> str:
         InputError: no such file, too large, or no text.
     """
     if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
+        problem = "is a folder" if path.is_dir() else "is no ordinary file" if path.exists() else "does not exist"
         raise InputError(path, "file", problem, missing)
     size = path.stat().st_size
     if size > most:
