@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from toy import small_market
 
+from tritier.cases.cases import find_case
+from tritier.cases.solve import cleared, prepare
 from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design, Menu
 from tritier.model.dso import menu_points
@@ -18,7 +21,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, Request, answer_row, cost_of, safe_value, solve_request
-from tritier.search.ends import both_ends, check_end, first_best, kept_ends, tight_rows
+from tritier.search.ends import both_ends, check_end, first_best, stored_ends, tight_rows
 from tritier.search.flat import flat_design
 from tritier.search.hybrid import solve
 from tritier.search.ledger import Box, Ledger
@@ -128,9 +131,9 @@ def test_an_answer_is_the_optimistic_response(case):
     joint = search_lp(instance)
     for design, best in list(found.items())[::3]:
         got = solve_request(joint, Request("answer", design))
-        assert got.reached == pytest.approx(best.social.total, abs=0.02)
+        assert got.social_cost == pytest.approx(best.social.total, abs=0.02)
         assert got.bound <= best.social.total + 1e-4
-        assert got.worth == pytest.approx(best.theta, rel=1e-7)
+        assert got.follower_value == pytest.approx(best.theta, rel=1e-7)
 
 
 def test_wrong_duals_still_bound(case):
@@ -303,9 +306,9 @@ def test_every_row_holds_from_its_own_basis(case, ends, engine, request):
     ("change", "says"),
     [
         (lambda row: replace(row, dual=row.dual + 0.1 * row.request.epsilon), "a bound of"),
-        (lambda row: replace(row, worth=row.worth - 0.1 * row.request.epsilon), "a bound of"),
+        (lambda row: replace(row, follower_value=row.follower_value - 0.1 * row.request.epsilon), "a bound of"),
         (lambda row: replace(row, need=row.need - 1.0), "limits of"),
-        (lambda row: replace(row, reached=row.reached - 0.1), "reached"),
+        (lambda row: replace(row, social_cost=row.social_cost - 0.1), "social_cost"),
         (lambda row: replace(row, recovered=row.recovered + 0.1), "recovered"),
         (lambda row: replace(row, basis=(row.basis[0], bytes([BASIC]) + row.basis[1][1:])), "basic columns"),
         (lambda row: replace(row, basis=(row.basis[0][:-1], row.basis[1])), "another LP"),
@@ -369,7 +372,7 @@ def test_both_ends_lie_between_bounds_that_their_bases_prove(case, ends):
     higher = flat_design(joint, ends[0].design.p2p * 0.5)
     row = solve_request(joint, Request("answer", higher))
     with pytest.raises(CertificateError, match="flat"):
-        check_end(joint, "flat", replace(ends[0], pool=Pool(build_items(joint), [row]), social_cost=row.reached))
+        check_end(joint, "flat", replace(ends[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost))
 
 
 def build_items(joint):
@@ -379,10 +382,10 @@ def build_items(joint):
 def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
     instance, _ = case
     state = tmp_path / "state.npz"
-    kept = kept_ends(JointLP(instance), 1, state, "this study")
+    kept = stored_ends(JointLP(instance), 1, state, "this study")
     known = {"state": state, "origin": "this study"}
     first = run(instance, kept, progress=stopping(2), **known)
-    again = kept_ends(JointLP(instance), 1, state, "this study")
+    again = stored_ends(JointLP(instance), 1, state, "this study")
     assert [e.social_cost for e in again] == [e.social_cost for e in kept]
     second = run(instance, again, **known)
     whole = run(instance, kept)
@@ -393,12 +396,12 @@ def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
     with pytest.raises(InputError, match="another study"):
         run(instance, kept, state=state, origin="another study")
     with pytest.raises(InputError, match="another study"):
-        kept_ends(JointLP(instance), 1, state, "another study")
+        stored_ends(JointLP(instance), 1, state, "another study")
     state.write_text("no state")
     with pytest.raises(InputError, match="no state of an interrupted run"):
         run(instance, kept, **known)
     with pytest.raises(InputError, match="no state of an interrupted run"):
-        kept_ends(JointLP(instance), 1, state, "this study")
+        stored_ends(JointLP(instance), 1, state, "this study")
 
 
 def tampered(path, member: str, change) -> None:
@@ -432,11 +435,11 @@ def with_dual(figures: np.ndarray) -> np.ndarray:
 )
 def test_a_tampered_state_is_not_believed(tmp_path, member, change):
     instance, state = market(), tmp_path / "state.npz"
-    kept = kept_ends(JointLP(instance), 1, state, "this")
+    kept = stored_ends(JointLP(instance), 1, state, "this")
     run(instance, kept, state=state, origin="this", progress=stopping(2))
     tampered(state, member, change)
     with pytest.raises(InputError, match=r"state.npz.*(is not proved|no state|holds)"):
-        run(instance, kept_ends(JointLP(instance), 1, state, "this"), state=state, origin="this")
+        run(instance, stored_ends(JointLP(instance), 1, state, "this"), state=state, origin="this")
 
 
 def test_workers_do_not_change_the_result(case, ends):
@@ -495,3 +498,24 @@ def test_every_tariff_is_met_once_nearest_first():
     assert sorted(order) == list(range(13)) and order[0] == 12
     far = [np.abs(np.subtract(menu.prices(k)[:3], (0.3, 0.2, 0.1))).sum() for k in order[1:]]
     assert far[0] == 0 and far[-1] == max(far)
+
+
+def test_an_answers_point_that_is_no_best_reply_is_no_incumbent():
+    """At no P2P charge the minimiser of V + 1e-6 F gave the follower 7e-6 $ too much and showed 15 $ too little F: a
+    worse design hid the better one, and a valid study was refused."""
+    study = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33"
+    menu = {"off_peak": [0.08], "day": [0.08], "peak": [0.11]}
+    changes = {"n_prosumers": 5, "n_scenarios": 4, "billing": "expected", "menus.fast.tariff": menu}
+    limits = {1: [2200, 4700], 18: [2200], 22: [2200], 25: [2200]}
+    changes |= {"menus.fast.p2p": [0.0], "menus.fast.capacity": limits}
+    instance = cleared(prepare(study, "fast", changes), find_case(4))
+    ends = both_ends(JointLP(instance))
+    result = run(instance, ends, beside=(), gap=0.005)
+    exact = {d.capacity[0][1]: best.social.total for d, best in enumerated(instance).items()}
+    own, fine = ([row for row in result.rows if row.request.epsilon == epsilon] for epsilon in (EPSILON, FINE))
+    shown = min(row.social_cost for row in own if row.request.design.capacity[0] == (1, 2200.0))
+    assert shown < exact[4700.0] - 1.0 < exact[2200.0] - 10.0, "the answer's own point seems better than the best"
+    assert dict(result.best.design.capacity)[1] == 4700.0
+    assert result.upper_bound == pytest.approx(exact[4700.0], abs=1e-3)
+    assert result.gap <= 0.005 and result.proof == "closed"
+    assert max(row.bound for row in fine) > shown + 10.0, "less weight on F holds the follower to its optimum"

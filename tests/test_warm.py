@@ -16,7 +16,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
 from tritier.search.check import basic_point, check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
-from tritier.search.pool import Pool, held, items_of, reorder
+from tritier.search.pool import Pool, items_in, items_of, reorder
 
 LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
 
@@ -85,7 +85,7 @@ def test_a_basis_in_another_order_has_as_many_basics_as_rows(joint):
     own = items_of(joint)
     later = [*reversed(own), Block("voltage_low", joint.instance.feeder.bus.size - 1, 0)]
     moved = reorder(joint, row.basis, [*own, later[-1]], later)
-    assert held(joint, row.basis, own) == len(own)
+    assert items_in(joint, row.basis, own) == len(own)
     assert sum(int(basics(part).sum()) for part in moved) == len(moved[1])
 
 

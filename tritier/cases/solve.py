@@ -33,7 +33,7 @@ from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
 from tritier.reformulation.joint import JointLP
 from tritier.search import hybrid
-from tritier.search.ends import kept_ends
+from tritier.search.ends import stored_ends
 from tritier.search.flat import flat_tariff
 from tritier.search.hybrid import COLUMNS
 from tritier.search.responses import Response, optimistic_response
@@ -185,7 +185,7 @@ def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress
     """
     origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
     origin = f"{origin} {joint.instance.days.n_days}"
-    flat, ideal = kept_ends(joint, jobs, state, origin)
+    flat, ideal = stored_ends(joint, jobs, state, origin)
     if progress is not None:
         progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
     asked = {"gap": gap, "jobs": jobs, "progress": progress, "state": state, "engine": engine, "origin": origin}

@@ -21,7 +21,7 @@ from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
 from tritier.search.cuts import RESIDUAL, SCALE, UNIT, Row, cost_of
-from tritier.search.pool import Item, Pool, extend, held, items_of
+from tritier.search.pool import Item, Pool, extend, items_in, items_of
 from tritier.search.responses import block_quantiles, block_samples, keep_books, shortfall, social_cost
 from tritier.search.work import pack, unpack
 
@@ -108,22 +108,22 @@ def proved(joint: JointLP, row: Row) -> Row:
     lp, cost, own = joint.warm.current(), cost_of(joint, request), joint.cost(design)
     x, y = basic_point(lp, cost, row.basis)
     x = completed(joint, x, design)
-    reached = social_cost(joint, x).total
+    cost_there = social_cost(joint, x).total
     if request.kind == "least":
         if joint.lines:
             cost[joint.lp.at("cap")] += row.price
         joint.offer(None)  # the row holds with the limits free
         dual = proved_value(joint.warm.current(), cost, y)
-        return replace(row, dual=dual, need=joint.offered(design), reached=reached)
+        return replace(row, dual=dual, need=joint.offered(design), social_cost=cost_there)
     activity, reduced = lp.matrix @ x, cost - lp.matrix.T @ y
     off = np.concatenate([lp.row_lower - activity, activity - lp.row_upper, lp.col_lower - x, x - lp.col_upper])
     if off.max(initial=0.0) > RESIDUAL:
         raise ValueError(f"the point of its basis misses a row by {off.max():.2g}")
     charge = np.abs(np.concatenate([y, y, reduced, reduced]))  # what is missed, at its dual
-    worth = fsum(own * x) + fsum(charge * np.maximum(off, 0.0)) / SCALE
+    value = fsum(own * x) + fsum(charge * np.maximum(off, 0.0)) / SCALE
     dual = proved_value(lp, cost, y) / SCALE
     need, recovered = _needed(joint, design, x), -shortfall(joint, x, design)
-    return replace(row, dual=dual, worth=worth, need=need, reached=reached, recovered=recovered)
+    return replace(row, dual=dual, follower_value=value, need=need, social_cost=cost_there, recovered=recovered)
 
 
 def _needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def check_row(joint: JointLP, row: Row) -> Row:
         raise ValueError(f"a bound of {row.bound:.6f} is stored, {again.bound:.6f} is proved")
     if not (row.need >= again.need - NEED).all():
         raise ValueError(f"limits of {row.need} are said to be enough, {again.need} are needed")
-    for name in ("reached", "recovered"):
+    for name in ("social_cost", "recovered"):
         stored, found = getattr(row, name), getattr(again, name)
         if not (abs(stored - found) <= POINT or (np.isnan(stored) and np.isnan(found))):
             raise ValueError(f"{name} {stored:.6f} is stored, {found:.6f} is found")
@@ -170,7 +170,7 @@ def _check_rows(packed: np.ndarray, items: list[Item], rows: list[Row]) -> list[
     joint, found = unpack(packed), []
     for row in rows:
         try:
-            extend(joint, items[len(items_of(joint)) : held(joint, row.basis, items)])  # as when the row was made
+            extend(joint, items[len(items_of(joint)) : items_in(joint, row.basis, items)])  # as when the row was made
             found.append(check_row(joint, row))
         except ValueError as error:
             found.append(str(error))

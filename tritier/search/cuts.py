@@ -48,9 +48,11 @@ class Row:
     request: Request
     dual: float  # $: V + epsilon F, or V + epsilon (N - revenue), is at least this; of "least", F + price . cap
     price: np.ndarray  # (C,), $/kW of limit, of "least"; zero otherwise
-    worth: float  # $: V of the response, which the follower's optimum cannot exceed where the response is feasible
+    follower_value: (
+        float  # $: V of the response, which the follower's optimum cannot exceed where the response is feasible
+    )
     need: np.ndarray  # (C,), kW: limits that the response needs
-    reached: float  # $: exact F at the response
+    social_cost: float  # $: exact F at the response
     recovered: float  # $: revenue beyond the cost to recover at the response
     basis: Basis
     load: np.ndarray | None = None  # net loads of the response, kW, (N, T, S)
@@ -60,11 +62,11 @@ class Row:
         """Safe lower bound at the request's own design, $: on F, or on N - revenue of a shortfall (:eq:`eq-answer`)."""
         if self.request.kind == "least":
             return self.dual - float(self.price @ self.need)
-        return self.bound_below(self.worth)
+        return self.bound_below(self.follower_value)
 
-    def bound_below(self, worth: float) -> float:
-        """The bound for followers whose optimum is at most ``worth``, $."""
-        return float(np.floor((self.dual - worth) / self.request.epsilon * GRID) / GRID)
+    def bound_below(self, value: float) -> float:
+        """The bound for followers whose optimum is at most ``value``, $."""
+        return float(np.floor((self.dual - value) / self.request.epsilon * GRID) / GRID)
 
 
 def safe_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
@@ -143,12 +145,12 @@ def answer_row(joint: JointLP, request: Request, solution: LPSolution) -> Row:
     if max(missed.max(initial=0.0), outside.max(initial=0.0)) > RESIDUAL:
         raise SolverError(f"no response to {design} that satisfies its rows")
     terms = joint.cost(design) * x
-    worth = terms.sum() + SUM * UNIT * np.abs(terms).sum()
-    worth += (np.abs(solution.y) @ missed + np.abs(solution.reduced) @ outside) / SCALE
+    value = terms.sum() + SUM * UNIT * np.abs(terms).sum()
+    value += (np.abs(solution.y) @ missed + np.abs(solution.reduced) @ outside) / SCALE
     dual = safe_value(lp, cost_of(joint, request), solution.y) / SCALE
     need, load = needed(joint, design, x), joint.net_load(x)
     found = (social_cost(joint, x).total, -shortfall(joint, x, design))
-    return Row(request, dual, np.zeros(len(joint.lines)), float(worth), need, *found, joint.warm.basis(), load)
+    return Row(request, dual, np.zeros(len(joint.lines)), float(value), need, *found, joint.warm.basis(), load)
 
 
 def needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:

@@ -76,13 +76,15 @@ def _flat_end(*lp) -> End:
 def _first_best_end(*lp) -> End:
     joint = build(*lp, [])
     rows = [*first_best(joint), *tight_rows(joint)]
-    return End(rows[0].reached, Pool(items_of(joint), rows))
+    return End(rows[0].social_cost, Pool(items_of(joint), rows))
 
 
 def first_best(joint: JointLP) -> list[Row]:
-    """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`): the rows of
-    :func:`closed`. ``reached`` of the first is the exact cost of a point that can be reached, so that a gain measured
-    against it is never overstated."""
+    """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`).
+
+    The rows of :func:`closed`. ``social_cost`` of the first is the exact cost of a point that can be reached, so that a
+    gain measured against it is never overstated.
+    """
     return closed(joint, Request("least", flat_design(joint, 0.0)))
 
 
@@ -92,12 +94,12 @@ def closed(joint: JointLP, request: Request) -> list[Row]:
     best = None
     for _ in range(ROUNDS):
         row = solve_request(joint, request)
-        best = row if best is None or row.reached < best.reached else best
-        if best.reached - row.bound <= max(CENT, CLOSE * abs(best.reached)):
+        best = row if best is None or row.social_cost < best.social_cost else best
+        if best.social_cost - row.bound <= max(CENT, CLOSE * abs(best.social_cost)):
             return [best] if best is row else [best, row]
         joint.tangent(row.load)
         joint.tangent((best.load + row.load) / 2)  # the LP hops between vertices, the optimum lies between them
-    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.reached - row.bound:.2g} $ left")
+    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.social_cost - row.bound:.2g} $ left")
 
 
 def tight_rows(joint: JointLP) -> list[Row]:
@@ -119,9 +121,9 @@ def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:
     asked = Request("answer" if flat else "least", flat_design(joint, end.design.tariff[0]))
     for figure, off, most in (
         ("design", float(first.request != asked), 0.0),
-        ("above_its_point", end.social_cost - first.reached, AGREE),
+        ("above_its_point", end.social_cost - first.social_cost, AGREE),
         ("below_its_bound", lower - end.social_cost, AGREE),
-        ("width", first.reached - lower, max(CENT, CLOSE * abs(first.reached)) + AGREE),
+        ("width", first.social_cost - lower, max(CENT, CLOSE * abs(first.social_cost)) + AGREE),
         ("shortfall", -first.recovered if flat else 0.0, LOSS_GAP),
     ):
         if not off <= most:
@@ -129,7 +131,7 @@ def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:
     return rows
 
 
-def kept_ends(joint: JointLP, jobs: int, state: Path | None, origin: str) -> tuple[End, End]:
+def stored_ends(joint: JointLP, jobs: int, state: Path | None, origin: str) -> tuple[End, End]:
     """:func:`both_ends`, kept in the state of a search from the first on: a run that goes on checks them instead."""
     if state is not None and state.is_file():
         with stored.naming(state):

@@ -133,7 +133,7 @@ class Search:
         """Bounds from here on are good enough, $."""
         return self.ledger.upper_bound - self.slack
 
-    def keep(self, state: Path | None, origin: str) -> None:
+    def resume(self, state: Path | None, origin: str) -> None:
         """Write what is found to ``state`` now and then; go on from there where a run of this origin broke off.
 
         Nothing of the file is believed: its rows are proved again from their bases, its incumbent is solved again.
@@ -183,7 +183,7 @@ class Search:
             elif points := [p for p in self.ledger.loose(self.target) if p not in self.sharpened][:ROUND]:
                 self.sharpen(points)
             else:
-                self.settle_incumbent()
+                self.confirm_others()
                 self.report()
                 return True
             self.report()
@@ -215,10 +215,10 @@ class Search:
     def answer(self, points: list[Point]) -> None:
         """Answer points, and confirm those that may be incumbents."""
         self.send([self.task(point, Request("answer", self.ledger.menu.design(point))) for point in points])
-        for point in sorted(points, key=lambda p: self.ledger.answers[p].reached):
+        for point in sorted(points, key=lambda p: self.ledger.answers[p].social_cost):
             row = self.ledger.answers[point]
             hidden = row.recovered < 0 and self.ledger.bound_at(point) < self.target
-            if hidden or (row.recovered >= 0 and row.reached < self.target):
+            if hidden or (row.recovered >= 0 and row.social_cost < self.target):
                 self.confirm(point)
 
     def sharpen(self, points: list[Point]) -> None:
@@ -231,11 +231,11 @@ class Search:
         left = [point for point in points if self.ledger.bound_at(point) < self.target]
         self.send([self.task(p, Request("answer", self.ledger.menu.design(p), FINE)) for p in left])
 
-    def settle_incumbent(self) -> None:
+    def confirm_others(self) -> None:
         """Confirm what may be better than the incumbent by less than the gap, best first."""
         answers = self.ledger.answers
-        for point in sorted(answers, key=lambda p: answers[p].reached):
-            if answers[point].recovered >= 0 and answers[point].reached < self.ledger.upper_bound:
+        for point in sorted(answers, key=lambda p: answers[p].social_cost):
+            if answers[point].recovered >= 0 and answers[point].social_cost < self.ledger.upper_bound:
                 self.confirm(point)
 
     def confirm(self, point: Point) -> None:
@@ -350,7 +350,7 @@ def solve(
     if engine not in ENGINES:
         raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
     search = Search(joint, flat, ideal, beside, gap, jobs, progress)
-    search.keep(state, origin)
+    search.resume(state, origin)
     finished = False
     try:
         finished = search.run(engine, time_limit)

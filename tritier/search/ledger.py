@@ -82,9 +82,9 @@ class Ledger:
             self._enter(point, row, row.bound)
         if point in self.answers and point in self.shortfalls:
             short, answer = self.shortfalls[point], self.answers[point]
-            for held in (short, answer):  # each response caps the follower's cost where it may be chosen
-                if -short.bound_below(held.worth) < self.fixed_cost:
-                    self._enter(point, held, np.inf)
+            for response in (short, answer):  # each response caps the follower's cost where it may be chosen
+                if -short.bound_below(response.follower_value) < self.fixed_cost:
+                    self._enter(point, response, np.inf)
 
     def _enter(self, point: Point, row: Row, least: float) -> None:
         """A bound on F where the response of a row may be chosen, down from a point's limits."""
@@ -142,7 +142,7 @@ class Ledger:
         cost), its bound, and theta."""
         rows = []
         for point, row in self.answers.items():
-            cost = row.reached if row.recovered >= 0 else np.nan
-            figures = {"social_cost": cost, "bound": self.bound_at(point), "theta": row.worth}
+            cost = row.social_cost if row.recovered >= 0 else np.nan
+            figures = {"social_cost": cost, "bound": self.bound_at(point), "theta": row.follower_value}
             rows.append(row_of(row.request.design) | figures)
         return pd.DataFrame(rows)

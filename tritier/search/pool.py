@@ -91,7 +91,7 @@ def idle(joint: JointLP, item: Item) -> Basis:
     return bytes([BASIC]) + bytes([AT_LOWER]) * (columns - 1), bytes([BASIC]) * (rows - 1) + bytes([AT_UPPER])
 
 
-def held(joint: JointLP, basis: Basis, items: list[Item]) -> int:
+def items_in(joint: JointLP, basis: Basis, items: list[Item]) -> int:
     """How many of the pool's items the LP of a basis had."""
     rows = len(basis[1]) - (joint.lp.row_lower.size - sum(item_size(joint, item)[1] for item in items_of(joint)))
     count = 0
@@ -104,7 +104,7 @@ def held(joint: JointLP, basis: Basis, items: list[Item]) -> int:
 def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) -> Basis:
     """A basis of an LP that held the first of the items ``own``, each once, for one with ``items``; those that are new
     do not bind."""
-    own = own[: held(joint, basis, own)]
+    own = own[: items_in(joint, basis, own)]
     sizes = [item_size(joint, item) for item in own]
     at = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
     parts = [[part[:first]] for part, first in zip(basis, at, strict=True)]
@@ -121,7 +121,7 @@ def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) ->
 
 # Rows on disk: what a broken run goes on from, and what a proof is checked from.
 
-FIGURES = ("dual", "worth", "reached", "recovered")
+FIGURES = ("dual", "follower_value", "social_cost", "recovered")
 _TYPES = {"kind": "i8", "lines": "i8", "basis": "u1", "basis_size": "i8", "item_kind": "U16", "item_place": "i8"}
 _TYPES |= dict.fromkeys(("epsilon", "prices", "limits", "limit_price", "need", "figures", "loads"), "f8")
 LARGEST = 10**8  # bytes of one part of a basis

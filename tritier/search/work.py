@@ -84,7 +84,7 @@ def _tightened(joint: JointLP, task: Task) -> Row:
     """A row, with loss tangents at its response while they understate what matters."""
     row = solve_request(joint, task.request)
     for _ in range(TIGHTEN):
-        if row.request.kind != "answer" or row.bound >= task.cutoff or row.reached - row.bound <= task.loose:
+        if row.request.kind != "answer" or row.bound >= task.cutoff or row.social_cost - row.bound <= task.loose:
             break
         joint.tangent(row.load)
         row = solve_request(joint, task.request)
