@@ -2,6 +2,10 @@
 
 Days of one half of the season (odd ISO weeks) design, those of the other half are held out; `half="even"` swaps the
 two, so that every real day is held out once. Arguments `preset` are a name or a `Preset`.
+
+A day is a pair (load day, renewable day) of positions in the study's load year: equal for a real day, different for a
+resampled one. Prices come from another year and are paired with the load day by month and weekday: price is independent
+of local renewables, which is an assumption and no finding.
 """
 
 from __future__ import annotations
@@ -16,11 +20,16 @@ from tritier.inputs.settings import BLOCKS, Preset
 from tritier.inputs.study import Study, with_prosumers
 from tritier.inputs.tables import DeferrableRow
 
-# k-medoids with some medoids fixed in advance: partitioning around medoids (Kaufman and Rousseeuw 1990).
+HALVES = ("odd", "even")
+EVENING = slice(17, 21)  # hours in which residential load peaks
+PARTS = (slice(0, 6), slice(6, 12), slice(12, 18), slice(18, 24))  # parts of the day in the features
+POOL_PER_SCENARIO = 4  # days in the pool for each scenario, when real days do not suffice
 
 
 def k_medoids(features: np.ndarray, k: int, fixed: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Choose k rows that stand for all, by greedy build and steepest swaps; no random start.
+
+    Partitioning around medoids (Kaufman and Rousseeuw 1990), with some medoids fixed in advance.
 
     Args:
         features: (M, F), distances are Euclidean.
@@ -66,18 +75,6 @@ def best_swap(distance: np.ndarray, medoids: list[int], n_fixed: int) -> tuple[f
         if cost[row] < best[0]:
             best = (float(cost[row]), place, row)
     return best
-
-
-# Analogue days: which days of a year are alike, what they cost, and the `Days` made of them.
-#
-# Days of odd ISO weeks design, days of even ISO weeks are held out, or the reverse. A day is a pair (load day,
-# renewable
-# day) of positions in the study's load year: equal for a real day, different for a resampled one. Prices come from
-# another year and are paired with the load day by month and weekday: price is independent of local renewables, which is
-# an assumption and no finding.
-
-
-HALVES = ("odd", "even")
 
 
 def season_days(study: Study, half: str | None = None) -> np.ndarray:
@@ -325,11 +322,6 @@ def validate_days(days: Days) -> None:
     total = float(days.probability.sum())
     if abs(total - 1.0) > 1e-9:
         raise InputError("days", "probability", f"sums to {total:.9g}", "scale the probabilities to sum to one")
-
-
-EVENING = slice(17, 21)  # hours in which residential load peaks
-PARTS = (slice(0, 6), slice(6, 12), slice(12, 18), slice(18, 24))  # parts of the day in the features
-POOL_PER_SCENARIO = 4  # days in the pool for each scenario, when real days do not suffice
 
 
 def build_instance(
