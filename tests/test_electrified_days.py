@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from small_study import change_settings, profile, write_study
 
+from tritier.cases.solve import certificates, prepare, solve_case
 from tritier.errors import InputError
 from tritier.inputs.scenarios import build_instance, design_days, held_out_days, make_days, net_load, season_days
 from tritier.inputs.study import read_study, with_prosumers
@@ -180,3 +181,22 @@ def test_the_substation_holds_the_voltage_it_is_told(today, later):
     with pytest.raises(InputError) as caught:
         read_study(STUDIES / "ieee33-2045", {"substation_voltage_pu": 1.2})
     assert caught.value.field == "substation_voltage_pu"
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    prepared = prepare(STUDIES / "ieee33-2045", "smoke", {"n_scenarios": 2})
+    return solve_case(prepared, 1)
+
+
+def test_the_electrified_study_solves_and_serves_what_is_asked_for(baseline):
+    """Case 1 certifies; every kWh asked for is drawn, later than asked and while vehicles are at home."""
+    days, found = baseline.clearing.days, baseline.decisions
+    waited = 0.0
+    for k, kind in enumerate(("ev", "hp")):
+        drawn, asked = found[kind], days.deferrable_kw[:, k]
+        assert np.allclose(drawn.sum(axis=1), asked.sum(axis=1), rtol=1e-6, atol=1e-6)
+        assert np.all(drawn <= days.plugged_kw[:, k] + 1e-6)
+        waited += np.abs(drawn - asked).sum()
+    assert waited > 1.0  # a spot-indexed price is worth waiting for
+    assert abs(certificates(baseline)["money"]["imbalance_usd"]) < 1e-6  # passive vehicles pay what they draw
