@@ -1,4 +1,4 @@
-"""Loads that can wait and prices that follow the day, by hand."""
+"""Loads that can wait, prices that follow the day, and demand at the prices that occur, by hand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 from tritier.cases.cases import risk_neutral, without_assets
 from tritier.cases.certificate import check_equilibrium, check_follower, equilibrium, follower_residuals, stored_lp
 from tritier.cases.decisions import decisions_of
+from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
-from tritier.cases.recourse import DayDecisions, Recourse, check_days
+from tritier.cases.recourse import DayDecisions, Recourse
 from tritier.errors import InputError
 from tritier.inputs.instance import Design, Instance, Menu
-from tritier.model.devices import late_kwh
+from tritier.inputs.scenarios import demand_levels
+from tritier.model.devices import block_levels, late_kwh
 from tritier.model.network import losses_kw
 from tritier.model.prosumer import prosumer_data
 from tritier.reformulation.joint import JointLP
@@ -113,7 +115,7 @@ def test_deferrable_loads_clear_are_certified_and_judged(billing):
     check_equilibrium(equilibrium(market, found, joint, True), [p.name for p in market.prosumers])
     judged = Recourse(risk_neutral(market.on(electrified(8).days))).judge(found, "network-blind")
     check = check_days(judged, found)
-    assert max(check.primal, abs(check.suboptimality), check.prices) < 1e-6
+    assert max(check.primal, abs(check.gain), check.prices) < 1e-6
     assert imbalance(settlement_of(judged, found), 100.0) < 1e-9
     early = judged.arrays | {"ev": judged["ev"] * 0.9}
     assert check_days(replace(judged, arrays=early), found).primal > 0.1
@@ -165,3 +167,29 @@ def test_a_negative_hour_of_a_spot_indexed_price_by_hand():
     assert books.tax == pytest.approx([6 * (2 * 0.7175 * 0.30 + vat * (-0.32 + 0.10))])
     assert losses_kw(np.zeros((1, 2)), np.zeros((1, 2)), instance.feeder) == pytest.approx(0.0)
     assert imbalance(books, 0.0) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("charge", [0.02, 0.05, 0.11, 0.13])
+def test_demand_is_exact_at_every_price_that_occurs(charge):
+    """Linear demand d0 (1 - 0.1 (p / p0 - 1)) and the area under its inverse, at retail 0.30 plus each charge; four
+    equal blocks of 5 % would leave demand where it is at all of them."""
+    base = plain_rules(1, flexibility=0.1, reference_price=0.35, demand_blocks=4)
+    day = days([[[100.0]]], [[[0.0]]], 2)
+    menu = Menu(((0.02, 0.05, 0.11, 0.13),), (0.02,), ())
+    levels = demand_levels(base, day, menu, 0.05)
+    assert levels[0] == 0.9 and levels[-1] == 1.1 and 1.0 in levels
+    exact = 100 * (1 - 0.1 * ((0.30 + charge) / 0.35 - 1))
+    for rules, off in ((replace(base, demand_levels=levels), 0.0), (base, abs(exact - 100))):
+        instance = Instance(line_feeder(2), (plain_prosumer(2),), day, rules, menu)
+        response, found = answer(instance, Design((charge,), 0.02))
+        served = 90 + found["served"].sum()
+        assert served == pytest.approx(exact if rules.demand_levels else 100.0, abs=1e-9)
+        assert abs(served - exact) == pytest.approx(off, abs=1e-9)
+        mean = 0.35 * (1 + (1 - (1 + served / 100) / 2) / 0.1)  # value of the kWh between served and reference
+        assert response.social.lost_value == pytest.approx((100 - served) * mean, abs=1e-9)
+    assert off > 0.1 or charge == 0.05
+
+
+def test_equal_blocks_are_gone_with_demand_response():
+    rules = plain_rules(1, flexibility=0.0, demand_levels=(0.9, 1.0, 1.02, 1.1))
+    assert block_levels(rules) == pytest.approx([1.0] * 4) and rules.demand_blocks == 3

@@ -50,7 +50,7 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     found = joint.warm.solve(joint.cost(design))
     x, fixed = found.x, passive_charges(instance, design) @ days.probability
     cost = found.objective - float(0.0 if joint.inside.any() else fixed)
-    reference = (days.demand_kw.sum(axis=(0, 1)) + days.passive_kw.sum(axis=(0, 1))) @ days.probability
+    reference = days.reference_kw.sum(axis=0) @ days.probability
     return cost, social_cost(joint, x).total, float(reference)
 
 

@@ -177,7 +177,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     social = money.wholesale + money.losses + money.demand_charge + sum(cost.sum(axis=0) for cost in own.values())
     if day.policy == "hard-limit redispatch":
         social = social + instance.rules.violation_price * day.bought
-    reference = (days.demand_kw.sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0)
+    reference = days.reference_kw.sum(axis=0)
     paid = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None]
     prosumer = paid + sum(own.values())
     return pd.DataFrame(

@@ -568,7 +568,7 @@ def risk_threshold(rules: Rules, tariff: float, beta: float) -> float:
 
 def kept_demand(rules: Rules, tariff: float, beta: float, blocks: int) -> float:
     """Demand served in an hour of a usual scenario, all of it imported, as a share of the reference."""
-    values = block_value(replace(rules, demand_blocks=blocks))
+    values = block_value(replace(rules, demand_blocks=blocks, demand_levels=None))
     kept = int((values > risk_threshold(rules, tariff, beta)).sum())
     return 1 - rules.flexibility + 2 * rules.flexibility * kept / blocks
 

@@ -139,6 +139,12 @@ class Days:
     def n_days(self) -> int:
         return self.probability.size
 
+    @property
+    def reference_kw(self) -> np.ndarray:
+        """Reference consumption of all, kW, (T, S): demand, vehicles and heat pumps of prosumers, passive loads."""
+        own = self.demand_kw.sum(axis=0) + self.deferrable_kw.sum(axis=(0, 1))
+        return own + self.passive_kw.sum(axis=0)
+
     def mean(self) -> Days:
         """The forecast: one day, the probability-weighted mean of all."""
         return self._mapped(np.ones(1), lambda x: (x @ self.probability)[..., None], ("forecast",))
@@ -168,7 +174,7 @@ class Rules:
     reference_price: float = quantity(r"p^0", "$/kWh", "1", "all-in price of Case 1, at which demand is d0")
     elasticity: float = quantity(r"\kappa", "-", "1", "own-price elasticity of demand, negative")
     flexibility: float = quantity(r"\varphi", "-", "1", "served demand stays within (1 -+ phi) d0")
-    demand_blocks: int = quantity(r"K", "-", "1", "blocks of the inverse demand curve, even")
+    demand_blocks: int = quantity(r"K", "-", "1", "blocks of the inverse demand curve")
     alpha: float = quantity(r"\alpha", "-", "1", "confidence of the prosumers' CVaR")
     chance_level: float = quantity(r"\epsilon", "-", "1", "chance level of network limits")
     violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
@@ -205,9 +211,15 @@ class Rules:
         default="scenario",
     )
 
+    demand_levels: tuple[float, ...] | None = quantity(
+        r"x_k", "-", "K+1", "borders of the blocks relative to the reference demand; None: equal blocks", default=None
+    )
+
     def __post_init__(self) -> None:
         if self.excess_price is None:
             object.__setattr__(self, "excess_price", self.demand_charge)
+        if self.demand_levels is not None:
+            object.__setattr__(self, "demand_blocks", len(self.demand_levels) - 1)
 
     @property
     def n_blocks(self) -> int:

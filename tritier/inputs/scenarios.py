@@ -11,11 +11,12 @@ of local renewables, which is an assumption and no finding.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from tritier.errors import InputError
-from tritier.inputs.instance import DEFERRABLE, Days, Instance, Prosumer, Rules
+from tritier.inputs.instance import DEFERRABLE, Days, Instance, Menu, Prosumer, Rules
 from tritier.inputs.settings import BLOCKS, Preset
 from tritier.inputs.study import Study, with_prosumers
 from tritier.inputs.tables import DeferrableRow
@@ -371,8 +372,32 @@ def build_instance(
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
     )
-    days = scenario_days(study, preset, half)
-    return Instance(study.feeder, study.prosumers, days, rules, study.menu(preset), settings.fixed_cost_usd or 0.0)
+    days, menu = scenario_days(study, preset, half), study.menu(preset)
+    if settings.demand.borders == "prices":
+        rules = replace(rules, demand_levels=demand_levels(rules, days, menu, settings.network_charge_usd_per_kwh))
+    return Instance(study.feeder, study.prosumers, days, rules, menu, settings.fixed_cost_usd or 0.0)
+
+
+def demand_levels(rules: Rules, days: Days, menu: Menu, charge: float) -> tuple[float, ...]:
+    """Borders of the demand blocks at the demands of the all-in prices that occur, relative to the reference demand
+    (:eq:`eq-demand-borders`).
+
+    Prices: retail plus every energy charge of the menu and the flat charge of Case 1, $/kWh, and feed-in; a price that
+    follows the day at five quantiles of its hours. Demand is exact there, and so is the value that is lost. Levels
+    within 2e-4 of each other are one; the ends of the band and the reference demand always stay.
+    """
+    shares = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    retail = rules.retail if days.retail is None else np.quantile(days.retail, shares)
+    feed_in = rules.feed_in if days.feed_in is None else np.quantile(days.feed_in, shares)
+    energy = sorted({charge, *(level for levels in menu.tariff for level in levels)})
+    energy = energy if days.retail is None else [energy[0], charge, energy[-1]]
+    prices = np.unique(np.append(np.add.outer(np.unique(retail), energy).ravel(), np.unique(feed_in)))
+    low, high = 1 - rules.flexibility, 1 + rules.flexibility
+    found = [low, 1.0, high]
+    for level in 1 - abs(rules.elasticity) * (prices / rules.reference_price - 1):
+        if low < level < high and min(abs(level - other) for other in found) > 2e-4:
+            found.append(float(level))
+    return tuple(sorted(found))
 
 
 def keep_prosumers(study: Study, n: int) -> Study:

@@ -150,7 +150,10 @@ class Demand(Section):
 
     elasticity: float = key("own-price elasticity, negative", le=-1e-3, ge=-10)
     flexibility: float = key("share of demand that may come or go", ge=0, le=0.95)
-    blocks: int = key("blocks of the inverse demand curve", default=4, ge=2, le=48, multiple_of=2)
+    blocks: int = key("equal blocks of the inverse demand curve", default=4, ge=2, le=48, multiple_of=2)
+    borders: Literal["equal", "prices"] = key(
+        "blocks of equal width, or with borders at the demands of the all-in prices that occur", default="equal"
+    )
 
 
 class Risk(Section):

@@ -139,8 +139,12 @@ class FlexibleDemand(Device):
 
 
 def block_levels(rules: Rules) -> np.ndarray:
-    """Borders of the demand blocks relative to the reference demand, shape (K + 1,), from 1 - phi to 1 + phi."""
-    return np.linspace(1 - rules.flexibility, 1 + rules.flexibility, rules.demand_blocks + 1)
+    """Borders of the demand blocks relative to the reference demand, shape (K + 1,), from 1 - phi to 1 + phi: of equal
+    width, or where the rules set them."""
+    low, high = 1 - rules.flexibility, 1 + rules.flexibility
+    if rules.demand_levels is None:
+        return np.linspace(low, high, rules.demand_blocks + 1)
+    return np.clip(rules.demand_levels, low, high)
 
 
 def block_value(rules: Rules) -> np.ndarray:

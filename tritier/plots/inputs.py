@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tritier.inputs.instance import Days, Rules
-from tritier.model.devices import block_value
+from tritier.model.devices import block_levels, block_value
 from tritier.plots.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, RED, SKY, WIDTH, finish, hours_axis
 
 BLOCK_NAMES, BLOCK_COLOURS = ("off-peak", "day", "peak"), (SKY, GREY, RED)
@@ -133,7 +133,7 @@ def demand_value(rules: Rules) -> Figure:
     """Inverse demand around the reference, and the blocks that stand for it; $/kWh against the relative level."""
     fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
     low, high = 1 - rules.flexibility, 1 + rules.flexibility
-    value, edges = block_value(rules), np.linspace(low, high, rules.demand_blocks + 1)
+    value, edges = block_value(rules), block_levels(rules)
     x = np.array([low - 0.02, high + 0.02])
     ax.plot(x, rules.reference_price * (1 + (1 - x) / abs(rules.elasticity)), color=GREY, linewidth=1.2)
     ax.stairs(value, edges, color=BLUE, fill=True, alpha=0.18)
