@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def load_ids(n_bus: int) -> np.ndarray:
 def no_solution(failed: np.ndarray, p_kw: np.ndarray) -> SolverError:
     """The error that names the first of the cases without a solution by its position on the trailing axes."""
     cases = p_kw.shape[1:]
-    where = tuple(int(k) for k in np.unravel_index(int(np.min(failed)), cases)) if cases else ()
+    where: tuple[Any, ...] = tuple(int(k) for k in np.unravel_index(int(np.min(failed)), cases)) if cases else ()
     return SolverError(
         f"AC power flow has no solution in {len(failed)} of {int(np.prod(cases))} cases, first at index {where} "
         f"(net load {p_kw[(slice(None), *where)].sum():.0f} kW): lower the load or shorten the feeder"

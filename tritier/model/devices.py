@@ -16,12 +16,15 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tritier.errors import InputError
 from tritier.inputs.instance import DEFERRABLE, Prosumer, Rules
+from tritier.model.risk import Term
 from tritier.model.tariff import HIGHEST
 
 LATE = 1e-9  # kWh that may be late: rounding
+ABSENT: Any = None  # an array that ``__post_init__`` fills in
 
 Decisions = Mapping[str, Any]  # by name: cvxpy variables, or arrays
 Box = tuple[np.ndarray, np.ndarray]  # least and largest value, each in the decision's shape
@@ -39,19 +42,20 @@ class Row:
         return self.value == 0 if self.equation else self.value <= 0
 
 
-def over_day(x):
+def over_day(x: Term) -> Term:
     """Sum over the hours, (T, S) -> (S,)."""
     return np.ones(x.shape[0]) @ x
 
 
-def times(factor: np.ndarray, x):
+def times(factor: np.ndarray, x: Term) -> Term:
     """Entry by entry product of an array and a variable or array of one shape."""
     return cp.multiply(factor, x) if isinstance(x, cp.Expression) else factor * x
 
 
-def box(upper, shape: tuple[int, ...], lower=0.0) -> Box:
+def box(upper: ArrayLike, shape: tuple[int, ...], lower: ArrayLike = 0.0) -> Box:
     """Bounds of a decision in its shape."""
-    return tuple(np.broadcast_to(np.asarray(b, dtype=float), shape).copy() for b in (lower, upper))
+    least, most = (np.broadcast_to(np.asarray(b, dtype=float), shape).copy() for b in (lower, upper))
+    return least, most
 
 
 class Device:
@@ -65,7 +69,7 @@ class Device:
         """Constraints beyond the boxes."""
         return []
 
-    def consumption(self, x: Decisions):
+    def consumption(self, x: Decisions) -> Term:
         """Net power drawn from the prosumer's node, kW, (T, S); negative where the device supplies."""
         raise NotImplementedError
 
@@ -78,7 +82,7 @@ class Device:
         ``degradation``, ``lost_value`` or ``other``."""
         return {}
 
-    def tie_break(self, x: Decisions):
+    def tie_break(self, x: Decisions) -> Term:
         """A tiny cost to its owner alone, $, (S,), which decides among timings that cost the same."""
         return 0.0
 
@@ -110,17 +114,17 @@ class FlexibleDemand(Device):
         """Width of each demand block, kW, shape (K, T, S) (:eq:`eq-served-demand`)."""
         return np.diff(block_levels(self.rules))[:, None, None] * self.reference
 
-    def served(self, x: Decisions):
+    def served(self, x: Decisions) -> Term:
         """Demand served, kW, shape (T, S): the firm part (1 - phi) d0 and the blocks (:eq:`eq-served-demand`)."""
         return (1 - self.rules.flexibility) * self.reference + sum(x["served"])
 
-    def consumption(self, x: Decisions):
+    def consumption(self, x: Decisions) -> Term:
         return self.served(x)
 
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
         return (1 + self.rules.flexibility) * self.reference, np.zeros_like(self.reference)
 
-    def lost_value(self, x: Decisions):
+    def lost_value(self, x: Decisions) -> Term:
         """Value of consumption lost against the reference level d0, $, shape (S,) (:eq:`eq-lost-value`)."""
         values = block_value(self.rules)
         below = values[block_levels(self.rules)[1:] <= 1 + 1e-12]
@@ -167,7 +171,7 @@ class Renewables(Device):
     def boxes(self) -> dict[str, Box]:
         return {"cu": box(self.available, self.available.shape)}
 
-    def consumption(self, x: Decisions):
+    def consumption(self, x: Decisions) -> Term:
         """Curtailed less available power, kW, (T, S): minus what is fed in (:eq:`eq-prosumer-balance`)."""
         return x["cu"] - self.available
 
@@ -206,20 +210,20 @@ class Battery(Device):
     def coefficients(self) -> tuple:
         return (self.eta, self.wear, self.holding)
 
-    def consumption(self, x: Decisions):
+    def consumption(self, x: Decisions) -> Term:
         return x["ch"] - x["dis"]
 
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
         return np.full(self.shape, self.power_kw), np.full(self.shape, self.power_kw)
 
-    def degradation(self, x: Decisions):
+    def degradation(self, x: Decisions) -> Term:
         """Battery wear of a day, $, shape (S,), on charge and discharge alike (:eq:`eq-degradation`)."""
         return self.wear * over_day(x["ch"] + x["dis"])
 
     def costs(self, x: Decisions) -> dict[str, Any]:
         return {"degradation": self.degradation(x)}
 
-    def tie_break(self, x: Decisions):
+    def tie_break(self, x: Decisions) -> Term:
         """A tiny price on energy held in store, $, shape (S,), so that it is used as soon as it can be.
 
         Under a flat tariff many timings cost the same; without a rule, every peak and violation would rest on the
@@ -268,13 +272,13 @@ class Deferrable(Device):
         before = np.roll(np.eye(hours), 1, axis=0) @ backlog
         return [Row(f"{self.kind}_backlog", backlog - before - self.asked + x[self.kind])]
 
-    def consumption(self, x: Decisions):
+    def consumption(self, x: Decisions) -> Term:
         return x[self.kind]
 
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
         return self.plugged, np.zeros_like(self.plugged)
 
-    def tie_break(self, x: Decisions):
+    def tie_break(self, x: Decisions) -> Term:
         """A tiny price on backlog, as on stored energy: what is asked for is drawn as soon as it can be
         (:eq:`eq-holding`)."""
         return self.holding * over_day(x[f"{self.kind}_backlog"])
@@ -317,10 +321,10 @@ class ProsumerData:
     probability: np.ndarray  # (S,)
     demand: np.ndarray  # (T, S), kW
     renewable: np.ndarray  # (T, S), kW
-    retail: np.ndarray | None = None  # (T, S), $/kWh; that of the rules where None
-    feed_in: np.ndarray | None = None  # (T, S), $/kWh; that of the rules where None
-    deferrable: np.ndarray | None = None  # (2, T, S), kW that vehicles and heat pumps ask for
-    plugged: np.ndarray | None = None  # (2, T, S), kW that they can draw
+    retail: np.ndarray = ABSENT  # (T, S), $/kWh; that of the rules where None
+    feed_in: np.ndarray = ABSENT  # (T, S), $/kWh; that of the rules where None
+    deferrable: np.ndarray = ABSENT  # (2, T, S), kW that vehicles and heat pumps ask for
+    plugged: np.ndarray = ABSENT  # (2, T, S), kW that they can draw
     peak_billed: bool = False  # whether its largest import may be charged
     highest: float = HIGHEST  # largest price that a component of the tariff can have, $/kWh or $/kW
 

@@ -15,6 +15,7 @@ from tritier.model.devices import Decisions, ProsumerData, over_day, times
 from tritier.model.market import Follower, Labelled
 from tritier.model.network import losses_kw
 from tritier.model.prosumer import device_costs
+from tritier.model.risk import Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ def day_peak(load: np.ndarray) -> np.ndarray:
     return np.maximum(load.sum(axis=0).max(axis=0), 0)
 
 
-def network_parts(instance: Instance, head, peak, loss) -> dict[str, Any]:
+def network_parts(instance: Instance, head: Term, peak: Term, loss: Term) -> dict[str, Any]:
     """Wholesale cost, cost of losses and demand charge of every scenario, $, (S,), by part (:eq:`eq-social-cost`).
 
     head: lossless flow at the head, kW, (T, S); peak: the day's largest import there, kW, (S,); loss: kW, (T, S). Each

@@ -25,7 +25,7 @@ from tritier.model.prosumer import (
     prosumer_variables,
     risk_adjusted_cost,
 )
-from tritier.model.risk import cvar, cvar_rows
+from tritier.model.risk import Term, cvar, cvar_rows
 from tritier.model.tariff import billed_energy, inside, membership, passive_peaks, quantities
 
 Labelled = list[tuple[str, cp.Constraint]]
@@ -84,13 +84,13 @@ def p2p_balance(prosumers: Iterable[Decisions]) -> cp.Constraint:
     return sum(x["zs"] - x["zb"] for x in prosumers) == 0
 
 
-def p2p_volume(prosumers: Iterable[Decisions]):
+def p2p_volume(prosumers: Iterable[Decisions]) -> Term:
     """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge
     (:eq:`eq-p2p-volume`)."""
     return sum(np.ones(x["zb"].shape[0]) @ (x["zb"] + x["zs"]) for x in prosumers) / 2
 
 
-def block_violation(instance: Instance, form: BlockForm, hour: int, inject) -> list[cp.Expression]:
+def block_violation(instance: Instance, form: BlockForm, hour: int, inject: Sequence[Term]) -> list[cp.Expression]:
     """The affine violations of a block over the scenarios before the offered limit, kW, K of (S,)
     (:eq:`eq-block-forms`).
 
@@ -121,7 +121,9 @@ def _largest_capacity(instance: Instance, form: BlockForm) -> float:
     return max(max(levels) for line, levels in instance.menu.capacity if line_position(instance, line) == form.capacity)
 
 
-def chance_block(instance: Instance, form: BlockForm, block: Block, inject, cap):
+def chance_block(
+    instance: Instance, form: BlockForm, block: Block, inject: Sequence[Term], cap: cp.Variable
+) -> tuple[Labelled, cp.Variable]:
     """Rows of CVaR_{1-eps}(violation) <= slack, and the block's slack, kW (:eq:`eq-chance`).
 
     inject: net injection of every prosumer, kW, I of (T, S); cap: limits offered, kW, (C,), in the order of the menu.
@@ -142,12 +144,12 @@ def chance_block(instance: Instance, form: BlockForm, block: Block, inject, cap)
     return rows, slack
 
 
-def head_flow(instance: Instance, prosumers: Iterable[Decisions]):
+def head_flow(instance: Instance, prosumers: Iterable[Decisions]) -> Term:
     """Lossless flow into the feeder head, kW, (T, S); P2P trades cancel (:eq:`eq-head-flow`)."""
     return instance.days.passive_kw.sum(axis=0) + sum(x["gp"] - x["gm"] for x in prosumers)
 
 
-def bookkeeping(instance: Instance, data, prosumers) -> Books:
+def bookkeeping(instance: Instance, data: Sequence[ProsumerData], prosumers: Sequence[Decisions]) -> Books:
     """The bookkeeping columns with boxes that never bind."""
     days, rules = instance.days, instance.rules
     worth = sum(cost_box(d) * (1 + d.own.beta / (1 - rules.alpha)) for d in data)

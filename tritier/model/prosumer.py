@@ -15,7 +15,7 @@ import numpy as np
 
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.model.devices import Box, Decisions, ProsumerData, Row, box, over_day, times
-from tritier.model.risk import cvar, tail
+from tritier.model.risk import Term, cvar, tail
 from tritier.model.tariff import HIGHEST, hourly, membership, trade_charge
 
 TRADE = ("zb", "zs", "gp", "gm")  # day-ahead purchase and sale (T,), import and export (T, S)
@@ -49,12 +49,12 @@ def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
 
 def largest_draw(d: ProsumerData) -> np.ndarray:
     """Largest power that all devices can draw together, kW, shape (T, S)."""
-    return sum(device.largest()[0] for device in d.devices)
+    return np.sum([device.largest()[0] for device in d.devices], axis=0)
 
 
 def largest_supply(d: ProsumerData) -> np.ndarray:
     """Largest power that all devices can supply together, kW, shape (T, S)."""
-    return sum(device.largest()[1] for device in d.devices)
+    return np.sum([device.largest()[1] for device in d.devices], axis=0)
 
 
 def purchase_box(d: ProsumerData) -> np.ndarray:
@@ -171,7 +171,7 @@ def set_values(x: Decisions, arrays: Decisions) -> None:
             own.save_value(value)
 
 
-def consumption(d: ProsumerData, x: Decisions):
+def consumption(d: ProsumerData, x: Decisions) -> Term:
     """Net power that all devices draw, kW, shape (T, S)."""
     return sum(device.consumption(x) for device in d.devices)
 
@@ -185,12 +185,12 @@ def device_costs(d: ProsumerData, x: Decisions) -> dict[str, Any]:
     return total
 
 
-def retail_cost(d: ProsumerData, gp, gm):
+def retail_cost(d: ProsumerData, gp: Term, gm: Term) -> Term:
     """Retail purchases less feed-in revenue, $, shape (S,) (:eq:`eq-retail-cost`)."""
     return over_day(times(d.retail, gp)) - over_day(times(d.feed_in, gm))
 
 
-def network_charges(d: ProsumerData, x: Decisions, prices):
+def network_charges(d: ProsumerData, x: Decisions, prices: Term) -> Term:
     """Charges billed by scenario, $, shape (S,): energy by block and the largest import (:eq:`eq-network-charges`).
 
     prices: of all components of the tariff, (B + 3,); 0 where charges are billed on expectation.
@@ -209,7 +209,7 @@ def metering(d: ProsumerData, x: Decisions) -> list[Row]:
     return rows
 
 
-def energy_cost(d: ProsumerData, x: Decisions, prices) -> Row:
+def energy_cost(d: ProsumerData, x: Decisions, prices: Term) -> Row:
     """The cost of a day as a variable of its own, shape (S,), charges billed by scenario included
     (:eq:`eq-energy-cost`)."""
     terms = retail_cost(d, x["gp"], x["gm"]) + sum(device_costs(d, x).values()) + network_charges(d, x, prices)
@@ -221,23 +221,23 @@ def power_balance(d: ProsumerData, x: Decisions) -> Row:
     return Row("power_balance", x["gp"] - x["gm"] + daily(x["zb"] - x["zs"]) - consumption(d, x))
 
 
-def daily(trade):
+def daily(trade: Term) -> Term:
     """A trade of every hour, (T,), as a column (T, 1) that is the same in all scenarios."""
     return cp.reshape(trade, (-1, 1), order="C") if isinstance(trade, cp.Expression) else trade[:, None]
 
 
-def in_all_hours(largest):
+def in_all_hours(largest: Term) -> Term:
     """A quantity of every scenario, (S,), as a row (1, S) that is the same in all hours."""
     return cp.reshape(largest, (1, -1), order="C") if isinstance(largest, cp.Expression) else largest[None, :]
 
 
-def risk_adjusted_cost(d: ProsumerData, x: Decisions):
+def risk_adjusted_cost(d: ProsumerData, x: Decisions) -> Term:
     """rho_i = (1 - beta) E[C] + beta CVaR_alpha(C), $ (:eq:`eq-risk`)."""
     expected = d.probability @ x["cost"]
     return (1 - d.own.beta) * expected + d.own.beta * cvar(d.probability, d.rules.alpha, x["var"], x["excess"])
 
 
-def prosumer_rows(d: ProsumerData, x: Decisions, prices) -> list[Row]:
+def prosumer_rows(d: ProsumerData, x: Decisions, prices: Term) -> list[Row]:
     """The private feasible set of a prosumer at a tariff's prices, (B + 3,), each row with a label of its own
     (:eq:`eq-prosumer-set`)."""
     rows = [power_balance(d, x)]
@@ -249,12 +249,12 @@ def prosumer_rows(d: ProsumerData, x: Decisions, prices) -> list[Row]:
     return [replace(row, label=f"{row.label}{k}") for row, k in zip(rows, same, strict=True)]
 
 
-def prosumer_constraints(d: ProsumerData, x: Decisions, prices) -> list[cp.Constraint]:
+def prosumer_constraints(d: ProsumerData, x: Decisions, prices: Term) -> list[cp.Constraint]:
     """The private feasible set of a prosumer in cvxpy (:eq:`eq-prosumer-set`)."""
     return [row.constraint() for row in prosumer_rows(d, x, prices)]
 
 
-def charges_ahead(d: ProsumerData, x: Decisions, design: Design):
+def charges_ahead(d: ProsumerData, x: Decisions, design: Design) -> Term:
     """What a prosumer pays the DSO in every scenario alike, $: half of the P2P charge, and charges on expectation
     where they are billed so (:eq:`eq-charges-ahead`)."""
     trade = np.ones(x["zb"].shape[0]) @ trade_charge(design, x["zb"], x["zs"])
@@ -264,7 +264,7 @@ def charges_ahead(d: ProsumerData, x: Decisions, design: Design):
     return energy + design.peak * (x["gk"] @ d.probability) if d.peak_billed else energy
 
 
-def injection(x: Decisions):
+def injection(x: Decisions) -> Term:
     """Net injection of a prosumer, kW, (T, S): what it exports and sells less what it imports and buys
     (:eq:`eq-injection`)."""
     return x["gm"] - x["gp"] + daily(x["zs"] - x["zb"])

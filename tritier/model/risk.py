@@ -6,21 +6,25 @@ The same form, with a = 1 - epsilon, is the convex safe form of the chance const
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import cvxpy as cp
 import numpy as np
 
+Term: TypeAlias = Any  # a cvxpy expression, or an array of numbers of its shape
 
-def tail(x, var, excess):
+
+def tail(x: Term, var: Term, excess: Term) -> Term:
     """What must be <= 0 in the Rockafellar-Uryasev form: x less value at risk less excess (:eq:`eq-cvar`)."""
     return x - var - excess
 
 
-def cvar_rows(x, var, excess) -> list[cp.Constraint]:
+def cvar_rows(x: Term, var: Term, excess: Term) -> list[cp.Constraint]:
     """Rows of the Rockafellar-Uryasev form: excess >= x - value at risk; excess >= 0 is a bound (:eq:`eq-cvar`)."""
     return [tail(x, var, excess) <= 0]
 
 
-def cvar(probability: np.ndarray, confidence: float, var, excess) -> cp.Expression:
+def cvar(probability: np.ndarray, confidence: float, var: Term, excess: Term) -> Term:
     """CVaR from its value at risk and the excess above it, shape () (:eq:`eq-cvar`)."""
     return var + probability @ excess / (1 - confidence)
 

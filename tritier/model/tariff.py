@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tritier.inputs.instance import Design, Instance, Menu, Rules
+from tritier.model.risk import Term
 
 HIGHEST = 1.0  # $/kWh: no energy charge is larger, except where a menu says so
 
@@ -44,14 +45,14 @@ def charges(rules: Rules, design: Design, imports: np.ndarray) -> np.ndarray:
     return hourly(rules, design) @ imports + design.peak * imports.max(axis=0)
 
 
-def trade_charge(design: Design, bought, sold):
+def trade_charge(design: Design, bought: Term, sold: Term) -> Term:
     """P2P charge of one side by hour, $, (T,): half of it on what it buys and sells, kW (T,)."""
     return design.p2p / 2 * (bought + sold)
 
 
 def passive_charges(instance: Instance, design: Design) -> np.ndarray:
     """Network charges of all passive loads, bus by bus, in every scenario, $, (S,)."""
-    return sum(charges(instance.rules, design, load) for load in instance.days.passive_kw)
+    return np.sum([charges(instance.rules, design, load) for load in instance.days.passive_kw], axis=0)
 
 
 def passive_peaks(instance: Instance) -> float:
@@ -59,7 +60,7 @@ def passive_peaks(instance: Instance) -> float:
     return float(instance.days.passive_kw.max(axis=1).sum(axis=0) @ instance.days.probability)
 
 
-def billed_energy(instance: Instance, energy):
+def billed_energy(instance: Instance, energy: Term) -> Term:
     """Expected energy billed in each tariff block, kWh, (B,), passive loads included (:eq:`eq-billed-energy`).
 
     energy: imports of all prosumers by block, kWh, (B, S), as cvxpy expression or array.
