@@ -58,11 +58,13 @@ USED = (
     "load",
     "renewables",
     "batteries",
+    "electrification",
     "usd_per_eur",
     "retail_usd_per_kwh",
     "network_charge_usd_per_kwh",
     "demand",
     "chance_level",
+    "substation_voltage_pu",
     "voltage_margin_pu",
 )
 
@@ -119,9 +121,9 @@ def load_problem(
 
 def inputs_hash(study: Study, settings: HostingSettings) -> str:
     """One sha256 over the CSV files and all settings that the hosting problem uses; menus and other sections of
-    study.yaml do not touch it."""
+    study.yaml do not touch it, nor does a key at its default, written out or not."""
     files = hash_files({role: path for role, path in study.paths.items() if role != "study"})
-    used = study.settings.model_dump(mode="json", include=set(USED))
+    used = study.settings.model_dump(mode="json", include=set(USED), exclude_defaults=True)
     text = json.dumps([files, used, {k: str(v) for k, v in settings.model_dump().items()}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
