@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritier.cases import store
 from tritier.cases.cases import CASES
-from tritier.cases.solve import certificates, prepare, solve_case, summary
+from tritier.cases.result import made_from, solve_case
+from tritier.cases.solve import prepare
 from tritier.errors import InputError
 from tritier.evaluation import findings, heldout
 from tritier.inputs.scenarios import held_out_days
@@ -238,7 +238,7 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     again = heldout.HeldOut.read(tmp_path)
     pd.testing.assert_frame_equal(again.daily, found[4].daily)
     pd.testing.assert_frame_equal(again.violations, found[4].violations)
-    assert not store.made_from(tmp_path / "case", prepared)
+    assert not made_from(tmp_path / "case", prepared)
     fresh = heldout.of_case(tmp_path / "none", prepared, 1, days)
     pd.testing.assert_frame_equal(fresh.violations, found[1].violations)
     grid = findings.grid(found)
@@ -246,8 +246,8 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     assert grid.groupby("case")["headline"].sum().tolist() == [1, 1]
     physics, money = findings.policy_tables(grid)
     assert len(physics) == len(money) == 6
-    assert len(findings.certificate_table(certificates(cases[1]))) == 9
-    assert findings.headline_table(summary(cases[1]))["value"].notna().all()
+    assert len(findings.certificate_table(cases[1].certificates())) == 9
+    assert findings.headline_table(cases[1].summary())["value"].notna().all()
 
 
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tritier.cases.store import FOLDER
+from tritier.cases.result import FOLDER
 from tritier.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]

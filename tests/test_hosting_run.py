@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,13 @@ import pandas as pd
 import pytest
 
 from tritier.cli import main
-from tritier.errors import InputError
+from tritier.errors import CertificateError, InputError
 from tritier.hosting import plan as hosting_model
 from tritier.hosting import run as hosting_run
 from tritier.hosting.rows import Watch
-from tritier.hosting.run import Question, State, run
+from tritier.hosting.run import Question, State, check_plan, read_hosting, run
 from tritier.inputs.settings import read_hosting_settings
+from tritier.provenance import sole_writer
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
 FILES = {"summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json"}
@@ -25,7 +28,10 @@ FILES = {"summary.json", "decisions.npz", "trace.csv", "certificate.json", "prov
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("hosting")
     return {
-        (model, flexibility): (run(STUDY, Question(model, flexibility, "smoke"), out / f"{model}-{flexibility}"), out)
+        (model, flexibility): (
+            run(STUDY, Question(model, flexibility, "smoke"), out / f"{model}-{flexibility}").summary(),
+            out,
+        )
         for model, flexibility in [
             ("robust", "none"),
             ("robust", "p2p"),
@@ -144,7 +150,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(hosting_model, "column_and_constraint_generation", cut)
     assert hosting(tmp_path / "a") == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "interrupted with bounds" in line and line.endswith(f"--resume goes on from {tmp_path / 'a.state.json'}")
     assert (tmp_path / "a.state.json").is_file() and not (tmp_path / "a").exists()
     monkeypatch.setattr(hosting_model, "column_and_constraint_generation", count)
     assert hosting(tmp_path / "b") == 0
@@ -154,16 +161,20 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, cap
     assert hosted[0] == pytest.approx(hosted[1], rel=1e-9)
 
 
-def test_state_of_another_question_is_not_used_and_a_broken_one_is_named(tmp_path):
-    state = State(tmp_path / "x.state.json", "this")
+def test_a_state_of_another_question_stays_and_a_damaged_one_is_named(tmp_path):
+    state = State(tmp_path / "x.state.json", {"study": "this", "model": "robust"})
     state.write([(1, np.array([0.0, 1.0]))], Watch({1}, {2}, {3}))
-    assert State(state.path, "other").read() == {}
+    for other in ({"study": "that", "model": "robust"}, {"study": "this", "model": "stochastic"}):
+        with pytest.raises(InputError, match=r"run with another (study|model); undo the change, or give --restart"):
+            State(state.path, other).read()
     again = state.read()
     assert again["watch"] == Watch({1}, {2}, {3}) and again["scenarios"][0][1].tolist() == [0.0, 1.0]
-    for text in ("{", "[" * 100_000, '{"origin": "this", "watch": ' + "9" * 5000 + "}", '{"origin": "this"}', "[]"):
+    own = '{"origin": {"study": "this", "model": "robust"}, "watch": {}}'
+    for text in ("{", "[" * 100_000, '{"origin": {}, "watch": ' + "9" * 5000 + "}", '{"origin": "this"}', "[]", own):
         state.path.write_text(text)
-        with pytest.raises(InputError, match="run without --resume"):
+        with pytest.raises(InputError, match=r"is no state of a run|is damaged; give --restart"):
             state.read()
+        assert state.path.read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -211,3 +222,98 @@ def test_a_violated_stress_point_refuses_the_plan(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(hosting_run, "stress_figures", lambda *a: true(*a) | {"lindistflow_days_violated": 1})
     assert hosting(tmp_path / "a") == 1
     assert "hosting.stress" in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+def test_a_stored_result_certifies_by_the_verb(results, capsys):
+    for model, flexibility in results:
+        assert main(["certify", str(results[model, flexibility][1] / f"{model}-{flexibility}")]) == 0
+        assert json.loads(capsys.readouterr().out)["upper_bound"] > 0
+
+
+def test_capacity_at_least_cost_certifies(tmp_path):
+    assert hosting(tmp_path / "a", "--hosted-mw", "3", "--size-batteries", flexibility="p2p") == 0
+    assert main(["certify", str(tmp_path / "a")]) == 0
+
+
+def changed_json(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+FORGED = {  # what is changed in a robust result, and what refuses it
+    "more is hosted": ("decisions.npz", lambda a: a | {"pv_kw": a["pv_kw"] * 1.01}, "hosting.hosted_kw"),
+    "scenarios are gone": ("decisions.npz", lambda a: a | {"scenario_u": a["scenario_u"] * 0}, "hosting.upper_bound"),
+    "an upper bound": ("certificate.json", lambda c: c.update(upper_bound=c["upper_bound"] * 1.01), "hosting."),
+    "a lower bound": ("certificate.json", lambda c: c.update(lower_bound=c["lower_bound"] * 0.99), "hosting."),
+    "a figure": ("summary.json", lambda s: s.update(annual_cost_usd=1.0), "annual_cost_usd"),
+    "judged days": ("summary.json", lambda s: s["held_out"].update(operating_cost_usd=1.0), "operating_cost_usd"),
+    "a stress set": ("summary.json", lambda s: s["stress"].update(ac_highest_voltage_pu=1.0), "ac_highest_voltage_pu"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_result_is_refused(name, results, tmp_path, capsys):
+    file, change, blamed = FORGED[name]
+    folder = shutil.copytree(results["robust", "p2p"][1] / "robust-p2p", tmp_path / "copy")
+    if file == "decisions.npz":
+        with np.load(folder / file) as arrays:
+            np.savez(folder / file, **change(dict(arrays)))
+    else:
+        changed_json(folder / file, change)
+    assert main(["certify", str(folder), "--study", str(STUDY)]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("tritier: certificate ") and blamed in line and line.count("\n") == 1
+
+
+def test_a_forged_plan_whose_summary_says_the_same_is_refused(results):
+    result = read_hosting(results["robust", "p2p"][1] / "robust-p2p", STUDY)
+    plan = result.plan
+    forged = {
+        "hosting.capacity": replace(plan, pv_kw=plan.pv_kw + 1e6),
+        "hosting.gap": replace(plan, pv_kw=plan.pv_kw * 1.01, lower_bound=1.01 * plan.lower_bound),
+        "hosting.lower_bound": replace(plan, pv_kw=plan.pv_kw * 0.99),
+        "hosting.upper_bound": replace(plan, scenarios=tuple((k, 0 * u) for k, u in plan.scenarios)),
+    }
+    for name, other in forged.items():
+        with pytest.raises(CertificateError, match=name):
+            check_plan(result.problem, result.asked, other)
+    stochastic = read_hosting(results["stochastic", "none"][1] / "stochastic-none", STUDY)
+    room = stochastic.problem.case.pv_limit
+    other = replace(stochastic.plan, pv_kw=np.minimum(1.05 * stochastic.plan.pv_kw + 10.0, room))
+    for upper, blamed in ((other.hosted_kw, "upper_bound"), (stochastic.plan.upper_bound, "chance")):
+        with pytest.raises(CertificateError, match=blamed):
+            forged_plan = replace(other, lower_bound=other.hosted_kw, upper_bound=upper)
+            check_plan(stochastic.problem, stochastic.asked, forged_plan)
+
+
+def test_damaged_and_foreign_results_are_one_line(results, tmp_path, capsys):
+    whole = results["robust", "p2p"][1] / "robust-p2p"
+    for name, text in (("decisions.npz", "no arrays"), ("trace.csv", "a,b\n1,x"), ("certificate.json", "{}")):
+        folder = shutil.copytree(whole, tmp_path / name)
+        (folder / name).write_text(text)
+        assert main(["certify", str(folder), "--study", str(STUDY)]) == 2
+        assert "run the hosting study again with --out" in capsys.readouterr().err
+    folder = shutil.copytree(whole, tmp_path / "other")
+    changed_json(folder / "provenance.json", lambda p: p["asked"].update(preset="fast"))
+    assert main(["certify", str(folder), "--study", str(STUDY)]) == 2
+    assert "provenance.json: preset: is another than the study's today" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_that_the_next_run_minds(tmp_path, monkeypatch, capsys):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hosting_run.np, "savez", full)
+        assert hosting(tmp_path / "a") == 2
+    assert f"{tmp_path}/a/decisions.npz: No space left" in capsys.readouterr().err.splitlines()[-1]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.state.json"]
+    assert hosting(tmp_path / "a", "--resume") == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_runs_into_one_folder_are_one_too_many(tmp_path, capsys):
+    with sole_writer(tmp_path / "a"):
+        assert hosting(tmp_path / "a") == 2
+    assert "is being written by another run" in capsys.readouterr().err

@@ -15,8 +15,8 @@ from tritier.hosting import stored as hosting_record
 from tritier.hosting import stored as hosting_stored
 from tritier.hosting.case import FLEXIBILITY
 from tritier.hosting.check import judge, stress_days
-from tritier.hosting.run import MODELS, load_problem
-from tritier.hosting.stored import STUDIES, check_bounds, read_plan, read_record, read_sweeps, stale, table
+from tritier.hosting.run import MODELS, check_relaxation, load_problem, seen_case, stale
+from tritier.hosting.stored import STUDIES, read_plan, read_record, read_sweeps, table
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / hosting_stored.FOLDER
@@ -50,7 +50,7 @@ def stored() -> pd.DataFrame:
 def test_plans_are_of_todays_inputs_and_settings(study, flexibility):
     for model in MODELS:
         record = read_record(study, model, flexibility, FOLDER)
-        assert stale(record, problem(study, flexibility)) == []
+        assert stale(record["provenance"], problem(study, flexibility)) == []
         assert record["provenance"]["asked"] == {
             "model": model,
             "flexibility": flexibility,
@@ -64,9 +64,15 @@ def test_plans_are_of_todays_inputs_and_settings(study, flexibility):
 def test_a_changed_input_makes_a_plan_stale():
     record = read_record("ieee33", "robust", "none", FOLDER)
     other = problem("ieee33", "none")
-    assert stale(record, load_problem(ROOT / "data/studies/ieee33", "none", "fast")) == ["preset"]
+    assert stale(record["provenance"], load_problem(ROOT / "data/studies/ieee33", "none", "fast")) == ["preset"]
     record["provenance"]["inputs_hash"] = "0" * 64
-    assert stale(record, other) == ["inputs_hash"]
+    assert stale(record["provenance"], other) == ["inputs_hash"]
+
+
+def check_bounds(record: dict, asked) -> None:
+    plan = read_plan(record)
+    check_relaxation(seen_case(asked, record["summary"]["model"]), plan)
+    assert plan.hosted_kw == pytest.approx(plan.lower_bound, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_bounds_of_forecast_plans_are_solved_again():
 def test_a_forged_plan_is_refused():
     record = read_record("ieee33", "robust", "none", FOLDER)
     record["certificate"]["upper_bound"] *= 1.01
-    with pytest.raises(CertificateError, match=r"hosting\.stored"):
+    with pytest.raises(CertificateError, match=r"hosting\.upper_bound"):
         check_bounds(record, problem("ieee33", "none"))
 
 

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import tritier
 from tritier.book.build import FLOORS, api
 from tritier.book.run import Book
 from tritier.evaluation.heldout import CHAPTERS as CHAPTER_OF_CASE
@@ -164,7 +165,7 @@ def test_citation_file_names_software_and_article():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors"} <= set(citation)
-    assert citation["version"] == PROJECT["version"]
+    assert citation["version"] == tritier.__version__
     article = citation["preferred-citation"]
     assert article["type"] == "article"
     assert article["journal"] == "Energy Conversion and Management: X"

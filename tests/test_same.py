@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tritier.cases.solve import prepare, solve_case, summary
+from tritier.cases.result import solve_case
+from tritier.cases.solve import prepare
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 IEEE33 = DATA / "studies" / "ieee33"
@@ -30,6 +31,6 @@ def reordered(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("case", [1, 2])
 def test_the_order_of_rows_decides_nothing(reordered, case):
-    one, other = (summary(solve_case(prepare(folder, "smoke", SIZE), case)) for folder in (IEEE33, reordered))
+    one, other = (solve_case(prepare(folder, "smoke", SIZE), case).summary() for folder in (IEEE33, reordered))
     assert one.pop("policy") == other.pop("policy")
     assert one == pytest.approx(other, rel=1e-12)

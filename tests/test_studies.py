@@ -301,12 +301,12 @@ def test_shapes_of_a_rural_feeder_are_of_all_kinds():
 
 def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):
     from tritier.book.report import write_report
-    from tritier.cases.store import read_case
+    from tritier.cases.result import read_result
     from tritier.cli import main
 
     out = tmp_path / "out"
     assert main(["solve", str(ieee69), "--case", "4", "--preset", "smoke", "--out", str(out)]) == 0
-    text = write_report(out, read_case(out)).read_text()
+    text = write_report(out, read_result(out)).read_text()
     assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == []
     assert text.count("<svg") >= 3
     for remote in ("http://", "https://", "<script", "<link", "@import"):

@@ -10,10 +10,11 @@ import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve, words
 
-from tritier.cases import store
 from tritier.cases.calibrate import CLOSE, baseline, targets
 from tritier.cases.cases import CASES
-from tritier.cases.solve import DesignProof, anchored_baseline, prepare, summary
+from tritier.cases.certificate import DesignProof
+from tritier.cases.result import read_result
+from tritier.cases.solve import anchored_baseline, prepare
 from tritier.cli import main
 from tritier.reformulation.joint import JointLP
 from tritier.search.flat import flat_design
@@ -36,7 +37,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def solved(folders):
-    return {number: store.read_case(folder) for number, folder in folders.items()}
+    return {number: read_result(folder) for number, folder in folders.items()}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_the_flat_tariff_of_case_1_is_the_anchor(solved):
 
 def test_summary_is_what_its_parts_say(solved):
     for case in solved.values():
-        s = summary(case)
+        s = case.summary()
         network = s["dso_revenue_usd"] - s["fixed_cost_usd"] - s["dso_surplus_usd"]
         assert network > 0, "losses and demand charge"
         returned = s["refund_share_prosumers"] * (s["dso_surplus_usd"] + s["congestion_rent_usd"])

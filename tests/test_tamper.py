@@ -11,13 +11,15 @@ import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve
 
-from tritier import cli as commands
 from tritier.cases import store
 from tritier.cases.decisions import decisions_of
-from tritier.cases.solve import certificates, judge, summary
+from tritier.cases.result import check_figures, read_result
+from tritier.cases.solve import judge
 from tritier.cli import main
 from tritier.errors import CertificateError, InputError
+from tritier.inputs.documents import read_json
 from tritier.model.dso import menu_points
+from tritier.provenance import write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import optimistic_response
 
@@ -38,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def solved(folder):
-    return store.read_case(folder)
+    return read_result(folder)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def flat_folder(folder):
 
 @pytest.fixture(scope="module")
 def flat(flat_folder):
-    return store.read_case(flat_folder)
+    return read_result(flat_folder)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +71,10 @@ def copy(folder):
 def recheck(path, changed, solved) -> None:
     """What ``certify`` does with the arrays of decisions.npz, the study and the clearing read before."""
     np.savez(path, **changed)
-    decisions, days = store.unpacked(path, solved.prepared, solved.case, solved.clearing)
+    decisions, days = store.unpacked(path, solved.prepared.instance, solved.case, solved.clearing)
     again = replace(solved, decisions=decisions, days=days)
-    certificates(again)
-    commands.check_figures(path, "summary", summary(solved), summary(again))
+    again.certificates()
+    check_figures(path, "summary", solved.summary(), again.summary())
 
 
 def certify(folder, capsys) -> tuple[int, str]:
@@ -129,9 +131,9 @@ def test_trades_scaled_on_both_sides_are_refused(arrays, solved, tmp_path):
 @pytest.mark.parametrize("file", ["summary", "certificate"])
 def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
     path = folder / f"{file}.json"
-    stored = store.read_json(path)
-    again = summary(solved) if file == "summary" else certificates(solved)
-    commands.check_figures(path, file, stored, again)
+    stored = read_json(path)
+    again = solved.summary() if file == "summary" else solved.certificates()
+    check_figures(path, file, stored, again)
     checked = 0
     for where, value in figures(stored):
         if isinstance(value, str) or (abs(value) < 1e-4 and file == "certificate"):
@@ -143,7 +145,7 @@ def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
             section = section[key]
         section[last] = value * 1.01 if value else 0.01
         with pytest.raises(CertificateError):
-            commands.check_figures(path, file, changed, again)
+            check_figures(path, file, changed, again)
         checked += 1
     assert checked >= {"summary": 17, "certificate": 7}[file]
 
@@ -160,10 +162,10 @@ def figures(content, where=()):
 
 @pytest.mark.parametrize("key", ["lower_bound", "flat", "first_best", "menu_points", "proof"])
 def test_bounds_that_the_menu_does_not_bear_out_are_refused(key, folder, solved):
-    value = getattr(solved.design, key)
+    value = getattr(solved.bounds, key)
     changed = "open" if key == "proof" else value + 1
     with pytest.raises(CertificateError, match=key):
-        commands.check_proof(folder, replace(solved, design=replace(solved.design, **{key: changed})))
+        replace(solved, bounds=replace(solved.bounds, **{key: changed})).check_bounds()
 
 
 @pytest.mark.parametrize("pool", ["flat", "first_best", "search"])
@@ -173,10 +175,10 @@ def test_a_proof_with_another_value_is_refused(pool, solved, copy):
     changed[0, 0] += 0.1 if pool == "first_best" else 1e-7  # a tenth of a dollar of F
     np.savez(copy / "proof.npz", **(stored | {f"{pool}.figures": changed}))
     with pytest.raises(CertificateError, match=pool):
-        commands.check_proof(copy, solved)
+        replace(solved, folder=copy).check_bounds()
     np.savez(copy / "proof.npz", **{name: value for name, value in stored.items() if name != f"{pool}.basis"})
     with pytest.raises(InputError, match="missing or damaged"):
-        commands.check_proof(copy, solved)
+        replace(solved, folder=copy).check_bounds()
 
 
 def test_another_point_of_the_menu_does_not_pass_for_the_best(solved):
@@ -185,11 +187,11 @@ def test_another_point_of_the_menu_does_not_pass_for_the_best(solved):
     best = solved.decisions.design
     others = (d for d in menu_points(solved.clearing.menu) if d.tariff[-1] == best.tariff[-1] and d != best)
     responses = (optimistic_response(joint, other, revenue=False) for other in others)
-    response = next(r for r in responses if r.revenue_slack > 0 and r.social.total > solved.design.upper_bound + 1e-3)
+    response = next(r for r in responses if r.revenue_slack > 0 and r.social.total > solved.bounds.upper_bound + 1e-3)
     decisions = decisions_of(joint, response)
     days = judge(solved.prepared, solved.case, decisions, solved.prepared.instance.days, solved.case.policy)
     with pytest.raises(CertificateError, match="upper_bound"):
-        certificates(replace(solved, decisions=decisions, days=days))
+        replace(solved, decisions=decisions, days=days).certificates()
 
 
 # Through the command itself: exit code, one line, and what it names.
@@ -202,8 +204,8 @@ def test_certify_exits_1_for_scaled_decisions(copy, arrays, capsys):
 
 
 def test_certify_exits_1_for_a_changed_summary(copy, capsys):
-    content = store.read_json(copy / "summary.json")
-    store.write_json(copy / "summary.json", content | {"welfare_usd": content["welfare_usd"] * 1.01})
+    content = read_json(copy / "summary.json")
+    write_json(copy / "summary.json", content | {"welfare_usd": content["welfare_usd"] * 1.01})
     code, line = certify(copy, capsys)
     assert code == 1 and "summary.welfare_usd" in line
 
@@ -214,9 +216,9 @@ def cut(name):
 
 def edit_json(name, change):
     def apply(copy):
-        content = store.read_json(copy / name)
+        content = read_json(copy / name)
         change(content)
-        store.write_json(copy / name, content)
+        write_json(copy / name, content)
 
     return apply
 

@@ -36,3 +36,7 @@ class InfeasibleError(SolverError):
 class NoRecoveryError(RuntimeError):
     """No optimal response to a design recovers the fixed and the network cost: a property of the design, not of a
     solver."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A search was told to stop; what it had found is in the message (exit code 128 and the signal's number)."""

@@ -15,16 +15,17 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-from tritier.errors import InputError
+from tritier.errors import InputError, Interrupted
 
 PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE.parent / "data"  # of the repository that the package lies in
+MAX_JOBS = 256  # processes
 VERSIONED = ("numpy", "pandas", "cvxpy", "highspy", "pyscipopt", "power-grid-model")
 
 
@@ -140,6 +141,32 @@ def own_folder(out: Path, files: Collection[str]) -> Path:
     if not os.access(folder.parent, os.W_OK | os.X_OK):
         raise InputError(out, "--out", "is in a folder you may not write to", "name another folder")
     return folder
+
+
+def require_jobs(jobs: int) -> None:
+    """Raise InputError where jobs are no number of processes."""
+    if jobs == 0 or not -1 <= jobs <= MAX_JOBS:
+        mend = f"give 1 to {MAX_JOBS}, or -1 for one a core"
+        raise InputError("--jobs", "jobs", f"{jobs} is no number of processes", mend)
+
+
+def require_same_question(state: Path, told: Mapping[str, object], mine: Mapping[str, object]) -> None:
+    """Raise InputError, naming what differs, where the state of an interrupted run belongs to another question."""
+    differ = [key for key, value in mine.items() if told[key] != json.loads(json.dumps(value))]
+    if differ:
+        problem = f"is the state of an interrupted run with another {', '.join(differ)}"
+        raise InputError(state, "--resume", problem, "undo the change, or give --restart to begin anew")
+
+
+@contextmanager
+def keeping(state: Path | None) -> Iterator[None]:
+    """An interrupted run says what it has found, and whether its state is there to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        found = f"interrupted with {stop}" if isinstance(stop, Interrupted) else "interrupted"
+        mend = f"--resume goes on from {state}" if state and state.exists() else "nothing is stored yet"
+        raise Interrupted(f"{found}; {mend}") from stop
 
 
 @contextmanager

@@ -105,9 +105,10 @@ def modules_of(book: Book) -> list[str]:
 
 
 def api(book: Book) -> str:
-    """A section for each module of the package: its public functions and classes by Sphinx's autodoc."""
-    block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n```\n"
-    return "\n".join(block.format(name) for name in modules_of(book))
+    """The public API, then a section for each module: its functions and classes by Sphinx's autodoc."""
+    block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n{1}```\n"
+    public = block.format(book.package, "   :no-index:\n")  # each name has its place in the section of its module
+    return "\n".join([public, *(block.format(name, "") for name in modules_of(book))])
 
 
 def _first_line(kind: type) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tritier.cases.solve import SolvedCase
+from tritier.cases.result import Result
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
 from tritier.plots.network import feeder_map
@@ -38,7 +38,7 @@ pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-r
 """
 
 
-def write_report(folder: Path, solved: SolvedCase, out: Path | None = None) -> Path:
+def write_report(folder: Path, solved: Result, out: Path | None = None) -> Path:
     """Write ``report.html`` beside a stored result, or to ``out``; the path written.
 
     folder: the result, certified by the caller; solved: what is stored there.
@@ -48,7 +48,7 @@ def write_report(folder: Path, solved: SolvedCase, out: Path | None = None) -> P
     return path
 
 
-def page(folder: Path, solved: SolvedCase) -> str:
+def page(folder: Path, solved: Result) -> str:
     """The page as text."""
     use_style()
     title = f"{solved.prepared.study.name}: Case {solved.case.number}, {solved.case.title.lower()}"
@@ -59,7 +59,7 @@ def page(folder: Path, solved: SolvedCase) -> str:
         *section("Certificates", certificate_table(folder)),
         *section("Feeder", picture_of_feeder(solved)),
         *section("Market", picture_of_trades(solved)),
-        *(section("Search", picture_of_search(solved)) if solved.design is not None else []),
+        *(section("Search", picture_of_search(solved)) if solved.bounds is not None else []),
         *section("Figures on the design scenarios", summary_table(folder)),
         *held_out(folder),
         *section("Where this comes from", provenance_table(folder)),
@@ -76,7 +76,7 @@ def section(title: str, *parts: str) -> list[str]:
     return [f"<h2>{html.escape(title)}</h2>", *parts]
 
 
-def lead(folder: Path, solved: SolvedCase) -> list[str]:
+def lead(folder: Path, solved: Result) -> list[str]:
     """The result in a sentence or two, and what to mind."""
     figures = json.loads((folder / "summary.json").read_text())
     text = (
@@ -84,7 +84,7 @@ def lead(folder: Path, solved: SolvedCase) -> list[str]:
         f"({figures['prosumer_cost_after_refund_usd']:,.0f} $ after refunds), losses {figures['losses_kwh']:,.0f} kWh, "
         f"peak {figures['peak_kw']:,.0f} kW."
     )
-    if (proof := solved.design) is not None:
+    if (proof := solved.bounds) is not None:
         gain = proof.flat - proof.upper_bound
         text += (
             f" The design saves {gain:,.2f} $ a day of social cost against the flat tariff, of "
@@ -128,7 +128,7 @@ def picture(fig: Figure, caption: str, alt: str) -> str:
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def design_table(solved: SolvedCase) -> str:
+def design_table(solved: Result) -> str:
     """Prices and limits of the design."""
     design, rules = solved.decisions.design, solved.clearing.rules
     names = {0: "off-peak", 1: "day", 2: "peak"} if rules.n_blocks == 3 else {}
@@ -142,7 +142,7 @@ def design_table(solved: SolvedCase) -> str:
     return table(pd.DataFrame(rows, columns=["decision", "value", "unit"]))
 
 
-def picture_of_tariffs(solved: SolvedCase) -> str:
+def picture_of_tariffs(solved: Result) -> str:
     design, rules, p = solved.decisions.design, solved.clearing.rules, solved.days.instance.days.probability
     tau = np.asarray(design.tariff)[rules.block]
     flat = np.full(rules.block.size, solved.prepared.study.settings.network_charge_usd_per_kwh)
@@ -165,7 +165,7 @@ def certificate_table(folder: Path) -> str:
     return table(pd.DataFrame(rows, columns=["certificate", "value"]))
 
 
-def picture_of_feeder(solved: SolvedCase) -> str:
+def picture_of_feeder(solved: Result) -> str:
     """Lowest AC voltage of every bus on the design scenarios."""
     instance, day = solved.days.instance, solved.days
     v = ac_power_flow(instance.feeder, day.net_load, instance.days.reactive_kvar).v_pu.min(axis=(1, 2))
@@ -175,7 +175,7 @@ def picture_of_feeder(solved: SolvedCase) -> str:
     )
 
 
-def picture_of_trades(solved: SolvedCase) -> str:
+def picture_of_trades(solved: Result) -> str:
     decisions, instance = solved.decisions, solved.clearing
     if not solved.case.market:
         return "<p>No P2P market in this case.</p>"
@@ -186,10 +186,10 @@ def picture_of_trades(solved: SolvedCase) -> str:
     return picture(fig, "P2P price, and who buys (red) and sells (blue), by hour.", "P2P price and net purchases")
 
 
-def picture_of_search(solved: SolvedCase) -> str:
-    if solved.design is None or len(solved.trace) < 2:
+def picture_of_search(solved: Result) -> str:
+    if solved.bounds is None or len(solved.trace) < 2:
         return "<p>The search took one step.</p>"
-    fig = search_bounds(solved.trace, solved.design.flat, solved.design.first_best)
+    fig = search_bounds(solved.trace, solved.bounds.flat, solved.bounds.first_best)
     return picture(fig, "Bounds on the social cost of the best design against LPs solved.", "Bounds by LPs solved")
 
 

@@ -1,4 +1,4 @@
-"""A study from its folder to a solved case: what is prepared, solved, certified and judged, in that order."""
+"""What a case is solved from and how: the study at a preset, the cost to recover, the best design, judged days."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tritier.cases.cases import (
     CASES,
     Case,
     anchored_fixed_cost,
     clearing_instance,
-    find_case,
     judging_instance,
     risk_neutral,
     without_limits,
 )
-from tritier.cases.certificate import RESIDUAL, DesignProof, recheck
-from tritier.cases.decisions import Decisions, decisions_of
-from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
+from tritier.cases.certificate import RESIDUAL, DesignProof
+from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
 from tritier.errors import InputError
 from tritier.inputs.instance import Days, Design, Instance
@@ -34,8 +31,7 @@ from tritier.model.chance import Block, net_load
 from tritier.reformulation.joint import JointLP
 from tritier.search import hybrid
 from tritier.search.ends import stored_ends
-from tritier.search.flat import flat_tariff
-from tritier.search.hybrid import COLUMNS
+from tritier.search.hybrid import HybridResult
 from tritier.search.responses import Response, optimistic_response
 
 
@@ -50,38 +46,27 @@ class Prepared:
     changes: dict[str, str]
 
 
-@dataclass(frozen=True, eq=False)
-class SolvedCase:
-    """A solved case: what it cleared, its decisions, its proof, and the design scenarios under its headline policy."""
-
-    prepared: Prepared
-    case: Case
-    clearing: Instance
-    decisions: Decisions
-    response: Response
-    design: DesignProof | None
-    days: DayDecisions
-    trace: pd.DataFrame
-    result: object = None  # the search's own answer, whose pool becomes proof.npz
-
-
 def prepare(
-    folder: str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd"
+    study: Study | str | Path, preset: str = "fast", changes: Mapping[str, object] | None = None, half: str = "odd"
 ) -> Prepared:
-    """Read a study and build its instance at a preset; the voltage margin is measured where study.yaml leaves it open.
+    """A study's instance at a preset; the voltage margin is measured where study.yaml leaves it open.
 
-    Keys of ``changes`` with a dot change study.yaml (``chance_level`` and other top-level keys too), others the preset.
+    study: as read, or its folder; changes: of the preset, and of study.yaml where the study has yet to be read, by
+    dotted key; half: design half of the season, ``odd`` or ``even`` weeks.
     """
-    changes = dict(changes or {})
-    study_changes, preset_changes = split_changes(changes)
-    study = read_study(folder, study_changes)
+    study_changes, preset_changes = split_changes(changes or {})
+    if not isinstance(study, Study):
+        study = read_study(study, study_changes)
+    elif study_changes:
+        key = next(iter(study_changes))
+        raise InputError(study.paths["study"], key, "cannot change once the study is read", "give it to read_study")
     chosen = study.preset(preset, preset_changes)
     instance = build_instance(study, chosen, half)
     if study.settings.voltage_margin_pu is None:
         with located(study):
             margin = measured_margin(instance, design_days(study, chosen, half))
         instance = replace(instance, rules=replace(instance.rules, voltage_margin=margin))
-    return Prepared(study, chosen, half, instance, {k: str(v) for k, v in changes.items()})
+    return Prepared(study, chosen, half, instance, {**study.changes, **{k: str(v) for k, v in preset_changes.items()}})
 
 
 def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
@@ -141,66 +126,46 @@ def cleared(prepared: Prepared, case: Case) -> Instance:
     return replace(clearing_instance(prepared.instance, case), fixed_cost=fixed_cost(prepared, not case.scenarios))
 
 
-def solve_case(
+def optimise(
+    joint: JointLP,
     prepared: Prepared,
-    number: int,
-    jobs: int = 1,
-    progress: Callable[[str], None] | None = None,
-    state: Path | None = None,
-    gap: float | None = None,
-    engine: str = "tree",
-) -> SolvedCase:
-    """Solve one case and judge it on the design scenarios under its headline policy.
-
-    jobs: processes that share the menu; state: a file that keeps what an interrupted run has found; gap: share of the
-    achievable gain at which the search stops, the preset's where it is None; engine: see
-    :func:`tritier.search.hybrid.solve`.
-
-    Raises InputError where no design recovers the revenue.
-    """
-    with located(prepared.study):
-        return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
-
-
-def solve_as(prepared: Prepared, case: Case, jobs=1, progress=None, state=None, gap=None, engine="tree") -> SolvedCase:
-    """:func:`solve_case` for a case that need not be one of the five."""
-    clearing = cleared(prepared, case)
-    joint = JointLP(clearing, case.market, case.network)
-    proof, trace, result = None, pd.DataFrame(columns=list(COLUMNS)), None
-    if case.optimised:
-        gap = prepared.preset.gap if gap is None else gap
-        response, proof, trace, result = optimise(joint, prepared, gap, jobs, progress, state, engine)
-        joint = result.joint
-    else:
-        response = flat_tariff(joint)
-    decisions = decisions_of(joint, response)
-    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
-    return SolvedCase(prepared, case, clearing, decisions, response, proof, days, trace, result)
-
-
-def optimise(joint: JointLP, prepared: Prepared, gap: float, jobs: int, progress, state: Path | None, engine: str):
+    gap: float,
+    jobs: int,
+    progress: Callable[[str], None] | None,
+    state: Path | None,
+    engine: str,
+    question: str,
+) -> tuple[HybridResult, DesignProof]:
     """The best design of the menu with its bounds (:func:`tritier.search.hybrid.solve`); the flat tariff is on it.
 
-    Raises InputError where the best design buys violations.
+    question: what the state belongs to. Raises InputError where the best design buys violations.
     """
-    origin = f"{prepared.study.data_hash} {prepared.preset} {prepared.changes} {prepared.half} {joint.sees_network}"
-    origin = f"{origin} {joint.instance.days.n_days}"
-    flat, ideal = stored_ends(joint, jobs, state, origin)
+    flat, ideal = stored_ends(joint, jobs, state, question)
     if progress is not None:
         progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
-    asked = {"gap": gap, "jobs": jobs, "progress": progress, "state": state, "engine": engine, "origin": origin}
-    result = hybrid.solve(joint, flat=flat, ideal=ideal, beside=[flat.design], **asked)
-    check_limits(result.joint, result.best.x, prepared)
-    proof = DesignProof(
-        lower_bound=result.lower_bound,
-        upper_bound=result.upper_bound,
+    found = hybrid.solve(
+        joint,
+        flat=flat,
+        ideal=ideal,
+        beside=[flat.design],
+        gap=gap,
+        jobs=jobs,
+        progress=progress,
+        state=state,
+        origin=question,
+        engine=engine,
+    )
+    check_limits(found.joint, found.best.x, prepared)
+    bounds = DesignProof(
+        lower_bound=found.lower_bound,
+        upper_bound=found.upper_bound,
         flat=flat.social_cost,
         first_best=ideal.social_cost,
-        menu_points=result.menu_points,
-        lp_solves=result.lp_solves,
-        proof=result.proof,
+        menu_points=found.menu_points,
+        lp_solves=found.lp_solves,
+        proof=found.proof,
     )
-    return result.best, proof, result.trace, result
+    return found, bounds
 
 
 def check_limits(joint: JointLP, x: np.ndarray, prepared: Prepared) -> None:
@@ -274,44 +239,7 @@ def judge_all(prepared: Prepared, cases: Mapping[int, Decisions], days: Days, po
             yield number, policy, built[case.assets].judge(decisions, policy)
 
 
-def summary(solved: SolvedCase) -> dict[str, float | int | str]:
-    """Headline figures of a case, expected over the design scenarios under its headline policy."""
-    day, decisions, instance = solved.days, solved.decisions, solved.prepared.instance
-    table = daily_table(day, decisions)
-    mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
-    physics = physics_table(day)
-    p = instance.days.probability
-    fixed = fixed_cost(solved.prepared, forecast=False)
-    surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
-    share = prosumer_bill_share(solved.prepared)
-    return {
-        "case": solved.case.number,
-        "policy": day.policy,
-        "welfare_usd": mean["welfare_usd"],
-        "social_cost_usd": mean["social_cost_usd"],
-        "prosumer_cost_usd": mean["prosumer_cost_usd"],
-        "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"] - share * (surplus + mean["congestion_rent_usd"]),
-        "prosumer_cvar_usd": mean_and_cvar(table, "prosumer_cost_usd", instance.rules.alpha)[1],
-        "losses_kwh": mean["losses_kwh"],
-        "ac_losses_kwh": float(physics["ac_losses_kwh"].to_numpy() @ p),
-        "p2p_kwh": mean["p2p_kwh"],
-        "curtailed_kwh": mean["curtailed_kwh"],
-        "peak_kw": mean["peak_kw"],
-        "dso_revenue_usd": mean["dso_revenue_usd"],
-        "dso_surplus_usd": surplus,
-        "congestion_rent_usd": mean["congestion_rent_usd"],
-        "fixed_cost_usd": fixed,
-        "refund_share_prosumers": share,
-        "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
-    }
-
-
 def prosumer_bill_share(prepared: Prepared) -> float:
     """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
     days, total = prepared.instance.days, float(anchored_baseline(prepared, False).energy.sum())
     return 1 - float(days.passive_kw.sum(axis=(0, 1)) @ days.probability) / total
-
-
-def certificates(solved: SolvedCase) -> dict[str, dict[str, object]]:
-    """All certificates of a solved case, recomputed from its decisions; CertificateError at the first that fails."""
-    return recheck(solved.case, solved.clearing, solved.decisions, solved.days, solved.design)

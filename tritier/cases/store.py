@@ -1,28 +1,28 @@
-"""A solved case on disk: written whole or not at all, and read back for certification and evaluation."""
+"""Files of a solved case: what they are called and hold, and how each is read back, refused where it does not fit."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tritier.cases.cases import Case, find_case, judging_instance
+from tritier.cases.cases import Case, judging_instance
+from tritier.cases.certificate import DesignProof
 from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
-from tritier.cases.solve import DesignProof, Prepared, SolvedCase, cleared, prepare, solve_case
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import Preset
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
-from tritier.provenance import commit, naming, own_folder, versions, whole_folder, write_json
+from tritier.provenance import own_folder
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.ends import ENDS
@@ -30,8 +30,15 @@ from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
-LATER = ("proof.npz", "physics.json", "evaluation.csv")  # what a result may hold besides
-ORIGIN = {"study": str, "case": int, "half": str, "preset": str, "parameters": dict, "changes": dict, "data_hash": str}
+LATER = ("proof.npz", "physics.json", "evaluation.csv", "report.html")  # what a result may hold besides
+ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and what they hold
+    **dict.fromkeys(("study", "study_name", "half", "preset", "data_hash", "commit"), str),
+    **dict.fromkeys(("case", "seed", "jobs"), int),
+    **dict.fromkeys(("parameters", "changes", "versions"), dict),
+    "gap": (float, type(None)),  # asked for; None, and no engine, where there is no menu
+    "engine": (str, type(None)),
+    "seconds": (int, float),
+}
 WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
 AGAIN = "solve the case again with --out"
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
@@ -42,88 +49,56 @@ def check_out(out: Path) -> Path:
     return own_folder(out, FILES + LATER)
 
 
-def write_case(out: Path, solved: SolvedCase, summary: dict, certificate: dict, seconds: float) -> None:
-    """Write all files of a solved case into a fresh folder that then takes the place of ``out``."""
-    out = check_out(Path(out))
-    with whole_folder(out) as fresh:
-        write_json(fresh / "summary.json", summary)
-        write_json(fresh / "certificate.json", certificate)
-        write_json(fresh / "provenance.json", provenance(solved.prepared, solved.case.number, seconds, out))
-        with naming(fresh / "trace.csv"):
-            solved.trace.to_csv(fresh / "trace.csv", index=False)
-        with naming(fresh / "decisions.npz"):
-            np.savez_compressed(fresh / "decisions.npz", **packed(solved))
-        if solved.result is not None:
-            with naming(fresh / "proof.npz"):
-                solved.result.write_proof(fresh / "proof.npz")
+def state_of(path: Path) -> dict[str, object] | None:
+    """What question the state of an interrupted run belongs to; None where there is none.
+
+    Raises InputError where the file is no state of a run: it is somebody else's, and stays.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            question = json.loads(str(found["origin"]))
+        if not isinstance(question, dict):
+            raise ValueError("holds no keys")
+        return question
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        problem = "is no state of a run, but lies where it would go"
+        raise InputError(path, "--out", problem, "name another --out") from error
 
 
-def packed(solved: SolvedCase) -> dict[str, np.ndarray]:
+def forget_state(path: Path) -> None:
+    """Remove the state of a run; a file that is none stays, and InputError says so."""
+    if state_of(path) is not None:
+        path.unlink()
+
+
+def packed(decisions: Decisions, days: DayDecisions) -> dict[str, np.ndarray]:
     """All arrays of decisions.npz: the clearing, its blocks by name, and the judged design scenarios."""
-    d = solved.decisions
-    arrays = dict(d.arrays)
-    arrays["blocks"] = np.array([[b.kind, str(b.place), str(b.hour)] for b in d.blocks], dtype=str).reshape(-1, 3)
-    arrays["cap_line"] = np.array([str(line) for line, _ in d.design.capacity], dtype=str)
-    for name, value in solved.days.arrays.items():
+    arrays = dict(decisions.arrays)
+    blocks = [[b.kind, str(b.place), str(b.hour)] for b in decisions.blocks]
+    arrays["blocks"] = np.array(blocks, dtype=str).reshape(-1, 3)
+    arrays["cap_line"] = np.array([str(line) for line, _ in decisions.design.capacity], dtype=str)
+    for name, value in days.arrays.items():
         if name not in ("zb", "zs"):
             arrays[DAY + name] = value
-    arrays[DAY + "pi"], arrays[DAY + "bought"] = solved.days.pi, solved.days.bought
+    arrays[DAY + "pi"], arrays[DAY + "bought"] = days.pi, days.bought
     return arrays
 
 
-def provenance(prepared: Prepared, case: int, seconds: float, out: Path) -> dict[str, object]:
-    """Where a result comes from: study (as seen from ``out``), commit, versions, data hash, preset, parameters."""
-    return {
-        "study": os.path.relpath(prepared.study.folder.resolve(), out),
-        "study_name": prepared.study.name,
-        "case": case,
-        "half": prepared.half,
-        "preset": prepared.preset.name,
-        "parameters": asdict(prepared.preset),
-        "changes": prepared.changes,
-        "data_hash": prepared.study.data_hash,
-        "commit": commit(),
-        "versions": versions(),
-        "seed": prepared.preset.seed,
-        "seconds": round(seconds, 2),
-    }
-
-
-def read_case(folder: Path, study: Path | None = None) -> SolvedCase:
-    """A stored case, with its study read again. ``study`` where the study's folder has moved.
-
-    Raises InputError naming the file that is missing or does not fit.
-    """
-    folder = Path(folder)
+def read_origin(folder: Path) -> dict[str, Any]:
+    """provenance.json of a stored result whose files are all there; InputError where one is missing or does not fit."""
     for name in FILES:
         if not (folder / name).is_file():
             raise InputError(folder / name, "file", "is missing", AGAIN)
-    origin = read_json(folder / "provenance.json", AGAIN)
-    for key, kind in ORIGIN.items():
-        if not isinstance(origin.get(key), kind):
-            raise InputError(folder / "provenance.json", key, "is missing or of another kind", AGAIN)
-    case = find_case(origin["case"])
-    source = study or Path(os.path.relpath(folder.resolve() / origin["study"]))
-    prepared = prepare(source, origin["preset"], stored_changes(origin), origin["half"])
-    if prepared.study.data_hash != origin["data_hash"]:
-        raise InputError(folder / "provenance.json", "data_hash", "the study's files have changed since", AGAIN)
-    clearing = cleared(prepared, case)
-    decisions, days = unpacked(folder / "decisions.npz", prepared, case, clearing)
-    rows = StoredRows(folder / "proof.npz") if case.optimised else None
-    return SolvedCase(
-        prepared, case, clearing, decisions, None, stored_proof(folder, case), days, read_trace(folder), rows
-    )
-
-
-@dataclass(frozen=True)
-class StoredRows:
-    """The rows of a proof as they lie on disk."""
-
-    path: Path
-
-    def write_proof(self, path: Path) -> None:
-        """Copy them."""
-        shutil.copyfile(self.path, path)
+    path = folder / "provenance.json"
+    origin = read_json(path, AGAIN)
+    if not isinstance(origin, dict):
+        raise InputError(path, "file", "holds no keys", AGAIN)
+    for key, kinds in ORIGIN.items():
+        if key not in origin or isinstance(origin[key], bool) or not isinstance(origin[key], kinds):
+            raise InputError(path, key, "is missing or of another kind", AGAIN)
+    return origin
 
 
 def read_trace(folder: Path) -> pd.DataFrame:
@@ -143,7 +118,7 @@ def stored_changes(origin: dict) -> dict[str, object]:
     return preset | {k: v for k, v in origin["changes"].items() if k not in preset}
 
 
-def stored_proof(folder: Path, case: Case) -> DesignProof | None:
+def stored_bounds(folder: Path, case: Case) -> DesignProof | None:
     """The bounds on record, or None for a case without a menu."""
     if not case.optimised:
         return None
@@ -180,24 +155,24 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(path, "file", "is missing, damaged or no npz file", AGAIN) from error
 
 
-def shapes(prepared: Prepared, clearing: Instance, n_blocks: int) -> dict[str, tuple[int, ...]]:
+def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, tuple[int, ...]]:
     """Shape of every array of decisions.npz."""
     feeder, rules = clearing.feeder, clearing.rules
     buses, lines, people = feeder.bus.size, feeder.line.size, len(clearing.prosumers)
-    hours, s, w = clearing.days.n_hours, clearing.days.n_days, prepared.instance.days.n_days
+    hours, s, w = clearing.days.n_hours, clearing.days.n_days, instance.days.n_days
     market = {term: (people, *shape) for term, shape in decision_shapes(all_data(clearing)).items()}
     market |= {"lambda": (hours,), "tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
     books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
     network = {"P": (lines, hours, s), "v": (buses, hours, s)}
-    judged = decision_shapes(all_data(prepared.instance)).items()
+    judged = decision_shapes(all_data(instance)).items()
     days = {DAY + term: (people, *shape) for term, shape in judged if term not in (*AHEAD, *UNWEIGHED)}
     days |= {DAY + "pi": (buses, hours, w), DAY + "bought": (w,)}
     return market | books | priced | offered | network | days
 
 
-def unpacked(path: Path, prepared: Prepared, case: Case, clearing: Instance) -> tuple[Decisions, DayDecisions]:
+def unpacked(path: Path, instance: Instance, case: Case, clearing: Instance) -> tuple[Decisions, DayDecisions]:
     """Decisions and judged days of decisions.npz. Raises InputError where an array does not fit the study."""
     arrays = read_arrays(path)
     for name, values in arrays.items():
@@ -205,7 +180,7 @@ def unpacked(path: Path, prepared: Prepared, case: Case, clearing: Instance) -> 
             raise InputError(path, name, f"is of type {values.dtype}", AGAIN)
         if name not in WORDS and not np.isfinite(values).all():
             raise InputError(path, name, "holds NaN or infinite numbers", AGAIN)
-    for name, shape in shapes(prepared, clearing, len(arrays.get("blocks", ()))).items():
+    for name, shape in shapes(instance, clearing, len(arrays.get("blocks", ()))).items():
         if name not in arrays:
             raise InputError(path, name, "is missing", AGAIN)
         if arrays[name].shape != shape:
@@ -219,7 +194,7 @@ def unpacked(path: Path, prepared: Prepared, case: Case, clearing: Instance) -> 
     design = Design(tuple(arrays["tau"].tolist()), float(arrays["tau_p"]), limits)
     pi, bought = day.pop("pi"), day.pop("bought")
     day |= {"zb": arrays["zb"], "zs": arrays["zs"]}
-    judged = judging_instance(prepared.instance, case, prepared.instance.days)
+    judged = judging_instance(instance, case, instance.days)
     return Decisions(design, blocks, arrays), DayDecisions(judged, case.policy, day, pi, bought)
 
 
@@ -229,52 +204,3 @@ def stored_block(path: Path, clearing: Instance, kind: str, place: str, hour: st
     if kind not in KINDS or place not in map(str, range(places)) or hour not in map(str, range(clearing.days.n_hours)):
         raise InputError(path, "blocks", f"names no chance block: {kind}[{place},{hour}]", AGAIN)
     return Block(str(kind), int(place), int(hour))
-
-
-# Cases at preset paper as they are stored with the data, so that a book at that preset need not solve them again.
-#
-# ``data/results/cases/run.py`` makes them. They count only where data, preset, half and changes are the same; whoever
-# reads one certifies it again.
-
-
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "results" / "cases"
-# name of a set: design half of the season, changes of study.yaml
-SETS: dict[str, tuple[str, dict[str, object]]] = {
-    "odd": ("odd", {}),
-    "even": ("even", {}),
-    "more-pv": ("odd", {"renewables.pv_scale": 1.5}),
-}
-
-
-def made_from(folder: Path, prepared: Prepared) -> bool:
-    """Whether a stored case was made from these data with these parameters."""
-    if not (folder / "provenance.json").is_file():
-        return False
-    origin = read_json(folder / "provenance.json", AGAIN)
-    mine = (prepared.study.data_hash, prepared.changes, prepared.preset.name, prepared.half)
-    return tuple(origin.get(key) for key in ("data_hash", "changes", "preset", "half")) == mine
-
-
-def stored(prepared: Prepared, number: int) -> Path | None:
-    """Folder of the stored case that was made from these data with these parameters, or None."""
-    folders = (FOLDER / name / f"case-{number}" for name in SETS)
-    return next((folder for folder in folders if made_from(folder, prepared)), None)
-
-
-def read_or_solve(prepared: Prepared, number: int) -> SolvedCase:
-    """A case as it is stored for these data and parameters, else solved here. Its certificates are the reader's to
-    recompute."""
-    folder = stored(prepared, number)
-    return solve_case(prepared, number) if folder is None else read_case(folder, prepared.study.folder)
-
-
-def origin(prepared: Prepared, number: int) -> str:
-    """Where :func:`read_or_solve` takes a case from, in words."""
-    folder = stored(prepared, number)
-    if folder is None:
-        return "solved on this page"
-    made = read_json(folder / "provenance.json", AGAIN)
-    place = folder.relative_to(FOLDER.parents[2]).as_posix()
-    return (
-        f"read from {place}, solved by commit {made['commit']} in {made['seconds']:.0f} s, and certified on this page"
-    )

@@ -17,7 +17,7 @@ from scipy import stats
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import COMPLEMENTARITY, GAIN, RESIDUAL
 from tritier.cases.recourse import DayDecisions
-from tritier.cases.solve import SolvedCase
+from tritier.cases.result import Result
 from tritier.errors import InputError
 from tritier.evaluation.heldout import HeldOut, band_depths, violation_shares
 from tritier.inputs.instance import Design, Menu
@@ -145,7 +145,7 @@ def savings_of_prosumers(cases: Mapping[int, HeldOut], base: int = 1) -> dict[st
     return {f"Case {k}": cost[base] - c for k, c in cost.items() if k > base}
 
 
-def promised_and_found(solved: SolvedCase, held_out: DayDecisions) -> pd.DataFrame:
+def promised_and_found(solved: Result, held_out: DayDecisions) -> pd.DataFrame:
     """How often voltages leave the band: promised on the scenarios as cleared, found there and on held-out days.
 
     From LinDistFlow to AC on the same days is the model's error; from design scenarios to held-out days is sampling.
@@ -160,7 +160,7 @@ def promised_and_found(solved: SolvedCase, held_out: DayDecisions) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def worst_scenario_share(solved: SolvedCase) -> float:
+def worst_scenario_share(solved: Result) -> float:
     """Share of chance blocks whose CVaR is mostly one scenario: the worst one fills more than half of the tail.
 
     Where S is below 2 / eps this is the rule, and a promise at level eps says little (:eq:`eq-worst-scenario`).

@@ -12,15 +12,29 @@ import pandas as pd
 
 from tritier.cases.calibrate import baseline
 from tritier.cases.cases import CASES
+from tritier.cases.certificate import DesignProof, require
 from tritier.cases.decisions import Decisions
-from tritier.cases.outcome import BAND_TOLERANCE, band_depth, daily_table, physics_table, private_costs, settlement_of
+from tritier.cases.outcome import (
+    BAND_TOLERANCE,
+    band_depth,
+    daily_table,
+    imbalance,
+    physics_table,
+    private_costs,
+    settlement_of,
+)
 from tritier.cases.recourse import POLICIES, DayDecisions
-from tritier.cases.solve import DesignProof, Prepared, SolvedCase, fixed_cost, judge_all, prosumer_bill_share
-from tritier.cases.store import made_from, read_case, read_or_solve, stored_proof
+from tritier.cases.result import Result, made_from, read_or_solve, read_result
+from tritier.cases.solve import Prepared, fixed_cost, judge_all, prosumer_bill_share
+from tritier.cases.store import stored_bounds
+from tritier.errors import InputError
 from tritier.inputs.instance import Days
+from tritier.inputs.scenarios import design_days, held_out_days, make_days, resampled_days, season_days
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
+from tritier.provenance import naming, whole_file, write_json
 
+DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season")
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 
@@ -195,19 +209,21 @@ def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldO
 def decisions(results: Path, prepared: Prepared, number: int) -> Decisions:
     """Decisions of a case: read where its chapter has kept them for these data and parameters, else solved here."""
     folder = results_folder(results / CHAPTERS[number], prepared) / "case"
-    return read_case(folder).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
+    return read_result(folder).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
 
 
 def design(results: Path, prepared: Prepared, number: int) -> DesignProof | None:
     """Bounds on a design: read where its chapter has kept them for these data and parameters, else proved here."""
     folder = results_folder(results / CHAPTERS[number], prepared) / "case"
-    return stored_proof(folder, CASES[number]) if made_from(folder, prepared) else fresh(prepared, number).design
+    return stored_bounds(folder, CASES[number]) if made_from(folder, prepared) else fresh(prepared, number).bounds
 
 
 @lru_cache(maxsize=8)
-def fresh(prepared: Prepared, number: int) -> SolvedCase:
-    """A case as it is stored with the data, else solved in this process, once."""
-    return read_or_solve(prepared, number)
+def fresh(prepared: Prepared, number: int) -> Result:
+    """A case as it is stored with the data, else solved in this process, certified once."""
+    result = read_or_solve(prepared, number)
+    result.certify()
+    return result
 
 
 def calibrated(prepared: Prepared) -> dict[str, float]:
@@ -220,3 +236,73 @@ def results_folder(results: Path, prepared: Prepared) -> Path:
     """Where a chapter keeps its results: a folder of its own for changed parameters, so that the book's stay."""
     changed = "-".join(f"{key}={value}" for key, value in sorted(prepared.changes.items()))
     return results / changed if changed else results
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A design judged on a set of days: figures of its headline policy, of every policy, and a row a policy and day."""
+
+    headline: dict[str, float | int | str]
+    policies: dict[str, dict[str, float | int]]
+    table: pd.DataFrame
+
+    def write(self, folder: str | Path) -> None:
+        """Write physics.json and evaluation.csv beside a stored result, each whole."""
+        folder = Path(folder)
+        write_json(folder / "physics.json", self.headline | {"policies": self.policies})
+        with whole_file(folder / "evaluation.csv") as part, naming(part):
+            self.table.to_csv(part, index=False)
+
+
+def evaluate(result: Result, days: str = "held-out", jobs: int = 1) -> Evaluation:
+    """Certify a result, then judge its design on a set of days under every recourse policy, by AC power flow.
+
+    days: ``held-out`` (real days that the design has not seen), ``design`` (real days of its half of the season),
+    ``scenarios``, ``resampled`` or ``season``; jobs: processes that share the rows of the proof.
+
+    Raises InputError for an unknown set of days, CertificateError where a certificate or a day's money fails.
+    """
+    find_day_set(days)
+    result.certify(jobs)
+    chosen, figures, tables = find_days(result.prepared, days), {}, []
+    made = {result.case.number: result.decisions}
+    for _, policy, judged in judge_all(result.prepared, made, chosen, POLICIES):
+        economics, physics = daily_table(judged, result.decisions), physics_table(judged)
+        require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
+        tables.append(economics.merge(physics, on="day").assign(policy=policy))
+        figures[policy] = physical_figures(physics, chosen, result.prepared.instance.rules.chance_level)
+    headline = figures[result.case.policy] | {"policy": result.case.policy, "day_set": days}
+    return Evaluation(headline, figures, pd.concat(tables, ignore_index=True))
+
+
+def physical_figures(physics: pd.DataFrame, days: Days, chance_level: float) -> dict[str, float | int]:
+    """Violations, losses and the largest LinDistFlow error of judged days, means weighed by probability."""
+    p = days.probability  # equal on real days, unequal on scenarios
+    return {
+        "violation_share": float(physics["ac_violation_share"] @ p),
+        "violation_days_share": float((physics["ac_violation_share"] > 0) @ p),
+        "overload_share": float(physics["ac_overload_share"] @ p),
+        "losses_kwh": float(physics["ac_losses_kwh"] @ p),
+        "days": len(physics),
+        "chance_level": chance_level,
+        "lindistflow_max_error_pu": float(physics["lindistflow_max_error_pu"].max()),
+        "lindistflow_violation_share": float(physics["lindistflow_violation_share"] @ p),
+    }
+
+
+def find_day_set(name: str) -> str:
+    """The name of a set of days; InputError where there is none of that name."""
+    if name not in DAY_SETS:
+        raise InputError("--days", "days", f"unknown set of days {name!r}", f"choose one of {', '.join(DAY_SETS)}")
+    return name
+
+
+def find_days(prepared: Prepared, name: str) -> Days:
+    """The set of days of that name."""
+    study = prepared.study
+    if name == "scenarios":
+        return prepared.instance.days
+    if name == "season":
+        return make_days(study, np.asarray(season_days(study)), half=prepared.half)
+    make = {"held-out": held_out_days, "design": design_days, "resampled": resampled_days}[name]
+    return make(study, prepared.preset, prepared.half)

@@ -25,7 +25,8 @@ from nbclient.exceptions import DeadKernelError
 from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
-from tritier.cases.solve import Prepared, SolvedCase, certificates, judge, prepare, solve_as, solve_case, summary
+from tritier.cases.result import Result, solve_as, solve_case
+from tritier.cases.solve import Prepared, judge, prepare
 from tritier.errors import CertificateError, InputError
 from tritier.evaluation.findings import PARTS, mean_interval
 from tritier.inputs.documents import read_json
@@ -98,7 +99,7 @@ def point(
     for number in cases:
         try:
             solved = flat_full(prepared) if (number, design) == (4, "flat") else solve_case(prepared, number)
-            certificates(solved)
+            solved.certificates()
         except (InputError, CertificateError) as error:
             row["refused"] = f"Case {number}: {error}"
             break
@@ -117,29 +118,30 @@ def point(
     }
 
 
-def flat_full(prepared: Prepared) -> SolvedCase:
+def flat_full(prepared: Prepared) -> Result:
     """The market of Case 4 under the flat tariff at cost recovery and without limits: what its design improves on."""
     return solve_as(prepared, replace(find_case(4), optimised=False))
 
 
-def case_figures(solved: SolvedCase) -> dict[str, object]:
+def case_figures(solved: Result) -> dict[str, object]:
     """Figures of a solved case, by name.
 
     Plain names are means over the scenarios under the headline policy, parts of social cost among them.
     ``cleared_`` is before the parts of social cost as the market cleared, before any day was judged. A design's bounds
     have ``flat_usd`` and ``first_best_usd``.
     """
-    told = summary(solved)
+    told = solved.summary()
     row: dict[str, object] = {name: told[name] for name in SUMMARY}
     row |= physical(solved.days)
-    row |= cleared_parts(solved.response.social)
+    if solved.response is not None:
+        row |= cleared_parts(solved.response.social)
     table = daily_table(solved.days, solved.decisions)
     row |= {name: mean_and_cvar(table, name)[0] for name in PARTS}
     row["tariff"] = " ".join(f"{t:.4f}" for t in solved.decisions.design.tariff)
     row["p2p_charge"] = solved.decisions.design.p2p
     row["limits"] = " ".join(f"{line}:{limit:.0f}" for line, limit in solved.decisions.design.capacity)
-    if solved.design is not None:
-        row |= {"flat_usd": solved.design.flat, "first_best_usd": solved.design.first_best}
+    if solved.bounds is not None:
+        row |= {"flat_usd": solved.bounds.flat, "first_best_usd": solved.bounds.first_best}
     return row
 
 
@@ -149,7 +151,7 @@ def cleared_parts(social: SocialCost) -> dict[str, float]:
     return {f"cleared_{name}_usd": getattr(social, name) for name in parts}
 
 
-def judged(solved: SolvedCase, day: DayDecisions) -> dict[str, float]:
+def judged(solved: Result, day: DayDecisions) -> dict[str, float]:
     """Means over judged days: welfare, prosumer cost, losses, peak and what :py:func:`physical` gives."""
     table = daily_table(day, solved.decisions)
     names = ("welfare_usd", "prosumer_cost_usd", "peak_kw")

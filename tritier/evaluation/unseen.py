@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
+from tritier.cases.result import FOLDER as CASES
+from tritier.cases.result import SETS
 from tritier.cases.solve import Prepared, prepare
-from tritier.cases.store import FOLDER as CASES
-from tritier.cases.store import SETS
 from tritier.errors import InputError
 from tritier.evaluation.findings import against_paper, grid, paired_changes
 from tritier.evaluation.heldout import CHAPTERS, HeldOut, calibrated, find, fresh, judged

@@ -19,6 +19,8 @@ from tritier.hosting.robust import (
     TwoStage,
     WorstCase,
     column_and_constraint_generation,
+    solve_master,
+    sweep_terms,
 )
 from tritier.hosting.rows import (
     VOLT_PER_KW,
@@ -192,6 +194,7 @@ def stochastic_plan(
     max_rounds: int = 30,
     watch: Watch | None = None,
     progress=None,
+    first: FirstStage | None = None,
 ) -> Plan:
     """Hosting capacity with a joint chance constraint on whole days, as CVaR over scenario days :eq:`eq-hosting-cvar`.
 
@@ -199,7 +202,7 @@ def stochastic_plan(
     [kWh, spread over the day]; ``eta + E(V - eta)^+ / eps <= 0`` is safe for ``P(V > 0) <= eps``.
     """
     began = time.perf_counter()
-    watch, first, trace = (watch or initial_watch(case)).copy(), first_stage(case), []
+    watch, first, trace = (watch or initial_watch(case)).copy(), first or first_stage(case), []
     n = first.cost.size
     for _ in range(max_rounds):
         tick = time.perf_counter()
@@ -226,6 +229,36 @@ def stochastic_plan(
     k, hosted = case.n_sites, -answer.objective
     y = np.maximum(y, 0.0)
     return Plan(y[:k], y[k : 2 * k], y[2 * k :], hosted, hosted, tuple(trace), watch, {"scenarios": len(days)}, ())
+
+
+# A plan checked again: what its capacities reach, and what its scenarios and watched rows alone exclude.
+
+WITHIN_KW = 1e-6  # rounding of a capacity in a program that holds it fixed
+
+
+def relaxed_bound(case: HostingCase, plan: Plan, hosted_kw: float | None = None) -> float:
+    """What a plan's scenarios and watched rows alone prove, by one linear program: the most that is hosted [kW], or the
+    least cost of ``hosted_kw`` [$/a]."""
+    bound = solve_master(two_stage(case, plan.watch, hosted_kw), list(plan.scenarios))[1]
+    return -bound if hosted_kw is None else bound
+
+
+def swept(case: HostingCase, plan: Plan, hosted_kw: float | None = None, jobs: int = 1) -> tuple[float, dict]:
+    """What a plan's capacities reach on every vertex of every set and every row of the feeder, kW hosted or $/a, with
+    the figures of the sweep (infinite where a vertex has no dispatch without violation)."""
+    sweep, problem = VertexSweep(case), two_stage(case, plan.watch, hosted_kw)
+    found = sweep_terms(problem.recourse, plan.y, sweep, jobs)
+    reached = float(problem.first.cost @ plan.y + sum(worst.bound for worst in found))
+    vertices = sum(day.uncertainty.vertex_bound for day in case.days)
+    certificate = sweep.certificate()
+    certificate["vertices_unserved"] = vertices - certificate["vertices_checked"]
+    return -reached if hosted_kw is None else reached, certificate
+
+
+def held_fixed(case: HostingCase, plan: Plan) -> FirstStage:
+    """A first stage with nothing but a plan's own capacities in it."""
+    first = first_stage(case)
+    return replace(first, lower=np.maximum(plan.y - WITHIN_KW, first.lower), upper=plan.y + WITHIN_KW)
 
 
 def cvar_program(case: HostingCase, first: FirstStage, terms, probability: np.ndarray, chance_level: float):

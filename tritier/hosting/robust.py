@@ -354,7 +354,7 @@ def column_and_constraint_generation(
         tick = time.perf_counter()
         y, lower = solve_master(problem, scenarios, method)
         mid = time.perf_counter()
-        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(t, y, adversary) for t in problem.recourse)
+        found = sweep_terms(problem.recourse, y, adversary, jobs)
         terms, larger = problem.recourse, refine() if refine else None
         value = float(problem.first.cost @ y + sum(worst.bound for worst in found))
         if larger is not None:
@@ -387,6 +387,11 @@ def _new_scenarios(terms, found, scenarios) -> list[tuple[int, np.ndarray]]:
         if not idle and not any(k == j and np.allclose(worst.u, v, atol=1e-9) for j, v in scenarios):
             new.append((k, worst.u))
     return new
+
+
+def sweep_terms(terms, y: np.ndarray, adversary, jobs: int = 1) -> list[WorstCase]:
+    """Worst case of every term at y, ``jobs`` terms at a time."""
+    return Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(term, y, adversary) for term in terms)
 
 
 def worst_case(recourse: Recourse, y: np.ndarray, adversary, tolerance: float = 1e-7) -> WorstCase:

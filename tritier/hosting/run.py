@@ -1,34 +1,55 @@
-"""One hosting study from the command line: plan, check, write; progress on stderr, and a state to go on from."""
+"""Hosting capacity of a study: its problem at a preset, plans by three models, their checks, and results on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tritier.errors import CertificateError, InputError, SolverError
-from tritier.hosting.case import HostingCase, YearData, day_positions, hosting_case, real_days, with_budget
+from tritier.errors import CertificateError, InputError, Interrupted, SolverError
+from tritier.hosting.case import DayModel, HostingCase, YearData, day_positions, hosting_case, real_days, with_budget
 from tritier.hosting.check import judge, stress_days
-from tritier.hosting.plan import Plan, base_cost, deterministic, robust_plan, stochastic_plan
+from tritier.hosting.plan import (
+    Plan,
+    base_cost,
+    deterministic,
+    held_fixed,
+    relaxed_bound,
+    robust_plan,
+    stochastic_plan,
+    swept,
+)
+from tritier.hosting.robust import Iteration
 from tritier.hosting.rows import Watch
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Feeder
 from tritier.inputs.settings import HostingSettings, Preset, read_hosting_settings
 from tritier.inputs.study import Study, hash_files, located, read_study
-
-# Hosting capacity of a study: its problem at a preset, plans by three models, and their checks.
-
+from tritier.provenance import (
+    commit,
+    keeping,
+    naming,
+    own_folder,
+    package_hash,
+    require_jobs,
+    require_same_question,
+    sole_writer,
+    versions,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 MODELS = ("deterministic", "stochastic", "robust")
 
@@ -50,8 +71,6 @@ SIZES = {
     "paper": Size(None, None, 40, 183, 400),
 }
 
-
-MAX_JOBS = 256  # threads
 
 #: What of study.yaml the hosting problem uses.
 USED = (
@@ -85,17 +104,17 @@ class Problem:
 
 
 def load_problem(
-    study_folder: str | Path,
+    study: Study | str | Path,
     flexibility: str,
     preset: str = "fast",
     budget: float | None = None,
     size_batteries: bool = False,
     settings: HostingSettings | None = None,
 ) -> Problem:
-    """Read a study and build its hosting problem.
+    """A study's hosting problem.
 
     Args:
-        study_folder: folder with study.yaml, and hosting.yaml if its defaults do not suit.
+        study: as read, or its folder, which holds hosting.yaml if its defaults do not suit.
         flexibility: none, der or p2p.
         preset: smoke, fast or paper.
         budget: factors that may deviate at once; None fits it to the design days, within the preset's cap.
@@ -105,12 +124,12 @@ def load_problem(
     Raises:
         InputError: anything in the folder or the arguments that does not fit.
     """
-    study = read_study(study_folder)
+    study = study if isinstance(study, Study) else read_study(study)
     chosen = study.preset(preset)
     size = SIZES[chosen.name]
     if size.sites is not None:
         chosen = replace(chosen, n_prosumers=min(size.sites, chosen.n_prosumers))
-    settings = settings or read_hosting_settings(Path(study_folder))
+    settings = settings or read_hosting_settings(study.folder)
     with located(study):
         case, data = hosting_case(study, flexibility, chosen, settings, budget, size_batteries)
     if budget is None and size.budget is not None:
@@ -157,26 +176,36 @@ def make_plan(
     if model == "stochastic":
         if hosted_kw is not None:
             raise InputError("--model", model, "maximises hosted capacity only", "leave out the hosted capacity")
-        chosen = day_positions(problem.data, held_out=False, count=problem.size.scenarios)
-        days = real_days(problem.data, problem.case, chosen, problem.preset)
-        weights = np.full(len(days), 1.0 / len(days))
+        days, weights = scenario_days(problem)
         return stochastic_plan(
             problem.case, days, weights, problem.chance_level, watch=start.get("watch"), progress=progress
         )
-    case = deterministic(problem.case) if model == "deterministic" else problem.case
     plan = robust_plan(
-        case, hosted_kw, watch=start.get("watch"), start=start.get("scenarios"), jobs=jobs, progress=progress
+        seen_case(problem, model),
+        hosted_kw,
+        watch=start.get("watch"),
+        start=start.get("scenarios"),
+        jobs=jobs,
+        progress=progress,
     )
     price = problem.case.penalty * (1.0 if hosted_kw is None else float(problem.case.annuity.max()))
     if hosted_kw is not None and plan.certificate["worst_priced_violation"] > 1e-4 * price:
         text = f"{hosted_kw / 1e3:g} MW is more than any plan hosts within all limits"
         raise InputError("--hosted-mw", "capacity", text, "ask for less, or leave it out to host the most")
-    limits = {"worst_overload_kw": 1e-3, "worst_voltage_excess_pu": 1e-6, "worst_priced_violation": 1e-4 * price}
-    limits["vertices_unserved"] = 0
-    for name, limit in limits.items():
-        if plan.certificate[name] > limit:
-            raise CertificateError(f"hosting.{name}", plan.certificate[name], limit, "no plan keeps all limits")
+    check_limits(problem, plan.certificate, hosted_kw)
     return plan
+
+
+def scenario_days(problem: Problem) -> tuple[tuple[DayModel, ...], np.ndarray]:
+    """Days of the stochastic model, equally likely, and their probabilities."""
+    chosen = day_positions(problem.data, held_out=False, count=problem.size.scenarios)
+    days = real_days(problem.data, problem.case, chosen, problem.preset)
+    return days, np.full(len(days), 1.0 / len(days))
+
+
+def seen_case(problem: Problem, model: str) -> HostingCase:
+    """The case with the uncertainty that a model sees."""
+    return deterministic(problem.case) if model == "deterministic" else problem.case
 
 
 def held_out_figures(problem: Problem, plan: Plan, jobs: int = 1) -> dict:
@@ -216,11 +245,11 @@ def trace_table(plan: Plan, hosting: bool = True) -> pd.DataFrame:
 
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
-
-
-def say(text: str) -> None:
-    """One progress line, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+AGAIN = "run the hosting study again with --out"
+AGREES = 1e-6  # relative: a stored figure against the one found again
+DAMAGE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
+WATCHED = ("line", "high", "low")
+DIGITS = 10  # significant ones, of a figure stored with the data
 
 
 @dataclass(frozen=True)
@@ -234,67 +263,341 @@ class Question:
     budget: float | None = None
     size_batteries: bool = False
 
+    def problem(self, study: Study | str | Path) -> Problem:
+        """The study's problem as it is asked for."""
+        return load_problem(study, self.flexibility, self.preset, self.budget, self.size_batteries)
 
-def run(study_folder: str | Path, asked: Question, out: str | Path, jobs: int = 0, resume: bool = False) -> dict:
-    """Plan, check and write one hosting study; returns the summary.
 
-    Writes to ``out``: summary.json, decisions.npz, trace.csv, certificate.json and provenance.json, each replaced
-    whole. What an interrupted run has found is kept beside ``out``.
+@dataclass(frozen=True, eq=False)
+class HostingResult:
+    """A plan with its checks: figures on held-out days and on points of the uncertainty sets."""
+
+    problem: Problem
+    asked: Question
+    plan: Plan
+    held_out: dict[str, Any]
+    stress: dict[str, Any]
+    origin: Mapping[str, object]  # what provenance.json says besides the study's place
+
+    def summary(self) -> dict[str, Any]:
+        """Headline figures."""
+        return summarise(self.problem, self.asked, self.plan, self.held_out, self.stress)
+
+    def certificates(self) -> dict[str, object]:
+        """What certificate.json holds."""
+        return {
+            "design": self.plan.certificate,
+            "lower_bound": float(self.plan.lower_bound),
+            "upper_bound": float(self.plan.upper_bound),
+            "stress_days_violated": self.stress["lindistflow_days_violated"],
+        }
+
+    def certify(self, jobs: int = 1) -> dict[str, object]:
+        """Solve the plan's bounds again from its own scenarios, sweep its uncertainty sets again, and judge it again.
+
+        Raises CertificateError at the first figure that is not found again.
+        """
+        check_plan(self.problem, self.asked, self.plan, jobs)
+        for name, stored, again in (
+            ("held_out", self.held_out, held_out_figures(self.problem, self.plan, jobs)),
+            ("stress", self.stress, stress_figures(self.problem, self.plan, jobs)),
+        ):
+            for key, figure in again.items():
+                require_close(f"hosting.{name}.{key}", stored[key], figure)
+        return self.certificates()
+
+    def write(self, out: str | Path) -> Path:
+        """Write all files into a fresh folder that then takes the place of ``out``, and return it."""
+        place = own_folder(Path(out), FILES)
+        study = os.path.relpath(self.problem.study.folder.resolve(), place)
+        with whole_folder(place) as fresh:
+            write_json(fresh / "summary.json", finite(self.summary()))
+            write_json(fresh / "certificate.json", finite(self.certificates()))
+            write_json(fresh / "provenance.json", finite({"study": study, **self.origin}))
+            with naming(fresh / "trace.csv"):
+                trace_table(self.plan, self.asked.hosted_kw is None).to_csv(fresh / "trace.csv", index=False)
+            with naming(fresh / "decisions.npz"):
+                np.savez(fresh / "decisions.npz", **packed(self.problem, self.plan))
+        return place
+
+
+def check_plan(problem: Problem, asked: Question, plan: Plan, jobs: int = 1) -> None:
+    """Check a plan's bounds from both sides: what its capacities reach, and what its scenarios and rows exclude.
+
+    Raises CertificateError where capacities leave their room, a limit is broken, or a bound is not the stored one.
+    """
+    check_room(problem.case, plan)
+    if asked.model == "stochastic":
+        days, weights = scenario_days(problem)
+        again = stochastic_plan(problem.case, days, weights, problem.chance_level, watch=plan.watch)
+        require_close("hosting.upper_bound", plan.upper_bound, again.upper_bound)
+        try:
+            own = held_fixed(problem.case, plan)
+            stochastic_plan(problem.case, days, weights, problem.chance_level, watch=plan.watch, first=own)
+        except SolverError as error:
+            raise CertificateError("hosting.chance", plan.hosted_kw, 0.0, str(error)) from error
+        require_close("hosting.lower_bound", plan.lower_bound, plan.hosted_kw)
+        return
+    case = seen_case(problem, asked.model)
+    check_relaxation(case, plan, asked.hosted_kw)
+    reached, certificate = swept(case, plan, asked.hosted_kw, jobs)
+    name = "lower_bound" if asked.hosted_kw is None else "upper_bound"
+    require_close(f"hosting.{name}", getattr(plan, name), reached)
+    check_limits(problem, certificate, asked.hosted_kw)
+
+
+def check_room(case: HostingCase, plan: Plan) -> None:
+    """Raise CertificateError where a plan's capacities leave what its sites have room for."""
+    most = np.r_[case.pv_limit, case.wind_limit, case.battery_high]
+    least = np.r_[np.zeros(2 * case.n_sites), case.battery_low]
+    over = float(np.maximum(plan.y - most, least - plan.y).max() / max(1.0, plan.hosted_kw))
+    if not over <= AGREES:
+        raise CertificateError("hosting.capacity", over, AGREES, "a capacity is beyond its site's room")
+
+
+def check_relaxation(case: HostingCase, plan: Plan, hosted_kw: float | None = None) -> None:
+    """Solve a plan's relaxation again and hold it against the stored bound; raises CertificateError."""
+    name = "upper_bound" if hosted_kw is None else "lower_bound"
+    require_close(f"hosting.{name}", getattr(plan, name), relaxed_bound(case, plan, hosted_kw))
+    if not plan.lower_bound <= plan.upper_bound * (1 + AGREES):
+        raise CertificateError("hosting.gap", plan.lower_bound, plan.upper_bound, "the bounds have crossed")
+
+
+def check_limits(problem: Problem, certificate: Mapping[str, float], hosted_kw: float | None) -> None:
+    """Raise CertificateError where a sweep has left a vertex without a dispatch, or a limit broken."""
+    price = problem.case.penalty * (1.0 if hosted_kw is None else float(problem.case.annuity.max()))
+    limits = {"worst_overload_kw": 1e-3, "worst_voltage_excess_pu": 1e-6, "worst_priced_violation": 1e-4 * price}
+    limits["vertices_unserved"] = 0
+    for name, limit in limits.items():
+        if not certificate[name] <= limit:
+            raise CertificateError(f"hosting.{name}", certificate[name], limit, "no plan keeps all limits")
+
+
+def is_hosting(folder: Path) -> bool:
+    """Whether a folder holds a hosting result, by its provenance."""
+    path = folder / "provenance.json"
+    origin = read_json(path, AGAIN) if path.is_file() else None
+    return isinstance(origin, dict) and "asked" in origin
+
+
+def read_hosting(folder: str | Path, study: str | Path | None = None) -> HostingResult:
+    """A stored hosting result, with its study read again.
+
+    study: its folder, where it has moved. Raises InputError naming the file that is missing or does not fit.
+    """
+    folder = Path(folder)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise InputError(folder / name, "file", "is missing", AGAIN)
+    origin, summary, certificate = (
+        read_json(folder / f"{name}.json", AGAIN) for name in ("provenance", "summary", "certificate")
+    )
+    with fitting(folder):
+        asked = Question(**origin["asked"])
+        source = Path(study) if study else Path(os.path.relpath(folder.resolve() / origin.pop("study")))
+        check(asked)
+    problem = asked.problem(source)
+    if differ := stale(origin, problem):
+        raise InputError(folder / "provenance.json", differ[0], "is another than the study's today", AGAIN)
+    with fitting(folder):
+        with np.load(folder / "decisions.npz", allow_pickle=False) as arrays:
+            decisions = {name: arrays[name] for name in arrays.files}
+        plan = stored_plan(problem.case.n_sites, asked, decisions, pd.read_csv(folder / "trace.csv"), certificate)
+        result = HostingResult(problem, asked, plan, summary["held_out"], summary["stress"], origin)
+        require_equal(folder / "summary.json", summary, finite(result.summary()))
+    return result
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """InputError where the files of a result do not hold what they must."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise InputError(folder, "files", f"do not hold a result ({error})", AGAIN) from error
+
+
+def require_equal(path: Path, stored: object, again: object, name: str = "hosting") -> None:
+    """Raise CertificateError where a file's content is not what the decisions give."""
+    if isinstance(again, dict):
+        if not isinstance(stored, dict) or stored.keys() != again.keys():
+            raise InputError(path, name, "does not hold the expected keys", AGAIN)
+        for key, value in again.items():
+            require_equal(path, stored[key], value, f"{name}.{key}")
+    elif isinstance(again, list):
+        if not isinstance(stored, list) or len(stored) != len(again):
+            raise InputError(path, name, "does not hold the expected entries", AGAIN)
+        for k, value in enumerate(again):
+            require_equal(path, stored[k], value, f"{name}.{k}")
+    elif isinstance(again, float | int) and isinstance(stored, float | int):
+        require_close(name, stored, again)
+    elif stored != again:
+        raise CertificateError(name, 1.0, 0.0, f"{stored!r} is stored, {again!r} is found")
+
+
+def stale(origin: Mapping[str, Any], problem: Problem) -> list[str]:
+    """What of a result's inputs has changed since: names, empty if nothing has."""
+    now = {
+        "inputs_hash": problem.inputs_hash,
+        "preset": finite(asdict(problem.preset) | asdict(problem.size)),
+        "settings": finite(problem.settings.model_dump()),
+    }
+    return [key for key, value in now.items() if rounded(json.loads(json.dumps(value))) != rounded(origin[key])]
+
+
+def stored_plan(
+    n: int,
+    asked: Question,
+    kept: Mapping[str, Any],
+    trace: pd.DataFrame,
+    certificate: Mapping[str, Any],
+) -> Plan:
+    """A plan of n sites from what is stored of it; ValueError, KeyError or TypeError where an array does not fit."""
+    sign = -1 if asked.hosted_kw is None else 1
+    capacities = [np.array(kept[name], dtype=float) for name in ("pv_kw", "wind_kw", "battery_kwh")]
+    if any(values.shape != (n,) or not np.isfinite(values).all() for values in capacities):
+        raise ValueError(f"there are {n} sites, each with a capacity")
+    steps = tuple(
+        Iteration(int(r.iteration), *sorted((sign * r.lower_bound, sign * r.upper_bound)), int(r.scenarios), r.seconds,
+                  r.master_seconds, r.adversary_seconds)
+        for r in trace.astype(float).itertuples()
+    )  # fmt: skip
+    watch = Watch(*(set(np.asarray(kept[f"watch_{name}"]).astype(int).tolist()) for name in WATCHED))
+    rows = (np.asarray(row, dtype=float) for row in kept["scenario_u"])
+    points = [row[~np.isnan(row)] for row in rows]
+    scenarios = tuple(zip(np.asarray(kept["scenario_day"]).astype(int).tolist(), points, strict=True))
+    low, high = float(certificate["lower_bound"]), float(certificate["upper_bound"])
+    return Plan(*capacities, low, high, steps, watch, dict(certificate["design"]), scenarios)
+
+
+def require_close(name: str, stored: float, again: float) -> None:
+    """Raise CertificateError where a stored figure is not the one found again."""
+    off = abs(stored - again) / max(1.0, abs(again))
+    if not off <= AGREES:
+        raise CertificateError(name, off, AGREES, f"{stored:g} is stored, {again:g} is found")
+
+
+def hosting_capacity(
+    study: Study | str | Path,
+    model: str = "robust",
+    flexibility: str = "p2p",
+    preset: str = "fast",
+    jobs: int = 1,
+    *,
+    hosted_kw: float | None = None,
+    budget: float | None = None,
+    size_batteries: bool = False,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+) -> HostingResult:
+    """Plan how much PV and wind a feeder hosts, and check the plan.
 
     Args:
-        study_folder: folder with study.yaml.
-        asked: model, flexibility and preset; hosted capacity asked for [kW], budget and battery sizing.
-        out: folder of results, made if missing.
-        jobs: threads; 0: two, or one where there is one core.
-        resume: go on from what an interrupted run has stored.
+        study: as :func:`tritier.read_study` gives it, or its folder.
+        model: deterministic, stochastic or robust.
+        flexibility: none, der or p2p.
+        preset: smoke, fast or paper.
+        jobs: days swept at a time, -1 for one a core.
+        hosted_kw: host this much at least cost; None: as much as possible.
+        budget: factors that may deviate at once; None: fitted to the design days.
+        size_batteries: batteries are decisions, not those in prosumers.csv.
+        progress: is given a line now and then.
+        state: file that keeps what an interrupted run has found, and from which the same question goes on.
 
     Raises:
         InputError: bad study or arguments.
         CertificateError: the plan does not carry its proof.
     """
-    began = time.perf_counter()
+    asked = Question(model, flexibility, preset, hosted_kw, budget, size_batteries)
     check(asked)
-    if not 0 <= jobs <= MAX_JOBS:
-        raise InputError("--jobs", "jobs", f"{jobs} is no number of threads", f"give 0 to {MAX_JOBS}")
-    jobs, out = jobs or min(2, os.cpu_count() or 1), check_out(Path(out))
-    problem = load_problem(study_folder, asked.flexibility, asked.preset, asked.budget, asked.size_batteries)
-    state = State(out.with_name(f"{out.name}.state.json"), f"{problem.inputs_hash} {asked} {problem.preset}")
-    start = state.read() if resume else state.remove()
-    case = problem.case
-    say(f"{Path(study_folder).name}: {asked.model}, {asked.flexibility}, {case.n_sites} sites, {len(case.days)} days")
-    seconds = {"reading": time.perf_counter() - began}
+    return plan_and_check(asked.problem(study), asked, jobs, progress or (lambda _text: None), state)
 
-    def timed(name: str, work: Callable):
+
+def plan_and_check(
+    problem: Problem, asked: Question, jobs: int, say: Callable[[str], None], state: Path | None
+) -> HostingResult:
+    """:func:`hosting_capacity` of a problem that is read already."""
+    began, last = time.perf_counter(), ""
+    require_jobs(jobs)
+    kept = None if state is None else State(state, question(problem, asked))
+    start = kept.read() if kept else {}
+    sites, days = problem.case.n_sites, len(problem.case.days)
+    say(f"{problem.study.folder.name}: {asked.model}, {asked.flexibility}, {sites} sites, {days} days")
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
         tick = time.perf_counter()
         answer = work()
         seconds[name] = time.perf_counter() - tick
         say(f"{name}: {seconds[name]:.1f} s")
         return answer
 
-    def progress(step, scenarios, watch) -> None:
+    def progress(step: Iteration, scenarios: Sequence[tuple[int, np.ndarray]], watch: Watch) -> None:
+        nonlocal last
         sign, unit = (-1e-3, "MW") if asked.hosted_kw is None else (1e-3, "thousand $/a")
         low, high = (f"{x:.4f}" for x in sorted((sign * step.lower_bound, sign * step.upper_bound)))
-        say(f"{step.seconds:6.0f} s  bounds {low} {high} {unit}  {step.scenarios} scenarios")
-        state.write(scenarios, watch)
+        last = f"bounds {low} {high} {unit}"
+        if kept:
+            kept.write(scenarios, watch)
+        say(f"{step.seconds:6.0f} s  {last}  {step.scenarios} scenarios")
 
     try:
         with located(problem.study):
             plan = timed("planning", lambda: make_plan(problem, asked.model, asked.hosted_kw, jobs, progress, start))
         held_out = timed("held-out days", lambda: held_out_figures(problem, plan, jobs))
         stress = timed("stress set", lambda: stress_figures(problem, plan, jobs))
-        if asked.model == "robust" and stress["lindistflow_days_violated"]:
-            broken = stress["lindistflow_days_violated"]
-            raise CertificateError("hosting.stress", broken, 0.0, "a point of the set is violated")
-    except (InputError, CertificateError, SolverError):
-        state.remove()  # only an interrupted run has something to go on from
+    except InputError:
+        if kept:
+            kept.remove()  # the question has to change, so that nobody goes on from here
         raise
+    except KeyboardInterrupt as stop:
+        raise (Interrupted(last) if last else stop) from stop
+    if asked.model == "robust" and stress["lindistflow_days_violated"]:
+        broken = stress["lindistflow_days_violated"]
+        raise CertificateError("hosting.stress", broken, 0.0, "a point of the set is violated")
     seconds["total"] = time.perf_counter() - began
-    summary = summarise(problem, asked, plan, held_out, stress)
-    write_results(out, problem, summary, plan, provenance(problem, asked, seconds, jobs))
-    state.remove()
-    for line in report(summary):
-        print(line)
-    return summary
+    return HostingResult(problem, asked, plan, held_out, stress, provenance(problem, asked, seconds, jobs))
+
+
+def run(
+    study: str | Path,
+    asked: Question,
+    out: str | Path,
+    jobs: int = 1,
+    restart: bool = False,
+    say: Callable[[str], None] = lambda _text: None,
+) -> HostingResult:
+    """Plan, check and write one hosting study; what an interrupted run has found is kept beside ``out``.
+
+    restart: begin anew where an interrupted run has left a state.
+
+    Raises:
+        InputError: bad study or arguments, or the state of another question.
+        CertificateError: the plan does not carry its proof.
+    """
+    check(asked)
+    problem = asked.problem(study)
+    place = own_folder(Path(out), FILES)
+    state = place.with_name(f"{place.name}.state.json")
+    require_jobs(jobs)
+    with sole_writer(place), keeping(state):
+        if restart:
+            State(state, {}).remove()
+        result = plan_and_check(problem, asked, jobs, say, state)
+        result.write(place)
+        State(state, {}).remove()
+    return result
 
 
 def check(asked: Question) -> None:
@@ -309,54 +612,69 @@ def check(asked: Question) -> None:
         raise InputError("--size-batteries", "none", "leaves no battery to size", "choose --flexibility der or p2p")
 
 
-def check_out(out: Path) -> Path:
-    """The folder results may go to, its parent made."""
-    if out.exists() and not out.is_dir():
-        raise InputError(out, "--out", "is a file", "name a folder")
-    foreign = [p.name for p in sorted(out.iterdir()) if p.name not in FILES] if out.is_dir() else []
-    if foreign:
-        raise InputError(out, "--out", f"holds {foreign[0]}, which is no part of a result", "name a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out
+def question(problem: Problem, asked: Question) -> dict[str, object]:
+    """What a run's state belongs to."""
+    return {
+        "study": problem.inputs_hash,
+        "preset": finite(asdict(problem.preset) | asdict(problem.size)),
+        "package": package_hash(),
+        **asdict(asked),
+    }
 
 
 @dataclass(frozen=True)
 class State:
-    """Scenarios and watched rows of a run that has not finished, of one question (``origin``)."""
+    """Scenarios and watched rows of a run that has not finished, of one question."""
 
     path: Path
-    origin: str
+    question: Mapping[str, object]
 
-    def read(self) -> dict:
-        """What make_plan goes on from; nothing where there is no state of the same question.
+    def content(self) -> dict[str, Any] | None:
+        """What the file holds; None where there is none.
 
-        Raises:
-            InputError: the file is no state.
+        Raises InputError where it is no state of a run: it is somebody else's, and stays.
         """
-        if not self.path.is_file():
-            return {}
+        if not self.path.exists():
+            return None
         try:
             stored = read_json(self.path)
-            if stored["origin"] != self.origin:
-                return {}
-            lists = stored["watch"]
-            watch = Watch(set(lists["line"]), set(lists["high"]), set(lists["low"]), bool(lists["substation"]))
-            scenarios = [(int(k), np.array(u, dtype=float)) for k, u in stored["scenarios"]]
-            return {"watch": watch, "scenarios": scenarios or None}
+            if not isinstance(stored["origin"], dict) or not isinstance(stored["watch"], dict):
+                raise ValueError("is of another form")
+            return stored
         except (ValueError, KeyError, TypeError) as error:  # an InputError is a ValueError
-            raise InputError(self.path, "text", "is no state of an interrupted run", "run without --resume") from error
+            problem = "is no state of a run, but lies where it would go"
+            raise InputError(self.path, "--out", problem, "name another --out") from error
 
-    def write(self, scenarios, watch: Watch) -> None:
+    def read(self) -> dict[str, Any]:
+        """What make_plan goes on from; nothing where there is no state.
+
+        Raises InputError where the file is the state of another question, or no state.
+        """
+        stored = self.content()
+        if stored is None:
+            return {}
+        try:
+            require_same_question(self.path, stored["origin"], self.question)
+            lists = stored["watch"]
+            watch = Watch(*(set(lists[name]) for name in WATCHED), bool(lists["substation"]))
+            scenarios = [(int(k), np.array(u, dtype=float)) for k, u in stored["scenarios"]]
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(self.path, "text", "is damaged", "give --restart to begin anew") from error
+        return {"watch": watch, "scenarios": scenarios or None}
+
+    def write(self, scenarios: Sequence[tuple[int, np.ndarray]], watch: Watch) -> None:
         """Keep scenarios and rows, whole or not at all."""
-        lists = {name: sorted(getattr(watch, name)) for name in ("line", "high", "low")}
+        lists = {name: sorted(getattr(watch, name)) for name in WATCHED}
         points = [[int(k), np.asarray(u).tolist()] for k, u in scenarios]
-        content = {"origin": self.origin, "watch": lists | {"substation": watch.substation}, "scenarios": points}
-        fresh = self.path.with_name(self.path.name + ".new")
-        fresh.write_text(json.dumps(content))
-        fresh.replace(self.path)
+        content = {"origin": self.question, "watch": lists | {"substation": watch.substation}, "scenarios": points}
+        write_text(self.path, json.dumps(content))
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """Remove the file where it is a state."""
+        if self.content() is not None:
+            self.path.unlink()
 
 
 def summarise(problem: Problem, asked: Question, plan: Plan, held_out: dict, stress: dict) -> dict:
@@ -389,7 +707,7 @@ def report(summary: dict) -> list[str]:
     return [*lines, f"annual cost: {summary['annual_cost_usd']:,.0f} $, curtailed {summary['curtailed_share']:.2%}"]
 
 
-def provenance(problem: Problem, asked: Question, seconds: dict, jobs: int) -> dict:
+def provenance(problem: Problem, asked: Question, seconds: dict[str, float], jobs: int) -> dict[str, object]:
     """Where a result comes from."""
     return {
         "commit": commit(),
@@ -400,20 +718,13 @@ def provenance(problem: Problem, asked: Question, seconds: dict, jobs: int) -> d
         "seed": problem.preset.seed,
         "seconds": seconds,
         "jobs": jobs,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "scipy", "highspy", "pyscipopt", "power-grid-model")},
+        "versions": versions(("numpy", "scipy", "highspy", "pyscipopt", "power-grid-model")),
     }
 
 
-def write_results(out: Path, problem: Problem, summary: dict, plan: Plan, origin: dict) -> None:
-    """Write every file beside its place and move it there, so that none is ever half written."""
-    certificate = {
-        "design": plan.certificate,
-        "lower_bound": float(plan.lower_bound),
-        "upper_bound": float(plan.upper_bound),
-        "stress_days_violated": summary["stress"]["lindistflow_days_violated"],
-    }
-    decisions = {
+def packed(problem: Problem, plan: Plan) -> dict[str, np.ndarray]:
+    """All arrays of decisions.npz."""
+    return {
         "bus": problem.feeder.bus[problem.case.site],
         "pv_kw": plan.pv_kw,
         "wind_kw": plan.wind_kw,
@@ -421,30 +732,23 @@ def write_results(out: Path, problem: Problem, summary: dict, plan: Plan, origin
         "pv_limit_kw": problem.case.pv_limit,
         "scenario_day": np.array([k for k, _ in plan.scenarios], dtype=int),
         "scenario_u": padded([u for _, u in plan.scenarios]),
-    } | {f"watch_{name}": np.array(sorted(getattr(plan.watch, name)), dtype=int) for name in ("line", "high", "low")}
-    out.mkdir(parents=True, exist_ok=True)
-
-    def place(name: str, write) -> None:
-        part = out / f".{name}.part"
-        with part.open("wb") as handle:
-            write(handle)
-        os.replace(part, out / name)
-
-    def as_json(content: dict):
-        return lambda handle: handle.write(json.dumps(finite(content), indent=1, default=float).encode())
-
-    hosting = summary.get("cost_lower_bound_usd") is None
-    place("decisions.npz", lambda handle: np.savez(handle, **decisions))
-    place("trace.csv", lambda handle: handle.write(trace_table(plan, hosting).to_csv(index=False).encode()))
-    place("certificate.json", as_json(certificate))
-    place("provenance.json", as_json(origin))
-    place("summary.json", as_json(summary))
+    } | {f"watch_{name}": np.array(sorted(getattr(plan.watch, name)), dtype=int) for name in WATCHED}
 
 
 def padded(points) -> np.ndarray:
     """Points of different sizes as one array, filled up with NaN."""
     width = max((len(u) for u in points), default=0)
     return np.array([np.r_[u, np.full(width - len(u), np.nan)] for u in points])
+
+
+def rounded(content: Any) -> Any:
+    """The same with numbers at ten significant digits."""
+    content = finite(content)
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value) for value in content]
+    return float(f"{content:.{DIGITS}g}") if isinstance(content, float) else content
 
 
 def finite(content):
@@ -456,10 +760,3 @@ def finite(content):
     if isinstance(content, float | np.floating):
         return float(content) if np.isfinite(content) else None
     return content
-
-
-def commit() -> str:
-    """Commit of the working tree the package lies in, or "unknown" outside a repository."""
-    here = Path(__file__).resolve().parent
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"

@@ -7,28 +7,27 @@ plan: question, summary, decisions, bounds by iteration, and where it comes from
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tritier.errors import CertificateError, InputError
-from tritier.hosting.case import FLEXIBILITY, HostingCase, with_budget
-from tritier.hosting.plan import Plan, base_cost, deterministic, two_stage
-from tritier.hosting.robust import Iteration, solve_master
-from tritier.hosting.rows import Watch
+from tritier.errors import InputError
+from tritier.hosting.case import FLEXIBILITY, with_budget
+from tritier.hosting.plan import Plan, base_cost
 from tritier.hosting.run import (
     MODELS,
-    SIZES,
     Problem,
-    finite,
+    Question,
     held_out_figures,
     load_problem,
     make_plan,
+    rounded,
+    stored_plan,
     stress_figures,
 )
-from tritier.provenance import DATA
+from tritier.provenance import DATA, write_text
 
 # The record's hosting-capacity highlights beside ours, each with a verdict and its reason.
 
@@ -135,7 +134,6 @@ def against_the_record(record: pd.DataFrame, ours: dict[str, Ours]) -> pd.DataFr
 
 STUDIES = ("ieee33", "oberrhein1", "oberrhein2")
 FOLDER = DATA / "results" / "hosting"
-DIGITS = 10
 
 
 def collect(study: str, run_folder: Path) -> dict:
@@ -144,6 +142,7 @@ def collect(study: str, run_folder: Path) -> dict:
     content = {name: json.loads((run_folder / f"{name}.json").read_text()) for name in names}
     with np.load(run_folder / "decisions.npz") as stored:
         content["decisions"] = {key: stored[key].tolist() for key in stored.files if key != "pv_limit_kw"}
+    content["provenance"].pop("study")  # where it lay from the run's folder
     content["trace"] = pd.read_csv(run_folder / "trace.csv").to_dict("list")
     return rounded({"study": study} | content)
 
@@ -154,18 +153,8 @@ def write_record(record: dict, folder: Path = FOLDER) -> Path:
     path = folder / f"{record['study']}-{asked['model']}-{asked['flexibility']}.json"
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text("{" + lines + "}\n")
+    write_text(path, "{" + lines + "}\n")
     return path
-
-
-def rounded(content):
-    """The same with numbers at ten significant digits."""
-    content = finite(content)
-    if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [rounded(value) for value in content]
-    return float(f"{content:.{DIGITS}g}") if isinstance(content, float) else content
 
 
 def read_record(study: str, model: str, flexibility: str, folder: Path = FOLDER) -> dict:
@@ -182,32 +171,11 @@ def read_record(study: str, model: str, flexibility: str, folder: Path = FOLDER)
 
 def read_plan(record: dict) -> Plan:
     """The plan of a record."""
-    kept = {key: np.array(value) for key, value in record["decisions"].items()}
-    trace = pd.DataFrame(record["trace"]).astype(float)
-    steps = [
-        Iteration(int(r.iteration), -r.upper_bound, -r.lower_bound, int(r.scenarios), r.seconds, r.master_seconds,
-                  r.adversary_seconds)
-        for r in trace.itertuples()
-    ]  # fmt: skip
-    watch = Watch(*(set(kept[f"watch_{name}"].astype(int).tolist()) for name in ("line", "high", "low")))
-    points = [np.array([v for v in u if v is not None]) for u in record["decisions"]["scenario_u"]]
-    scenarios = list(zip(kept["scenario_day"].astype(int).tolist(), points, strict=True))
-    low, high = record["certificate"]["lower_bound"], record["certificate"]["upper_bound"]
-    return Plan(
-        kept["pv_kw"], kept["wind_kw"], kept["battery_kwh"], low, high, tuple(steps), watch,
-        record["certificate"]["design"], tuple(scenarios),
-    )  # fmt: skip
-
-
-def stale(record: dict, problem: Problem) -> list[str]:
-    """What of a record's inputs has changed since: names, empty if nothing has."""
-    origin = record["provenance"]
-    now = {
-        "inputs_hash": problem.inputs_hash,
-        "preset": finite(asdict(problem.preset) | asdict(SIZES["paper"])),
-        "settings": finite(problem.settings.model_dump()),
-    }
-    return [key for key, value in now.items() if rounded(value) != rounded(origin[key])]
+    kept = {key: np.array(value) for key, value in record["decisions"].items() if key != "scenario_u"}
+    points = [np.array([np.nan if v is None else v for v in u], dtype=float) for u in record["decisions"]["scenario_u"]]
+    asked = Question(**record["provenance"]["asked"])
+    kept["scenario_u"] = points
+    return stored_plan(len(kept["pv_kw"]), asked, kept, pd.DataFrame(record["trace"]), record["certificate"])
 
 
 def row(record: dict) -> dict:
@@ -226,33 +194,6 @@ def row(record: dict) -> dict:
 def table(studies, models, flexibility, folder: Path = FOLDER) -> pd.DataFrame:
     """Rows of all stored plans."""
     return pd.DataFrame([row(read_record(s, m, f, folder)) for s in studies for f in flexibility for m in models])
-
-
-def proven_upper_bound(case: HostingCase, plan: Plan) -> float:
-    """Upper bound of the hosted capacity [kW] from a plan's scenarios and watched rows alone: one linear program."""
-    scenarios = list(plan.scenarios)
-    return -float(solve_master(two_stage(case, plan.watch), scenarios)[1])
-
-
-def check_bounds(record: dict, problem: Problem, tolerance: float = 1e-6) -> None:
-    """Solve the relaxation of a robust or deterministic plan again and hold it against the stored bounds.
-
-    Raises:
-        CertificateError: the plan breaks its own limits, or a bound is not the stored one.
-    """
-    plan = read_plan(record)
-    case = deterministic(problem.case) if record["summary"]["model"] == "deterministic" else problem.case
-    over = max((plan.pv_kw - case.pv_limit).max(), (plan.wind_kw - case.wind_limit).max(), -plan.y.min())
-    again = proven_upper_bound(case, plan)
-    figures = {
-        "capacity": over / plan.hosted_kw,
-        "lower_bound": abs(plan.hosted_kw - plan.lower_bound) / plan.hosted_kw,
-        "upper_bound": abs(again - plan.upper_bound) / plan.hosted_kw,
-        "gap": (plan.upper_bound - plan.lower_bound) / plan.hosted_kw,
-    }
-    for name, figure in figures.items():
-        if figure > tolerance:
-            raise CertificateError(f"hosting.stored.{name}", figure, tolerance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +230,7 @@ def write_sweeps(study: str, budget: pd.DataFrame, rows: pd.DataFrame, origin: d
 
     text = f'{{"budget": {table_text(budget)},\n"frontier": {table_text(rows)},\n'
     text += f'"provenance": {json.dumps(rounded(origin))}}}\n'
-    (folder / f"{study}-sweeps.json").write_text(text)
+    write_text(folder / f"{study}-sweeps.json", text)
 
 
 # Hosting plans side by side: models and flexibility, budgets of uncertainty, capacity asked for.

@@ -53,6 +53,7 @@ class Study:
     passive: tuple[DeferrableRow, ...] = ()  # uncontrolled vehicles and heat pumps at buses without a prosumer
     asked: Mapping[str, np.ndarray] = field(default_factory=dict)  # by kind (D, 24), mean 1: drawn if nobody waits
     plugged_in: np.ndarray = field(default_factory=lambda: np.ones((2, 24)))  # share of vehicles, weekday and weekend
+    changes: Mapping[str, str] = field(default_factory=dict)  # what differs from study.yaml as it stands, by dotted key
 
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
         """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
@@ -127,6 +128,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
         passive=tuple(row.model_copy(update=scaled_devices(row, settings)) for row in passive),
         asked=asked,
         plugged_in=plugged_in,
+        changes={key: str(value) for key, value in (changes or {}).items()},
     )
 
 

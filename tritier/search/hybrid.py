@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from tritier.errors import InputError, NoRecoveryError, SolverError
+from tritier.errors import InputError, Interrupted, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Basis
@@ -39,7 +39,7 @@ ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
 TANGENTS = 2  # loss tangents of the search's first LP; incumbents have exact losses
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
-SAVE_EVERY = 20.0  # s
+SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
 
 
 class Progress:
@@ -283,6 +283,17 @@ class Search:
             self.pool.rows.append(row)
             self.ledger.learn(row)
 
+    @property
+    def so_far(self) -> str:
+        """The bounds in words."""
+        lower, upper = min(self.ledger.lower_bound, self.ledger.upper_bound), self.ledger.upper_bound
+        if self.progress.rows:
+            lower = max(lower, self.progress.rows[-1][2])
+        if not np.isfinite(upper):
+            return f"lower bound {lower:.2f} $/day, no design found yet"
+        share = (upper - lower) / self.gain if self.gain > 0 else np.inf
+        return f"bounds {lower:.2f} {upper:.2f} $/day, gap {share:.1%} of the achievable gain"
+
     def report(self) -> None:
         self.progress.report(
             min(self.ledger.lower_bound, self.ledger.upper_bound), self.ledger.upper_bound, self.solves
@@ -338,24 +349,22 @@ def solve(
     """The best design of the menu, to within ``gap`` of the gain between flat tariff and first best (:eq:`eq-gap`).
 
     joint: the instance's LP; flat, ideal: both ends of the gain (:func:`tritier.search.ends.both_ends`); beside:
-    designs whose tariffs are offered beside the menu's grid, at every limit; time_limit: s, after which the search
-    stops with the bounds it has, as it does on Ctrl-C; state: file from which a broken run of the same ``origin`` goes
-    on; engine: which points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds.
+    designs whose tariffs are offered beside the menu's grid, at every limit;time_limit: s, after which the search
+    stops with the bounds it has; state: file from which a broken run of the same ``origin`` goes on; engine: which
+    points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds.
 
     Raises:
         InputError: the engine is unknown.
         NoRecoveryError: no design recovers the cost.
         SolverError: time was up before one was found.
+        Interrupted: on Ctrl-C, once everything found is in ``state``.
     """
     if engine not in ENGINES:
         raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
     search = Search(joint, flat, ideal, beside, gap, jobs, progress)
     search.resume(state, origin)
-    finished = False
     try:
-        finished = search.run(engine, time_limit)
-    except KeyboardInterrupt:
+        return search.result(search.run(engine, time_limit))
+    except KeyboardInterrupt as stop:
         search.save()
-        if search.ledger.best is None:
-            raise
-    return search.result(finished)
+        raise Interrupted(search.so_far) from stop

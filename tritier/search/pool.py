@@ -6,7 +6,6 @@ Bases follow one order of rows and columns: bare LP, revenue row, first tangent,
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block
+from tritier.provenance import whole_file
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, FREE, Basis, ParametricLP
 from tritier.search.cuts import KINDS, Request, Row
@@ -174,9 +174,8 @@ def unpacked(arrays: dict[str, np.ndarray]) -> Pool:
 
 def save(path: Path, origin: str, pools: dict[str, Pool], arrays: dict[str, np.ndarray]) -> None:
     """Write pools by name, and further arrays, whole or not at all."""
-    fresh = path.with_name(f"{path.name}.part.npz")
-    np.savez(fresh, origin=np.array(origin), **arrays, **named(pools))
-    os.replace(fresh, path)
+    with whole_file(path) as part:
+        np.savez(part, origin=np.array(origin), **arrays, **named(pools))
 
 
 def named(pools: dict[str, Pool]) -> dict[str, np.ndarray]:
@@ -199,13 +198,8 @@ def read(path: Path, origin: str) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     if str(arrays["origin"]) != origin:
-        raise InputError(path, "origin", "is another study, preset or case", "run without --resume to begin anew")
+        raise InputError(path, "origin", "is another study, preset or case", "give --restart to begin anew")
     return arrays
-
-
-def forget(path: Path) -> None:
-    """Remove the state of a search."""
-    path.unlink(missing_ok=True)
 
 
 def fits(joint: JointLP, pool: Pool) -> bool:
@@ -223,9 +217,9 @@ def naming(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except CertificateError as error:
-        raise InputError(path, error.certificate, f"is not proved ({error})", "run without --resume") from error
+        raise InputError(path, error.certificate, f"is not proved ({error})", "give --restart to begin anew") from error
     except (*damage, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(path, "file", "is no state of an interrupted run", "run without --resume") from error
+        raise InputError(path, "file", "is no state of an interrupted run", "give --restart to begin anew") from error
 
 
 def _inflated(part: bytes) -> bytes:

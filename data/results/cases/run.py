@@ -7,13 +7,10 @@ same data and parameters is left alone, so that a broken run goes on where it wa
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
-from tritier.cases import store
-from tritier.search.pool import forget
-from tritier.cases.store import FOLDER, SETS, made_from
-from tritier.cases.solve import certificates, prepare, solve_case, summary
+from tritier.cases.result import FOLDER, SETS, made_from, solve_case
+from tritier.cases.solve import prepare
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "ieee33"
 CASES = (4, 3, 2, 1, 0)
@@ -31,13 +28,11 @@ def main(names: list[str]) -> None:
             out = FOLDER / name / f"case-{number}"
             if made_from(out, prepared):
                 continue
-            begin = time.perf_counter()
             state = FOLDER / f".{name}-{number}.state.npz"
-            solved = solve_case(prepared, number, jobs=2, progress=say, state=state)
-            proof = certificates(solved)
-            store.write_case(out, solved, summary(solved), proof, time.perf_counter() - begin)
-            forget(state)
-            say(f"{name}, case {number}: {time.perf_counter() - begin:.0f} s")
+            result = solve_case(prepared, number, jobs=2, progress=say, state=state)
+            result.write(out)
+            state.unlink(missing_ok=True)
+            say(f"{name}, case {number}: {result.origin['seconds']:.0f} s")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.hosting.run import MODELS, load_problem
+from tritier.hosting.run import MODELS, load_problem, stale
 from tritier.hosting.case import FLEXIBILITY
-from tritier.hosting.run import Question, provenance, run, say
-from tritier.hosting.stored import STUDIES, collect, read_record, stale, write_record, write_sweeps
+from tritier.hosting.run import Question, provenance, run
+from tritier.hosting.stored import STUDIES, collect, read_record, write_record, write_sweeps
 from tritier.hosting.stored import budget_sweep, frontier
 
 HERE = Path(__file__).resolve().parent
@@ -21,12 +21,16 @@ BUDGETS = (0, 1, 2, 3, 4, 5, 6)
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
 def fresh(study: str, model: str, kind: str) -> bool:
     """A record is there and its inputs are those of today."""
     if not (HERE / f"{study}-{model}-{kind}.json").is_file():
         return False
     problem = load_problem(f"data/studies/{study}", kind, "paper")
-    return not stale(read_record(study, model, kind, HERE), problem)
+    return not stale(read_record(study, model, kind, HERE)["provenance"], problem)
 
 
 def plans() -> None:
@@ -37,7 +41,7 @@ def plans() -> None:
                     continue
                 with tempfile.TemporaryDirectory() as folder:
                     out = Path(folder) / "run"
-                    run(f"data/studies/{study}", Question(model, kind, "paper"), out)
+                    run(f"data/studies/{study}", Question(model, kind, "paper"), out, jobs=2, say=say)
                     write_record(collect(study, out), HERE)
 
 

@@ -1,0 +1,399 @@
+"""A solved case: designed, certified, summarised, written whole or not at all, and read back.
+
+``Result`` is what the public API gives; a result is worth what its certificates say, so whoever reads one certifies it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tritier.cases import store
+from tritier.cases.cases import Case, find_case
+from tritier.cases.certificate import DesignProof, recheck, require
+from tritier.cases.decisions import Decisions, decisions_of
+from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
+from tritier.cases.proof import check_proof
+from tritier.cases.recourse import DayDecisions
+from tritier.cases.solve import (
+    Prepared,
+    cleared,
+    fixed_cost,
+    judge,
+    optimise,
+    prepare,
+    prosumer_bill_share,
+)
+from tritier.errors import InputError
+from tritier.inputs.documents import read_json
+from tritier.inputs.instance import Design, Instance
+from tritier.inputs.study import Study, located
+from tritier.provenance import (
+    commit,
+    naming,
+    package_hash,
+    require_jobs,
+    require_same_question,
+    versions,
+    whole_folder,
+    write_json,
+)
+from tritier.reformulation.joint import JointLP
+from tritier.search.flat import flat_tariff
+from tritier.search.hybrid import COLUMNS, HybridResult
+from tritier.search.pool import Pool
+from tritier.search.responses import Response
+
+AGREES = 1e-6  # relative: a stored figure against the one found again
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A solved case: what it cleared, its decisions, its proof, and the design scenarios under its headline policy."""
+
+    prepared: Prepared
+    case: Case
+    clearing: Instance
+    decisions: Decisions
+    days: DayDecisions
+    bounds: DesignProof | None  # None for a case without a menu
+    trace: pd.DataFrame
+    origin: Mapping[str, object]  # what provenance.json says besides the study's place
+    response: Response | None = None  # None where the result was read
+    search: HybridResult | None = None  # None where the result was read, or has no menu
+    folder: Path | None = None  # where the result was read
+
+    @property
+    def design(self) -> Design:
+        """Tariff and limits."""
+        return self.decisions.design
+
+    def summary(self) -> dict[str, float | int | str]:
+        """Headline figures, expected over the design scenarios under the case's headline policy."""
+        day, decisions, instance = self.days, self.decisions, self.prepared.instance
+        table = daily_table(day, decisions)
+        mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
+        physics = physics_table(day)
+        p = instance.days.probability
+        fixed = fixed_cost(self.prepared, forecast=False)
+        surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
+        share = prosumer_bill_share(self.prepared)
+        return {
+            "case": self.case.number,
+            "policy": day.policy,
+            "welfare_usd": mean["welfare_usd"],
+            "social_cost_usd": mean["social_cost_usd"],
+            "prosumer_cost_usd": mean["prosumer_cost_usd"],
+            "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"]
+            - share * (surplus + mean["congestion_rent_usd"]),
+            "prosumer_cvar_usd": mean_and_cvar(table, "prosumer_cost_usd", instance.rules.alpha)[1],
+            "losses_kwh": mean["losses_kwh"],
+            "ac_losses_kwh": float(physics["ac_losses_kwh"].to_numpy() @ p),
+            "p2p_kwh": mean["p2p_kwh"],
+            "curtailed_kwh": mean["curtailed_kwh"],
+            "peak_kw": mean["peak_kw"],
+            "dso_revenue_usd": mean["dso_revenue_usd"],
+            "dso_surplus_usd": surplus,
+            "congestion_rent_usd": mean["congestion_rent_usd"],
+            "fixed_cost_usd": fixed,
+            "refund_share_prosumers": share,
+            "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
+        }
+
+    def certificates(self) -> dict[str, dict[str, object]]:
+        """All certificates but the proof of the bounds, from decisions and days.
+
+        Raises CertificateError at the first that fails.
+        """
+        return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds)
+
+    def certify(self, jobs: int = 1) -> dict[str, dict[str, object]]:
+        """All certificates, the proof of the bounds row by row, and what files say beside what is found again.
+
+        jobs: processes that share the rows of the proof.
+
+        Raises CertificateError at the first figure that fails, InputError where a file does not fit.
+        """
+        found = self.certificates()
+        if self.folder is not None:
+            for name, again in (("summary", self.summary()), ("certificate", found)):
+                path = self.folder / f"{name}.json"
+                check_figures(path, name, read_json(path, store.AGAIN), again)
+        if self.bounds is not None:
+            require("design.gap", self.bounds.gap, float(self.origin["gap"]), "was asked for")  # type: ignore[arg-type]
+            self.check_bounds(jobs)
+        return found
+
+    def check_bounds(self, jobs: int = 1) -> int:
+        """Check the bounds against the rows that prove them; returns the number of rows.
+
+        Raises CertificateError at the first figure that is not proved.
+        """
+        if self.bounds is None:
+            return 0
+        joint = JointLP(self.clearing, self.case.market, self.case.network)
+        return check_proof(joint, self.design, self.bounds, self.pools(joint), jobs)
+
+    def pools(self, joint: JointLP) -> dict[str, Pool]:
+        """The rows that prove the bounds."""
+        return store.read_pools(self.proof_file, joint) if self.search is None else self.search.pools
+
+    @property
+    def proof_file(self) -> Path:
+        """Where the rows of a result that was read lie."""
+        assert self.folder is not None
+        return self.folder / "proof.npz"
+
+    def write(self, out: str | Path) -> Path:
+        """Write all files into a fresh folder that then takes the place of ``out``, and return it.
+
+        Raises CertificateError where a certificate fails, InputError where ``out`` holds anything but a result.
+        """
+        place, certificate = store.check_out(Path(out)), self.certificates()
+        study = os.path.relpath(self.prepared.study.folder.resolve(), place)
+        with whole_folder(place) as fresh:
+            write_json(fresh / "summary.json", self.summary())
+            write_json(fresh / "certificate.json", certificate)
+            write_json(fresh / "provenance.json", {"study": study, **self.origin})
+            with naming(fresh / "trace.csv"):
+                self.trace.to_csv(fresh / "trace.csv", index=False)
+            with naming(fresh / "decisions.npz"):
+                np.savez_compressed(fresh / "decisions.npz", **store.packed(self.decisions, self.days))
+            if self.bounds is not None:
+                with naming(fresh / "proof.npz"):
+                    self.write_proof(fresh / "proof.npz")
+        return place
+
+    def write_proof(self, path: Path) -> None:
+        """Store the rows that prove the bounds."""
+        if self.search is None:
+            shutil.copyfile(self.proof_file, path)
+        else:
+            self.search.write_proof(path)
+
+
+def solve(
+    study: Study | str | Path,
+    case: int,
+    preset: str = "fast",
+    gap: float | None = None,
+    jobs: int = 1,
+    *,
+    changes: Mapping[str, object] | None = None,
+    engine: str = "tree",
+    half: str = "odd",
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+) -> Result:
+    """Design a case of a study.
+
+    Args:
+        study: as :func:`tritier.read_study` gives it, or its folder.
+        case: 0 to 4.
+        preset: smoke, fast or paper: size of the run.
+        gap: share of the achievable gain at which the search stops; None: the preset's.
+        jobs: processes that share the menu, -1 for one a core.
+        changes: of the preset, as ``{"n_prosumers": 10}``, and of study.yaml where a folder is given.
+        engine: ``tree`` or ``scip`` (:func:`tritier.search.hybrid.solve`).
+        half: weeks of the season that the design sees, ``odd`` or ``even``.
+        progress: is given a line now and then.
+        state: file that keeps what an interrupted run has found, and from which the same question goes on.
+
+    Raises:
+        InputError: bad study or arguments, or a study that no decision keeps within its limits.
+        CertificateError: the search ended above the gap.
+    """
+    return solve_case(prepare(study, preset, changes, half), case, jobs, progress, state, gap, engine)
+
+
+def solve_case(
+    prepared: Prepared,
+    number: int,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+    gap: float | None = None,
+    engine: str = "tree",
+) -> Result:
+    """:func:`solve` for a study that is prepared already."""
+    check_asked(gap, jobs)
+    with located(prepared.study):
+        return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
+
+
+def check_asked(gap: float | None, jobs: int) -> None:
+    """Raise InputError where a gap is no share, or jobs are no number of processes."""
+    if gap is not None and not 0 < gap < 1:
+        raise InputError("--gap", "gap", f"{gap:g} is not a share", "give a number between 0 and 1")
+    require_jobs(jobs)
+
+
+def solve_as(
+    prepared: Prepared,
+    case: Case,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+    state: Path | None = None,
+    gap: float | None = None,
+    engine: str = "tree",
+) -> Result:
+    """:func:`solve_case` for a case that need not be one of the five."""
+    begin = time.perf_counter()
+    clearing = cleared(prepared, case)
+    joint = JointLP(clearing, case.market, case.network)
+    bounds, trace, search = None, pd.DataFrame(columns=list(COLUMNS)), None
+    asked: dict[str, object] = {"gap": None, "engine": None, "jobs": jobs}
+    if case.optimised:
+        gap = prepared.preset.gap if gap is None else gap
+        asked = {"gap": gap, "engine": engine, "jobs": jobs}
+        question = "" if state is None else state_question(prepared, case, state, progress)
+        try:
+            search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question)
+        except InputError as error:
+            if state is not None and error.file != str(state):
+                state.unlink(missing_ok=True)  # the study has to change, so that nobody goes on from here
+            raise
+        require("design.gap", bounds.gap, gap)
+        joint, response, trace = search.joint, search.best, search.trace
+    else:
+        response = flat_tariff(joint)
+    decisions = decisions_of(joint, response)
+    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
+    origin = provenance(prepared, case.number) | asked | {"seconds": round(time.perf_counter() - begin, 2)}
+    return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
+
+
+def provenance(prepared: Prepared, case: int) -> dict[str, object]:
+    """Where a result comes from: study, preset and its parameters, changes, data hash, seed, commit and versions."""
+    return {
+        "study_name": prepared.study.name,
+        "case": case,
+        "half": prepared.half,
+        "preset": prepared.preset.name,
+        "parameters": asdict(prepared.preset),
+        "changes": prepared.changes,
+        "data_hash": prepared.study.data_hash,
+        "seed": prepared.preset.seed,
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
+def state_question(prepared: Prepared, case: Case, state: Path, progress: Callable[[str], None] | None = None) -> str:
+    """What a run's state belongs to, as text: all that its rows depend on. Not the gap, nor who searches: rows prove
+    the same whatever is asked of them, so that an interrupted run may go on at a looser gap, or with more processes.
+
+    Raises InputError where the file at ``state`` belongs to something else.
+    """
+    parameters = {key: value for key, value in asdict(prepared.preset).items() if key != "gap"}
+    mine = {
+        "study": prepared.study.data_hash,
+        "preset": parameters,
+        "--set": prepared.changes,
+        "half": prepared.half,
+        "case": str(case),
+        "package": package_hash(),
+    }
+    if (told := store.state_of(state)) is not None:
+        require_same_question(state, told, mine)
+        if progress is not None:
+            progress(f"going on from {state}, which an interrupted run has left")
+    return json.dumps(mine)
+
+
+def check_figures(path: Path, name: str, stored: object, again: object) -> None:
+    """Compare a stored file with what decisions and study give, key by key.
+
+    Raises InputError where it is not of the same form, CertificateError where a figure or word differs.
+    """
+    if isinstance(again, dict | list):
+        places = again if isinstance(again, dict) else range(len(again))
+        if not isinstance(stored, type(again)) or list(
+            stored if isinstance(again, dict) else range(len(stored))
+        ) != list(places):
+            raise InputError(path, name, "does not hold the expected keys", store.AGAIN)
+        for k in places:
+            check_figures(path, f"{name}.{k}", stored[k], again[k])
+    elif isinstance(again, str):
+        require(name, float(stored != again), 0.0, f"{stored!r} is stored, {again!r} is found")
+    elif isinstance(stored, bool) or not isinstance(stored, int | float):
+        raise InputError(path, name, f"{stored!r} is no number", store.AGAIN)
+    elif stored != again:  # infinities are equal, not close
+        least = 1e-2 if "share" in name else 1.0
+        require(name, abs(stored - again) / max(least, abs(again)), AGREES, f"{stored:g} is stored, {again:g} is found")
+
+
+def read_result(folder: str | Path, study: str | Path | None = None) -> Result:
+    """A stored result, with its study read again.
+
+    study: its folder, where it has moved. Raises InputError naming the file that is missing or does not fit.
+    """
+    folder = Path(folder)
+    origin = store.read_origin(folder)
+    case = find_case(origin["case"])
+    source = Path(study) if study else Path(os.path.relpath(folder.resolve() / origin.pop("study")))
+    prepared = prepare(source, origin["preset"], store.stored_changes(origin), origin["half"])
+    if prepared.study.data_hash != origin["data_hash"]:
+        raise InputError(folder / "provenance.json", "data_hash", "the study's files have changed since", store.AGAIN)
+    clearing = cleared(prepared, case)
+    decisions, days = store.unpacked(folder / "decisions.npz", prepared.instance, case, clearing)
+    bounds, trace = store.stored_bounds(folder, case), store.read_trace(folder)
+    return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, folder=folder)
+
+
+# Cases at preset paper as they are stored with the data, so that a book at that preset need not solve them again.
+#
+# ``data/results/cases/run.py`` makes them. They count only where data, preset, half and changes are the same.
+
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "results" / "cases"
+# name of a set: design half of the season, changes of study.yaml
+SETS: dict[str, tuple[str, dict[str, object]]] = {
+    "odd": ("odd", {}),
+    "even": ("even", {}),
+    "more-pv": ("odd", {"renewables.pv_scale": 1.5}),
+}
+
+
+def made_from(folder: Path, prepared: Prepared) -> bool:
+    """Whether a stored case was made from these data with these parameters, at the preset's gap or a smaller one."""
+    if not (folder / "provenance.json").is_file():
+        return False
+    origin = store.read_origin(folder)
+    mine = provenance(prepared, origin["case"])
+    gap = origin["gap"] if find_case(origin["case"]).optimised else 0.0
+    same = ("data_hash", "changes", "preset", "parameters", "seed", "half")
+    return all(origin[key] == mine[key] for key in same) and gap <= prepared.preset.gap
+
+
+def stored(prepared: Prepared, number: int) -> Path | None:
+    """Folder of the stored case that was made from these data with these parameters, or None."""
+    folders = (FOLDER / name / f"case-{number}" for name in SETS)
+    return next((folder for folder in folders if made_from(folder, prepared)), None)
+
+
+def read_or_solve(prepared: Prepared, number: int) -> Result:
+    """A case as it is stored for these data and parameters, else solved here. Its certificates are the reader's to
+    recompute."""
+    folder = stored(prepared, number)
+    return solve_case(prepared, number) if folder is None else read_result(folder, prepared.study.folder)
+
+
+def origin_in_words(prepared: Prepared, number: int) -> str:
+    """Where :func:`read_or_solve` takes a case from, in words."""
+    folder = stored(prepared, number)
+    if folder is None:
+        return "solved on this page"
+    made = store.read_origin(folder)
+    place = folder.relative_to(FOLDER.parents[2]).as_posix()
+    return (
+        f"read from {place}, solved by commit {made['commit']} in {made['seconds']:.0f} s, and certified on this page"
+    )
