@@ -180,7 +180,7 @@ def picture_of_trades(solved: Result) -> str:
     if not solved.case.market:
         return "<p>No P2P market in this case.</p>"
     tau = np.asarray(decisions.design.tariff)[instance.rules.block]
-    ceiling, floor = instance.rules.retail + tau, instance.rules.feed_in
+    ceiling, floor = instance.retail.mean(axis=1) + tau, instance.feed_in.mean(axis=1)
     buses = np.array([p.bus for p in instance.prosumers])
     fig = trades_by_hour(buses, decisions["zb"] - decisions["zs"], decisions["lambda"], ceiling, floor)
     return picture(fig, "P2P price, and who buys (red) and sells (blue), by hour.", "P2P price and net purchases")

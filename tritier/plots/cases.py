@@ -91,20 +91,20 @@ def network_prices(bus: np.ndarray, price: np.ndarray) -> Figure:
 
 
 def value_slices(
-    tariffs: np.ndarray,
-    by_tariff: np.ndarray,
-    energy: np.ndarray,
+    charges: np.ndarray,
+    by_charge: np.ndarray,
+    volume: np.ndarray,
     limits: np.ndarray,
     by_limit: np.ndarray,
     multiplier: np.ndarray,
 ) -> Figure:
-    """The follower's optimal value along one tariff and along one limit, each with a tangent at its middle point.
+    """The follower's optimal value along the P2P charge and along one limit, each with a tangent at its middle point.
 
-    energy: billed energy at each tariff, kWh; multiplier: price of each limit, $/kW.
+    volume: traded at each charge, kWh; multiplier: price of each limit, $/kW.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     panels = (
-        (left, tariffs, by_tariff, energy, "peak tariff [$/kWh]", "concave: below its tangents"),
+        (left, charges, by_charge, volume, "P2P charge [$/kWh]", "concave: below its tangents"),
         (
             right,
             limits,

@@ -164,7 +164,8 @@ def _parts(joint: JointLP) -> _Parts:
 
 def _follower_rows(joint: JointLP, parts: _Parts, nx: int) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
     """The follower's rows on [x, y]: those of the LP, with limits moved by steps and cost rows charged for h, and
-    ``reading - h <= top (1 - z)``, exact for a binary z since h costs and is no larger than it must be."""
+    ``reading - h <= top (1 - z)``, exact for a binary z since h costs and is no larger than it must be
+    (:eq:`eq-charged-step`)."""
     lp, steps, jump = parts.lp, parts.steps, parts.jump
     limits, base = _limits(joint, parts)
     fixed = (lp.matrix @ base)[parts.kept]
