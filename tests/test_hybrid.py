@@ -14,11 +14,19 @@ from toy import small_market
 
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
-from tritier.errors import CertificateError, InputError, Interrupted, NoRecoveryError, SolverError
+from tritier.errors import (
+    CertificateError,
+    InfeasibleError,
+    InputError,
+    Interrupted,
+    NoRecoveryError,
+    SolverError,
+)
 from tritier.inputs.instance import Design, Menu
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC
+from tritier.search import enumeration, hybrid
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.ends import both_ends, check_end, first_best, stored_ends, tight_rows
@@ -284,6 +292,27 @@ def test_ctrl_c_keeps_incumbent_and_valid_bound(case, ends, engine, tmp_path):
     lower, upper, _, _ = interrupted(instance, ends, tmp_path / "state.npz", 1, gap=1e-6, engine=engine)
     least = min(r.social.total for r in found.values())
     assert lower <= least + 1e-6 and upper >= least - 1e-6
+
+
+def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, ends, monkeypatch):
+    """Enumeration and search drop a design that recovers too little, and none that a solver could not solve."""
+
+    def fails(*_, **__):
+        raise InfeasibleError("the LP has no feasible point")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(enumeration, "optimistic_response", fails)
+        with pytest.raises(InfeasibleError):
+            enumeration.enumerate_menu(JointLP(case[0]))
+    with monkeypatch.context() as patch:
+        patch.setattr(hybrid, "optimistic_response", fails)
+        with pytest.raises(InfeasibleError):
+            run(case[0], ends)
+    scarce = replace(case[0], fixed_cost=1e3)
+    with pytest.raises(NoRecoveryError):
+        optimistic_response(JointLP(scarce), next(iter(case[1])))
+    with pytest.raises(NoRecoveryError, match="no point of the menu"):
+        enumeration.enumerate_menu(JointLP(scarce))
 
 
 def test_an_unknown_engine_is_refused(case, ends):

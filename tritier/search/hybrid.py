@@ -258,7 +258,7 @@ class Search:
     def task(self, point: Point, request: Request) -> Task:
         """A request at a point, from the basis of the nearest point solved so far."""
         items = tuple(self.pool.items)
-        return Task(self.name, items, self.start(point), request, self.target, LOOSE * self.slack)
+        return Task(self.name, items, self.start(point), request, self.ledger.upper_bound, LOOSE * self.slack)
 
     def start(self, point: Point) -> Basis:
         """The basis of the nearest answer of the search's own LP."""

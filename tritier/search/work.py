@@ -38,7 +38,7 @@ class Task:
     items: tuple[Item, ...]
     basis: Basis
     request: Request
-    cutoff: float  # $: an answer whose F is bounded from below by this needs no closer look
+    cutoff: float  # $: an answer that is bounded from below by this, the incumbent's cost, needs no closer look
     loose: float  # $: understatement of losses at which an answer below the cutoff gets a loss tangent
 
 
