@@ -110,6 +110,24 @@ def test_two_prosumers_short_of_sun():
     certify(instance, joint, found)
 
 
+def test_two_prosumers_under_a_charge_on_the_peak_of_the_head():
+    # As above, but Bob lives at the substation and each kW of the head's peak costs 0.20. Every kWh drawn anywhere pays
+    # that, traded or not, and every kWh injected receives it. One kWh more costs Bob 0.30 + 0.05 + 0.20 imported and
+    # lambda + 0.01 + 0.20 bought, so lambda stays 0.34. The platform keeps 0.20 x (10 - 6), which is what it is
+    # charged for a peak of 4 kW.
+    people, menu = (hand.prosumer("Ann", 2), hand.prosumer("Bob", 1)), Menu(((0.05,),), (0.02,), (), coincident=(0.20,))
+    instance = replace(hand.two_prosumers(), prosumers=people, menu=menu)
+    joint, response, found = clear(instance, replace(hand.DESIGN, coincident=0.20))
+    assert found["pi"][:, 0, 0] == pytest.approx([0.20, 0.20])
+    assert found["lambda"] == pytest.approx([0.34])
+    assert found["zs"][:, 0] == pytest.approx([6.0, 0.0])
+    books = payments(instance, joint, response, found)
+    assert books.congestion[:, 0] == pytest.approx([-1.20, 2.00])
+    assert books.congestion.sum() == pytest.approx(0.20 * 4)
+    assert response.theta == pytest.approx(1.52 + 0.20 * 4)
+    certify(instance, joint, found)
+
+
 def test_two_prosumers_with_sun_to_spare():
     # Ann spares 26 kW, Bob needs 10: 16 go to the retailer at 0.10. Ann is at the margin: 0.10 + 0.01 = 0.11.
     instance = hand.two_prosumers()

@@ -59,8 +59,12 @@ def peak_prices(joint: JointLP, y: np.ndarray) -> np.ndarray:
 
 
 def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
-    """P2P price lambda, $/kWh, (T,): dual of sales less purchases (:eq:`eq-p2p-balance`)."""
-    return y[joint.lp.row_at("p2p_balance")]
+    """P2P price lambda, $/kWh, (T,): dual of sales less purchases (:eq:`eq-p2p-balance`).
+
+    The head's flow is written without trades, which cancel there, but a seller is paid for the injection of what it
+    sells, at a price that holds the head's peak: lambda is lower by that.
+    """
+    return y[joint.lp.row_at("p2p_balance")] - peak_prices(joint, y).sum(axis=1)
 
 
 def decisions_of(joint: JointLP, response: Response) -> Decisions:

@@ -191,7 +191,8 @@ def unpacked(path: Path, instance: Instance, case: Case, clearing: Instance) -> 
         raise InputError(path, "cap_line", "names other lines than the menu", AGAIN)
     day = {name.removeprefix(DAY): arrays.pop(name) for name in list(arrays) if name.startswith(DAY)}
     limits = tuple(zip(lines, arrays["cap"].tolist(), strict=True))
-    design = Design(tuple(arrays["tau"].tolist()), float(arrays["tau_p"]), limits)
+    peaks = (float(arrays.get(name, 0.0)) for name in ("tau_k", "tau_c"))  # stored where the menu offers them
+    design = Design(tuple(arrays["tau"].tolist()), float(arrays["tau_p"]), limits, *peaks)
     pi, bought = day.pop("pi"), day.pop("bought")
     day |= {"zb": arrays["zb"], "zs": arrays["zs"]}
     judged = judging_instance(instance, case, instance.days)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -135,7 +135,7 @@ def tariff_grid(joint: JointLP, design: Design, most: int = 4) -> pd.DataFrame:
     optimistic_response(joint, design)  # its loss tangents serve the neighbours
     rows = []
     for tariff in product(*(thinned(levels, kept, most) for levels, kept in menus)):
-        point = Design(tariff, design.p2p, design.capacity)
+        point = replace(design, tariff=tariff)
         rows.append(row_of(point) | {"social_cost": social_cost_at(joint, point)})
     return pd.DataFrame(rows)
 
