@@ -19,9 +19,8 @@ from tritier.model.dso import SocialCost, day_peak, network_parts, private_parts
 from tritier.model.risk import value_at_risk
 from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import LPSolution
+from tritier.reformulation.lp import ACTIVE, LPSolution
 
-ACTIVE = 1e-9  # nonbasic columns and rows whose reduced cost or dual is larger stay tight
 OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic column
 LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
 LEAST_VOLUME = 1e-4  # relative: a cent of social cost moves many kWh of arbitrary volume, so their bound is loose
