@@ -44,7 +44,7 @@ from tritier.model.risk import cvar, cvar_rows, value_at_risk
 from tritier.model.tariff import charges, revenue_slack
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
-from tritier.search.flat import flat_design, flat_tariff
+from tritier.search.flat import check_flat, flat_design
 from tritier.search.menu import Coordinates
 from tritier.search.responses import ROUNDS, only
 
@@ -242,9 +242,6 @@ def check_follower(f: FollowerResiduals) -> None:
 # All certificates of a solved case, from what is stored of it: decisions, judged days and bounds.
 
 
-FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
-
-
 @dataclass(frozen=True, eq=False)
 class DesignProof:
     """Bounds on the social cost of the best design, $, and how they were proved."""
@@ -409,9 +406,7 @@ def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
         flat = replace(flat_design(joint, design.tariff[0]), capacity=design.capacity)  # check_proof knows its height
         Coordinates.of(joint.instance.menu, [flat] if design == flat else []).point(design)
         return
-    again = flat_tariff(JointLP(joint.instance, case.market, case.network))
-    off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
-    require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
+    check_flat(JointLP(joint.instance, case.market, case.network, joint.bare), decisions.design)
 
 
 # Where Proposition 1 ends: gains from deviating when rights to inject are settled in real time.

@@ -198,6 +198,8 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
             return LeastCost(solution.x, np.inf, solution.objective, violated)
         inner, exact = _best_between(joint, inner, solution.x)
         short = shortfall(joint, inner, joint.recovering) if joint.recovering else 0.0
+        if exact < solution.objective - tolerance:
+            raise SolverError(f"a social cost of {exact:.6f} $ lies below its own bound {solution.objective:.6f}")
         if exact - solution.objective <= tolerance and short <= tolerance:
             return LeastCost(inner, exact, solution.objective, [])
         joint.tangent(joint.net_load(solution.x))
