@@ -43,10 +43,10 @@ from tritier.model.prosumer import (
 from tritier.model.risk import cvar, cvar_rows, value_at_risk
 from tritier.model.tariff import charges, revenue_slack
 from tritier.reformulation.joint import JointLP, follower_lp
-from tritier.reformulation.lp import primal_residual, safe_bound
-from tritier.search.flat import flat_design, flat_tariff
+from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
+from tritier.search.flat import check_flat, flat_design
 from tritier.search.menu import Coordinates
-from tritier.search.responses import optimistic_response
+from tritier.search.responses import ROUNDS, only
 
 GAIN = 1e-9  # of max(|cost|, 1 % of the bill without trade); relative to what a day's agents pay
 RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound
@@ -242,9 +242,6 @@ def check_follower(f: FollowerResiduals) -> None:
 # All certificates of a solved case, from what is stored of it: decisions, judged days and bounds.
 
 
-FLAT_AGREES = 1e-6  # $/kWh: a stored flat tariff against the root found again
-
-
 @dataclass(frozen=True, eq=False)
 class DesignProof:
     """Bounds on the social cost of the best design, $, and how they were proved."""
@@ -363,16 +360,38 @@ def limits_worth(joint: JointLP, decisions: Decisions) -> float:
 
 
 def check_social_cost(case: Case, joint: JointLP, decisions: Decisions) -> float:
-    """Social cost of the stored decisions, $: the least among the follower's equals that recover the cost, found anew
-    (:eq:`eq-optimistic`). Raises CertificateError where it is not."""
-    x = point_of(joint, decisions)
-    again = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
-    again.add_blocks(decisions.blocks)
-    again.tangent(joint.net_load(x))
-    least = optimistic_response(again, decisions.design, revenue=case.optimised).social.total
-    social = float(x[joint.lp.at("F")])
+    """Social cost of the stored decisions, $: the least among the follower's equals that recover the cost
+    (:eq:`eq-optimistic`). Raises CertificateError where it is not, from either side."""
+    social = float(point_of(joint, decisions)[joint.lp.at("F")])
+    least = least_among_equals(joint, decisions, revenue=case.optimised)
     require_both("follower.social_cost_usd", social - least, SOCIAL, f"{social:.6f} is stored, {least:.6f} the least")
     return social
+
+
+def least_among_equals(joint: JointLP, decisions: Decisions, revenue: bool) -> float:
+    """Least social cost on the face of the follower's optima that the stored multipliers leave, losses linear at the
+    stored flows: a safe bound, $, which the best response reaches because losses are convex.
+
+    Raises CertificateError where no decision on that face keeps the limits and, with ``revenue``, recovers the cost.
+    """
+    again = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
+    again.add_blocks(decisions.blocks)
+    again.offer(decisions.design)
+    y = duals_of(again, decisions)
+    again.tangent(joint.net_load(point_of(joint, decisions)))
+    again.require_revenue(decisions.design if revenue else None)
+    for _ in range(ROUNDS):
+        lp, held = again.warm.current(), np.append(y, np.zeros(again.lp.row_lower.size - y.size))
+        face = face_of(lp, again.cost(decisions.design) - lp.matrix.T @ held, held)
+        cost = only(again, "F")
+        found = solve_lp(cost, lp.matrix, face.row_lower, face.row_upper, face.col_lower, face.col_upper)
+        if found.status != Status.OPTIMAL:
+            raise CertificateError("follower.equals", 1.0, 0.0, f"the follower's equals are {found.status}")
+        violated = again.violated(found.x)
+        if not violated:
+            return safe_bound(face, cost, found.y)
+        again.add_blocks(violated)
+    raise CertificateError("follower.equals", float(len(violated)), 0.0, "chance blocks are still violated")
 
 
 def network_cost(joint: JointLP, decisions: Decisions) -> float:
@@ -387,9 +406,7 @@ def check_design(case: Case, joint: JointLP, decisions: Decisions) -> None:
         flat = replace(flat_design(joint, design.tariff[0]), capacity=design.capacity)  # check_proof knows its height
         Coordinates.of(joint.instance.menu, [flat] if design == flat else []).point(design)
         return
-    again = flat_tariff(JointLP(joint.instance, case.market, case.network))
-    off = max(abs(t - again.design.tariff[0]) for t in (*decisions.design.tariff, decisions.design.p2p))
-    require("design.flat_tariff", off, FLAT_AGREES, "not the smallest flat tariff at cost recovery")
+    check_flat(JointLP(joint.instance, case.market, case.network, joint.bare), decisions.design)
 
 
 # Where Proposition 1 ends: gains from deviating when rights to inject are settled in real time.

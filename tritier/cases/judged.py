@@ -37,16 +37,17 @@ from tritier.model.prosumer import (
 )
 from tritier.model.tariff import hourly, inside
 from tritier.reformulation.lp import (
+    ACTIVE,
     LPSolution,
     ParametricLP,
     Status,
+    face_of,
     parametric_lp,
     primal_residual,
     safe_bound,
     solve_lp,
 )
 
-ACTIVE = 1e-9  # $ per unit: a reduced cost or a multiplier that is larger holds its column or row
 VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
 ROUNDS = 40  # of network rows before giving up
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
@@ -379,24 +380,9 @@ class Society:
     def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, worth: Worth) -> None:
         self.own, self.limits, self.w, self.worth = own, limits, w, worth
         self.instance: Instance = own.day.instance
-        self.lp, self.columns = own.of_day(w)
-        self.lower, self.upper = self._face(found)
-        self.row_lower, self.row_upper = self._tight_rows(found)
+        lp, self.columns = own.of_day(w)
+        self.lp = face_of(lp, found.reduced, found.y)
         self.cost = self._cost()
-
-    def _face(self, found: LPSolution) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds that keep a column with a reduced cost where that pushes it."""
-        lower, upper = self.lp.col_lower.copy(), self.lp.col_upper.copy()
-        lower[found.reduced < -ACTIVE] = upper[found.reduced < -ACTIVE]
-        upper[found.reduced > ACTIVE] = lower[found.reduced > ACTIVE]
-        return lower, upper
-
-    def _tight_rows(self, found: LPSolution) -> tuple[np.ndarray, np.ndarray]:
-        """Sides of the private rows; a row with a multiplier is an equation."""
-        lower, upper = self.lp.row_lower.copy(), self.lp.row_upper.copy()
-        lower[found.y < -ACTIVE] = upper[found.y < -ACTIVE]
-        upper[found.y > ACTIVE] = lower[found.y > ACTIVE]
-        return lower, upper
 
     def _cost(self) -> np.ndarray:
         """Social cost per unit of every column of the day: wholesale and losses of exchanges, costs of devices."""
@@ -439,10 +425,10 @@ class Society:
         lp = ParametricLP(
             np.concatenate([self.cost, np.zeros(slacks), [self.instance.rules.demand_charge]]),
             sp.csr_array(matrix),
-            np.concatenate([self.row_lower, lower, np.full(hours, -np.inf)]),
-            np.concatenate([self.row_upper, upper, -passive]),
-            np.concatenate([self.lower, np.zeros(slacks + 1)]),
-            np.concatenate([self.upper, np.where(price, most, 0.0), [most]]),
+            np.concatenate([self.lp.row_lower, lower, np.full(hours, -np.inf)]),
+            np.concatenate([self.lp.row_upper, upper, -passive]),
+            np.concatenate([self.lp.col_lower, np.zeros(slacks + 1)]),
+            np.concatenate([self.lp.col_upper, np.where(price, most, 0.0), [most]]),
             {}, {},
         )  # fmt: skip
         found = solve_lp(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)

@@ -11,6 +11,7 @@ from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
 from tritier.search.check import BOUND, check_pool
 from tritier.search.ends import ENDS, End, check_end
+from tritier.search.flat import check_flat
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates
 from tritier.search.pool import Pool
@@ -25,7 +26,9 @@ def check_proof(joint: JointLP, design: Design, proof: DesignProof, pools: dict[
     rows, instance = [], joint.instance
     for name in ENDS:
         rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs)
-    menu = Coordinates.of(instance.menu, [pools["flat"].rows[0].request.design])
+    flat = pools["flat"].rows[0].request.design
+    check_flat(JointLP(instance, network=joint.sees_network, lp=joint.bare), flat)
+    menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
     rows += check_pool(joint, pools["search"], "search", jobs)
     ledger = Ledger(menu, instance.fixed_cost, rows)

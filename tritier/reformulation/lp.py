@@ -34,6 +34,7 @@ STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS by a warm LP
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a warm LP's point may have
 RESIDUAL = 1e-6  # largest violation of a row or bound relative to the size of its terms, of any program's point
+ACTIVE = 1e-9  # $ per unit: a reduced cost or multiplier that is larger holds its column or row
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
 ALL = slice(None)  # all rows or columns
@@ -202,6 +203,19 @@ def safe_bound(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
     lean = np.where(y > 0, lp.row_lower, lp.row_upper)
     r = cost - lp.matrix.T @ y
     return float(y @ np.where(y == 0, 0.0, lean) + np.minimum(r * lp.col_lower, r * lp.col_upper).sum())
+
+
+def face_of(lp: ParametricLP, reduced: np.ndarray, y: np.ndarray) -> ParametricLP:
+    """The LP restricted to what is complementary to multipliers: a column with a reduced cost stays at the bound that
+    this pushes it to, a row with a multiplier is an equation. Where the multipliers are optimal, this is the optimal
+    face."""
+
+    def sides(push: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.where(push < -ACTIVE, upper, lower), np.where(push > ACTIVE, lower, upper)
+
+    col_lower, col_upper = sides(reduced, lp.col_lower, lp.col_upper)
+    row_lower, row_upper = sides(y, lp.row_lower, lp.row_upper)
+    return replace(lp, col_lower=col_lower, col_upper=col_upper, row_lower=row_lower, row_upper=row_upper)
 
 
 class LinearProgram:

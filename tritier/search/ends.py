@@ -95,6 +95,8 @@ def closed(joint: JointLP, request: Request) -> list[Row]:
     for _ in range(ROUNDS):
         row = solve_request(joint, request)
         best = row if best is None or row.social_cost < best.social_cost else best
+        if best.social_cost < row.bound - CENT:
+            raise SolverError(f"a social cost of {best.social_cost:.6f} $ lies below its own bound {row.bound:.6f}")
         if best.social_cost - row.bound <= max(CENT, CLOSE * abs(best.social_cost)):
             return [best] if best is row else [best, row]
         joint.tangent(row.load)

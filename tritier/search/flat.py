@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tritier.errors import InputError
+from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import Request, solve_request
@@ -86,3 +86,18 @@ def _illinois(at: Callable[[float], Point], low: Point, high: Point, close: floa
         else:
             high, above, below = middle, middle.surplus, below / 2
     return high
+
+
+def check_flat(joint: JointLP, design: Design) -> None:
+    """Check, without looking for it, that a design is the smallest flat tariff at cost recovery: a millionth of a
+    dollar per kWh below it the cost is not recovered, nor at any tariff of the scan.
+
+    Raises CertificateError where it is recovered there, or the design is not flat.
+    """
+    root = design.tariff[0]
+    if design != replace(flat_design(joint, root), capacity=design.capacity):
+        raise CertificateError("design.flat_tariff", 1.0, 0.0, f"{design} is not the same charge in all blocks")
+    for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), -1, -1))):
+        surplus = solve_request(joint, Request("answer", flat_design(joint, tariff))).recovered
+        if not surplus < 0:
+            raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

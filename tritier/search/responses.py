@@ -19,9 +19,8 @@ from tritier.model.dso import SocialCost, day_peak, network_parts, private_parts
 from tritier.model.risk import value_at_risk
 from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import LPSolution
+from tritier.reformulation.lp import ACTIVE, LPSolution
 
-ACTIVE = 1e-9  # nonbasic columns and rows whose reduced cost or dual is larger stay tight
 OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic column
 LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
 LEAST_VOLUME = 1e-4  # relative: a cent of social cost moves many kWh of arbitrary volume, so their bound is loose
@@ -199,6 +198,8 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
             return LeastCost(solution.x, np.inf, solution.objective, violated)
         inner, exact = _best_between(joint, inner, solution.x)
         short = shortfall(joint, inner, joint.recovering) if joint.recovering else 0.0
+        if exact < solution.objective - tolerance:
+            raise SolverError(f"a social cost of {exact:.6f} $ lies below its own bound {solution.objective:.6f}")
         if exact - solution.objective <= tolerance and short <= tolerance:
             return LeastCost(inner, exact, solution.objective, [])
         joint.tangent(joint.net_load(solution.x))

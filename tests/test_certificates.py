@@ -1,0 +1,146 @@
+"""Certificates that can fail: every check from both sides, on false results built here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy import small_market
+
+from tritier.cases.cases import CASES
+from tritier.cases.certificate import (
+    DUALITY,
+    GAIN,
+    Equilibrium,
+    FollowerResiduals,
+    check_equilibrium,
+    check_follower,
+    check_social_cost,
+    cleared_imbalance,
+    equilibrium,
+    follower_residuals,
+    stored_lp,
+)
+from tritier.cases.decisions import decisions_of
+from tritier.errors import CertificateError, SolverError
+from tritier.inputs.instance import Design
+from tritier.reformulation.joint import JointLP
+from tritier.search import ends, responses
+from tritier.search.cuts import Request
+from tritier.search.flat import check_flat, flat_design, flat_tariff
+from tritier.search.responses import optimistic_response
+
+DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 200.0),))
+FLAT = Design((0.08,) * 3, 0.02, ((1, 1000.0),))
+WITHOUT_REVENUE = replace(CASES[4], optimised=False)
+
+
+@pytest.mark.parametrize("gain", [1e-8, -1e-8, -1.0, np.nan])
+def test_gains_are_refused_on_both_sides(gain):
+    sound = Equilibrium(np.zeros(2), np.array([0.0, GAIN / 2]), -GAIN / 2, 1.0)
+    check_equilibrium(sound, ("Ann", "Bob"))
+    with pytest.raises(CertificateError, match="Bob"):
+        check_equilibrium(replace(sound, relative_gain=np.array([0.0, gain])), ("Ann", "Bob"))
+    with pytest.raises(CertificateError, match="platform"):
+        check_equilibrium(replace(sound, platform_gain=gain), ("Ann", "Bob"))
+
+
+@pytest.mark.parametrize("gap", [1e-8, -1e-8, -1.0, np.nan])
+def test_a_duality_gap_is_refused_on_both_sides(gap):
+    sound = FollowerResiduals(0.0, 0.0, 0.0, DUALITY / 2, 0.0)
+    check_follower(sound)
+    with pytest.raises(CertificateError, match="duality_gap"):
+        check_follower(replace(sound, duality_gap=gap))
+
+
+@pytest.fixture(scope="module", params=["expected", "scenario"])
+def cleared(request):
+    """(instance, joint LP, response, decisions) of a congested market with a demand charge."""
+    changes = {"chance_level": 0.3, "demand_charge": 0.8, "billing": request.param}
+    instance = small_market(n=3, hours=6, scenarios=4, seed=3, **changes)
+    joint = JointLP(instance)
+    response = optimistic_response(joint, DESIGN, revenue=False)
+    return instance, joint, response, decisions_of(joint, response)
+
+
+def test_a_social_cost_below_its_own_bound_is_refused(cleared, monkeypatch):
+    instance, joint, _, _ = cleared
+    exact = responses.social_cost
+
+    def cheaper(lp, x):
+        found = exact(lp, x)
+        return replace(found, other=found.other - 1.0)
+
+    monkeypatch.setattr(responses, "social_cost", cheaper)
+    with pytest.raises(SolverError, match="below its own bound"):
+        optimistic_response(JointLP(instance, lp=joint.bare), DESIGN, revenue=False)
+
+
+def test_a_first_best_below_its_own_bound_is_refused(cleared, monkeypatch):
+    instance, joint, _, _ = cleared
+    solve = ends.solve_request
+    monkeypatch.setattr(ends, "solve_request", lambda *a: replace(solve(*a), social_cost=-1e6))
+    lp = JointLP(instance, lp=joint.bare)
+    with pytest.raises(SolverError, match="below its own bound"):
+        ends.closed(lp, Request("least", flat_design(lp, 0.0)))
+
+
+def sacrificed(joint: JointLP, response, share: float):
+    """The response moved towards one that costs the follower more and society less, until the follower has given up a
+    share of its cost; its multipliers stay."""
+    joint.offer(response.design)
+    other = joint.settle(joint.cost(response.design, f=1e-3)).x
+    own = np.append(response.x, np.zeros(other.size - response.x.size))
+    give = float(joint.cost(response.design) @ (other - own))
+    return replace(response, x=own + min(1.0, share * abs(response.theta) / give) * (other - own))
+
+
+@pytest.mark.parametrize("billing", ["expected", "scenario"])
+def test_a_response_that_is_none_is_refused_where_social_cost_falls(billing):
+    """A millionth of the follower's cost was let through once; where a tie-break times batteries it buys society cents
+    in a market of three prosumers, and dozens of dollars in a large one."""
+    instance = small_market(n=3, hours=6, scenarios=4, seed=3, demand_charge=0.8, billing=billing)
+    joint = JointLP(instance)
+    response = optimistic_response(joint, FLAT, revenue=False)
+    sound = decisions_of(joint, response)
+    lp = stored_lp(instance, sound, True, True)
+    check_follower(follower_residuals(lp, sound))
+    check_equilibrium(equilibrium(instance, sound, lp, True), [p.name for p in instance.prosumers])
+    assert check_social_cost(WITHOUT_REVENUE, lp, sound) == pytest.approx(response.social.total, abs=1e-6)
+    forged = decisions_of(joint, sacrificed(joint, response, 5e-7))
+    wrong = stored_lp(instance, forged, True, True)
+    residuals = follower_residuals(wrong, forged)
+    assert residuals.primal < 1e-6 and DUALITY < residuals.duality_gap < 1e-6, "what the first edition asked for"
+    with pytest.raises(CertificateError, match=r"duality_gap|complementarity"):
+        check_follower(residuals)
+    with pytest.raises(CertificateError, match="social_cost"):
+        check_social_cost(WITHOUT_REVENUE, wrong, forged)
+
+
+def test_money_of_the_clearing_follows_prices_and_dispatch(cleared):
+    """What limits are worth by their multipliers is what the platform is left with; other prices leave a remainder."""
+    instance, _, _, sound = cleared
+    lp = stored_lp(instance, sound, True, True)
+    assert cleared_imbalance(lp, sound) < 1e-7 and np.abs(sound["pi"]).max() > 1e-3
+    other = np.random.default_rng(1).uniform(0, 50, sound["gp"].shape)
+    for false in (
+        {"pi": sound["pi"] * 1.01},
+        {"gp": other},
+        {"nu": 1.01 * sound["nu"]},
+        {"cost": sound["cost"] * 1.01},
+    ):
+        changed = replace(sound, arrays=sound.arrays | false)
+        assert cleared_imbalance(lp, changed) > 1e-2, list(false)
+
+
+def test_a_flat_tariff_that_is_not_the_smallest_root_is_refused():
+    instance = replace(small_market(n=3, hours=6, scenarios=4, seed=3, billing="scenario"), fixed_cost=40.0)
+    joint = JointLP(instance, network=False)
+    root = flat_tariff(joint).design
+    check_flat(joint, root)
+    for wrong in (flat_design(joint, root.tariff[0] + 0.001), flat_design(joint, root.tariff[0] + 0.1)):
+        with pytest.raises(CertificateError, match="recovers the cost too"):
+            check_flat(joint, wrong)
+    with pytest.raises(CertificateError, match="not the same charge"):
+        check_flat(joint, replace(root, p2p=0.0))
