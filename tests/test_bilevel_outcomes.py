@@ -13,6 +13,7 @@ from tritier.reformulation import solve as bilevel_solve
 from tritier.reformulation.bilevel import linear_bilevel
 from tritier.reformulation.bounds import MARGIN
 from tritier.reformulation.modes import MODES, run_mode
+from tritier.reformulation.scaling import scaled
 from tritier.reformulation.solve import pessimistic, solve
 
 INF = np.inf
@@ -117,7 +118,7 @@ def test_limits_with_and_without_a_point(monkeypatch):
 
     monkeypatch.setattr(bilevel_solve, "run_mode", interrupted)
     some = solve(knapsack(), "indicator")
-    assert (some.status, some.bound) == ("time_limit", -100.0)
+    assert (some.status, some.bound) == ("time_limit", -100.0 * scaled(knapsack())[1].F_unit)
     assert some.objective == pytest.approx(best.objective)
     assert max(some.residuals.values()) < 1e-6
 
