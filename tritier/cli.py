@@ -30,7 +30,7 @@ from tritier.search.pool import forget
 # 4 no optimum (a limit was hit, or a bilevel problem is unbounded), 130 interrupted.
 
 
-MODES = ("bigm", "sos1", "indicator", "strong_duality")
+MODES = ("auto", "bigm", "sos1", "indicator", "strong_duality")
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,8 +81,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="status and exit code: optimal 0; infeasible 3; time_limit (with a point), no_solution (without one) "
         "and unbounded 4. A failed certificate is 1, a bad file 2, each with one line.",
     )
-    bilevel.add_argument("file")
-    bilevel.add_argument("--mode", choices=MODES, required=True)
+    bilevel.add_argument("file", help="JSON, or MPS beside an AUX file")
+    bilevel.add_argument("aux", nargs="?", default=None, help="names the follower's rows and columns of an MPS file")
+    bilevel.add_argument("--mode", choices=MODES, default="auto")
     bilevel.add_argument("--time-limit", type=float, default=600.0)
     bilevel.add_argument("--json", action="store_true")
 
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     if a.verb == "feeder":
         return feeder(a.bus, a.branch, a.json)
     if a.verb == "bilevel":
-        return bilevel(a.file, a.mode, a.time_limit, a.json)
+        return bilevel(a.file, a.aux, a.mode, a.time_limit, a.json)
     if a.verb == "hosting":
         from tritier.hosting.run import Question
         from tritier.hosting.run import run as run_hosting
@@ -327,12 +328,12 @@ def feeder(bus: str, branch: str, as_json: bool) -> int:
     return 0
 
 
-def bilevel(file: str, mode: str, time_limit: float, as_json: bool) -> int:
+def bilevel(file: str, aux: str | None, mode: str, time_limit: float, as_json: bool) -> int:
     """Solve a linear bilevel problem from a file: 0 optimal, 3 infeasible, 4 no optimum (limit hit or F unbounded)."""
     from tritier.reformulation.files import solve_file
 
     if not time_limit >= 0:
         raise InputError("--time-limit", "seconds", f"{time_limit:g} is no duration", "give seconds, 0 or more")
-    answer = solve_file(file, mode, time_limit=time_limit)
+    answer = solve_file(file, mode, time_limit, aux)
     print(json.dumps(answer) if as_json else "\n".join(f"{k}: {v}" for k, v in answer.items()))
     return {"optimal": 0, "infeasible": 3}.get(answer["status"], 4)

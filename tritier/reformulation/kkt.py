@@ -167,6 +167,14 @@ class KKT:
         low, mid, perp = (r"0 \le ", r" \ge 0", r" \perp ") if style == "latex" else ("0 <= ", " >= 0", " _|_ ")
         return f"{low}{self._multiplier(k, style)}{perp}{left}{mid}"
 
+    def typeset(self) -> str:
+        r"""All stationarity conditions, then all equations and pairs, as one ``aligned`` block of LaTeX."""
+        lines = [self.stationarity(name, "latex") for name in self.problem.y_name]
+        lines += [self.condition(name, "latex") for name in self.name]
+        marks = (r" \perp ", r" = ", r" \ge ")
+        aligned = (next((line.replace(m, f" &{m.strip()} ", 1) for m in marks if m in line), line) for line in lines)
+        return "\\begin{aligned}\n" + " \\\\\n".join(aligned) + "\n\\end{aligned}"
+
     def _multiplier(self, k: int, style: str) -> str:
         if style != "latex":
             return self.name[k]

@@ -27,8 +27,9 @@ from tritier.reformulation.scaling import Scaling, scaled
 STATUSES = ("optimal", "infeasible", "unbounded", "time_limit", "no_solution")
 #: SCIP's words for an answer to be judged; all but the first come from strong duality's own limits
 FINISHED = ("optimal", "gaplimit", "nodelimit", "sollimit")
-#: mode "auto": the order in which modes are asked
-AUTO = ("indicator", "sos1", "bigm", "strong_duality")
+#: mode "auto": the order in which modes are asked where the follower sees discrete leader variables only, and elsewhere
+DISCRETE = ("strong_duality", "sos1", "indicator", "bigm")
+CONTINUOUS = ("sos1", "indicator", "bigm", "strong_duality")
 #: mode "auto": up to this many leader decisions that the follower sees are enumerated
 FEW = 64
 RESIDUAL_LIMIT = 1e-6
@@ -157,7 +158,7 @@ def solve(
     else:
         found = _auto(task) if mode == "auto" else _one_mode(task, mode, check)
     if found.status == "infeasible":
-        found = replace(found, reason=infeasible_because(within))
+        found = replace(found, reason="{}: {}; {}".format(*infeasible_because(within)))
     return _in_given_units(problem, kkt, units, found)
 
 
@@ -176,21 +177,22 @@ def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: Bil
     )  # fmt: skip
 
 
-def infeasible_because(problem: LinearBilevel) -> str:
-    """Why no leader decision has a follower's answer that satisfies all rows, in one sentence that says the mend."""
+def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
+    """Whose fault it is that no leader decision has a follower's answer that satisfies all rows: "follower" or
+    "leader", what is wrong, and the mend."""
     kkt = kkt_system(problem)
     rows, row_low, row_high, low, high = high_point_rows(problem)
     own, n = slice(problem.U_lower.size, None), problem.nx + problem.ny
     if solve_lp(np.zeros(n), rows[own], row_low[own], row_high[own], low, high).status == Status.INFEASIBLE:
-        return "the follower has no feasible answer at any leader decision; relax the follower's rows or bounds"
+        return "follower", "has no feasible answer at any leader decision", "relax the follower's rows or bounds"
     if solve_lp(np.zeros(n), rows, row_low, row_high, low, high).status == Status.INFEASIBLE:
-        return "no point satisfies the leader's and the follower's rows together; relax the leader's rows"
+        return "leader", "no point satisfies its rows and the follower's together", "relax the leader's rows"
     stationary = sparse.hstack([problem.Q.T, -kkt.Hy.T], format="csr")
     prices, free = -problem.f[problem.nx :], np.where(kkt.equation, -INF, 0.0)
     ends = np.concatenate([low[: problem.nx], free]), np.concatenate([high[: problem.nx], np.full(free.size, INF)])
     if solve_lp(np.zeros(ends[0].size), stationary, prices, prices, *ends).status == Status.INFEASIBLE:
-        return "the follower is unbounded at every leader decision; bound its variables or mend its cost"
-    return "the follower's best answers break the leader's rows at every leader decision; relax the leader's rows"
+        return "follower", "is unbounded at every leader decision", "bound the follower's variables or mend its cost"
+    return "leader", "the follower's best answers break its rows at every decision", "relax the leader's rows"
 
 
 def _one_mode(task: Task, mode: str, check: bool = True) -> BilevelSolution:
@@ -276,25 +278,26 @@ def _auto(task: Task) -> BilevelSolution:
     A mode that fails a gate is passed over, one that another beats is overruled; both are told in ``overruled``.
     Raises the last mode's error where none passes.
     """
-    few = _few_decisions(task.kkt)
-    if few:
+    if _few_decisions(task.kkt):
         return _enumerated(task.kkt)
+    continuous = bilinear_leaders(task.kkt)[~task.kkt.problem.discrete].any()
+    order = CONTINUOUS if continuous else DISCRETE
     overruled: list[str] = []
     found, asked = None, 0
     while found is None:
-        mode = AUTO[asked]
+        mode = order[asked]
         asked += 1
         try:
             found = _one_mode(task, mode)
         except (CertificateError, SolverError) as error:
             overruled.append(f"{mode}: {error}")
-            if asked == len(AUTO):
+            if asked == len(order):
                 raise
     while found.status == "optimal" and found.proof != "second opinion":
-        if asked == len(AUTO):
+        if asked == len(order):
             found = replace(found, status="time_limit", proof="open")
             break
-        found, told = _challenged(task, AUTO[asked], found)
+        found, told = _challenged(task, order[asked], found)
         overruled += told
         asked += 1
     return replace(found, overruled=tuple(overruled))
