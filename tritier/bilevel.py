@@ -14,8 +14,9 @@ read it, :func:`solve` solves it. Of several best answers of the follower the on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 NAME = "BilevelProblem"  # stands where a file is named in errors
+TIED = ("symmetric", "diag", "PSD", "NSD", "hermitian", "complex", "imag", "sparsity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ class BilevelProblem:
         """The follower's optimality conditions, readable by name; ``typeset()`` gives them as LaTeX."""
         return kkt_system(self.linear)
 
-    def solve(self, mode: str = "auto", **options) -> CvxpySolution:
+    def solve(self, mode: str = "auto", **options: Any) -> CvxpySolution:
         """Solve and write the point into all variables and parameters, multipliers into ``lower.constraints``.
 
         ``mode`` and ``options`` are those of :func:`tritier.reformulation.solve.solve`. Raises InputError where the
@@ -129,7 +131,7 @@ class BilevelProblem:
             whose, what, mend = infeasible_because(self.linear)
             if whose == "follower":
                 raise _refused("lower", what, mend)
-        if not found.x.size + found.y.size:
+        if found.objective is None:
             return CvxpySolution(found.status, None, None, {}, (), found)
         sign = -1.0 if isinstance(self.upper, cp.Maximize) else 1.0
         self._write_back(found)
@@ -169,7 +171,7 @@ class BilevelProblem:
             x_name=names, y_name=y_names, row_name=_row_names(self.lower, own), name=NAME,
         )  # fmt: skip
 
-    def _by_parameters(self, own: Canonical, nx: int):
+    def _by_parameters(self, own: Canonical, nx: int) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
         """What a unit of each leader variable adds to the follower's costs (nx, ny), sides (nx, m), constant (nx,)."""
         ny, m = own.cost.size, own.side.size
         prices, shift = sparse.lil_array((nx, ny)), sparse.lil_array((nx, m))
@@ -239,6 +241,11 @@ def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp
         if variable.attributes["boolean"] or variable.attributes["integer"]:
             what = "is an integer: a mixed-integer follower has no optimality conditions that could be solved here"
             raise _refused(f"lower variable {variable.name()}", what, "relax it, or use a solver for such followers")
+        bounds: Any = variable.attributes["bounds"]
+        for bound in bounds or ():
+            if isinstance(bound, cp.Expression) and bound.parameters():
+                what = f"is bounded by the parameter {bound.parameters()[0].name()}"
+                raise _refused(f"lower variable {variable.name()}", what, "write the bound as a constraint")
     if not lower.is_dcp():
         raise _refused("lower", "is not convex", "give the follower a problem that cvxpy itself solves")
     if not lower.is_dpp():
@@ -256,7 +263,9 @@ def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp
             raise _refused(f"parameter {parameter.name()}", "has no value and no leader variable", mend)
 
 
-def _variable(parameter: cp.Parameter, expression, follower) -> tuple[cp.Variable, list[cp.Constraint]]:
+def _variable(
+    parameter: cp.Parameter, expression: Any, follower: Mapping[int, cp.Variable]
+) -> tuple[cp.Variable, list[cp.Constraint]]:
     """The leader variable that a parameter takes, and the row that says so where it takes an expression."""
     expression = cp.Expression.cast_to_const(expression)
     field = f"leader {parameter.name()}"
@@ -274,7 +283,9 @@ def _variable(parameter: cp.Parameter, expression, follower) -> tuple[cp.Variabl
     return taken, [taken == expression]
 
 
-def _menus(rows: Sequence[cp.Constraint], follower) -> tuple[dict[cp.Variable, list[float]], list[cp.Constraint]]:
+def _menus(
+    rows: Sequence[cp.Constraint], follower: Mapping[int, cp.Variable]
+) -> tuple[dict[cp.Variable, list[float]], list[cp.Constraint]]:
     """Finite sets of leader variables, and the other rows of the leader."""
     menus, others = {}, []
     for row in rows:
@@ -288,7 +299,9 @@ def _menus(rows: Sequence[cp.Constraint], follower) -> tuple[dict[cp.Variable, l
     return menus, others
 
 
-def _canonical_leader(upper, rows, variables) -> Canonical:
+def _canonical_leader(
+    upper: cp.Minimize | cp.Maximize, rows: Sequence[cp.Constraint], variables: Sequence[cp.Variable]
+) -> Canonical:
     """The leader's program with a column for each of ``variables``, named in a cost of zero."""
     everywhere = sum((0.0 * cp.sum(v) for v in variables if v.size), cp.Constant(0.0))
     problem = cp.Problem(type(upper)(upper.args[0] + everywhere), list(rows))
@@ -303,6 +316,10 @@ def _canonical_leader(upper, rows, variables) -> Canonical:
 
 def _canonical(problem: cp.Problem, values: Mapping[int, np.ndarray], level: str) -> Canonical:
     """Matrices of a linear cvxpy problem, at values of some of its parameters; other parameters have their own."""
+    for variable in problem.variables():
+        if any(variable.attributes.get(attribute) for attribute in TIED):
+            what = "has an attribute that ties its entries together or makes them complex"
+            raise _refused(f"{level} variable {variable.name()}", what, "write it as constraints")
     try:
         data, _, _ = problem.get_problem_data(cp.HIGHS)
     except (cp.error.SolverError, cp.error.DCPError, ValueError) as error:
@@ -325,10 +342,6 @@ def _canonical(problem: cp.Problem, values: Mapping[int, np.ndarray], level: str
         rows[constraint.id] = (at, constraint.size)
         at += constraint.size
     first = dict(program.var_id_to_col)
-    lost = [v.name() for v in problem.variables() if v.id not in first]
-    if lost:
-        what = "has an attribute that ties its entries together"
-        raise _refused(f"{level} variable {lost[0]}", what, "write the attribute as constraints")
     # cvxpy hands out the matrix of ``-A z + b`` in a cone
     return Canonical(
         np.asarray(cost, dtype=float), float(constant), -sparse.csr_array(matrix), np.asarray(side, dtype=float),
@@ -342,7 +355,7 @@ def _sides(program: Canonical) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_same_rows(own: Canonical, moved: Canonical, parameter: cp.Parameter, lower: cp.Problem) -> None:
-    """Raise InputError where a parameter moves the follower's matrix or the bounds of its variables."""
+    """Raise InputError where a parameter moves the follower's matrix."""
     off = np.flatnonzero(np.diff(sparse.csr_array(abs(own.matrix - moved.matrix) > 0).indptr))
     if off.size:
         position = {key: k for k, (first, size) in own.rows.items() for key in range(first, first + size)}
@@ -350,11 +363,9 @@ def _require_same_rows(own: Canonical, moved: Canonical, parameter: cp.Parameter
         where = "lower" if number is None else f"lower constraint {number}"
         what = f"multiplies a variable by the leader's {parameter.name()}"
         raise _refused(where, what, "let the leader set prices in the objective and right-hand sides, no coefficients")
-    if np.any(own.lower != moved.lower) or np.any(own.upper != moved.upper):
-        raise _refused("lower", f"{parameter.name()} bounds a variable", "write the bound as a constraint")
 
 
-def _names(program: Canonical, variables, columns: np.ndarray, letter: str) -> list[str]:
+def _names(program: Canonical, variables: Iterable[cp.Variable], columns: np.ndarray, letter: str) -> list[str]:
     """``name[i, k]`` of each column; cvxpy's own columns by letter and position."""
     names = {}
     for variable in variables:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tritier.errors import InputError
@@ -98,8 +99,8 @@ class LinearBilevel:
 
 
 def linear_bilevel(
-    F: Sequence[float],
-    f: Sequence[float],
+    F: ArrayLike,
+    f: ArrayLike,
     nx: int,
     *,
     F0: float = 0.0,

@@ -228,7 +228,9 @@ def _aux(path: Path, whole: Mps) -> tuple[list[str], list[str], list[float]]:
                 raise InputError(path, name, "stands twice", f"name each {word} once")
     for word, expected, found in zip(("variables", "rows"), counts, (columns, rows), strict=True):
         if expected is not None and expected != len(found):
-            raise InputError(path, word, f"{expected} are announced, {len(found)} listed", "mend the count or the list")
+            raise InputError(
+                path, word, f"{expected:g} are announced, {len(found)} listed", "mend the count or the list"
+            )
     if len(cost) != len(columns):
         raise InputError(path, "costs", f"{len(cost)} for {len(columns)} variables", "give each variable a cost")
     return columns, rows, cost

@@ -231,7 +231,8 @@ def _checked(task: Task, mode: str, answer: Answer) -> BilevelSolution:
         _refuse_touched_box(kkt, task.derived, point)
         _refuse_broken_proof(kkt, task.derived, point)
     residuals = _require_small_residuals(kkt, mode, point)
-    return _solution(kkt, "optimal" if finished else "time_limit", mode, point, answer, proof, residuals)
+    found = _solution(kkt, "optimal" if finished else "time_limit", mode, point, answer, proof, residuals)
+    return _proved(found) if proof == "second opinion" else found
 
 
 def _far_from_claim(task: Task, mode: str, answer: Answer, point: Point) -> bool:
@@ -306,11 +307,11 @@ def _auto(task: Task) -> BilevelSolution:
 def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[BilevelSolution, list[str]]:
     """``found`` after another mode has looked for something better: proved, refuted by a better point, or as it was
     where that mode fails or hits its limit; with what there is to tell."""
-    margin = 10 * OBJECTIVE_LIMIT * max(1.0, abs(found.objective))
+    margin = _margin(found.objective)
     try:
         answer = task.run(other, below=found.objective - margin, gap=0.0)
         if answer.status == "infeasible":
-            return replace(found, proof="second opinion"), []
+            return _proved(found), []
         point = None if answer.point is None else _polish(task.kkt, answer)
         if point is None:
             return found, [f"{other}: {answer.status}"]
@@ -319,6 +320,17 @@ def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[Bilevel
         return found, [f"{other}: {error}"]
     better = _solution(task.kkt, "optimal", other, point, answer, "open", residuals)
     return better, [f"{found.mode}: beaten by {other}, {(found.objective - better.objective):.3g} in scaled units"]
+
+
+def _margin(objective: float) -> float:
+    """How much better a point must be that another mode is asked for."""
+    return 10 * OBJECTIVE_LIMIT * max(1.0, abs(objective))
+
+
+def _proved(found: BilevelSolution) -> BilevelSolution:
+    """A solution below which another mode has found nothing: that is a bound too, often a better one."""
+    bound = found.objective - _margin(found.objective)
+    return replace(found, proof="second opinion", bound=max(found.bound, bound))
 
 
 def _few_decisions(kkt: KKT) -> bool:
@@ -453,7 +465,7 @@ def _second_opinion(task: Task, mode: str, point: Point, answer: Answer) -> tupl
     lowest = answer.objective - (gap if mode == "strong_duality" else 0.0)
     while True:
         objective = kkt.problem.leader_cost(point.x, point.y)
-        margin = 10 * OBJECTIVE_LIMIT * max(1.0, abs(objective))
+        margin = _margin(objective)
         second = run_mode(kkt, _wider(task.derived), other, task.time_limit, below=objective - margin)
         if second.point is None:
             return "second opinion" if second.status == "infeasible" else "open", point
