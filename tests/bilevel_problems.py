@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritier.reformulation.bilevel import LinearBilevel, linear_bilevel
+from tritier.reformulation.scaling import Scaling
 
 INF = np.inf
 
@@ -157,3 +158,29 @@ PUBLISHED = (
         "the follower's only answer breaks the leader's row",
     ),
 )  # fmt: skip
+
+
+def other_units(problem: LinearBilevel, x=1.0, y=1.0, rows=1.0, F=1.0, f=1.0) -> Scaling:
+    """Units in which leader's and follower's variables, all rows and both costs are measured; integers keep theirs."""
+    x_unit = np.where(problem.integer, 1.0, np.broadcast_to(x, problem.nx))
+    upper, lower = problem.U_lower.size, problem.row_lower.size
+    rows = np.broadcast_to(rows, upper + lower)
+    y_unit = np.array(np.broadcast_to(y, problem.ny), dtype=float)
+    return Scaling(x_unit, y_unit, rows[:upper], rows[upper:], F, f)
+
+
+def row_units(problem: LinearBilevel) -> np.ndarray:
+    """A power of ten from 1e-6 to 1e6 for each row, others in each problem."""
+    draw = np.random.default_rng(problem.nx + 7 * problem.ny)
+    return 10.0 ** draw.integers(-6, 7, problem.U_lower.size + problem.row_lower.size)
+
+
+#: the same mathematics in six kinds of units, each far from those of the paper
+RESCALINGS = {
+    "follower's cost x 1e-7": lambda p: other_units(p, f=1e7),
+    "leader's cost x 1e6": lambda p: other_units(p, F=1e-6),
+    "rows x 1e12": lambda p: other_units(p, rows=1e-12),
+    "rows x 1e-9": lambda p: other_units(p, rows=1e9),
+    "each row by its own 1e-6 to 1e6": lambda p: other_units(p, rows=row_units(p)),
+    "x in units of 1e-4, y in units of 1e3": lambda p: other_units(p, x=1e-4, y=1e3),
+}

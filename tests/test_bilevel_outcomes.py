@@ -13,6 +13,7 @@ from tritier.reformulation import solve as bilevel_solve
 from tritier.reformulation.bilevel import linear_bilevel
 from tritier.reformulation.bounds import MARGIN
 from tritier.reformulation.modes import MODES, run_mode
+from tritier.reformulation.scaling import scaled
 from tritier.reformulation.solve import pessimistic, solve
 
 INF = np.inf
@@ -117,7 +118,7 @@ def test_limits_with_and_without_a_point(monkeypatch):
 
     monkeypatch.setattr(bilevel_solve, "run_mode", interrupted)
     some = solve(knapsack(), "indicator")
-    assert (some.status, some.bound) == ("time_limit", -100.0)
+    assert (some.status, some.bound) == ("time_limit", -100.0 * scaled(knapsack())[1].F_unit)
     assert some.objective == pytest.approx(best.objective)
     assert max(some.residuals.values()) < 1e-6
 
@@ -186,3 +187,11 @@ def test_a_wrong_answer_from_the_solver_is_refused(monkeypatch):
 def test_unknown_mode():
     with pytest.raises(InputError, match="unknown mode 'magic'"):
         solve(PINEDA, "magic")
+
+
+@pytest.mark.parametrize("c", [1, 2, 3, 4])
+def test_strong_duality_over_a_continuous_leader_is_not_called_infeasible(c):
+    """SCIP 10 called these infeasible where the duality gap had to be zero exactly; y2 = 2 and y1 = 0 always."""
+    problem = linear_bilevel([3.0, -4.0, 1.0], [0.0, 2.0, -1.0], 1, lower=([[3.0, 3.0, c]], [-9.0], [INF]),
+                             x_bounds=[(0, 4)], y_bounds=[(0, 8), (0, 2)])  # fmt: skip
+    assert solve(problem, "strong_duality").objective == pytest.approx(2.0, abs=1e-6)

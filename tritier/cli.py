@@ -31,7 +31,7 @@ from tritier.errors import (
     printable,
 )
 
-MODES = ("bigm", "sos1", "indicator", "strong_duality")
+MODES = ("auto", "bigm", "sos1", "indicator", "strong_duality")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 DEFECT = 70
 Verbs = Any  # what argparse's add_subparsers gives
@@ -198,8 +198,9 @@ def add_bilevel(verbs: Verbs) -> None:
         "and unbounded 4. A failed certificate is 1, a bad file 2, each with one line.",
     )
     verb.set_defaults(run=bilevel)
-    verb.add_argument("file")
-    verb.add_argument("--mode", choices=MODES, required=True)
+    verb.add_argument("file", help="JSON, or MPS beside an AUX file")
+    verb.add_argument("aux", nargs="?", default=None, help="names the follower's rows and columns of an MPS file")
+    verb.add_argument("--mode", choices=MODES, default="auto")
     verb.add_argument("--time-limit", type=float, default=600.0, help="seconds")
     verb.add_argument("--json", action="store_true")
 
@@ -210,7 +211,7 @@ def bilevel(a: argparse.Namespace) -> int:
 
     if not a.time_limit >= 0:
         raise InputError("--time-limit", "seconds", f"{a.time_limit:g} is no duration", "give seconds, 0 or more")
-    answer = solve_file(a.file, a.mode, time_limit=a.time_limit)
+    answer = solve_file(a.file, a.mode, a.time_limit, a.aux)
     print(json.dumps(answer) if a.json else "\n".join(f"{k}: {v}" for k, v in answer.items()))
     return {"optimal": 0, "infeasible": 3}.get(answer["status"], 4)
 

@@ -202,7 +202,7 @@ def dual_bounds(
     bound = np.full(kkt.h.size, INF)
     source = np.full(kkt.h.size, "declared", dtype=object)
     for name, value in (given or {}).items():
-        k = kkt._position(kkt.name, name)
+        k = kkt.position(name)
         if np.isfinite(value):
             bound[k], source[k] = value, "given"
     tighter = propagated_bounds(kkt, x_box, bound)

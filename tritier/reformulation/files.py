@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from scipy import sparse
 from tritier.errors import InputError
 from tritier.inputs.documents import Name, Section, as_whole, key, plain, read_json, validated
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
+from tritier.reformulation.mps import read_mps
 from tritier.reformulation.solve import solve
 from tritier.reformulation.trilevel import LinearTrilevel
 
@@ -226,25 +228,71 @@ def trilevel_from_dict(data: Mapping, source: str | Path = "problem") -> LinearT
     )
 
 
-def solve_file(path: str | Path, mode: str, time_limit: float = 600.0) -> dict:
-    """Solve the problem in a file: ``status``, ``objective``, ``point`` (name -> value), ``residuals`` and the rest.
+def write_bilevel(problem: LinearBilevel, path: str | Path) -> None:
+    """Write a problem as JSON. A row with two different sides becomes two; rows without sides are left out."""
+    Path(path).write_text(json.dumps(bilevel_to_dict(problem), indent=1) + "\n", encoding="utf-8")
 
-    Infinite and missing figures are None, so that the dictionary is valid JSON.
+
+def bilevel_to_dict(problem: LinearBilevel) -> dict[str, Any]:
+    """The problem in the keys of `BilevelFile`."""
+    low, high = np.append(problem.x_lower, problem.y_lower), np.append(problem.x_upper, problem.y_upper)
+    menus = {str(j): list(m) for j, m in enumerate(problem.menu) if m is not None}
+    return {
+        "name": problem.name[:200],
+        "nx": problem.nx,
+        "ny": problem.ny,
+        "var_names": [*problem.x_name, *problem.y_name],
+        "bounds": [[finite(a), finite(b)] for a, b in zip(low, high, strict=True)],
+        "F_c": problem.F.tolist(),
+        "F_const": problem.F0,
+        "f_c": problem.f.tolist(),
+        "f_const": problem.f0,
+        "upper_rows": row_entries(problem.U, problem.U_lower, problem.U_upper),
+        "lower_rows": row_entries(problem.A, problem.row_lower, problem.row_upper),
+        "integer": np.flatnonzero(problem.integer).tolist(),
+        "menu": menus,
+    } | ({"Q": problem.Q.toarray().tolist()} if problem.Q.nnz else {})
+
+
+def finite(value: float) -> float | None:
+    """A number, or None for an infinite one."""
+    return float(value) if math.isfinite(value) else None
+
+
+def row_entries(matrix: sparse.csr_array, low: np.ndarray, high: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of a file from a matrix and its sides."""
+    rows = []
+    for a, b, c in zip(matrix.toarray().tolist(), low.tolist(), high.tolist(), strict=True):
+        if b == c:
+            rows.append({"a": a, "sense": "=", "b": b})
+            continue
+        rows += [{"a": a, "sense": ">=", "b": b}] if math.isfinite(b) else []
+        rows += [{"a": a, "sense": "<=", "b": c}] if math.isfinite(c) else []
+    return rows
+
+
+def solve_file(path: str | Path, mode: str = "auto", time_limit: float = 600.0, aux: str | Path | None = None) -> dict:
+    """Solve the problem in a JSON file, or in an MPS file and its AUX file.
+
+    Gives ``status``, ``objective``, ``point`` (name -> value), ``residuals`` and the rest. Infinite and missing figures
+    are None, so that the dictionary is valid JSON.
     """
-    problem = read_bilevel(path)
+    problem = read_bilevel(path) if aux is None else read_mps(path, aux)
     found = solve(problem, mode, time_limit=time_limit)
     names = (*problem.x_name, *problem.y_name)
     values = np.concatenate([found.x, found.y])
     return {
         "name": problem.name,
-        "mode": mode,
+        "mode": found.mode,
         "status": found.status,
+        "reason": found.reason or None,
         "objective": found.objective,
         "follower_objective": found.follower_objective,
         "point": dict(zip(names, values.tolist(), strict=True)) if values.size else None,
         "residuals": found.residuals,
-        "bound": found.bound if found.bound is not None and math.isfinite(found.bound) else None,
+        "bound": None if found.bound is None else finite(found.bound),
         "proof": found.proof,
+        "overruled": list(found.overruled),
         "nodes": found.nodes,
         "seconds": found.seconds,
     }

@@ -151,7 +151,7 @@ class KKT:
         Arguments: ``column`` a name in ``problem.y_name``; ``style`` "text" or "latex". Raises KeyError for a name that
         does not exist.
         """
-        j = self._position(self.problem.y_name, column)
+        j = position_of(self.problem.y_name, column)
         price = [(self.problem.f[self.problem.nx + j], "")]
         price += [(v, _term(self.problem.x_name[i], style)) for i, v in _entries(self.problem.Q.T.tocsr(), j)]
         duals = [(v, self._multiplier(k, style)) for k, v in _entries(self.Hy.T.tocsr(), j)]
@@ -159,13 +159,21 @@ class KKT:
 
     def condition(self, name: str, style: str = "text") -> str:
         """One complementarity pair (or equation) by its multiplier's name, as a line of mathematics."""
-        k = self._position(self.name, name)
+        k = self.position(name)
         names = (*self.problem.x_name, *self.problem.y_name)
         left = _sum([(v, _term(names[j], style)) for j, v in _entries(self.H, k)] + [(-self.h[k], "")])
         if self.equation[k]:
             return f"{left} = 0"
         low, mid, perp = (r"0 \le ", r" \ge 0", r" \perp ") if style == "latex" else ("0 <= ", " >= 0", " _|_ ")
         return f"{low}{self._multiplier(k, style)}{perp}{left}{mid}"
+
+    def typeset(self) -> str:
+        r"""All stationarity conditions, then all equations and pairs, as one ``aligned`` block of LaTeX."""
+        lines = [self.stationarity(name, "latex") for name in self.problem.y_name]
+        lines += [self.condition(name, "latex") for name in self.name]
+        marks = (r" \perp ", r" = ", r" \ge ")
+        aligned = (next((line.replace(m, f" &{m.strip()} ", 1) for m in marks if m in line), line) for line in lines)
+        return "\\begin{aligned}\n" + " \\\\\n".join(aligned) + "\n\\end{aligned}"
 
     def _multiplier(self, k: int, style: str) -> str:
         if style != "latex":
@@ -176,11 +184,16 @@ class KKT:
         source = self.problem.row_name if self.kind[k].startswith("row") else self.problem.y_name
         return source[self.source[k]]
 
-    @staticmethod
-    def _position(names: tuple[str, ...], name: str) -> int:
-        if name not in names:
-            raise KeyError(f"{name!r}; names look like {', '.join(names[:3])}")
-        return names.index(name)
+    def position(self, name: str) -> int:
+        """Position of the multiplier of that name. Raises KeyError where there is none."""
+        return position_of(self.name, name)
+
+
+def position_of(names: tuple[str, ...], name: str) -> int:
+    """Position of a name. Raises KeyError with a few that there are."""
+    if name not in names:
+        raise KeyError(f"{name!r}; names look like {', '.join(names[:3])}")
+    return names.index(name)
 
 
 def kkt_system(problem: LinearBilevel) -> KKT:
@@ -225,30 +238,37 @@ def follower_residuals(kkt: KKT, x: np.ndarray, y: np.ndarray, mu: np.ndarray) -
 
     Keys: ``stationarity``, ``primal``, ``dual`` (negative multipliers), ``complementarity`` (largest product of a
     pair), ``duality_gap`` :eq:`eq-strong-duality`, ``follower_gap`` (f(x, y) - theta(x), theta re-solved by HiGHS) and
-    ``leader`` (leader's rows, bounds, integrality, menus).
+    ``leader`` (:func:`leader_residual`). Constants of the costs count nowhere.
     """
     p = kkt.problem
-    status, theta, *_ = solve_follower(p, x)
-    cost, slack = p.follower_cost(x, y), kkt.slack(x, y)
+    status, _, best, *_ = solve_follower(p, x)
+    prices, slack = p.follower_prices(x), kkt.slack(x, y)
     primal = np.where(kkt.equation, np.abs(slack), np.maximum(-slack, 0.0))
     primal_size = 1.0 + np.abs(kkt.h) + abs(kkt.Hx) @ np.abs(x) + abs(kkt.Hy) @ np.abs(y)
-    dual_size = 1.0 + np.abs(p.follower_prices(x)) + abs(kkt.Hy).T @ np.abs(mu)
+    dual_size = 1.0 + np.abs(prices) + abs(kkt.Hy).T @ np.abs(mu)
     product = np.abs(slack) * np.abs(mu)
-    size = max(1.0, abs(cost))
-    z = np.concatenate([x, y])
-    rows = p.U @ z
-    leader = [0.0, *(p.U_lower - rows), *(rows - p.U_upper), *(p.x_lower - x), *(x - p.x_upper)]
-    leader += [abs(x[j] - round(x[j])) for j in np.flatnonzero(p.integer)]
-    leader += [min(abs(x[j] - v) for v in menu) for j, menu in enumerate(p.menu) if menu is not None]
+    size = max(1.0, float(np.abs(prices) @ np.abs(y)))
     return {
         "stationarity": _worst(np.abs(kkt.stationarity_gap(x, mu)) / dual_size),
         "primal": _worst(primal / primal_size),
         "dual": _worst(np.where(kkt.equation, 0.0, np.maximum(-mu, 0.0)) / (1.0 + np.abs(mu))),
         "complementarity": _worst(product[~kkt.equation] / size),
-        "duality_gap": abs(cost - kkt.dual_value(x, mu)) / size,
-        "follower_gap": abs(cost - theta) / size if status == "optimal" else np.inf,
-        "leader": max(leader) / max(1.0, _worst(np.abs(z))),
+        "duality_gap": abs(prices @ y - mu @ (kkt.h - kkt.Hx @ x)) / size,
+        "follower_gap": abs(prices @ (y - best)) / size if status == "optimal" else np.inf,
+        "leader": leader_residual(p, x, y),
     }
+
+
+def leader_residual(problem: LinearBilevel, x: np.ndarray, y: np.ndarray) -> float:
+    """Largest violation of the leader's rows, bounds, integrality and menus, each relative to the size of its terms."""
+    z = np.concatenate([x, y])
+    rows, size = problem.U @ z, 1.0 + abs(problem.U) @ np.abs(z)
+    off = np.concatenate([(problem.U_lower - rows) / size, (rows - problem.U_upper) / size])
+    out = np.concatenate([problem.x_lower - x, x - problem.x_upper]) / np.tile(1.0 + np.abs(x), 2)
+    discrete = [abs(x[j] - round(x[j])) for j in np.flatnonzero(problem.integer)]
+    menus = ((j, m) for j, m in enumerate(problem.menu) if m is not None)
+    discrete += [min(abs(x[j] - v) for v in m) / (1.0 + abs(x[j])) for j, m in menus]
+    return max(_worst(off), _worst(out), *discrete, 0.0)
 
 
 def _worst(values: np.ndarray) -> float:

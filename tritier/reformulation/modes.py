@@ -24,6 +24,8 @@ FEASTOL = 1e-7
 TIGHT = 3e-9
 #: relative gap and nodes at which spatial branching on continuous leader variables stops
 SPATIAL_GAP, SPATIAL_NODES = 1e-3, 1000
+#: duality gap left to it there: SCIP 10 called feasible problems infeasible at 0; a second opinion settles the rest
+SPATIAL_SLACK = 1e-6
 #: integer ranges up to this length are treated as menus
 MENU_LIMIT = 64
 
@@ -170,6 +172,7 @@ def strong_duality(single: SingleLevel) -> None:
     high = np.array([v.getUbOriginal() for v in parts])
     up, down = weights.maximum(0), weights.minimum(0)
     least, most = up @ low + down @ high, up @ high + down @ low
+    slack = 0.0
     gap = quicksum(float(v) * single.y[j] for j, v in enumerate(problem.f[problem.nx :]) if v != 0.0)
     gap -= quicksum(float(v) * single.mu[k] for k, v in enumerate(kkt.h) if v != 0.0)
     for j in range(problem.nx):
@@ -182,12 +185,13 @@ def strong_duality(single: SingleLevel) -> None:
             gap += menu_product(model, single.x[j], levels, w, float(least[j]), float(most[j]))
         else:
             gap += single.x[j] * w
+            slack = SPATIAL_SLACK
             model.setParam("limits/gap", SPATIAL_GAP)
             model.setParam("limits/nodes", SPATIAL_NODES)
             # SCIP 10.0 lost an optimum and stopped on an error here while it multi-aggregated w.
             model.setParam("presolving/donotmultaggr", True)
     if problem.ny:
-        model.addCons(gap <= 0.0)
+        model.addCons(gap <= slack)
 
 
 def menu_levels(single: SingleLevel, j: int) -> tuple[float, ...] | None:

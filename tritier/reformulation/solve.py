@@ -1,9 +1,10 @@
-"""Solve a linear bilevel problem in one mode and believe nothing that is not checked.
+"""Solve a linear bilevel problem and believe nothing that is not checked.
 
-A mode's answer passes through these gates: no unproved bound is touched, the complementarity pattern is re-solved as an
-exact LP, the follower is re-solved at the leader's decision, the residuals are small, and where a bound was only
-declared, another mode with wider boxes must fail to find anything better. "Infeasible" is said only after another mode
-says so too.
+The problem is solved and judged in units of its own (:mod:`tritier.reformulation.scaling`). A mode's answer passes
+through these gates: no unproved bound is touched, the complementarity pattern is re-solved as an exact LP, the follower
+is re-solved at the leader's decision, the residuals are small, and where a bound was only declared, another mode with
+wider boxes must fail to find anything better. "Infeasible" is said only after another mode says so too. Mode "auto"
+always asks for a second opinion: enumeration where the follower sees few leader decisions, else another mode.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from scipy import sparse
 from tritier.errors import CertificateError, InputError, SolverError
 from tritier.reformulation.bilevel import INF, LinearBilevel, solve_follower
 from tritier.reformulation.bounds import Boxes, boxes, high_point_rows
-from tritier.reformulation.kkt import KKT, follower_residuals, kkt_system
+from tritier.reformulation.kkt import KKT, bilinear_leaders, follower_residuals, kkt_system
 from tritier.reformulation.lp import Status, solve_lp
-from tritier.reformulation.modes import MODES, Answer, bilinear_leaders, run_mode
+from tritier.reformulation.modes import MODES, Answer, run_mode
+from tritier.reformulation.scaling import Scaling, scaled
 
 #: outcomes: a proved optimum; proved infeasible or unbounded; a limit with and without a feasible point
 STATUSES = ("optimal", "infeasible", "unbounded", "time_limit", "no_solution")
 #: SCIP's words for an answer to be judged; all but the first come from strong duality's own limits
 FINISHED = ("optimal", "gaplimit", "nodelimit", "sollimit")
+#: mode "auto": the order in which modes are asked where the follower sees discrete leader variables only, and elsewhere
+DISCRETE = ("strong_duality", "sos1", "indicator", "bigm")
+CONTINUOUS = ("sos1", "indicator", "bigm", "strong_duality")
+#: mode "auto": up to this many leader decisions that the follower sees are enumerated
+FEW = 64
 RESIDUAL_LIMIT = 1e-6
 OBJECTIVE_LIMIT = 1e-6
 WIDER = 100.0
@@ -34,11 +41,13 @@ LOOSE = 2e-3
 
 @dataclass(frozen=True, eq=False)
 class BilevelSolution:
-    """Outcome of one mode. ``objective`` is F at (x, y); without a point it is None and the arrays are empty.
+    """Outcome of a solve. ``objective`` is F at (x, y); without a point it is None and the arrays are empty.
 
-    ``bound`` is SCIP's lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to values,
-    ``residuals`` are those of :func:`tritier.reformulation.kkt.follower_residuals`, ``proof`` says on what the bounds
-    of the model rest: "bounds proved", "second opinion", "open" (second opinion hit its limit) or "not checked".
+    ``bound`` is a lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to values,
+    ``residuals`` are those of :func:`tritier.reformulation.kkt.follower_residuals` in the problem's own units.
+    ``proof`` says on what the answer rests: "bounds proved", "second opinion", "enumeration", "open" (second opinion
+    hit its limit) or "not checked". ``reason`` says why a problem is infeasible, ``overruled`` what modes claimed
+    before and another one refuted.
     """
 
     status: str
@@ -54,6 +63,35 @@ class BilevelSolution:
     seconds: float = 0.0
     binaries: int = 0
     proof: str = "not checked"
+    reason: str = ""
+    overruled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A problem in units of its own with the bounds derived for it and those used, ``proven`` or not."""
+
+    kkt: KKT
+    derived: Boxes
+    used: Boxes
+    proven: bool
+    time_limit: float
+    value_cut: bool
+    gap: float
+
+    def run(self, mode: str, **options) -> Answer:
+        """SCIP's answer in a mode on the bounds used."""
+        limits = {"time_limit": self.time_limit, "value_cut": self.value_cut, "gap": self.gap}
+        return run_mode(self.kkt, self.used, mode, **(limits | options))
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A follower-optimal point: x, y, multipliers."""
+
+    x: np.ndarray
+    y: np.ndarray
+    mu: np.ndarray
 
 
 def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
@@ -82,11 +120,11 @@ def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
 
 
 def solve(
-    problem: LinearBilevel, mode: str = "bigm", *, time_limit: float = INF, check: bool = True,
+    problem: LinearBilevel, mode: str = "auto", *, time_limit: float = INF, check: bool = True,
     big_m: float | None = None, dual_bound: dict[str, float] | None = None, box: np.ndarray | None = None,
-    value_cut: bool = False, gap: float = 0.0,
+    value_cut: bool | None = None, gap: float = 0.0,
 ) -> BilevelSolution:  # fmt: skip
-    """Solve ``problem`` by one of ``tritier.reformulation.modes.MODES``.
+    """Solve ``problem`` by one of ``tritier.reformulation.modes.MODES``, or by "auto".
 
     Arguments
     ---------
@@ -94,85 +132,238 @@ def solve(
     check : False returns SCIP's answer as it is, and exists only to show what a bad M does
     big_m : a guess used for every multiplier and slack instead of the derived bounds
     dual_bound : multiplier name -> bound proved by the caller for every optimal multiplier vector
-    value_cut : strengthen a complementarity mode by strong duality, see :func:`~tritier.reformulation.modes.run_mode`
+    value_cut : strengthen a complementarity mode by strong duality, see :func:`~tritier.reformulation.modes.run_mode`;
+        None: in mode "auto" only
     gap : difference of F and its bound at which SCIP may stop; the solution then has the bound that it had
     box : sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y
 
     Raises CertificateError when a gate fails, SolverError when SCIP stops without a usable status, InputError for an
-    unknown mode.
+    unknown mode or numbers of unlike size.
     """
-    if mode not in MODES:
-        raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use one of {', '.join(MODES)}")
-    kkt = kkt_system(problem)
-    derived = boxes(kkt, dual_bound, box)
-    if derived.high_point == "infeasible":
-        return BilevelSolution("infeasible", mode, proof="bounds proved")
+    if mode not in (*MODES, "auto"):
+        raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use auto or one of {', '.join(MODES)}")
+    within, units = scaled(problem)
+    kkt = kkt_system(within)
+    dual_unit, slack_unit = units.dual_unit(kkt), units.slack_unit(kkt)
+    given = {name: value / dual_unit[kkt.position(name)] for name, value in (dual_bound or {}).items()}
+    derived = boxes(kkt, given, None if box is None else box / units.unit[:, None])
     used, proven = derived, derived.proven
     if big_m is not None:
-        used = replace(derived, dual=np.full_like(derived.dual, big_m), slack=np.where(kkt.equation, 0.0, big_m))
+        used = replace(derived, dual=big_m / dual_unit, slack=np.where(kkt.equation, 0.0, big_m / slack_unit))
         proven = proven and bool(np.all(used.dual >= derived.dual) and np.all(used.slack >= derived.slack))
-    answer = run_mode(kkt, used, mode, time_limit, value_cut=value_cut, gap=gap)
+    cut = mode == "auto" if value_cut is None else value_cut
+    task = Task(kkt, derived, used, proven, time_limit, cut, gap / units.F_unit)
+    if derived.high_point == Status.INFEASIBLE:
+        found = BilevelSolution("infeasible", mode, proof="bounds proved")
+    else:
+        found = _auto(task) if mode == "auto" else _one_mode(task, mode, check)
+    if found.status == "infeasible":
+        found = replace(found, reason="{}: {}; {}".format(*infeasible_because(within)))
+    return _in_given_units(problem, kkt, units, found)
+
+
+def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: BilevelSolution) -> BilevelSolution:
+    """A solution of the scaled problem as one of the problem given."""
+    bound = found.bound if found.bound is None else units.F_unit * found.bound + problem.F0
+    if not found.x.size + found.y.size:
+        return replace(found, bound=bound)
+    x, y, dual = units.x_unit * found.x, units.y_unit * found.y, units.dual_unit(kkt)
+    for j in np.flatnonzero(problem.integer):
+        x[j] = float(np.round(x[j]))
+    multipliers = {name: found.multipliers[name] * u for name, u in zip(kkt.name, dual.tolist(), strict=True)}
+    return replace(
+        found, x=x, y=y, multipliers=multipliers, bound=bound, objective=problem.leader_cost(x, y),
+        follower_objective=problem.follower_cost(x, y),
+    )  # fmt: skip
+
+
+def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
+    """Whose fault it is that no leader decision has a follower's answer that satisfies all rows: "follower" or
+    "leader", what is wrong, and the mend."""
+    kkt = kkt_system(problem)
+    rows, row_low, row_high, low, high = high_point_rows(problem)
+    own, n = slice(problem.U_lower.size, None), problem.nx + problem.ny
+    if solve_lp(np.zeros(n), rows[own], row_low[own], row_high[own], low, high).status == Status.INFEASIBLE:
+        return "follower", "has no feasible answer at any leader decision", "relax the follower's rows or bounds"
+    if solve_lp(np.zeros(n), rows, row_low, row_high, low, high).status == Status.INFEASIBLE:
+        return "leader", "no point satisfies its rows and the follower's together", "relax the leader's rows"
+    stationary = sparse.hstack([problem.Q.T, -kkt.Hy.T], format="csr")
+    prices, free = -problem.f[problem.nx :], np.where(kkt.equation, -INF, 0.0)
+    ends = np.concatenate([low[: problem.nx], free]), np.concatenate([high[: problem.nx], np.full(free.size, INF)])
+    if solve_lp(np.zeros(ends[0].size), stationary, prices, prices, *ends).status == Status.INFEASIBLE:
+        return "follower", "is unbounded at every leader decision", "bound the follower's variables or mend its cost"
+    return "leader", "the follower's best answers break its rows at every decision", "relax the leader's rows"
+
+
+def _one_mode(task: Task, mode: str, check: bool = True) -> BilevelSolution:
+    """Run a mode and judge its answer."""
+    answer = task.run(mode)
     if answer.status == "infeasible":
-        return _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check)
+        return _confirmed_infeasible(task, mode, answer, check)
     if answer.status not in (*FINISHED, "timelimit"):
-        raise SolverError(f"{problem.name}: SCIP stopped with {answer.status} on a boxed model ({mode})")
+        raise SolverError(f"{task.kkt.problem.name}: SCIP stopped with {answer.status} on a boxed model ({mode})")
     if answer.point is None:
         return BilevelSolution("no_solution", mode, bound=answer.bound, nodes=answer.nodes, seconds=answer.seconds,
                                binaries=answer.binaries)  # fmt: skip
     if not check:
-        x, y, mu, _ = answer.point
         status = "time_limit" if answer.status == "timelimit" else "optimal"
-        return _solution(kkt, status, mode, x, y, mu, answer, "not checked")
-    return _checked(kkt, derived, used, mode, answer, time_limit, proven, gap)
+        point = Point(*answer.point[:3])
+        return _solution(task.kkt, status, mode, point, answer, "not checked", _residuals(task.kkt, point))
+    return _checked(task, mode, answer)
 
 
-def _checked(kkt: KKT, derived: Boxes, used: Boxes, mode: str, answer: Answer, time_limit: float, proven: bool, gap):
+def _checked(task: Task, mode: str, answer: Answer) -> BilevelSolution:
     """The gates, in order; returns the solution or raises."""
-    finished = answer.status != "timelimit"
-    if finished and not proven:
-        _refuse_touched_bounds(kkt, derived, used, answer)
-    status, x, y, mu = _polish(kkt, answer)
-    if status == "unbounded":
+    kkt, finished = task.kkt, answer.status != "timelimit"
+    if finished and not task.proven:
+        _refuse_touched_bounds(kkt, task.derived, task.used, answer)
+    point = _polish(kkt, answer)
+    if point is None:
         return BilevelSolution("unbounded", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
                                bound=-INF, proof="bounds proved")  # fmt: skip
-    proof = "bounds proved" if proven else "open"
+    proof = "bounds proved" if task.proven else "open"
     if finished:
-        claimed, objective = answer.objective, kkt.problem.leader_cost(x, y)
-        # Spatial branching stops at a gap and may buy a better F within SCIP's tolerance; a second opinion decides.
-        loose = mode == "strong_duality" and abs(objective - claimed) <= LOOSE * max(1.0, abs(objective))
-        # a point at which SCIP may stop early may be worse than its pattern
-        limit = OBJECTIVE_LIMIT * max(1.0, abs(objective)) + (gap if objective < claimed else 0.0)
-        far = abs(objective - claimed) > limit
-        if far and not loose:
-            raise CertificateError("bilevel.objective", abs(objective - claimed), limit,
-                                   f"{mode} claims {claimed:.9g}, its pattern gives {objective:.9g}")  # fmt: skip
+        far = _far_from_claim(task, mode, answer, point)
         spatial = mode == "strong_duality" and bilinear_leaders(kkt)[~kkt.problem.discrete].any()
-        if not proven or far or spatial:
-            proof, x, y, mu = _second_opinion(kkt, derived, mode, (x, y, mu), time_limit, answer)
+        if not task.proven or far or spatial:
+            proof, point = _second_opinion(task, mode, point, answer)
             finished = proof != "open"
-        _refuse_touched_box(kkt, derived, x, y)
-        _refuse_broken_proof(kkt, derived, x, y)
-    residuals = follower_residuals(kkt, x, y, mu)
+        _refuse_touched_box(kkt, task.derived, point)
+        _refuse_broken_proof(kkt, task.derived, point)
+    residuals = _require_small_residuals(kkt, mode, point)
+    found = _solution(kkt, "optimal" if finished else "time_limit", mode, point, answer, proof, residuals)
+    return _proved(found) if proof == "second opinion" else found
+
+
+def _far_from_claim(task: Task, mode: str, answer: Answer, point: Point) -> bool:
+    """Whether F of the pattern is not the F that the mode claims; raises CertificateError where no gap explains it.
+
+    Spatial branching stops at a gap and may buy a better F within SCIP's tolerance: a second opinion decides. A point
+    at which SCIP may stop early may be worse than its pattern.
+    """
+    claimed, objective = answer.objective, task.kkt.problem.leader_cost(point.x, point.y)
+    size = max(1.0, abs(objective))
+    limit = OBJECTIVE_LIMIT * size + (task.gap if objective < claimed else 0.0)
+    far = abs(objective - claimed) > limit
+    if far and not (mode == "strong_duality" and abs(objective - claimed) <= LOOSE * size):
+        detail = f"{mode} claims {claimed:.9g}, its pattern gives {objective:.9g}"
+        raise CertificateError("bilevel.objective", abs(objective - claimed), limit, detail)
+    return far
+
+
+def _residuals(kkt: KKT, point: Point) -> dict[str, float]:
+    return follower_residuals(kkt, point.x, point.y, point.mu)
+
+
+def _require_small_residuals(kkt: KKT, mode: str, point: Point) -> dict[str, float]:
+    """The residuals at a point; raises CertificateError where one is beyond ``RESIDUAL_LIMIT``."""
+    residuals = _residuals(kkt, point)
     worst = max(residuals, key=residuals.get)
     if residuals[worst] > RESIDUAL_LIMIT:
         raise CertificateError(f"bilevel.{worst}", residuals[worst], RESIDUAL_LIMIT, f"{kkt.problem.name}, mode {mode}")
-    return _solution(kkt, "optimal" if finished else "time_limit", mode, x, y, mu, answer, proof, residuals)
+    return residuals
 
 
-def _solution(kkt, status, mode, x, y, mu, answer, proof, residuals=None) -> BilevelSolution:
-    p = kkt.problem
+def _solution(kkt, status, mode, point: Point, answer: Answer, proof, residuals) -> BilevelSolution:
+    p, multipliers = kkt.problem, dict(zip(kkt.name, point.mu.tolist(), strict=True))
     return BilevelSolution(
-        status, mode, p.leader_cost(x, y), x, y, dict(zip(kkt.name, mu.tolist(), strict=True)), p.follower_cost(x, y),
-        residuals if residuals is not None else follower_residuals(kkt, x, y, mu), answer.bound, answer.nodes,
-        answer.seconds, answer.binaries, proof,
+        status, mode, p.leader_cost(point.x, point.y), point.x, point.y, multipliers,
+        p.follower_cost(point.x, point.y), residuals, answer.bound, answer.nodes, answer.seconds, answer.binaries,
+        proof,
     )  # fmt: skip
 
 
-def _polish(kkt: KKT, answer: Answer):
+def _auto(task: Task) -> BilevelSolution:
+    """Enumeration where the follower sees few leader decisions; else modes in turn, until two of them agree.
+
+    A mode that fails a gate is passed over, one that another beats is overruled; both are told in ``overruled``.
+    Raises the last mode's error where none passes.
+    """
+    if _few_decisions(task.kkt):
+        return _enumerated(task.kkt)
+    continuous = bilinear_leaders(task.kkt)[~task.kkt.problem.discrete].any()
+    order = CONTINUOUS if continuous else DISCRETE
+    overruled: list[str] = []
+    found, asked = None, 0
+    while found is None:
+        mode = order[asked]
+        asked += 1
+        try:
+            found = _one_mode(task, mode)
+        except (CertificateError, SolverError) as error:
+            overruled.append(f"{mode}: {error}")
+            if asked == len(order):
+                raise
+    while found.status == "optimal" and found.proof != "second opinion":
+        if asked == len(order):
+            found = replace(found, status="time_limit", proof="open")
+            break
+        found, told = _challenged(task, order[asked], found)
+        overruled += told
+        asked += 1
+    return replace(found, overruled=tuple(overruled))
+
+
+def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[BilevelSolution, list[str]]:
+    """``found`` after another mode has looked for something better: proved, refuted by a better point, or as it was
+    where that mode fails or hits its limit; with what there is to tell."""
+    margin = _margin(found.objective)
+    try:
+        answer = task.run(other, below=found.objective - margin, gap=0.0)
+        if answer.status == "infeasible":
+            return _proved(found), []
+        point = None if answer.point is None else _polish(task.kkt, answer)
+        if point is None:
+            return found, [f"{other}: {answer.status}"]
+        residuals = _require_small_residuals(task.kkt, other, point)
+    except (CertificateError, SolverError) as error:
+        return found, [f"{other}: {error}"]
+    better = _solution(task.kkt, "optimal", other, point, answer, "open", residuals)
+    return better, [f"{found.mode}: beaten by {other}, {(found.objective - better.objective):.3g} in scaled units"]
+
+
+def _margin(objective: float) -> float:
+    """How much better a point must be that another mode is asked for."""
+    return 10 * OBJECTIVE_LIMIT * max(1.0, abs(objective))
+
+
+def _proved(found: BilevelSolution) -> BilevelSolution:
+    """A solution below which another mode has found nothing: that is a bound too, often a better one."""
+    bound = found.objective - _margin(found.objective)
+    return replace(found, proof="second opinion", bound=max(found.bound, bound))
+
+
+def _few_decisions(kkt: KKT) -> bool:
+    """Whether the follower sees discrete leader variables only, with at most ``FEW`` combinations of all of them."""
+    problem = kkt.problem
+    if bilinear_leaders(kkt)[~problem.discrete].any():
+        return False
+    count = 1.0
+    for j in np.flatnonzero(problem.discrete):
+        levels = problem.menu[j]
+        count *= problem.x_upper[j] - problem.x_lower[j] + 1 if levels is None else len(levels)
+    return count <= FEW
+
+
+def _enumerated(kkt: KKT) -> BilevelSolution:
+    """The optimum over all discrete leader decisions, each an exact LP."""
+    objective, x, y, values = enumerate_menu(kkt.problem)
+    if objective == -INF:
+        return BilevelSolution("unbounded", "auto", bound=-INF, proof="enumeration")
+    if not np.isfinite(values).any():
+        return BilevelSolution("infeasible", "auto", proof="enumeration")
+    _, _, _, row_dual, col_dual = solve_follower(kkt.problem, x)
+    point = Point(x, y, kkt.multipliers(row_dual, col_dual))
+    residuals = _require_small_residuals(kkt, "enumeration", point)
+    answer = Answer("optimal", None, objective, objective, 0, 0.0, 0)
+    return _solution(kkt, "optimal", "enumeration", point, answer, "enumeration", residuals)
+
+
+def _polish(kkt: KKT, answer: Answer) -> Point | None:
     """The LP on the pattern of SCIP's point: tight where the slack is the smaller of the pair.
 
     Pairs whose slack and multiplier are both small could go either way; where the first pattern misses SCIP's
-    objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept.
+    objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept. None where F is unbounded on a pattern.
     """
     x, y, mu, slack = answer.point
     p = kkt.problem
@@ -183,17 +374,17 @@ def _polish(kkt: KKT, answer: Answer):
     scale = np.maximum(1.0, np.abs(kkt.h))
     first, size = slack / scale <= np.abs(mu), np.maximum(slack / scale, np.abs(mu))
     unclear = [k for k in kkt.pairs[np.argsort(size[kkt.pairs], kind="stable")] if size[k] <= 1e-3][:AMBIGUOUS]
-    best = ("unpolished", np.where(p.discrete, fixed, x), y, mu)
+    best = Point(np.where(p.discrete, fixed, x), y, mu)
     cost = INF
     aim = answer.objective + OBJECTIVE_LIMIT * max(1.0, abs(answer.objective))
     for flips in itertools.product((False, True), repeat=len(unclear)):
         tight = first.copy()
         tight[unclear] ^= np.array(flips, dtype=bool)
-        found = pattern_lp(kkt, tight, fixed)
-        if found[0] == "unbounded":
-            return found
-        if found[0] == "optimal" and (value := p.leader_cost(found[1], found[2])) < cost:
-            best, cost = found, value
+        status, *found = pattern_lp(kkt, tight, fixed)
+        if status == Status.UNBOUNDED:
+            return None
+        if status == Status.OPTIMAL and (value := p.leader_cost(*found[:2])) < cost:
+            best, cost = Point(*found), value
         if cost <= aim:
             break
     return best
@@ -232,16 +423,16 @@ def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer
                                f"the slack of {kkt.name[k]} sits at its bound M")  # fmt: skip
 
 
-def _refuse_broken_proof(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
+def _refuse_broken_proof(kkt: KKT, derived: Boxes, at: Point) -> None:
     """Raise when the answer's every multiplier vector reaches a bound called proved: those carry a margin."""
     declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
-    reach = smallest_multipliers(kkt, x, y, np.where(declared, 1e6, 1.0) * derived.dual)
+    reach = smallest_multipliers(kkt, at.x, at.y, np.where(declared, 1e6, 1.0) * derived.dual)
     if 1.0 - 1e-6 <= reach < INF:
         raise CertificateError("bilevel.multiplier_at_bound", reach, 1.0 - 1e-6, "a proved bound M is reached")
 
 
-def _refuse_touched_box(kkt: KKT, derived: Boxes, x: np.ndarray, y: np.ndarray) -> None:
-    point, box = np.concatenate([x, y]), np.concatenate([derived.x, derived.y])
+def _refuse_touched_box(kkt: KKT, derived: Boxes, at: Point) -> None:
+    point, box = np.concatenate([at.x, at.y]), np.concatenate([derived.x, derived.y])
     declared = np.concatenate([derived.x_declared, derived.y_declared])
     for side, sign in ((0, -1.0), (1, 1.0)):
         reach = np.where(declared[:, side], sign * point, 0.0) / np.where(declared[:, side], np.abs(box[:, side]), 1.0)
@@ -263,39 +454,39 @@ def _wider(derived: Boxes) -> Boxes:
     )
 
 
-def _second_opinion(kkt: KKT, derived: Boxes, mode: str, point: tuple, time_limit: float, answer: Answer):
+def _second_opinion(task: Task, mode: str, point: Point, answer: Answer) -> tuple[str, Point]:
     """Another mode with wider declared boxes looks for something better than ``point`` until there is nothing.
 
     Only where ``mode`` itself stopped at a gap may the point improve, and by no more than that gap. Returns what the
     proof rests on and the point.
     """
-    other = "sos1" if mode == "indicator" else "indicator"
+    kkt, other = task.kkt, "sos1" if mode == "indicator" else "indicator"
     gap = LOOSE * max(1.0, abs(answer.objective)) + max(answer.objective - answer.bound, 0.0)
     lowest = answer.objective - (gap if mode == "strong_duality" else 0.0)
     while True:
-        objective = kkt.problem.leader_cost(*point[:2])
-        margin = 10 * OBJECTIVE_LIMIT * max(1.0, abs(objective))
-        second = run_mode(kkt, _wider(derived), other, time_limit, below=objective - margin)
+        objective = kkt.problem.leader_cost(point.x, point.y)
+        margin = _margin(objective)
+        second = run_mode(kkt, _wider(task.derived), other, task.time_limit, below=objective - margin)
         if second.point is None:
-            return "second opinion" if second.status == "infeasible" else "open", *point
-        status, *better = _polish(kkt, second)
-        found = kkt.problem.leader_cost(*better[:2]) if status != "unbounded" else -INF
+            return "second opinion" if second.status == "infeasible" else "open", point
+        better = _polish(kkt, second)
+        found = -INF if better is None else kkt.problem.leader_cost(better.x, better.y)
         if not lowest <= found < objective - margin / 2:
             raise CertificateError("bilevel.second_opinion", objective - second.objective, margin,
                                    f"{mode} claims {objective:.9g}, {other} finds {second.objective:.9g}")  # fmt: skip
-        point = tuple(better)
+        point = better
 
 
-def _confirmed_infeasible(kkt, derived, mode, answer, time_limit, proven, check) -> BilevelSolution:
+def _confirmed_infeasible(task: Task, mode: str, answer: Answer, check: bool) -> BilevelSolution:
     """ "Infeasible" needs a second mode, with wider boxes and no objective, that finds no point either."""
     if check:
         other = "sos1" if mode == "bigm" else "bigm"
-        second = run_mode(kkt, _wider(derived), other, time_limit, objective=False)
+        second = run_mode(task.kkt, _wider(task.derived), other, task.time_limit, objective=False)
         if second.point is not None:
             raise CertificateError("bilevel.infeasible", 1.0, 0.0, f"{mode} says infeasible, {other} finds a point")
         if second.status != "infeasible":
             return BilevelSolution("no_solution", mode, nodes=answer.nodes, seconds=answer.seconds, proof="open")
-    proof = ("bounds proved" if proven else "second opinion") if check else "not checked"
+    proof = ("bounds proved" if task.proven else "second opinion") if check else "not checked"
     return BilevelSolution("infeasible", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
                            proof=proof)  # fmt: skip
 
@@ -358,7 +549,8 @@ def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
 
 
 def best_on_face(problem: LinearBilevel, point: np.ndarray) -> tuple[float, np.ndarray, np.ndarray] | None:
-    """The leader's favourite of the follower's best answers at a discrete point: F, x, y; None when there is none."""
+    """The leader's favourite of the follower's best answers at a discrete point: F, x, y; None when there is none, F
+    -inf and no arrays when it is unbounded."""
     x = np.nan_to_num(point)
     status, _, _, row_dual, col_dual = solve_follower(problem, x)
     if status != "optimal":
@@ -376,6 +568,8 @@ def best_on_face(problem: LinearBilevel, point: np.ndarray) -> tuple[float, np.n
         np.concatenate([problem.U_upper, row_high]), np.concatenate([np.where(held, x, problem.x_lower), y_low]),
         np.concatenate([np.where(held, x, problem.x_upper), y_high]),
     )  # fmt: skip
+    if found.status == Status.UNBOUNDED:
+        return -INF, np.zeros(0), np.zeros(0)
     if found.status != Status.OPTIMAL:
         return None
     x, y = found.x[:nx], found.x[nx:]
@@ -395,6 +589,6 @@ def enumerate_menu(problem: LinearBilevel) -> tuple[float, np.ndarray, np.ndarra
         raise InputError(problem.name, "leader", "the follower sees a continuous variable", "give it a menu")
     found = [best_on_face(problem, point) for point in discrete_points(problem)]
     values = np.array([INF if f is None else f[0] for f in found])
-    if not np.isfinite(values).any():
+    if not (values < INF).any():
         return INF, np.zeros(0), np.zeros(0), values
     return *found[int(values.argmin())], values
