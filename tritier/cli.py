@@ -30,6 +30,7 @@ from tritier.errors import (
     SolverError,
     printable,
 )
+from tritier.study_verbs import add_report, add_study
 
 MODES = ("auto", "bigm", "sos1", "indicator", "strong_duality")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
@@ -261,6 +262,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, parser_class=Parser)
     for add in (add_solve, add_certify, add_evaluate, add_feeder, add_bilevel, add_hosting, add_book):
         add(verbs)
+    add_study(verbs, Parser)
+    add_report(verbs)
     return top
 
 
