@@ -335,10 +335,11 @@ def test_keys_of_figures_are_words_and_differ():
 def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     """One prosumer, one hour: the dear scenario fills the tail, in the other one the threshold decides."""
     tariff, demand = 0.06, np.array([[[100.0, 300.0]]])
-    rules = plain_rules(1, flexibility=0.1, demand_blocks=blocks, reference_price=0.38)
+    rules = plain_rules(1, flexibility=0.1, demand_blocks=blocks, reference_price=0.38, billing="expected")
     who, design = plain_prosumer(2, beta=beta), Design((tariff,), tariff)
     on = days(demand, 0 * demand, 2, (0.8, 0.2))
     joint = JointLP(Instance(line_feeder(2), (who,), on, rules, Menu(((tariff,),), (tariff,), ())), market=False)
+    joint.offer(design)
     x = joint.settle(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100

@@ -224,7 +224,8 @@ def stage(book: Book) -> Path:
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
     wanted["_generated/nomenclature.txt"] = nomenclature(modules_of(book)).encode()
-    sources = sources_of(book.root / "data" / "parameters.csv")
+    parameters = book.root / "data" / "parameters.csv"
+    sources = sources_of(parameters) if parameters.is_file() else {}  # a book of another study may have none
     wanted["_generated/study-reference.txt"] = reference(sources).encode()
     wanted["_generated/api.txt"] = api(book).encode()
     wanted["_generated/status.txt"] = status(book).encode()
