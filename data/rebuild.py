@@ -6,6 +6,7 @@ none of them. Hand-kept files (study.yaml, parameters.csv, IEEE 69 tables, READM
 
 from __future__ import annotations
 
+import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,29 +17,30 @@ import pandapower as pp
 import pandapower.networks as pn
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rules are the package's, which is not installed here
+from tritier.studies.rules import (
+    BATTERY_HOURS,
+    BETA_CYCLE,
+    COMMERCIAL,
+    DEGRADATION,
+    ETA,
+    FARM,
+    HOUSEHOLD,
+    PV,
+    PV_CYCLE,
+    RATING_FACTOR,
+    RATING_FLOOR_A,
+    WIND,
+    WIND_SHARE,
+    shape_weights,
+)
+
 DATA = Path(__file__).resolve().parent
 LOAD_YEAR, PRICE_YEAR = 2016, 2018
 
-# Only five household shapes of SimBench are distinct; storage shapes and chargers at work are left out.
-HOUSEHOLD = ["H0-A", "H0-B", "H0-C", "H0-G", "H0-L"]
-COMMERCIAL = ["G0-A", "G1-A", "G1-B", "G1-C", "G2-A", "G3-A", "G4-A", "G4-B", "G5-A", "G6-A"]
-FARM = ["L0-A", "L1-A", "L2-A"]
-PV = [f"PV{k}" for k in range(1, 9)]
-# WP1, WP2 and WP9 run at capacity factors near 0.5: offshore-like, no match for a distribution feeder.
-WIND = [f"WP{k}" for k in (3, 4, 5, 6, 7, 8, 10, 11, 12)]
-
 # The IEEE 33 study: rules over bus numbers, no search.
-SHAPE_CYCLE = ["mix", "household", "commercial", "household", "farm", "mix"]
 PROSUMER_BUSES = [7, 8, 12, 14, 16, 18, 22, 24, 25, 29, 30, 31, 32, 33]
-PV_CYCLE = [2.0, 0.0, 1.0, 2.0, 0.5, 0.5]
 WIND_BUSES = [12, 22, 25, 29]
-WIND_SHARE = 0.5
-BATTERY_HOURS = 2.0
-ETA = 0.95
-DEGRADATION = 0.0437  # 0.037 EUR/kWh at 1.18 $/EUR
-# Every prosumer has its own risk weight. The order makes the mean over 14 prosumers exactly the 0.5 of the case study:
-# four full cycles, then 0.3 and 0.7.
-BETA_CYCLE = [0.3, 0.7, 0.5]
 # The electrified study: what a home owns, sources in parameters.csv. Tables are at load scale 1, as loads are.
 HOME_KWH = 3300.0
 EV_PER_HOME, EV_KWH_PER_DAY, EV_KW, EV_DELAY_H = 0.8, 5.5, 11.0, 8
@@ -46,7 +48,7 @@ HP_PER_HOME, HP_DELAY_H = 0.33, 3
 FLEET_SCENARIO = 2  # SimBench's own far future, whose vehicles and heat pumps make the two profiles
 # Mobility in Germany 2017: of the cars never fewer than half stand at home, at weekends three quarters and more.
 FEWEST_AT_HOME = {"weekday": 0.50, "weekend": 0.75}
-HEAD_RATING_A, RATING_FACTOR, RATING_FLOOR_A = 210.0, 1.25, 100.0
+HEAD_RATING_A = 210.0
 BAND = (0.95, 1.05)
 
 
@@ -267,23 +269,6 @@ def oberrhein() -> None:
             }
         )
         write(branch, DATA / f"feeders/oberrhein{k}_branch.csv")
-
-
-def shape_weights(bus: int) -> dict[str, float]:
-    """Energy shares of the load shapes a bus mixes: its kind is cyclic by bus number, and so is its leading shape."""
-
-    def lead(shapes: list[str], weights: tuple[float, ...], share: float) -> dict[str, float]:
-        return {shapes[(bus + k) % len(shapes)]: round(share * w, 4) for k, w in enumerate(weights)}
-
-    household, other = (0.4, 0.2, 0.2, 0.1, 0.1), (0.5, 0.3, 0.2)
-    kind = SHAPE_CYCLE[(bus - 1) % len(SHAPE_CYCLE)]  # bus 1 takes the first
-    if kind == "household":
-        return lead(HOUSEHOLD, household, 1.0)
-    if kind == "commercial":
-        return lead(COMMERCIAL, other, 1.0)
-    if kind == "farm":
-        return lead(FARM, other, 1.0)
-    return lead(HOUSEHOLD, household, 0.5) | lead(COMMERCIAL, other, 0.3) | lead(FARM, other, 0.2)
 
 
 def load_mix(bus: pd.DataFrame) -> pd.DataFrame:
