@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from small_study import change_settings, profile, write_study
 
-from tritier.cases.solve import certificates, prepare, solve_case, summary
-from tritier.cases.store import read_case, write_case
+from tritier.cases.result import read_result, solve_case
+from tritier.cases.solve import prepare
 from tritier.errors import InputError
 from tritier.inputs.scenarios import build_instance, design_days, held_out_days, make_days, net_load, season_days
 from tritier.inputs.study import read_study, with_prosumers
@@ -200,7 +200,7 @@ def test_the_electrified_study_solves_and_serves_what_is_asked_for(baseline):
         assert np.all(drawn <= days.plugged_kw[:, k] + 1e-6)
         waited += np.abs(drawn - asked).sum()
     assert waited > 1.0  # a spot-indexed price is worth waiting for
-    assert abs(certificates(baseline)["money"]["imbalance_usd"]) < 1e-6  # passive vehicles pay what they draw
+    assert abs(baseline.certificates()["money"]["imbalance_usd"]) < 1e-6  # passive vehicles pay what they draw
 
 
 def test_a_stored_design_keeps_its_charges_on_peaks(tmp_path):
@@ -210,7 +210,6 @@ def test_a_stored_design_keeps_its_charges_on_peaks(tmp_path):
     sizes = {"n_scenarios": 1, "billing": "scenario", "menus.smoke.capacity": {}}
     solved = solve_case(prepare(STUDIES / "ieee33", "smoke", energy | peaks | sizes), 4)
     assert (solved.decisions.design.peak, solved.decisions.design.coincident) == (0.1, 0.38)
-    write_case(tmp_path / "case", solved, summary(solved), certificates(solved), 1.0)
-    stored = read_case(tmp_path / "case")
-    assert stored.decisions.design == solved.decisions.design
-    certificates(stored)
+    again = read_result(solved.write(tmp_path / "case"))
+    assert again.decisions.design == solved.decisions.design
+    again.certify()

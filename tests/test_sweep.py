@@ -192,10 +192,11 @@ def test_violations_in_energy_bound_what_is_shed(rows):
     assert rows["menu"]["c1_violation_share"] > 0 and rows["menu"]["c1_shed_kwh"] > 0
 
 
-def test_a_design_that_recovers_nothing_is_refused_in_one_line():
-    row = sweeps.point(**parameters(menu={"tariff": "{off_peak: [0.0], day: [0.0], peak: [0.0]}", "p2p": "[0.0]"}))
-    assert row["refused"].startswith("Case 4: ") and "\n" not in row["refused"]
-    assert "c4_welfare_usd" not in row and "c1_welfare_usd" in row
+def test_a_cost_that_no_tariff_recovers_is_refused_in_one_line():
+    cost = sweeps.Value("", changes={"fixed_cost_usd": 1e6})
+    row = sweeps.point(**sweeps.parameters(SMALL, str(STUDY), 0.9945, cost, (4,)))
+    assert row["refused"].startswith("Case 4: ") and "recovers 1000000.00" in row["refused"]
+    assert "\n" not in row["refused"] and "c4_welfare_usd" not in row
 
 
 def test_an_unknown_design_is_refused():

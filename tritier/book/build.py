@@ -36,7 +36,7 @@ FLOORS = (
     ("evaluation", "hosting"),
     ("plots",),
     ("book",),
-    ("cli", "study_verbs", "__main__"),
+    ("bilevel", "cli", "study_verbs", "__main__"),
 )
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
 

@@ -27,7 +27,7 @@ from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_as, solve_case
 from tritier.cases.solve import Prepared, judge, prepare
-from tritier.errors import CertificateError, InputError
+from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
 from tritier.evaluation.findings import PARTS, mean_interval
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Rules
@@ -100,7 +100,7 @@ def point(
         try:
             solved = flat_full(prepared) if (number, design) == (4, "flat") else solve_case(prepared, number)
             solved.certificates()
-        except (InputError, CertificateError) as error:
+        except (InputError, CertificateError, InfeasibleError, NoRecoveryError) as error:
             row["refused"] = f"Case {number}: {error}"
             break
         held_out = judge(prepared, solved.case, solved.decisions, days, solved.case.policy)
