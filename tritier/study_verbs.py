@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tritier.inputs.study import Study, read_study
@@ -115,7 +116,7 @@ def draw(study: Study, voltages: pd.DataFrame, path: Path) -> None:
     from tritier.plots.style import close, use_style
 
     use_style()
-    where = [study.feeder.position(p.bus) for p in study.prosumers]
+    where = np.array([study.feeder.position(p.bus) for p in study.prosumers])
     fig = feeder_map(study.feeder, voltages["v_min_pu"].to_numpy(), "lowest voltage [p.u.]", ringed=where)
     fig.savefig(path)
     close(fig)

@@ -210,7 +210,6 @@ def hosting_case(
     if margin is None:
         margin = voltage_margin(feeder, np.stack([d.load for d in days], -1), np.stack([d.reactive for d in days], -1))
     demand = study.settings.demand
-    wear = float(np.mean([who.degradation for who in study.prosumers]))
     case = HostingCase(
         feeder=feeder,
         grid=lindistflow(feeder),
@@ -221,7 +220,7 @@ def hosting_case(
         battery_high=high,
         battery_hours=settings.battery_hours,
         eta=float(np.mean([who.eta for who in study.prosumers])),
-        degradation=0.0 if size_batteries else wear,
+        degradation=0.0 if size_batteries else float(np.mean([who.degradation for who in study.prosumers])),
         flexible=0.0 if flexibility == "none" else demand.flexibility,
         shift_cost=study.settings.reference_price * demand.flexibility / -demand.elasticity,
         curtail_share=settings.curtail_share,

@@ -371,9 +371,8 @@ def column_and_constraint_generation(
         if left <= gap or (larger is None and not new):
             break
     if not -CROSSED <= left <= gap:
-        raise CertificateError(
-            "robust.gap", abs(left), gap, f"bounds {lower:.9g}, {upper:.9g} after {iteration} passes"
-        )
+        detail = f"bounds {lower:.9g}, {upper:.9g} after {iteration} passes"
+        raise CertificateError("robust.gap", abs(left), gap, detail)
     y, found = best
     worst, costs = tuple(case.u for case in found), tuple(float(case.value) for case in found)
     return RobustSolution(y, lower, upper, worst, costs, tuple(scenarios), tuple(trace))

@@ -222,6 +222,24 @@ def from_parametric(
     labels = list(row_name or (f"row[{k + 1}]" for k in range(m)))
     columns = list(col_name or (f"y[{j + 1}]" for j in range(ny)))
 
+    top = np.asarray(col_upper, dtype=float).copy()
+    lower, kept, cut, moved = _rows_with_shifts(A, low, high, top, shift, col_shift)
+    names = [labels[k] for k in kept] + [f"{labels[k]} (lower)" for k in cut] + [f"{labels[k]} (upper)" for k in cut]
+    names += [f"upper bound of {columns[j]}" for j in moved]
+    top[moved] = INF
+    return linear_bilevel(
+        F, np.concatenate([np.zeros(nx), np.asarray(c, dtype=float)]), nx, F0=F0, Q=cost_by_x, upper=upper,
+        lower=lower, x_bounds=x_bounds,
+        y_bounds=list(zip(np.asarray(col_lower, dtype=float), top, strict=True)), integer=integer, menu=menu,
+        x_name=x_name, y_name=columns, row_name=names, name=name,
+    )  # fmt: skip
+
+
+def _rows_with_shifts(
+    A: sparse.csr_array, low: np.ndarray, high: np.ndarray, top: np.ndarray, shift: list, col_shift: sparse.csr_array
+) -> tuple[tuple[sparse.csr_array, np.ndarray, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Rows over (x, y) with their sides, and which rows are kept, are split in two, and which columns get a row."""
+    m, ny = A.shape
     differs = np.diff((shift[0] - shift[1]).tocsr().indptr) > 0
     split = differs & np.isfinite(low) & np.isfinite(high)
     kept, cut = np.flatnonzero(~split), np.flatnonzero(split)
@@ -231,18 +249,10 @@ def from_parametric(
     common = side @ shift[0] + (sparse.eye_array(m) - side) @ shift[1]
     X = sparse.vstack([-common.tocsr()[kept], -shift[0][cut], -shift[1][cut], -col_shift[moved]], format="csr")
     Y = sparse.vstack([A[kept], A[cut], A[cut], sparse.eye_array(ny, format="csr")[moved]], format="csr")
-    none, top = np.full(cut.size, INF), np.asarray(col_upper, dtype=float).copy()
+    none = np.full(cut.size, INF)
     rows_low = np.concatenate([low[kept], low[cut], -none, np.full(moved.size, -INF)])
     rows_high = np.concatenate([high[kept], none, high[cut], top[moved]])
-    names = [labels[k] for k in kept] + [f"{labels[k]} (lower)" for k in cut] + [f"{labels[k]} (upper)" for k in cut]
-    names += [f"upper bound of {columns[j]}" for j in moved]
-    top[moved] = INF
-    return linear_bilevel(
-        F, np.concatenate([np.zeros(nx), np.asarray(c, dtype=float)]), nx, F0=F0, Q=cost_by_x, upper=upper,
-        lower=(sparse.hstack([X, Y], format="csr"), rows_low, rows_high), x_bounds=x_bounds,
-        y_bounds=list(zip(np.asarray(col_lower, dtype=float), top, strict=True)), integer=integer, menu=menu,
-        x_name=x_name, y_name=columns, row_name=names, name=name,
-    )  # fmt: skip
+    return (sparse.hstack([X, Y], format="csr"), rows_low, rows_high), kept, cut, moved
 
 
 def solve_follower(problem: LinearBilevel, x: np.ndarray) -> tuple[str, float, np.ndarray, np.ndarray, np.ndarray]:

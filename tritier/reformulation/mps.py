@@ -19,6 +19,9 @@ from tritier.errors import InputError
 from tritier.inputs.documents import MAX_BYTES, read_text
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 
+Lines = list[tuple[int, list[str], bool]]  # number, words and whether at the start of the line
+Aux = tuple[list[str], list[str], list[float], list[float | None]]  # columns, rows, costs, counts announced
+
 MISSING = "give a readable MPS file and its AUX file"
 LARGEST = 1e15  # magnitude of a number: beyond, solvers take it for infinite
 NUMBERS = {"LO", "UP", "FX", "LI", "UI"}  # kinds of bounds that carry a number
@@ -76,7 +79,7 @@ def read_mps(mps: str | Path, aux: str | Path) -> LinearBilevel:
             F[at[name]] = cost_there
     sides = np.array([_sides(whole, r) for r in table]).reshape(-1, 2)
     own = np.array([r in set(rows) for r in table], dtype=bool)
-    bounds = [tuple(whole.bounds.get(c, [0.0, INF])) for c in order]
+    bounds = [(low, high) for low, high in (whole.bounds.get(c, [0.0, INF]) for c in order)]
     names = list(table)
     return linear_bilevel(
         F, f, nx, F0=-whole.rhs.get(whole.cost, 0.0), name=whole.name or str(mps),
@@ -236,8 +239,11 @@ def _aux(path: Path, whole: Mps) -> tuple[list[str], list[str], list[float]]:
     return columns, rows, cost
 
 
-def _aux_by_names(path: Path, lines, whole: Mps):
-    columns, rows, cost, counts = [], [], [], [None, None]
+def _aux_by_names(path: Path, lines: Lines, whole: Mps) -> Aux:
+    columns: list[str] = []
+    rows: list[str] = []
+    cost: list[float] = []
+    counts: list[float | None] = [None, None]
     key = ""
     for number, words, _ in lines:
         if words[0].startswith("@"):
@@ -260,8 +266,12 @@ def _aux_by_names(path: Path, lines, whole: Mps):
     return columns, rows, cost, counts
 
 
-def _aux_by_lines(path: Path, lines, whole: Mps):
-    columns, rows, cost, counts, sign = [], [], [], [None, None], 1.0
+def _aux_by_lines(path: Path, lines: Lines, whole: Mps) -> Aux:
+    columns: list[str] = []
+    rows: list[str] = []
+    cost: list[float] = []
+    counts: list[float | None] = [None, None]
+    sign = 1.0
     for number, words, _ in lines:
         kind, place = words[0].upper(), f"line {number}"
         if len(words) != 2 or kind not in ("N", "M", "LC", "LR", "LO", "OS"):
@@ -341,7 +351,14 @@ def _bounds(problem: LinearBilevel, columns: list[str]) -> list[str]:
     return lines
 
 
-def _aux_lines(problem: LinearBilevel, columns, rows, own, cost, dialect: str) -> list[str]:
+def _aux_lines(
+    problem: LinearBilevel,
+    columns: list[str],
+    rows: list[str],
+    own: list[str],
+    cost: list[float],
+    dialect: str,
+) -> list[str]:
     follower = columns[problem.nx :]
     if dialect == "lines":
         lines = [f"N {len(follower)}", f"M {len(own)}", *(f"LC {problem.nx + j}" for j in range(len(follower)))]

@@ -14,8 +14,10 @@ All factors are powers of two, so that no number is rounded. What is then still 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tritier.errors import InputError
@@ -98,14 +100,17 @@ def scaled(problem: LinearBilevel) -> tuple[LinearBilevel, Scaling]:
         unlike = _unlike(within)
         if unlike is None:
             return within, units
+    assert unlike is not None
     mend = f"give numbers within {SMALLEST:g} to {LARGEST:g} of each other, and leave out bounds that never bind"
-    raise InputError(problem.name, *unlike, mend)
+    raise InputError(problem.name, unlike[0], unlike[1], mend)
 
 
 def _without_constants(problem: LinearBilevel) -> LinearBilevel:
     """No constants in the costs, and sides and bounds that are the rounding of zero at zero."""
     sides = ("U_lower", "U_upper", "row_lower", "row_upper", "x_lower", "x_upper", "y_lower", "y_upper")
-    zeroed = {side: np.where(np.abs(getattr(problem, side)) <= ROUNDING, 0.0, getattr(problem, side)) for side in sides}
+    zeroed: dict[str, Any] = {
+        side: np.where(np.abs(getattr(problem, side)) <= ROUNDING, 0.0, getattr(problem, side)) for side in sides
+    }
     own = np.concatenate([np.zeros(problem.nx), problem.f[problem.nx :]])
     return replace(problem, F0=0.0, f=own, f0=0.0, **zeroed)
 
@@ -165,7 +170,7 @@ def _largest(matrix: sparse.csr_array) -> np.ndarray:
     return np.asarray(matrix.max(axis=1).todense()).ravel() if matrix.shape[1] else np.zeros(matrix.shape[0])
 
 
-def _power(value):
+def _power(value: ArrayLike) -> np.ndarray:
     """The power of two next to a positive number; 1 for zero."""
     value = np.asarray(value, dtype=float)
     return np.where(value > 0, np.exp2(np.round(np.log2(np.where(value > 0, value, 1.0)))), 1.0)
