@@ -229,8 +229,8 @@ def from_parametric(
     top[moved] = INF
     return linear_bilevel(
         F, np.concatenate([np.zeros(nx), np.asarray(c, dtype=float)]), nx, F0=F0, Q=cost_by_x, upper=upper,
-        lower=lower, x_bounds=x_bounds, y_bounds=list(zip(np.asarray(col_lower, dtype=float), top, strict=True)), integer=integer,
-        menu=menu, x_name=x_name, y_name=columns, row_name=names, name=name,
+        lower=lower, y_bounds=list(zip(np.asarray(col_lower, dtype=float), top, strict=True)), x_bounds=x_bounds,
+        integer=integer, menu=menu, x_name=x_name, y_name=columns, row_name=names, name=name,
     )  # fmt: skip
 
 
