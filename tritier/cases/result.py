@@ -196,7 +196,7 @@ def solve(
     """Design a case of a study.
 
     Args:
-        study: as :func:`tritier.read_study` gives it, or its folder.
+        study: as :func:`~tritier.inputs.study.read_study` gives it, or its folder.
         case: 0 to 4.
         preset: smoke, fast or paper: size of the run.
         gap: share of the achievable gain at which the search stops; None: the preset's.

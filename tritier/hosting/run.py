@@ -504,7 +504,7 @@ def hosting_capacity(
     """Plan how much PV and wind a feeder hosts, and check the plan.
 
     Args:
-        study: as :func:`tritier.read_study` gives it, or its folder.
+        study: as :func:`~tritier.inputs.study.read_study` gives it, or its folder.
         model: deterministic, stochastic or robust.
         flexibility: none, der or p2p.
         preset: smoke, fast or paper.

@@ -126,7 +126,7 @@ class KKT:
         return float(mu @ (self.h - self.Hx @ x) + self.problem.f[: self.problem.nx] @ x + self.problem.f0)
 
     def multipliers(self, row_dual: np.ndarray, col_dual: np.ndarray) -> np.ndarray:
-        """Multipliers (K,) from HiGHS's row duals (m,) and column duals (ny,), by :func:`sign_table`."""
+        """Multipliers (K,) from HiGHS's row duals (m,) and column duals (ny,), by ``sign_table``."""
         out = np.empty(self.h.size)
         for k, (kind, j) in enumerate(zip(self.kind, self.source, strict=True)):
             dual = row_dual[j] if kind.startswith("row") else col_dual[j]

@@ -256,7 +256,7 @@ def market_bilevel(joint: JointLP) -> tuple[LinearBilevel, np.ndarray]:
 
     x = (z steps of prices and limits; products of z and billed quantities; DSO's columns), y = the follower's columns.
     A price billed by scenario multiplies the meter's reading inside the follower's cost rows; there too the product
-    with a binary step is exact (:func:`_follower_rows`). Raises InputError where :func:`require_wedge` does.
+    with a binary step is exact (``_follower_rows``). Raises InputError where :func:`require_wedge` does.
     """
     require_wedge(joint)
     parts = _parts(joint)

@@ -132,8 +132,7 @@ def solve(
     check : False returns SCIP's answer as it is, and exists only to show what a bad M does
     big_m : a guess used for every multiplier and slack instead of the derived bounds
     dual_bound : multiplier name -> bound proved by the caller for every optimal multiplier vector
-    value_cut : strengthen a complementarity mode by strong duality, see :func:`~tritier.reformulation.modes.run_mode`;
-        None: in mode "auto" only
+    value_cut : strong duality as a row of a complementarity mode; None: in mode "auto" only
     gap : difference of F and its bound at which SCIP may stop; the solution then has the bound that it had
     box : sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y
 

@@ -78,7 +78,7 @@ class Coordinates:
         return tuple(float(v[k]) for v, k in zip(self.grid, at, strict=True))
 
     def capacities(self) -> np.ndarray:
-        """Limits at every combination of positions, kW, (C, *shape)."""
+        """Limits at every combination of positions, kW, (C, ...) over the positions."""
         return np.array(np.meshgrid(*self.limits, indexing="ij")).reshape(len(self.lines), *self.shape)
 
     def design(self, point: Point) -> Design:
