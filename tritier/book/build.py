@@ -106,13 +106,23 @@ def modules_of(book: Book) -> list[str]:
 
 def api(book: Book) -> str:
     """The public API, then a section for each module: its functions and classes by Sphinx's autodoc."""
-    block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n{1}```\n"
-    public = block.format(book.package, "   :no-index:\n")  # each name has its place in the section of its module
-    return "\n".join([public, *(block.format(name, "") for name in modules_of(book))])
+    block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n{1}```\n"
+    public = block.format(book.package, "")
+    if book.package == tritier.__name__:  # a book of another package has no such list
+        rows = [(_link(name), _cell(_first_line(getattr(tritier, name)))) for name in tritier.__all__]
+        public += "\n" + _table(("name", "what it is"), rows)
+    return "\n".join([public, *(block.format(name, "   :members:\n") for name in modules_of(book))])
+
+
+def _link(name: str) -> str:
+    """A public name, linked to the section of the module that defines it: each name has one place."""
+    kind = getattr(tritier, name)
+    role = "class" if isinstance(kind, type) else "func"
+    return f"{{py:{role}}}`{name} <{kind.__module__}.{kind.__qualname__}>`"
 
 
 def _first_line(kind: type) -> str:
-    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").split())
+    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").replace(":eq:`", "{eq}`").split())
 
 
 def status(book: Book) -> str:
