@@ -122,7 +122,9 @@ def _link(name: str) -> str:
 
 
 def _first_line(kind: type) -> str:
-    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").replace(":eq:`", "{eq}`").split())
+    return " ".join(
+        (kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").replace(":eq:`", "{eq}`").split()
+    )
 
 
 def status(book: Book) -> str:
