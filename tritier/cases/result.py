@@ -216,17 +216,40 @@ def solve(
 
 def solve_case(
     prepared: Prepared,
-    number: int,
+    case: Case | int,
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
     state: Path | None = None,
     gap: float | None = None,
     engine: str = "tree",
 ) -> Result:
-    """:func:`solve` for a study that is prepared already."""
+    """:func:`solve` for a study that is prepared already, and for a case that need not be one of the five."""
     check_asked(gap, jobs)
     with located(prepared.study):
-        return solve_as(prepared, find_case(number), jobs, progress, state, gap, engine)
+        case = find_case(case) if isinstance(case, int) else case
+        begin = time.perf_counter()
+        clearing = cleared(prepared, case)
+        joint = JointLP(clearing, case.market, case.network)
+        bounds, trace, search = None, pd.DataFrame(columns=list(COLUMNS)), None
+        asked: dict[str, object] = {"gap": None, "engine": None, "jobs": jobs}
+        if case.optimised:
+            gap = prepared.preset.gap if gap is None else gap
+            asked = {"gap": gap, "engine": engine, "jobs": jobs}
+            question = "" if state is None else state_question(prepared, case, state, progress)
+            try:
+                search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question)
+            except InputError as error:
+                if state is not None and error.file != str(state):
+                    state.unlink(missing_ok=True)  # the study has to change, so that nobody goes on from here
+                raise
+            require("design.gap", bounds.gap, gap)
+            joint, response, trace = search.joint, search.best, search.trace
+        else:
+            response = flat_tariff(joint)
+        decisions = decisions_of(joint, response)
+        days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
+        origin = provenance(prepared, case.number) | asked | {"seconds": round(time.perf_counter() - begin, 2)}
+        return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
 
 
 def check_asked(gap: float | None, jobs: int) -> None:
@@ -234,41 +257,6 @@ def check_asked(gap: float | None, jobs: int) -> None:
     if gap is not None and not 0 < gap < 1:
         raise InputError("--gap", "gap", f"{gap:g} is not a share", "give a number between 0 and 1")
     require_jobs(jobs)
-
-
-def solve_as(
-    prepared: Prepared,
-    case: Case,
-    jobs: int = 1,
-    progress: Callable[[str], None] | None = None,
-    state: Path | None = None,
-    gap: float | None = None,
-    engine: str = "tree",
-) -> Result:
-    """:func:`solve_case` for a case that need not be one of the five."""
-    begin = time.perf_counter()
-    clearing = cleared(prepared, case)
-    joint = JointLP(clearing, case.market, case.network)
-    bounds, trace, search = None, pd.DataFrame(columns=list(COLUMNS)), None
-    asked: dict[str, object] = {"gap": None, "engine": None, "jobs": jobs}
-    if case.optimised:
-        gap = prepared.preset.gap if gap is None else gap
-        asked = {"gap": gap, "engine": engine, "jobs": jobs}
-        question = "" if state is None else state_question(prepared, case, state, progress)
-        try:
-            search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question)
-        except InputError as error:
-            if state is not None and error.file != str(state):
-                state.unlink(missing_ok=True)  # the study has to change, so that nobody goes on from here
-            raise
-        require("design.gap", bounds.gap, gap)
-        joint, response, trace = search.joint, search.best, search.trace
-    else:
-        response = flat_tariff(joint)
-    decisions = decisions_of(joint, response)
-    days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
-    origin = provenance(prepared, case.number) | asked | {"seconds": round(time.perf_counter() - begin, 2)}
-    return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
 
 
 def provenance(prepared: Prepared, case: int) -> dict[str, object]:

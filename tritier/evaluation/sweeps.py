@@ -25,7 +25,7 @@ from nbclient.exceptions import DeadKernelError
 from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
-from tritier.cases.result import Result, solve_as, solve_case
+from tritier.cases.result import Result, solve_case
 from tritier.cases.solve import Prepared, judge, prepare
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
 from tritier.evaluation.findings import PARTS, mean_interval
@@ -120,7 +120,7 @@ def point(
 
 def flat_full(prepared: Prepared) -> Result:
     """The market of Case 4 under the flat tariff at cost recovery and without limits: what its design improves on."""
-    return solve_as(prepared, replace(find_case(4), optimised=False))
+    return solve_case(prepared, replace(find_case(4), optimised=False))
 
 
 def case_figures(solved: Result) -> dict[str, object]:
