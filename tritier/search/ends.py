@@ -17,7 +17,7 @@ from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
-from tritier.search.cuts import Request, Row, solve_request
+from tritier.search.cuts import EPSILON, FINE, Request, Row, solve_request
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.pool import Item, Pool, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
@@ -29,14 +29,16 @@ AGREE = 1e-3  # $: a stored social cost against what its row proves
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """One end: social cost of a point that can be reached, $/day, and the rows that prove it.
+    """One end: its social cost, $/day, and the rows that prove it.
 
     ``pool.rows[0]`` has that point: of the flat tariff its answer, of the first best the least F at the largest limits.
-    The largest bound of such a row is the lower side. The first best's pool holds the least F at tight limits besides.
+    The largest bound of a row that asks the same is the lower side. The first best's pool holds the least F at tight
+    limits besides. ``solved``: whether this run has found the cost, and not read it.
     """
 
     social_cost: float
     pool: Pool
+    solved: bool = False
 
     @property
     def lower_bound(self) -> float:
@@ -53,8 +55,12 @@ class End:
 
 
 def lower_side(rows: list[Row]) -> float:
-    """The largest bound of the rows that ask what the first one asks, $."""
-    return max(row.bound for row in rows if row.request == rows[0].request)
+    """The largest bound of the rows that ask what the first one asks, whatever their weight on F, $."""
+    return max(row.bound for row in rows if _asked(row) == _asked(rows[0]))
+
+
+def _asked(row: Row) -> Request:
+    return replace(row.request, epsilon=EPSILON)
 
 
 def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
@@ -70,13 +76,19 @@ def _flat_end(*lp) -> End:
     joint = build(*lp, [])
     found = flat_tariff(joint)
     rows = closed(joint, Request("answer", found.design))
-    return End(found.social.total, Pool(items_of(joint), rows))
+    if found.social.total - rows[0].social_cost > AGREE:  # its point leaves the follower too much, at too little F
+        rows = [solve_request(joint, Request("answer", found.design, FINE)), *rows]
+    end = End(found.social.total, Pool(items_of(joint), rows), solved=True)
+    check_end(build(*lp, []), "flat", end)  # refused before the search, not after it
+    return end
 
 
 def _first_best_end(*lp) -> End:
     joint = build(*lp, [])
     rows = [*first_best(joint), *tight_rows(joint)]
-    return End(rows[0].social_cost, Pool(items_of(joint), rows))
+    end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True)
+    check_end(build(*lp, []), "first_best", end)
+    return end
 
 
 def first_best(joint: JointLP) -> list[Row]:
@@ -122,7 +134,7 @@ def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:
     first, flat, lower = rows[0], name == "flat", lower_side(rows)
     asked = Request("answer" if flat else "least", flat_design(joint, end.design.tariff[0]))
     for figure, off, most in (
-        ("design", float(first.request != asked), 0.0),
+        ("design", float(_asked(first) != asked), 0.0),
         ("above_its_point", end.social_cost - first.social_cost, AGREE),
         ("below_its_bound", lower - end.social_cost, AGREE),
         ("width", first.social_cost - lower, max(CENT, CLOSE * abs(first.social_cost)) + AGREE),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import Request, solve_request
+from tritier.search.cuts import FINE, Request, solve_request
 from tritier.search.responses import Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
@@ -98,6 +98,6 @@ def check_flat(joint: JointLP, design: Design) -> None:
     if design != replace(flat_design(joint, root), capacity=design.capacity):
         raise CertificateError("design.flat_tariff", 1.0, 0.0, f"{design} is not the same charge in all blocks")
     for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), -1, -1))):
-        surplus = solve_request(joint, Request("answer", flat_design(joint, tariff))).recovered
-        if not surplus < 0:
+        asked = Request("answer", flat_design(joint, tariff))
+        if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
             raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

@@ -106,8 +106,9 @@ class Search:
         self.joint, self.jobs, self.flat, self.ideal = joint, jobs, flat, ideal
         self.gain = flat.social_cost - ideal.social_cost
         self.slack = gap * self.gain
-        menu, offered = Coordinates.of(joint.instance.menu, beside), flat.design in beside
-        self.ledger = Ledger(menu, joint.instance.fixed_cost, [*ideal.pool.rows, *(flat.pool.rows if offered else [])])
+        self.offered = flat.design in beside
+        menu, rows = Coordinates.of(joint.instance.menu, beside), flat.pool.rows if self.offered else []
+        self.ledger = Ledger(menu, joint.instance.fixed_cost, [*ideal.pool.rows, *rows])
         self.pool = Pool([])
         self.pool.learn([item for item in flat.items if isinstance(item, np.ndarray)][-TANGENTS:])
         self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])
@@ -120,8 +121,16 @@ class Search:
         self.origin = ""
         self.name, self.packed = uuid4().hex, pack(joint)
         self._saved = time.perf_counter()
-        if offered:
-            self.ledger.propose(flat.social_cost, menu.point(flat.design))
+
+    def offer_flat(self) -> None:
+        """The flat tariff as the first incumbent, where it is on the menu and there is none yet."""
+        if self.ledger.best is not None or not self.offered:
+            return
+        point = self.ledger.menu.point(self.flat.design)
+        if self.flat.solved:
+            self.ledger.propose(self.flat.social_cost, point)
+        else:  # read from a state, which is not believed
+            self.confirm(point)
 
     @property
     def centre(self) -> int:
@@ -363,6 +372,7 @@ def solve(
         raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
     search = Search(joint, flat, ideal, beside, gap, jobs, progress)
     search.resume(state, origin)
+    search.offer_flat()
     try:
         return search.result(search.run(engine, time_limit))
     except KeyboardInterrupt as stop:
