@@ -13,7 +13,7 @@ DATA_READY := $(DATA_VENV)/.ready
 .DELETE_ON_ERROR:
 
 book: $(READY)
-	$(BIN)/python -m tritier.book --preset $(PRESET) --jobs $(JOBS)
+	$(BIN)/python -m tritier book --preset $(PRESET) --jobs $(JOBS)
 
 # Opens every page of the last build in a headless Chromium with the network off.
 check-book: $(READY)
@@ -28,7 +28,7 @@ test: $(READY)
 
 # Runs what is stale and refreshes figures/ with its manifest, without the HTML.
 figures: $(READY)
-	$(BIN)/python -m tritier.book --preset $(PRESET) --jobs $(JOBS) --no-html
+	$(BIN)/python -m tritier book --preset $(PRESET) --jobs $(JOBS) --no-html
 
 # Rebuilds data/ from its packages (about 400 MB) in an environment of its own.
 data: $(DATA_READY)

@@ -13,8 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tritier import book as chapter
-from tritier.book import __main__ as command
-from tritier.book.build import build_html, clear_leftovers, publish_figures, with_provenance
+from tritier.book.build import build_book, build_html, clear_leftovers, publish_figures, with_provenance
 from tritier.book.run import Book, gate, run_stale, stale
 from tritier.errors import InputError
 from tritier.plots import style as plots
@@ -232,14 +231,14 @@ def test_impossible_needs_are_named(copy, needs, message):
 
 @pytest.mark.parametrize("arguments", [{"preset": "huge"}, {"preset": "smoke", "root": Path("/")}])
 def test_bad_arguments_are_one_line_and_exit_2(arguments, capsys):
-    assert command.main(**arguments) == 2
+    assert build_book(**arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_stale_chapter_fails_the_build_with_one_line(copy, capsys):
     edit(copy.source("03-reader"), "# 03", "# Chapter 03")
     (copy.root / "toy").rename(copy.root / "tritier")
-    assert command.main("smoke", root=copy.root, run=False) == 1
+    assert build_book("smoke", root=copy.root, run=False) == 1
     assert capsys.readouterr().err.splitlines() == ["book: refused: 03-reader: notebook changed"]
 
 
@@ -256,7 +255,7 @@ def test_a_chapter_that_failed_or_did_not_run_fails_the_build(copy, capsys, dama
         notebook = nbformat.read(book.executed("03-reader"), as_version=4)
         notebook.cells[-1].execution_count = None
         nbformat.write(notebook, book.executed("03-reader"))
-    assert command.main("smoke", root=copy.root, run=False) == 1
+    assert build_book("smoke", root=copy.root, run=False) == 1
     assert "book: refused: 03-reader: " in capsys.readouterr().err
     assert not (copy.root / "_build").exists()
 

@@ -1,4 +1,4 @@
-"""From executed chapters to HTML: publish the figures, write the generated pages, stage, build strictly."""
+"""From chapters to HTML: run what is stale, publish the figures, write the generated pages, stage, build strictly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pkgutil
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sphinx.application import Sphinx
 
 import tritier
 from tritier.book.page import PACKAGES, downloads
-from tritier.book.run import Book
+from tritier.book.run import PRESETS, Book, gate, run_stale
 from tritier.errors import InputError
 from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
@@ -36,7 +37,7 @@ FLOORS = (
     ("evaluation", "hosting"),
     ("plots",),
     ("book",),
-    ("bilevel", "cli", "study_verbs", "__main__"),
+    ("bilevel", "cli", "__main__"),
 )
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
 
@@ -296,3 +297,45 @@ def setup(app: Sphinx) -> dict[str, bool]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def build_book(
+    preset: str = "fast", *, root: Path | None = None, jobs: int = 2, run: bool = True, html: bool = True
+) -> int:
+    """Build the book; 0 if it is complete, 1 if a chapter or the build failed, 2 on bad input, 130 if interrupted.
+
+    Args:
+        preset: ``smoke``, ``fast`` or ``paper``.
+        root: the repository (default: the current folder).
+        jobs: chapters run at a time.
+        run: run what is stale; without, the gate alone decides on what is there.
+        html: build the HTML after the gate.
+    """
+    started = time.perf_counter()
+    book = Book((root or Path.cwd()).resolve(), preset)
+    try:
+        if preset not in PRESETS:
+            raise InputError(
+                "tritier book", "--preset", f"unknown preset {preset!r}", f"use one of {', '.join(PRESETS)}"
+            )
+        if not (book.root / "_toc.yml").is_file():
+            raise InputError(book.root, "_toc.yml", "no book here", "run from the repository root")
+        print(f"book: {len(book.chapters)} chapters at preset {preset}", flush=True)
+        if run:
+            run_stale(book, jobs)
+        if refused := gate(book):
+            for line in refused:
+                print(f"book: refused: {line}", file=sys.stderr)
+            return 1
+        publish_figures(book)
+        code = build_html(book) if html else 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("book: interrupted; finished chapters are kept", file=sys.stderr)
+        return 130
+    if code == 0:
+        where = "_build/html/index.html" if html else "figures/"
+        print(f"book: {where} after {time.perf_counter() - started:.0f} s", flush=True)
+    return code
