@@ -10,6 +10,8 @@ from toy import small_market
 
 from tritier.errors import InputError
 from tritier.inputs.instance import Menu
+from tritier.reformulation import modes
+from tritier.reformulation import solve as bilevel_solve
 from tritier.reformulation.bilevel import linear_bilevel, solve_follower
 from tritier.reformulation.bounds import MARGIN, boxes
 from tritier.reformulation.joint import JointLP
@@ -154,6 +156,39 @@ def test_free_trade_is_no_exception(p2p):
         found = solve(problem, mode, time_limit=120, box=box, dual_bound=given, value_cut=True)
         assert (found.status, found.proof) == ("optimal", "bounds proved")
         assert found.objective == pytest.approx(best, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def free_trade():
+    """Eight designs, the best at 28.446 and the next at 28.473, and what is proved of the market's boxes."""
+    joint = settled(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), (0.0, 0.03))))
+    problem, box = market_bilevel(joint)
+    return problem, {"box": box, "dual_bound": storage_bounds(joint, problem, box)}
+
+
+def test_an_optimum_that_sos1_loses_is_found_by_the_second_opinion(free_trade, monkeypatch):
+    """SOS1 with a value cut at SCIP's usual tolerance takes the nodes of the optimum for empty and calls another design
+    proved; mode "auto", made to ask SOS1 first, is told so by the mode that it asks next."""
+    problem, given = free_trade
+    best, *_ = enumerate_menu(problem)
+    monkeypatch.setattr(modes, "TIGHT", 1e-6)
+    lost = solve(problem, "sos1", value_cut=True, time_limit=120, **given)
+    assert lost.status == "optimal" and lost.objective > best + 0.02
+    monkeypatch.setattr(bilevel_solve, "FEW", 0)
+    monkeypatch.setattr(bilevel_solve, "DISCRETE", ("sos1", "strong_duality", "indicator", "bigm"))
+    found = solve(problem, "auto", time_limit=120, **given)
+    assert (found.status, found.proof) == ("optimal", "second opinion")
+    assert found.objective == pytest.approx(best, rel=1e-6)
+    assert [told.split(" in ")[0][:31] for told in found.overruled] == ["sos1: beaten by strong_duality,"]
+
+
+def test_auto_enumerates_a_short_menu_and_asks_two_modes_about_a_longer_one(free_trade, monkeypatch):
+    problem, given = free_trade
+    listed = solve(problem, "auto", **given)
+    monkeypatch.setattr(bilevel_solve, "FEW", 0)
+    asked = solve(problem, "auto", time_limit=120, **given)
+    assert (listed.proof, asked.proof, asked.overruled) == ("enumeration", "second opinion", ())
+    assert listed.objective == pytest.approx(28.44643, abs=1e-5) == asked.objective
 
 
 def test_menus_that_pay_for_circles_are_refused():
