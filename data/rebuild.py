@@ -18,7 +18,7 @@ import pandapower.networks as pn
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rules are the package's, which is not installed here
-from tritier.studies.rules import (
+from tritier.studies.build import (
     BATTERY_HOURS,
     BETA_CYCLE,
     COMMERCIAL,

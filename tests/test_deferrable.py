@@ -22,7 +22,7 @@ from tritier.model.network import losses_kw
 from tritier.model.prosumer import prosumer_data
 from tritier.reformulation.joint import JointLP
 from tritier.search.large import clear as clear_large
-from tritier.search.large_market import large_instance, thinned
+from tritier.search.large import large_instance, thinned
 from tritier.search.responses import optimistic_response
 
 PRICES = np.array([0.30, 0.40, 0.20, 0.25, 0.11, 0.50])  # $/kWh, by hour

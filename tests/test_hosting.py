@@ -21,8 +21,17 @@ from tritier.hosting.case import (
     trading_groups,
     with_budget,
 )
-from tritier.hosting.check import dispatch, judge, stress_days
-from tritier.hosting.plan import VertexSweep, deterministic, first_stage, robust_plan, stochastic_plan, two_stage
+from tritier.hosting.plan import (
+    VertexSweep,
+    deterministic,
+    dispatch,
+    first_stage,
+    judge,
+    robust_plan,
+    stochastic_plan,
+    stress_days,
+    two_stage,
+)
 from tritier.hosting.robust import (
     RecourseProgram,
     budget_set,

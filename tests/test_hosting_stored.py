@@ -14,7 +14,7 @@ from tritier.errors import CertificateError, InputError
 from tritier.hosting import stored as hosting_record
 from tritier.hosting import stored as hosting_stored
 from tritier.hosting.case import FLEXIBILITY
-from tritier.hosting.check import judge, stress_days
+from tritier.hosting.plan import judge, stress_days
 from tritier.hosting.run import MODELS, check_relaxation, load_problem, seen_case, stale
 from tritier.hosting.stored import STUDIES, read_plan, read_record, read_sweeps, table
 

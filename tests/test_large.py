@@ -13,8 +13,18 @@ from tritier.inputs.instance import Design
 from tritier.model.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import WarmLP, parametric_lp
-from tritier.search.large import GAIN, Market, clear
-from tritier.search.large_market import METHODS, Coupling, large_instance, own_lps, priced, solve_whole, thinned
+from tritier.search.large import (
+    GAIN,
+    METHODS,
+    Coupling,
+    Market,
+    clear,
+    large_instance,
+    own_lps,
+    priced,
+    solve_whole,
+    thinned,
+)
 
 LOOSE = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
 

@@ -11,9 +11,19 @@ import pytest
 from tritier.cases.cases import CASES
 from tritier.cases.recourse import POLICIES
 from tritier.cases.solve import prepare
-from tritier.evaluation import unseen
-from tritier.evaluation.findings import unseen_tables
-from tritier.evaluation.unseen import MORE_PV, REAL, RESAMPLED, SWAPPED, DaySet, cases_on, day_sets, rows_of, verdicts
+from tritier.evaluation import findings
+from tritier.evaluation.findings import (
+    MORE_PV,
+    REAL,
+    RESAMPLED,
+    SWAPPED,
+    DaySet,
+    cases_on,
+    day_sets,
+    rows_of,
+    unseen_tables,
+    verdicts,
+)
 from tritier.inputs.scenarios import held_out_days
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -34,7 +44,7 @@ VERDICTS = {
 
 @pytest.fixture(scope="module")
 def stored():
-    return unseen.stored("out_of_sample")
+    return findings.stored_table("out_of_sample")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ def again():
 
 def test_the_tables_are_of_the_stored_cases_and_of_todays_data(stored, again):
     _, origin = stored
-    assert origin["cases"] == unseen.case_hashes()
+    assert origin["cases"] == findings.case_hashes()
     assert origin["data_hash"] == again[0].prepared.study.data_hash
     assert origin["preset"] == "paper" and not origin["commit"].startswith("unknown")
 
@@ -73,7 +83,7 @@ def test_judged_again_the_real_days_give_the_same_figures(stored, again):
 def test_verdicts_on_the_paper_stand(again):
     abstract = pd.read_csv(DATA / "paper" / "abstract.csv")
     words = verdicts(again[0].prepared, again[1], abstract)
-    kept, _ = unseen.stored("against_paper")
+    kept, _ = findings.stored_table("against_paper")
     pd.testing.assert_frame_equal(words, kept, check_dtype=False, rtol=1e-5, atol=1e-6)
     assert words.set_index(["figure", "unit"])["verdict"].to_dict() == VERDICTS
 

@@ -231,7 +231,9 @@ def test_a_wheel_ships_every_module_and_solves(tmp_path):
 
 
 def test_the_package_has_few_modules():
-    assert len(list((ROOT / "tritier").rglob("*.py"))) <= 103
+    """Those that hold code; the other files mark packages."""
+    marks = {path for path in (ROOT / "tritier").rglob("__init__.py") if not path.read_text().count("\ndef ")}
+    assert len(set((ROOT / "tritier").rglob("*.py")) - marks) <= 85
 
 
 def imported(path: Path) -> set[str]:
@@ -281,5 +283,5 @@ def test_no_modules_import_each_other_in_a_circle_and_levels_are_few():
     for module, others in graph.items():
         own = module.partition(".")[0]
         packages.setdefault(own, set()).update({other.partition(".")[0] for other in others} - {own})
-    assert levels(packages) <= 10
+    assert levels(packages) <= 9
     assert levels(graph) <= 19

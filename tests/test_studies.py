@@ -16,11 +16,10 @@ from tritier.inputs.settings import Settings
 from tritier.inputs.study import read_study
 from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
-from tritier.studies import rules
-from tritier.studies.build import find_grid, new_study
+from tritier.studies import build
+from tritier.studies.build import electrify, find_grid, new_study
 from tritier.studies.check import check_study, design_flows, input_mark, record_calibration, warnings
 from tritier.studies.commented import commented_yaml
-from tritier.studies.electrify import electrify
 from tritier.studies.grid import from_pandapower
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -208,12 +207,12 @@ def test_a_source_that_is_none_is_refused_in_one_line(source):
 
 def test_prosumers_live_in_the_far_half_of_the_feeder():
     bus, p = np.array([1, 2, 3, 4, 5]), np.array([0.0, 30.0, 0.0, 40.0, 30.0])
-    assert rules.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [4, 5]
-    assert rules.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0]), most=1).size == 1
+    assert build.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [4, 5]
+    assert build.prosumer_buses(bus, p, np.array([0.0, 1.0, 2.0, 3.0, 4.0]), most=1).size == 1
 
 
 def test_ratings_that_are_given_stay():
-    found = rules.ratings(
+    found = build.ratings(
         np.array([150.2, 20.0, 90.0]), np.array([np.nan, 55.0, np.nan]), np.array([True, False, False])
     )
     assert found.tolist() == [151.0, 55.0, 113.0]
@@ -293,10 +292,10 @@ def test_a_commented_file_reads_as_what_was_written(tmp_path):
 
 
 def test_shapes_of_a_rural_feeder_are_of_all_kinds():
-    found = pd.concat([pd.Series(rules.shape_weights(n)) for n in range(1, 7)])
+    found = pd.concat([pd.Series(build.shape_weights(n)) for n in range(1, 7)])
     assert {name.partition("-")[0][0] for name in found.index} == {"H", "G", "L"}
-    assert all(sum(rules.shape_weights(n).values()) == pytest.approx(1.0) for n in range(1, 40))
-    assert all(name.startswith("H0") for n in range(1, 7) for name in rules.shape_weights(n, homes_only=True))
+    assert all(sum(build.shape_weights(n).values()) == pytest.approx(1.0) for n in range(1, 40))
+    assert all(name.startswith("H0") for n in range(1, 7) for name in build.shape_weights(n, homes_only=True))
 
 
 def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):

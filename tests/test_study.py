@@ -10,11 +10,10 @@ import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve, words
 
-from tritier.cases.calibrate import CLOSE, baseline, targets
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import DesignProof
 from tritier.cases.result import read_result
-from tritier.cases.solve import anchored_baseline, prepare
+from tritier.cases.solve import CLOSE, anchored_baseline, baseline, prepare, targets
 from tritier.cli import main
 from tritier.reformulation.joint import JointLP
 from tritier.search.flat import flat_design

@@ -375,7 +375,7 @@ def draw(study: Study, voltages: pd.DataFrame, path: Path) -> None:
 
 def calibrate_one(a: argparse.Namespace) -> int:
     """Fit both parameters and write them into study.yaml."""
-    from tritier.cases.calibrate import calibrate
+    from tritier.cases.solve import calibrate
     from tritier.studies.check import record_calibration
 
     study = tt.read_study(a.folder)
@@ -390,7 +390,7 @@ def calibrate_one(a: argparse.Namespace) -> int:
 
 def electrify_one(a: argparse.Namespace) -> int:
     """Write the electrified twin, and say what to mind."""
-    from tritier.studies.electrify import electrify
+    from tritier.studies.build import electrify
 
     study = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data))
     noted(study, "fast")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.evaluation.unseen import REAL, cases_on, day_sets, rows_of, verdicts, write
+from tritier.evaluation.findings import REAL, cases_on, day_sets, rows_of, verdicts, write_tables
 from tritier.cases.solve import prepare
 
 DATA = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def main() -> None:
         if days.name == REAL:
             words = verdicts(prepared, cases, pd.read_csv(DATA / "paper" / "abstract.csv"))
         print(f"{days.name}: {days.days.n_days} days, {time.perf_counter() - begin:.0f} s", flush=True)
-    write(prepared, pd.concat(tables, ignore_index=True), words)
+    write_tables(prepared, pd.concat(tables, ignore_index=True), words)
 
 
 if __name__ == "__main__":

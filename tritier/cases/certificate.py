@@ -1,4 +1,9 @@
-"""Proof beside every result: equilibrium, follower, money and revenue, recomputed from the stored decisions."""
+"""Proof beside every result: equilibrium, follower, money and revenue, recomputed from the stored decisions.
+
+A design's proof is checked without the search, and nothing of the run is trusted: rows are those that their bases
+prove, both ends lie between bounds of their own, and the bound is that of a ledger filled with these rows alone, on the
+menu of the study.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions
 from tritier.errors import CertificateError
-from tritier.inputs.instance import Instance
+from tritier.inputs.instance import Design, Instance
 from tritier.model.dso import day_peak
 from tritier.model.market import chance_block
 from tritier.model.prosumer import (
@@ -44,9 +49,14 @@ from tritier.model.risk import cvar, cvar_rows, value_at_risk
 from tritier.model.tariff import charges, revenue_slack
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
+from tritier.search.check import BOUND, check_pool
+from tritier.search.ends import ENDS, End, check_end
 from tritier.search.flat import check_flat, flat_design
+from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates
+from tritier.search.pool import Pool
 from tritier.search.responses import ROUNDS, only
+from tritier.search.scip import below, prove
 
 GAIN = 1e-9  # of max(|cost|, 1 % of the bill without trade); relative to what a day's agents pay
 RESIDUAL = 1e-6  # kW, kWh or $ of a row or bound
@@ -440,3 +450,29 @@ def gain_in_real_time(instance: Instance, i: int, decisions: Decisions) -> float
     var.save_value(value_at_risk(total.value, p, data.rules.alpha))
     excess.save_value(np.maximum(total.value - var.value, 0))
     return float((risk + bill).value) - optimum
+
+
+def check_proof(joint: JointLP, design: Design, proof: DesignProof, pools: dict[str, Pool], jobs: int = 1) -> int:
+    """Check the bounds on record of a design against the rows of its proof; returns their number.
+
+    Raises CertificateError at the first figure that is not proved, from either side.
+    """
+    rows, instance = [], joint.instance
+    for name in ENDS:
+        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs)
+    flat = pools["flat"].rows[0].request.design
+    check_flat(JointLP(instance, network=joint.sees_network, lp=joint.bare), flat)
+    menu = Coordinates.of(instance.menu, [flat])
+    require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
+    rows += check_pool(joint, pools["search"], "search", jobs)
+    ledger = Ledger(menu, instance.fixed_cost, rows)
+    point = menu.point(design)
+    ledger.require_not_below(proof.upper_bound, point)
+    bound = ledger.lower_bound
+    require("design.lower_bound", proof.lower_bound - bound, BOUND, f"{bound:.6f} is proved")
+    require("design.lower_bound", proof.lower_bound - proof.upper_bound, 0.0, "is above the upper bound")
+    if proof.proof != "not run":
+        limit = below(min(bound, proof.lower_bound), proof.flat - proof.first_best)
+        word = prove(ledger, limit, proof.upper_bound, point).word
+        require("design.proof", float(word != proof.proof), 0.0, f"{proof.proof} is stored, SCIP leaves it {word}")
+    return len(rows)

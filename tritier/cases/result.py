@@ -18,10 +18,9 @@ import pandas as pd
 
 from tritier.cases import store
 from tritier.cases.cases import Case, find_case
-from tritier.cases.certificate import DesignProof, recheck, require
+from tritier.cases.certificate import DesignProof, check_proof, recheck, require
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
-from tritier.cases.proof import check_proof
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.solve import (
     Prepared,

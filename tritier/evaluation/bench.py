@@ -36,8 +36,7 @@ from tritier.reformulation.solve import solve
 from tritier.search import hybrid
 from tritier.search.ends import both_ends
 from tritier.search.enumeration import enumerate_menu
-from tritier.search.large import Clearing, clear
-from tritier.search.large_market import large_instance, solve_whole
+from tritier.search.large import Clearing, clear, large_instance, solve_whole
 from tritier.search.responses import optimistic_response
 
 STORED = DATA / "results" / "bench.csv"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tritier.cases.calibrate import baseline
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import DesignProof, require
 from tritier.cases.decisions import Decisions
@@ -25,7 +24,7 @@ from tritier.cases.outcome import (
 )
 from tritier.cases.recourse import POLICIES, DayDecisions
 from tritier.cases.result import Result, made_from, read_or_solve, read_result
-from tritier.cases.solve import Prepared, fixed_cost, judge_all, prosumer_bill_share
+from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prosumer_bill_share
 from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.instance import Days

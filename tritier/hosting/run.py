@@ -19,15 +19,16 @@ import pandas as pd
 
 from tritier.errors import CertificateError, InputError, Interrupted, SolverError
 from tritier.hosting.case import DayModel, HostingCase, YearData, day_positions, hosting_case, real_days, with_budget
-from tritier.hosting.check import judge, stress_days
 from tritier.hosting.plan import (
     Plan,
     base_cost,
     deterministic,
     held_fixed,
+    judge,
     relaxed_bound,
     robust_plan,
     stochastic_plan,
+    stress_days,
     swept,
 )
 from tritier.hosting.robust import Iteration

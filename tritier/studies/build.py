@@ -1,6 +1,8 @@
 """A complete study folder for a feeder from elsewhere: tables, profiles, a commented study.yaml, menus by rule.
 
 Menus come from the feeder's own flows: what its lines carry on the design days when nobody shifts, stores or curtails.
+Who lives where and owns what, on a feeder that says nothing about it, is decided by rules over bus numbers; and so are
+the vehicles and heat pumps of a study whose homes go electric. Nothing is searched, nothing calibrated.
 """
 
 from __future__ import annotations
@@ -14,16 +16,16 @@ import numpy as np
 import pandas as pd
 
 from tritier.errors import InputError
+from tritier.inputs.documents import read_yaml
 from tritier.inputs.settings import Settings
-from tritier.inputs.study import Study, read_study
-from tritier.inputs.tables import read_feeder
+from tritier.inputs.study import HIGHEST_LOAD, Study, read_study
+from tritier.inputs.tables import LoadMixRow, read_days, read_feeder, read_rows
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import downstream_matrix, main_line
-from tritier.studies import rules
+from tritier.provenance import sole_writer, whole_folder
 from tritier.studies.check import design_flows
 from tritier.studies.commented import commented_yaml
-from tritier.studies.grid import Grid, from_simbench, pandapower_grid
-from tritier.studies.matpower import case_path, from_matpower
+from tritier.studies.grid import Grid, case_path, from_matpower, from_simbench, pandapower_grid
 
 PROFILES = ("simbench/load_profiles.csv", "simbench/renewable_profiles.csv", "smard/prices.csv")
 SEASON = {
@@ -122,7 +124,7 @@ def write_tables(work: Path, grid: Grid, data: Path) -> None:
     current = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar).current_a
     by_line = pd.Series(current, index=feeder.line).reindex(branch["line"]).to_numpy()
     leaves = branch["line"].isin(feeder.line[feeder.parent == 0]).to_numpy()
-    rated = branch.assign(rating_a=rules.ratings(by_line, branch["rating_a"].to_numpy(float), leaves))
+    rated = branch.assign(rating_a=ratings(by_line, branch["rating_a"].to_numpy(float), leaves))
     _write(rated, work / "branch.csv")
     shutil.copyfile(data / "smard/prices.csv", work / "prices.csv")
     if grid.profiles:
@@ -135,13 +137,13 @@ def write_tables(work: Path, grid: Grid, data: Path) -> None:
         (n, shape, w)
         for n, p in zip(feeder.bus.tolist(), feeder.p_kw, strict=True)
         if p > 0
-        for shape, w in rules.shape_weights(n, homes).items()
+        for shape, w in shape_weights(n, homes).items()
     ]
     _write(pd.DataFrame(mixes, columns=["bus", "profile", "weight"]), work / "load_mix.csv")
     path_ohm = feeder.r_ohm @ downstream_matrix(feeder)
-    chosen = rules.prosumer_buses(feeder.bus, feeder.p_kw, path_ohm)
+    chosen = prosumer_buses(feeder.bus, feeder.p_kw, path_ohm)
     p_kw = np.array([feeder.p_kw[feeder.position(n)] for n in chosen])
-    _write(rules.prosumer_table(chosen, p_kw), work / "prosumers.csv")
+    _write(prosumer_table(chosen, p_kw), work / "prosumers.csv")
 
 
 def own_tables(work: Path, grid: Grid) -> None:
@@ -173,9 +175,9 @@ def own_tables(work: Path, grid: Grid) -> None:
                 "wind_profile": _largest(wind, renewable.columns[1]),
                 "battery_kwh": has["kwh"],
                 "battery_kw": has["kw"],
-                "eta": rules.ETA,
-                "degradation_usd_per_kwh": rules.DEGRADATION,
-                "beta": rules.BETA_CYCLE[k % len(rules.BETA_CYCLE)],
+                "eta": ETA,
+                "degradation_usd_per_kwh": DEGRADATION,
+                "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
             }
         )
     if not rows:
@@ -273,7 +275,7 @@ def readme(grid: Grid) -> str:
     own = "the feeder's own loads, generators and storages with its own year of profiles"
     rule = (
         "rules over bus numbers: load shapes cyclic by bus, at most "
-        f"{rules.MOST_PROSUMERS} prosumers in the electrically far half of the feeder, solar, wind and battery power "
+        f"{MOST_PROSUMERS} prosumers in the electrically far half of the feeder, solar, wind and battery power "
         "cyclic over the prosumers"
     )
     return f"""# {grid.name}
@@ -298,3 +300,192 @@ tritier report out
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+
+
+# Only five household shapes of SimBench are distinct.
+HOUSEHOLD = ["H0-A", "H0-B", "H0-C", "H0-G", "H0-L"]
+COMMERCIAL = ["G0-A", "G1-A", "G1-B", "G1-C", "G2-A", "G3-A", "G4-A", "G4-B", "G5-A", "G6-A"]
+FARM = ["L0-A", "L1-A", "L2-A"]
+PV = [f"PV{k}" for k in range(1, 9)]
+# WP1, WP2 and WP9 run at capacity factors near 0.5: offshore-like, no match for a distribution feeder.
+WIND = [f"WP{k}" for k in (3, 4, 5, 6, 7, 8, 10, 11, 12)]
+
+SHAPE_CYCLE = ["mix", "household", "commercial", "household", "farm", "mix"]
+PV_CYCLE = [2.0, 0.0, 1.0, 2.0, 0.5, 0.5]  # of nominal load, over the prosumers: unequal, so that there is trade
+WIND_EVERY, WIND_SHARE = 3, 0.5  # every third prosumer, half its nominal load; it sells at night
+BATTERY_HOURS = 2.0
+ETA = 0.95
+DEGRADATION = 0.0437  # $/kWh: 0.037 EUR/kWh at 1.18 $/EUR
+BETA_CYCLE = [0.3, 0.7, 0.5]
+MOST_PROSUMERS = 14
+RATING_FACTOR, RATING_FLOOR_A = 1.25, 100.0
+
+
+def shape_weights(bus: int, homes_only: bool = False) -> dict[str, float]:
+    """Energy shares of the load shapes a bus mixes: its kind is cyclic by bus number, and so is its leading shape."""
+
+    def lead(shapes: list[str], weights: tuple[float, ...], share: float) -> dict[str, float]:
+        return {shapes[(bus + k) % len(shapes)]: round(share * w, 4) for k, w in enumerate(weights)}
+
+    household, other = (0.4, 0.2, 0.2, 0.1, 0.1), (0.5, 0.3, 0.2)
+    kind = "household" if homes_only else SHAPE_CYCLE[(bus - 1) % len(SHAPE_CYCLE)]  # bus 1 takes the first
+    if kind == "household":
+        return lead(HOUSEHOLD, household, 1.0)
+    if kind == "commercial":
+        return lead(COMMERCIAL, other, 1.0)
+    if kind == "farm":
+        return lead(FARM, other, 1.0)
+    return lead(HOUSEHOLD, household, 0.5) | lead(COMMERCIAL, other, 0.3) | lead(FARM, other, 0.2)
+
+
+def ratings(current_a: np.ndarray, given_a: np.ndarray, from_slack: np.ndarray) -> np.ndarray:
+    """Rated currents, A: as given, else the nominal current at the head and 1.25 of it, at least 100 A, behind it."""
+    own = np.maximum(np.ceil(RATING_FACTOR * current_a), RATING_FLOOR_A)
+    own = np.where(from_slack, np.maximum(np.ceil(current_a), 1.0), own)
+    return np.where(np.isfinite(given_a), given_a, own)
+
+
+def prosumer_buses(bus: np.ndarray, p_kw: np.ndarray, path_ohm: np.ndarray, most: int = MOST_PROSUMERS) -> np.ndarray:
+    """Buses with load in the electrically far half of the feeder, at most ``most``, evenly spread by distance.
+
+    The far half begins at the load-weighted median of the resistance from the busbar: there voltage is decided.
+    """
+    loaded = np.flatnonzero(p_kw > 0)
+    order = loaded[np.argsort(path_ohm[loaded], kind="stable")]
+    share = np.cumsum(p_kw[order]) / p_kw[order].sum()
+    far = order[share >= 0.5]
+    picked = far[np.unique(np.linspace(0, far.size - 1, min(most, far.size)).round().astype(int))]
+    return np.sort(bus[picked])
+
+
+def prosumer_table(buses: np.ndarray, p_kw: np.ndarray) -> pd.DataFrame:
+    """prosumers.csv for buses with nominal loads p_kw, equipment cyclic over the prosumers."""
+    rows = []
+    for k, (n, p) in enumerate(zip(buses, p_kw, strict=True)):
+        pv = PV_CYCLE[k % len(PV_CYCLE)] * p
+        rows.append(
+            {
+                "prosumer": f"bus{n}",
+                "bus": int(n),
+                "pv_kw": round(pv, 3),
+                "pv_profile": PV[k % len(PV)],
+                "wind_kw": round(WIND_SHARE * p, 3) if k % WIND_EVERY == 2 else 0.0,
+                "wind_profile": WIND[k % len(WIND)],
+                "battery_kwh": round(pv, 3),
+                "battery_kw": round(pv / BATTERY_HOURS, 3),
+                "eta": ETA,
+                "degradation_usd_per_kwh": DEGRADATION,
+                "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# What a home owns, with sources in data/parameters.csv of the repository.
+HOME_KWH = 3300.0  # a year
+EV_PER_HOME, EV_KWH_PER_DAY, EV_KW, EV_DELAY_H = 0.8, 5.5, 11.0, 8
+HP_PER_HOME, HP_KWH_PER_DAY, HP_KW, HP_DELAY_H = 0.33, 9.9926, 4.5547, 3
+PV_SCALE, BATTERY_KWH_PER_KWP = 2.2, 1.5
+HOMES = "H0"  # how the names of household shapes begin
+
+
+def homes(study: Study) -> pd.Series:
+    """Homes at each bus at load scale 1, by bus number: the energy that its household shapes use in a year, by home.
+
+    Raises InputError where no load shape is a household's.
+    """
+    path, settings = study.paths["load_mix"], study.settings
+    profiles = read_days(study.paths["load_profiles"], 0.0, HIGHEST_LOAD)[1]
+    relative = settings.load.profiles == "relative"
+    mix = pd.DataFrame([row.model_dump() for row in read_rows(path, LoadMixRow)])
+    mix["energy"] = mix["weight"] * (1.0 if relative else mix["profile"].map(lambda name: profiles[name].mean()))
+    share = mix["energy"] / mix.groupby("bus")["energy"].transform("sum")
+    household = (share * mix["profile"].str.startswith(HOMES)).groupby(mix["bus"]).sum()
+    if not household.any():
+        raise InputError(path, "column profile", f"has no household shape ({HOMES}-...)", "give devices by hand")
+    yearly = pd.Series(study.load_kw.sum(axis=(1, 2)) / settings.load.scale, index=study.feeder.bus)
+    return (yearly * household.reindex(yearly.index).fillna(0.0)) / HOME_KWH
+
+
+def devices(home: pd.Series) -> pd.DataFrame:
+    """Vehicles and heat pumps of so many homes, one row a bus; columns as in prosumers.csv and passive.csv."""
+    return pd.DataFrame(
+        {
+            "ev_kwh_per_day": home * EV_PER_HOME * EV_KWH_PER_DAY,
+            "ev_kw": home * EV_PER_HOME * EV_KW,
+            "ev_delay_h": EV_DELAY_H,
+            "hp_kwh_per_day": home * HP_PER_HOME * HP_KWH_PER_DAY,
+            "hp_kw": home * HP_PER_HOME * HP_KW,
+            "hp_delay_h": HP_DELAY_H,
+        },
+        index=home.index,
+    )
+
+
+def electrify(folder: Path, out: Path, level: float, data: Path) -> Study:
+    """Write the electrified twin of a study: vehicles, heat pumps, spot-indexed prices, the dial at ``level``.
+
+    data: folder with ``simbench/deferrable_profiles.csv`` and ``mobility/plugged_in.csv``.
+    Raises InputError where the study cannot be read, has vehicles or heat pumps already, or ``out`` exists.
+    """
+    study = read_study(folder)
+    if not 0 <= level <= 1:
+        raise InputError("--level", "level", f"{level:g} is no share", "give a number from 0 to 1")
+    if out.exists():
+        raise InputError(out, "folder", "exists already", "name a new one")
+    if "passive" in study.paths or study.settings.files.deferrable_profiles is not None:
+        raise InputError(study.paths["study"], "files", "has vehicles or heat pumps", "change electrification instead")
+    sources = {"deferrable_profiles.csv": data / "simbench", "plugged_in.csv": data / "mobility"}
+    for name, place in sources.items():
+        if not (place / name).is_file():
+            raise InputError(place, name, "does not exist", "give --data the folder data/ of the repository")
+    own = devices(homes(study)).map(lambda x: float(f"{x:.5g}"))
+    with sole_writer(out), whole_folder(out) as work:
+        for role, path in study.paths.items():
+            if role != "study":
+                shutil.copyfile(path, work / f"{role}.csv")
+        for name, place in sources.items():
+            shutil.copyfile(place / name, work / name)
+        table = pd.read_csv(study.paths["prosumers"])
+        joined = table.drop(columns=[c for c in table if c in own]).join(own, on="bus")
+        joined.to_csv(work / "prosumers.csv", index=False, lineterminator="\n")
+        passive = own[~own.index.isin(table["bus"]) & (own["ev_kw"] > 0)].drop(columns=["ev_delay_h", "hp_delay_h"])
+        passive.sort_index().rename_axis("bus").reset_index().to_csv(
+            work / "passive.csv", index=False, lineterminator="\n"
+        )
+        content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
+        (work / "study.yaml").write_text(commented_yaml(Settings, content), encoding="utf-8")
+        read_study(work)
+    return read_study(out)
+
+
+def electrified_settings(content: dict, study: Study, level: float) -> dict:
+    """study.yaml of the electrified twin: what the rules change, and nothing else."""
+    settings = study.settings
+    roles = [role for role in study.paths if role != "study"]
+    files = {role: f"{role}.csv" for role in roles} | {
+        "passive": "passive.csv",
+        "deferrable_profiles": "deferrable_profiles.csv",
+        "plugged_in": "plugged_in.csv",
+    }
+    battery = BATTERY_KWH_PER_KWP * PV_SCALE
+    per_kwp = np.array([p.battery_kwh for p in study.prosumers]).sum() / max(
+        1e-9, sum(p.pv_kw for p in study.prosumers)
+    )
+    renewables = settings.renewables.model_dump(exclude_unset=True) | {
+        "pv_scale": PV_SCALE * settings.renewables.pv_scale
+    }
+    batteries = settings.batteries.model_dump(exclude_unset=True)
+    batteries["scale"] = float(f"{battery / per_kwp if per_kwp > 0 else battery:.4g}")
+    return content | {
+        "name": f"{settings.name}-electrified",
+        "title": f"{settings.title or settings.name}, electrified",
+        "files": files,
+        "electrification": level,
+        "renewables": renewables,
+        "batteries": batteries,
+        "retail": {"kind": "spot_indexed"},
+        "feed_in": {"kind": "market_value"},
+        "billing": "scenario",
+        "fixed_share": 0.5,
+    }
