@@ -76,6 +76,16 @@ def test_a_bilevel_problem():
     assert found.status == "optimal" and found.objective == tt.solve_bilevel(problem, mode="bigm").objective
 
 
+def test_a_key_left_open_is_told_as_it_was_given(study):
+    """Read again from its text, None leaves the voltage margin open, and a list is a list."""
+    asked = {"voltage_margin_pu": None, "n_scenarios": 3, "menus.smoke.p2p": (0.0, 0.02)}
+    prepared = prepare(study.folder, "smoke", asked)
+    assert prepared.changes == {"voltage_margin_pu": "null", "n_scenarios": "3", "menus.smoke.p2p": "[0.0, 0.02]"}
+    again = prepare(study.folder, "smoke", prepared.changes)
+    assert again.study.settings == prepared.study.settings and again.preset == prepared.preset
+    assert again.instance.rules.voltage_margin == prepared.instance.rules.voltage_margin
+
+
 def test_a_study_that_is_read_does_not_change(study):
     with pytest.raises(tt.InputError, match=r"load\.scale: cannot change once the study is read"):
         prepare(study, "smoke", {"load.scale": 1.0})

@@ -100,6 +100,18 @@ def test_a_changed_study_and_a_changed_package_are_named(stopped, study, tmp_pat
     assert "with another package;" in last_line(capsys)
 
 
+@pytest.mark.parametrize("member", ["search.figures", "ends"])
+def test_a_state_with_better_figures_than_its_bases_prove_is_refused(member, stopped, study, tmp_path, capsys):
+    state = tmp_path / "out.state.npz"
+    with np.load(state) as file:
+        arrays = dict(file)
+    np.savez(state, **(arrays | {member: arrays[member] + 5000.0}))
+    kept = state.read_bytes()
+    assert main([*words(study, 4, stopped, SMALL), "--resume"]) == 2
+    assert "out.state.npz" in last_line(capsys)
+    assert state.read_bytes() == kept and not stopped.exists()
+
+
 @pytest.mark.parametrize("error", [SolverError("no"), CertificateError("design.gap", 1.0, 0.0)], ids=type)
 def test_a_failure_after_the_search_keeps_its_state(error, study, tmp_path, monkeypatch, capsys):
     def fail(*args):

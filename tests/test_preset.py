@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from small_study import write_study
 
 from tritier.errors import InputError
-from tritier.inputs.settings import PRESETS, find_preset, parse_changes
+from tritier.inputs.settings import PRESETS, change_as_text, find_preset, listed, parse_changes, parse_value
 from tritier.inputs.study import read_study
 
 
@@ -64,3 +65,16 @@ def test_command_line_beats_study_beats_built_in(tmp_path):
     assert study.preset(study.preset("smoke", {"seed": 7})).seed == 7
     with pytest.raises(InputError, match="choose one of smoke, fast, paper"):
         study.preset("slow")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 3, 1e-5, 0.1 + 0.2, (0.02, 0.04), {"a": [1, None]}, "0.5", "word", np.float64(0.1), np.int64(4)],
+)
+def test_a_change_is_read_back_from_its_text(value):
+    """As provenance.json keeps it: what a result was solved with is what it is certified with."""
+    text = change_as_text(value)
+    assert isinstance(text, str)
+    again = parse_value("key", text)
+    assert again == (parse_value("key", value) if isinstance(value, str) else listed(value))
+    assert change_as_text(text) == text

@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve
+from test_certificates import sacrificed
+from test_judged import mixed
 
 from tritier.cases import store
+from tritier.cases.certificate import PROOFS
 from tritier.cases.decisions import decisions_of
+from tritier.cases.judged import check_days
+from tritier.cases.recourse import Recourse
 from tritier.cases.result import check_figures, read_result
 from tritier.cases.solve import judge
 from tritier.cli import main
@@ -21,6 +26,10 @@ from tritier.inputs.documents import read_json
 from tritier.model.dso import menu_points
 from tritier.provenance import write_json
 from tritier.reformulation.joint import JointLP
+from tritier.search import scip
+from tritier.search.check import check_pool, completed
+from tritier.search.cuts import Request, solve_request
+from tritier.search.pool import extend, items_of, named
 from tritier.search.responses import optimistic_response
 
 PRICES = ("lambda", "pi", "mu", "nu", "tau", "tau_p", "y", "day_pi")
@@ -210,6 +219,135 @@ def test_certify_exits_1_for_a_changed_summary(copy, capsys):
     assert code == 1 and "summary.welfare_usd" in line
 
 
+def store_arrays(copy, decisions, days) -> None:
+    np.savez_compressed(copy / "decisions.npz", **store.packed(decisions, days))
+
+
+def store_pools(copy, pools) -> None:
+    np.savez_compressed(copy / "proof.npz", **named(pools))
+
+
+def joint_of(solved) -> JointLP:
+    return JointLP(solved.clearing, solved.case.market, solved.case.network)
+
+
+@pytest.mark.parametrize("kind", ["shortfall", "answer"])
+def test_certify_exits_1_for_a_proved_row_off_the_menu(kind, copy, capsys):
+    """At three dollars below nothing no response recovers the cost: true, and no word on the nearest point on offer."""
+    solved = read_result(copy)
+    joint = joint_of(solved)
+    pools = solved.pools(joint)
+    off = replace(pools["search"].rows[0].request.design, p2p=-3.0 if kind == "shortfall" else 3.0)
+    extend(joint, pools["search"].items[len(items_of(joint)) :])
+    pools["search"].rows.append(solve_request(joint, Request(kind, off)))
+    check_pool(joint_of(solved), pools["search"], "search")
+    store_pools(copy, pools)
+    code, line = certify(copy, capsys)
+    assert code == 1 and "off_menu" in line
+
+
+def test_certify_exits_1_for_a_proof_that_leaves_a_tariff_out(copy, solved, capsys):
+    pools = solved.pools(joint_of(solved))
+    rows = pools["search"].rows
+    gone = rows[-1].request.design.tariff
+    rows[:] = [row for row in rows if row.request.kind == "least" or row.request.design.tariff != gone]
+    store_pools(copy, pools)
+    code, line = certify(copy, capsys)
+    assert code == 1 and "design." in line
+
+
+def test_certify_exits_1_for_an_equilibrium_within_an_old_tolerance(copy, solved, capsys):
+    """A millionth of its cost that the follower gives up buys society more; figures of all files say the same."""
+    joint = joint_of(solved)
+    response = optimistic_response(joint, solved.design)
+    moved = sacrificed(joint, response, 5e-7)
+    x = completed(joint, moved.x, solved.design)
+    cost = float(joint.cost(solved.design) @ x)
+    forged = decisions_of(joint, replace(moved, x=x, billed=joint.billed(x), theta=cost))
+    days = judge(solved.prepared, solved.case, forged, solved.prepared.instance.days, solved.case.policy)
+    store_arrays(copy, forged, days)
+    code, line = certify(copy, capsys)
+    assert code == 1 and any(name in line for name in ("duality_gap", "complementarity", "gain")), line
+
+
+def test_certify_exits_1_for_a_social_cost_below_what_its_rows_prove(copy, capsys):
+    content = read_json(copy / "certificate.json")
+    content["design"]["upper_bound"] = content["design"]["lower_bound"] - 1.0
+    content["design"] |= {"gap": 0.0, "gap_usd": 0.0, "gap_relative": 0.0}
+    write_json(copy / "certificate.json", content)
+    code, line = certify(copy, capsys)
+    assert code == 1 and "design.upper_bound" in line
+
+
+@pytest.mark.parametrize("name", ["flat_folder", "folder"])
+def test_certify_exits_1_for_days_within_an_old_tolerance(name, copy, request, capsys):
+    """Batteries as late as they can be, mixed in until agents have lost half a millionth; the summary follows."""
+    source = request.getfixturevalue(name)
+    shutil.rmtree(copy)
+    shutil.copytree(source, copy)
+    solved = read_result(copy)
+    rules = solved.prepared.instance.rules
+    other = replace(solved.prepared.instance, rules=replace(rules, tie_break=-rules.tie_break))
+    late = Recourse(other).judge(solved.decisions, solved.days.policy)
+    tie = rules.tie_break * late["soc"][:, 1:].sum(axis=1)
+    late = replace(
+        late,
+        instance=solved.days.instance,
+        arrays=late.arrays | {"cost": late["cost"] + 2 * tie},
+        pi=solved.days.pi,
+    )
+    loss = abs(check_days(late, solved.decisions).gain)
+    assert loss > 0, "the study should have a battery to shift"
+    forged = mixed(solved.days, late, min(1.0, 5e-7 / loss))
+    store_arrays(copy, solved.decisions, forged)
+    write_json(copy / "summary.json", replace(solved, days=forged).summary())
+    code, line = certify(copy, capsys)
+    assert code == 1 and "certificate days." in line
+
+
+@pytest.mark.parametrize("word", ["open", "not run"])
+def test_certify_exits_1_for_another_word_of_the_proof(word, copy, capsys):
+    content = read_json(copy / "certificate.json")
+    content["design"]["proof"] = word
+    write_json(copy / "certificate.json", content)
+    code, line = certify(copy, capsys)
+    assert code == 1 and f"design.proof failed: 1 exceeds 0 ({word!r} is stored, SCIP leaves it 'closed')" in line
+
+
+def test_an_open_proof_is_told_from_a_closed_one(copy, solved, monkeypatch, capsys):
+    """A control that fails leaves the bound to its rows: the result certifies with that word, and with no other."""
+    monkeypatch.setattr(scip, "missed_row", lambda *_: "a row that the incumbent misses")
+    code, line = certify(copy, capsys)
+    assert code == 1 and "'closed' is stored, SCIP leaves it 'open'" in line
+    content = read_json(copy / "certificate.json")
+    content["design"]["proof"] = "open"
+    write_json(copy / "certificate.json", content)
+    assert main(["certify", str(copy)]) == 0
+    told = capsys.readouterr()
+    assert f"proof open: {PROOFS['open']}" in told.err
+    assert json.loads(told.out)["design"]["proof"] == "open"
+    assert solved.bounds.in_words.endswith(f"proof closed: {PROOFS['closed']}")
+    assert len(set(PROOFS.values())) == 3
+
+
+def test_certify_exits_1_where_the_gap_is_above_what_was_asked(copy, capsys):
+    content = read_json(copy / "provenance.json")
+    assert read_json(copy / "certificate.json")["design"]["gap"] > 1e-9
+    write_json(copy / "provenance.json", content | {"gap": 1e-9})
+    code, line = certify(copy, capsys)
+    assert code == 1 and "design.gap" in line
+
+
+def test_evaluate_certifies_first_and_writes_nothing(copy, arrays, capsys):
+    np.savez_compressed(copy / "decisions.npz", **(arrays | {"mu": arrays["mu"] * 10}))
+    before = {path.name for path in copy.iterdir()}
+    capsys.readouterr()
+    assert main(["evaluate", str(copy)]) == 1
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1 and told.err.startswith("tritier: certificate ")
+    assert {path.name for path in copy.iterdir()} == before
+
+
 def cut(name):
     return lambda copy: (copy / name).write_bytes((copy / name).read_bytes()[:-200])
 
@@ -279,6 +417,10 @@ DAMAGED = {  # what is done to the result, then pieces of the line
     "certificate without a design": (
         edit_json("certificate.json", lambda c: c.pop("design")),
         "certificate.json: design: is missing",
+    ),
+    "certificate with an unknown word": (
+        edit_json("certificate.json", lambda c: c["design"].update(proof="certain")),
+        "certificate.json: design.proof: 'certain' is none of closed, open, not run",
     ),
     "certificate that is a list": (
         lambda c: (c / "certificate.json").write_text("[]"),

@@ -112,7 +112,10 @@ def solve(a: argparse.Namespace) -> int:
             f"{prepared.study.name}: case {a.case}, preset {a.preset}, {len(instance.prosumers)} prosumers, "
             f"{instance.days.n_days} scenarios"
         )
-        solve_case(prepared, a.case, a.jobs, progress, state, a.gap, a.engine).write(place)
+        result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, a.engine)
+        result.write(place)
+        if result.bounds is not None:
+            progress(result.bounds.in_words)
         if state is not None:
             store.forget_state(state)
     progress(f"written to {a.out}")
@@ -138,10 +141,7 @@ def certify(a: argparse.Namespace) -> int:
     found = result.certify(a.jobs)
     bounds = getattr(result, "bounds", None)
     if bounds is not None:
-        say(
-            f"bounds {bounds.lower_bound:.2f} {bounds.upper_bound:.2f} $/day, gap {bounds.gap:.2%} of the achievable "
-            f"gain, proof {bounds.proof}"
-        )
+        say(bounds.in_words)
     print(json.dumps(found, indent=1, default=float))
     return 0
 

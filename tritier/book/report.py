@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tritier.cases.certificate import PROOFS
 from tritier.cases.result import Result
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
@@ -89,7 +90,7 @@ def lead(folder: Path, solved: Result) -> list[str]:
         text += (
             f" The design saves {gain:,.2f} $ a day of social cost against the flat tariff, of "
             f"{proof.flat - proof.first_best:,.2f} $ that any design could; no design of the menu saves more than "
-            f"{proof.gap_usd:,.2f} $ beyond it (proof: {proof.proof})."
+            f"{proof.gap_usd:,.2f} $ beyond it (proof {proof.proof}: {PROOFS[proof.proof]})."
         )
     noted = warnings(solved.prepared.study, solved.prepared.preset.name)
     return [f"<p>{text}</p>", *(f'<p class="warning">{html.escape(w)}</p>' for w in noted)]

@@ -252,9 +252,19 @@ def check_follower(f: FollowerResiduals) -> None:
 # All certificates of a solved case, from what is stored of it: decisions, judged days and bounds.
 
 
+PROOFS = {
+    "closed": "SCIP finds that no design beats the lower bound, under all three controls",
+    "open": "SCIP was asked and does not say so, or a control fails; the bound rests on its rows alone",
+    "not run": "SCIP was not asked, as the search had not reached its gap",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class DesignProof:
-    """Bounds on the social cost of the best design, $, and how they were proved."""
+    """Bounds on the social cost of the best design, $, and how they were proved.
+
+    The bounds rest on rows of their own; ``proof`` is SCIP's word on these rows (:data:`PROOFS`).
+    """
 
     lower_bound: float
     upper_bound: float
@@ -277,6 +287,13 @@ class DesignProof:
     @property
     def gap_relative(self) -> float:
         return self.gap_usd / max(1e-9, abs(self.upper_bound))
+
+    @property
+    def in_words(self) -> str:
+        return (
+            f"bounds {self.lower_bound:.2f} {self.upper_bound:.2f} $/day, gap {self.gap:.2%} of the achievable gain, "
+            f"proof {self.proof}: {PROOFS[self.proof]}"
+        )
 
 
 def recheck(
@@ -471,8 +488,7 @@ def check_proof(joint: JointLP, design: Design, proof: DesignProof, pools: dict[
     bound = ledger.lower_bound
     require("design.lower_bound", proof.lower_bound - bound, BOUND, f"{bound:.6f} is proved")
     require("design.lower_bound", proof.lower_bound - proof.upper_bound, 0.0, "is above the upper bound")
-    if proof.proof != "not run":
-        limit = below(min(bound, proof.lower_bound), proof.flat - proof.first_best)
-        word = prove(ledger, limit, proof.upper_bound, point).word
-        require("design.proof", float(word != proof.proof), 0.0, f"{proof.proof} is stored, SCIP leaves it {word}")
+    limit = below(min(bound, proof.lower_bound), proof.flat - proof.first_best)
+    word = prove(ledger, limit, proof.upper_bound, point).word
+    require("design.proof", float(word != proof.proof), 0.0, f"{proof.proof!r} is stored, SCIP leaves it {word!r}")
     return len(rows)

@@ -30,7 +30,7 @@ from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
 from tritier.errors import InputError, SolverError
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.scenarios import bare_injection, build_instance, design_days
-from tritier.inputs.settings import Preset, Settings
+from tritier.inputs.settings import Preset, Settings, change_as_text
 from tritier.inputs.study import Study, located, read_study
 from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
@@ -73,7 +73,8 @@ def prepare(
         with located(study):
             margin = measured_margin(instance, design_days(study, chosen, half))
         instance = replace(instance, rules=replace(instance.rules, voltage_margin=margin))
-    return Prepared(study, chosen, half, instance, {**study.changes, **{k: str(v) for k, v in preset_changes.items()}})
+    told = {key: change_as_text(value) for key, value in preset_changes.items()}
+    return Prepared(study, chosen, half, instance, {**study.changes, **told})
 
 
 def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:

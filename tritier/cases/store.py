@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import Case, judging_instance
-from tritier.cases.certificate import DesignProof
+from tritier.cases.certificate import PROOFS, DesignProof
 from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
 from tritier.errors import InputError
@@ -130,6 +130,9 @@ def stored_bounds(folder: Path, case: Case) -> DesignProof | None:
     for key, kind in kinds.items():
         if not isinstance(design.get(key), kind):
             raise InputError(path, f"design.{key}", "is missing or of another kind", AGAIN)
+    if design["proof"] not in PROOFS:
+        words = f"{design['proof']!r} is none of {', '.join(PROOFS)}"
+        raise InputError(path, "design.proof", words, AGAIN)
     return DesignProof(**{key: design[key] for key in kinds})
 
 

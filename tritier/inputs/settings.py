@@ -6,6 +6,7 @@ here, where its key is known, and not by a solver that knows no keys.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -429,6 +430,14 @@ def parse_value(name: str, text: str) -> Any:
     if text[:1] not in ("[", "{") and (not text.isprintable() or re.search(r"[:#&*!|>'\"%@`]", text)):
         return text
     return parse_yaml(text, "--set", f"give {name} a number, a word, a [list] or a {{section}}")
+
+
+def change_as_text(value: object) -> str:
+    """A change as ``--set`` would be told it: :func:`parse_value` makes the same value of it again."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # of numpy
+    written = value is None or isinstance(value, bool | int | float | list | tuple | dict)
+    return json.dumps(listed(value), default=str) if written else str(value)
 
 
 def parse_changes(pairs: list[str]) -> dict[str, str]:

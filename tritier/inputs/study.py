@@ -13,7 +13,16 @@ import numpy as np
 
 from tritier.errors import InputError
 from tritier.inputs.instance import DEFERRABLE, Feeder, Menu, Prosumer
-from tritier.inputs.settings import BLOCKS, Preset, Settings, change_preset, find_preset, read_settings, with_sizes
+from tritier.inputs.settings import (
+    BLOCKS,
+    Preset,
+    Settings,
+    change_as_text,
+    change_preset,
+    find_preset,
+    read_settings,
+    with_sizes,
+)
 from tritier.inputs.tables import (
     DeferrableRow,
     LoadMixRow,
@@ -128,7 +137,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
         passive=tuple(row.model_copy(update=scaled_devices(row, settings)) for row in passive),
         asked=asked,
         plugged_in=plugged_in,
-        changes={key: str(value) for key, value in (changes or {}).items()},
+        changes={key: change_as_text(value) for key, value in (changes or {}).items()},
     )
 
 
