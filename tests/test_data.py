@@ -153,7 +153,18 @@ def test_parameters_are_those_of_the_study():
 
 def test_both_studies_differ_in_what_electrification_and_its_prices_bring_alone():
     today, later = (read_settings(DATA / f"studies/{name}/study.yaml") for name in ("ieee33", "ieee33-2045"))
-    own = {"name", "title", "files", "renewables", "batteries", "retail", "feed_in", "fixed_share", "billing"}
+    own = {
+        "name",
+        "title",
+        "files",
+        "renewables",
+        "batteries",
+        "retail",
+        "feed_in",
+        "fixed_share",
+        "billing",
+        "peak_with_losses",
+    }
     own |= {"substation_voltage_pu", "menus", "electrification", "calibrated_on"}
     a, b = today.model_dump(exclude=own), later.model_dump(exclude=own)
     assert a == b

@@ -110,7 +110,7 @@ def billed_of(menu: Menu, billed: np.ndarray) -> dict[str, np.ndarray]:
 
 def private_rows(joint: JointLP) -> list[str]:
     """Labels of the rows whose duals are stored as ``y``: all but the blocks, the tangents and the DSO's own."""
-    own = ("tail", "quantile", "tangent", "revenue", "N", "F")
+    own = ("tail", "quantile", "tangent", "revenue", "gross", "N", "F")
     own = own if "H" in joint.lp.columns else (*own, "head", "peak")
     return [label for label in joint.lp.rows if not label.startswith(own)]
 

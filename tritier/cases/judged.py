@@ -20,9 +20,9 @@ from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, BlockForm, Network
 from tritier.model.devices import ProsumerData
-from tritier.model.dso import loss_price
+from tritier.model.dso import charged_peak, loss_price, metered
 from tritier.model.market import line_position
-from tritier.model.network import loss_gradient
+from tritier.model.network import loss_gradient, losses_kw
 from tritier.model.prosumer import (
     all_data,
     column_names,
@@ -382,14 +382,15 @@ class Society:
         self.instance: Instance = own.day.instance
         lp, self.columns = own.of_day(w)
         self.lp = face_of(lp, found.reduced, found.y)
+        network, flow = limits.network, limits.network.matrices.flows(limits.load[..., w])
+        self.slope = network.matrices.downstream.T @ loss_gradient(flow, self.instance.feeder)  # (N, T), per kW drawn
+        self.loss = losses_kw(flow, network.reactive_flow[..., w], self.instance.feeder)  # (T,), kW, as stored
         self.cost = self._cost()
 
     def _cost(self) -> np.ndarray:
         """Social cost per unit of every column of the day: wholesale and losses of exchanges, costs of devices."""
         instance, w = self.instance, self.w
-        flow = self.limits.network.matrices.flows(self.limits.load[..., w])
-        slope = self.limits.network.matrices.downstream.T @ loss_gradient(flow, instance.feeder)  # (N, T)
-        per_kwh = instance.days.wholesale[:, w] + loss_price(instance)[:, w] * slope
+        per_kwh = instance.days.wholesale[:, w] + loss_price(instance)[:, w] * self.slope
         c = self.own.exchange(w, per_kwh[instance.prosumer_bus])
         for i in range(instance.prosumer_bus.size):
             c[self.own.at(SOCIAL, i)[w]] = 1.0
@@ -398,7 +399,8 @@ class Society:
     def above_least(self) -> float:
         """Social cost of the stored day above the least, $; of either sign."""
         x, load = self.own.x[self.columns], self.limits.load[..., self.w]
-        peak, charge = max(float(load.sum(axis=0).max()), 0.0), self.instance.rules.demand_charge
+        peak = float(charged_peak(self.instance, load.sum(axis=0), self.loss))
+        charge = self.instance.rules.demand_charge
         held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
         held = list(dict.fromkeys(held))
         for _ in range(ROUNDS):
@@ -414,7 +416,8 @@ class Society:
         n, hours = self.columns.size, self.instance.days.n_hours
         rows, upper, lower, price = self._network_rows(held)
         head = sp.csr_array(np.array([self._head(t) for t in range(hours)]))
-        passive = self.instance.days.passive_kw[..., self.w].sum(axis=0)
+        load = self.limits.load[..., self.w].sum(axis=0)
+        passive = metered(self.instance, load, self.loss) - head @ self.own.x[self.columns]
         slacks = rows.shape[1] - n
         matrix = sp.vstack([
             sp.hstack([self.lp.matrix, sp.csr_array((self.lp.matrix.shape[0], slacks + 1))]),
@@ -438,7 +441,7 @@ class Society:
 
     def _head(self, t: int) -> np.ndarray:
         value = np.zeros((self.instance.prosumer_bus.size, self.instance.days.n_hours))
-        value[:, t] = 1.0
+        value[:, t] = metered(self.instance, 1.0, self.slope[self.instance.prosumer_bus, t])
         return self.own.exchange(self.w, value)[self.columns]
 
     def _network_rows(self, held: list[Limit]) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from tritier.cases.recourse import DayDecisions
 from tritier.inputs.instance import Design, Instance
 from tritier.model.acflow import ac_power_flow
 from tritier.model.devices import ProsumerData, over_day
-from tritier.model.dso import day_peak, network_parts
+from tritier.model.dso import charged_peak, day_peak, metered, network_parts
 from tritier.model.network import lindistflow, losses_kw
 from tritier.model.prosumer import all_data, consumption, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
@@ -84,7 +84,8 @@ def settle(day: DayDecisions, design: Design, lam: np.ndarray) -> Settlement:
     own = [decisions_of(d, day.arrays, i) for i, d in enumerate(data)]
     net = day["gp"].sum(axis=0) + passive - day["gm"].sum(axis=0)
     line, head = network_parts(instance, *line_meters(instance, day.net_load)), drawn.sum(axis=0)
-    upstream = network_parts(instance, head, np.maximum(head.max(axis=0), 0), metered_losses(instance, drawn))
+    lost = metered_losses(instance, drawn)
+    upstream = network_parts(instance, head, charged_peak(instance, head, lost), lost)
     network = np.array([charges(rules, design, g) for g in day["gp"]])
     return Settlement(
         booked=np.array([money_booked(d, x) for d, x in zip(data, own, strict=True)]),
@@ -117,11 +118,12 @@ def drawn_power(instance: Instance, day: DayDecisions) -> np.ndarray:
 
 
 def line_meters(instance: Instance, net_load: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flow into the feeder (T, W), its peak of the day (W,) and losses line by line (T, W), kW, of net loads."""
+    """Flow into the feeder (T, W), the peak charged for it (W,) and losses line by line (T, W), kW, of net loads."""
     feeder = instance.feeder
     flow = lindistflow(feeder).flows(net_load)
     head = flow[feeder.parent == 0].sum(axis=0) + net_load[0]
-    return head, np.maximum(head.max(axis=0), 0), linear_losses(instance, net_load)
+    loss = linear_losses(instance, net_load)
+    return head, charged_peak(instance, head, loss), loss
 
 
 def metered_losses(instance: Instance, load: np.ndarray) -> np.ndarray:
@@ -173,7 +175,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     own = private_costs(day)
     wear, lost, other = (own.get(part, np.zeros_like(money.retail)) for part in ("degradation", "lost_value", "other"))
     load = day.net_load
-    head = load.sum(axis=0)
+    loss = linear_losses(instance, load)
     social = money.wholesale + money.losses + money.demand_charge + sum(cost.sum(axis=0) for cost in own.values())
     if day.policy == "hard-limit redispatch":
         social = social + instance.rules.violation_price * day.bought
@@ -195,8 +197,8 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "other_cost_usd": other.sum(axis=0),
             "dso_revenue_usd": money.network_received,
             "congestion_rent_usd": money.rent_received,
-            "losses_kwh": linear_losses(instance, load).sum(axis=0),
-            "peak_kw": head.max(axis=0),
+            "losses_kwh": loss.sum(axis=0),
+            "peak_kw": metered(instance, load.sum(axis=0), loss).max(axis=0),
             "p2p_kwh": float(decisions["zs"].sum()),
             "curtailed_kwh": day["cu"].sum(axis=(0, 1)),
             "imported_kwh": (day["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0),

@@ -203,6 +203,9 @@ class Rules:
         "cost of the day's largest excess over a limit offered; demand charge if None",
         default=None,
     )
+    peak_with_losses: bool = quantity(
+        "-", "-", "1", "whether the demand charge meets the head's import with the feeder's losses", default=False
+    )
     billing: str = quantity(
         "-",
         "-",

@@ -371,6 +371,7 @@ def build_instance(
         vat_share=settings.retail.vat_share,
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
+        peak_with_losses=settings.peak_with_losses,
     )
     days, menu = scenario_days(study, preset, half), study.menu(preset)
     if settings.demand.borders == "prices":

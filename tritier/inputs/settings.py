@@ -333,6 +333,10 @@ class Settings(Section):
         "measured against AC power flow on design days",
     )
     demand_charge_usd_per_kw: float = key("upstream charge on the head's peak of the day", "$/kW", ge=0, le=1000)
+    peak_with_losses: bool = key(
+        "whether that charge meets the head's import with the feeder's losses, as the meter upstream does",
+        default=False,
+    )
     excess_usd_per_kw: Annotated[float, Field(ge=0, le=1000)] | None = key(
         "what exceeding a limit that the DSO offered costs it, on the day's largest excess",
         "$/kW",

@@ -25,6 +25,7 @@ class LeaderBooks:
     F: cp.Variable  # () social cost, $
     N: cp.Variable  # () network cost to recover besides the fixed cost, $
     loss: cp.Variable  # (T, S) losses, kW
+    gross: cp.Variable | None  # (S,) the day's largest import with losses, kW, where the demand charge meets that
 
 
 def loss_price(instance: Instance) -> np.ndarray:
@@ -37,11 +38,23 @@ def day_peak(load: np.ndarray) -> np.ndarray:
     return np.maximum(load.sum(axis=0).max(axis=0), 0)
 
 
+def metered(instance: Instance, head: Term, loss: Term) -> Term:
+    """What the demand charge looks at, kW, (T, S): the flow into the head, with losses where the rules say so
+    (:eq:`eq-charged-peak`)."""
+    return head + loss if instance.rules.peak_with_losses else head
+
+
+def charged_peak(instance: Instance, head: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Peak of each day that the demand charge meets, kW, (S,), 0 where the head only exports, from its lossless flow
+    and the losses, kW, (T, S) (:eq:`eq-charged-peak`)."""
+    return np.maximum(metered(instance, head, loss).max(axis=0), 0)
+
+
 def network_parts(instance: Instance, head: Term, peak: Term, loss: Term) -> dict[str, Any]:
     """Wholesale cost, cost of losses and demand charge of every scenario, $, (S,), by part (:eq:`eq-social-cost`).
 
-    head: lossless flow at the head, kW, (T, S); peak: the day's largest import there, kW, (S,); loss: kW, (T, S). Each
-    as columns of the LP or as arrays.
+    head: lossless flow at the head, kW, (T, S); peak: what the demand charge meets (:func:`charged_peak`), kW, (S,);
+    loss: kW, (T, S). Each as columns of the LP or as arrays.
     """
     return {
         "wholesale": over_day(times(instance.days.wholesale, head)),
@@ -63,13 +76,17 @@ def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
     """The DSO's columns and rows on top of the joint follower (:eq:`eq-social-cost`, :eq:`eq-network-cost`)."""
     instance, books, p = follower.instance, follower.books, follower.instance.days.probability
     b = _leader_columns(follower)
-    network = {part: p @ cost for part, cost in network_parts(instance, books.head, books.peak, b.loss).items()}
+    peak = books.peak if b.gross is None else b.gross
+    network = {part: p @ cost for part, cost in network_parts(instance, books.head, peak, b.loss).items()}
     private = {part: p @ cost for part, cost in private_parts(follower.data, follower.prosumers).items()}
     violation = instance.rules.violation_price * books.slack
     rows: Labelled = [
         ("N", b.N == network["losses"] + network["demand_charge"]),
         ("F", b.F == network["wholesale"] + b.N + sum(private.values()) + violation),
     ]
+    if b.gross is not None:
+        top = metered(instance, books.head, b.loss)
+        rows.append(("gross", cp.reshape(b.gross, (1, -1), order="C") >= top))
     return b, rows
 
 
@@ -84,6 +101,9 @@ def _leader_columns(follower: Follower) -> LeaderBooks:
         F=cp.Variable(name="F", bounds=[-money, money]),
         N=cp.Variable(name="N", bounds=[0, money]),
         loss=cp.Variable(days.wholesale.shape, name="loss", bounds=[0, worst_loss]),
+        gross=cp.Variable(days.n_days, name="gross", bounds=[0, most + worst_loss])
+        if instance.rules.peak_with_losses
+        else None,
     )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from tritier.errors import InfeasibleError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
 from tritier.model.chance import Block
-from tritier.model.dso import SocialCost, day_peak, network_parts, private_parts
+from tritier.model.dso import SocialCost, charged_peak, day_peak, network_parts, private_parts
 from tritier.model.risk import value_at_risk
 from tritier.model.tariff import revenue_slack
 from tritier.reformulation.joint import JointLP
@@ -84,7 +84,8 @@ def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
     instance, load = joint.instance, joint.net_load(x)
     decisions = [{term: x[at] for term, at in own.items()} for own in joint.columns]
-    network = network_parts(instance, load.sum(axis=0), day_peak(load), joint.exact_losses(load))
+    head, loss = load.sum(axis=0), joint.exact_losses(load)
+    network = network_parts(instance, head, charged_peak(instance, head, loss), loss)
     violation = instance.rules.violation_price * float(x[joint.lp.at("slack")])
     parts = network | private_parts(joint.data, decisions)
     return SocialCost.expected(parts, instance.days.probability, violation)
@@ -95,6 +96,8 @@ def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     lp = joint.lp
     x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
     x[lp.at("loss")] = joint.exact_losses(load)
+    if "gross" in lp.columns:
+        x[lp.at("gross")] = charged_peak(joint.instance, x[lp.at("head")], x[lp.at("loss")])
     social = social_cost(joint, x)
     x[lp.at("N")], x[lp.at("F")] = social.network, social.total
 

@@ -211,6 +211,7 @@ def settings_content(grid: Grid, work: Path) -> dict:
         "risk": {"alpha": 0.9},
         "chance_level": 0.05,
         "demand_charge_usd_per_kw": 0.763,
+        "peak_with_losses": True,
         "tariff_hours": {"off_peak": 8, "day": 10, "peak": 6},
         "menus": {preset: _menu(preset, {}) for preset in LEVELS},
     }
@@ -487,5 +488,6 @@ def electrified_settings(content: dict, study: Study, level: float) -> dict:
         "retail": {"kind": "spot_indexed"},
         "feed_in": {"kind": "market_value"},
         "billing": "scenario",
+        "peak_with_losses": True,
         "fixed_share": 0.5,
     }

@@ -140,7 +140,9 @@ def kind_of(annotation: Any) -> str:
         return f"{kind_of(parts[1])} by {kind_of(parts[0])}"
     if section_of(annotation) is not None:
         return "section"
-    return {float: "number", int: "whole number", str: "text", date: "date", Any: "anything"}[annotation]
+    return {float: "number", int: "whole number", bool: "true or false", str: "text", date: "date", Any: "anything"}[
+        annotation
+    ]
 
 
 def keys_of(model: type[BaseModel], below: str = "") -> Iterator[tuple[str, FieldInfo]]:
