@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +13,26 @@ import pandapower.networks as pn
 import pandas as pd
 import pytest
 
+from tritier.cases.certificate import DesignProof
+from tritier.cases.result import design_warnings
+from tritier.cli import main
 from tritier.errors import InputError
-from tritier.inputs.documents import read_yaml
+from tritier.inputs.documents import read_json, read_yaml
 from tritier.inputs.settings import Settings
-from tritier.inputs.study import read_study
+from tritier.inputs.study import hash_files, read_study
 from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
+from tritier.provenance import write_json
 from tritier.studies import build
 from tritier.studies.build import electrify, find_grid, new_study
-from tritier.studies.check import check_study, design_flows, input_mark, record_calibration, warnings
+from tritier.studies.check import (
+    calibration_warnings,
+    check_study,
+    design_flows,
+    input_mark,
+    record_calibration,
+    warnings,
+)
 from tritier.studies.commented import commented_yaml
 from tritier.studies.grid import from_pandapower
 
@@ -276,6 +290,55 @@ def test_what_is_not_the_studys_own_is_said(ieee69, tmp_path):
     assert any("nothing binds" in w for w in warnings(loose))
 
 
+def test_the_mark_of_a_calibration_is_no_input(tmp_path, ieee69):
+    """A result does not hang on it, and the shipped studies are calibrated on the tables that they name."""
+    shutil.copytree(ieee69, tmp_path / "x")
+    before = read_study(tmp_path / "x")
+    text = before.paths["study"].read_text()
+    before.paths["study"].write_text(text + "calibrated_on: 0123456789abcdef\n")
+    assert read_study(tmp_path / "x").data_hash == before.data_hash
+    assert read_study(tmp_path / "x").settings.calibrated_on == "0123456789abcdef"
+    before.paths["study"].write_text(text + "chance_level_of: 1\n")
+    assert hash_files(before.paths) != before.data_hash
+    assert calibration_warnings(read_study(DATA / "studies" / "ieee33")) == []
+    (line,) = calibration_warnings(read_study(DATA / "studies" / "ieee33-2045"))
+    assert "was made with other tables" in line
+
+
+def test_a_design_no_better_than_the_flat_tariff_is_said():
+    bounds = DesignProof(90.0, 100.0, 120.0, 50.0, 9, 9, "closed")
+    assert design_warnings(bounds) == []
+    assert design_warnings(replace(bounds, flat=100.02)) == []
+    assert "as much as the flat" in design_warnings(replace(bounds, flat=100.001))[0]
+    assert "more than the flat" in design_warnings(replace(bounds, flat=99.0))[0]
+
+
+def test_what_is_not_meant_is_said_by_solve_and_stands_in_the_summary(ieee69, tmp_path, capsys):
+    """A menu that holds the flat tariff alone, no limit that binds, and a load scale of another feeder."""
+    study, out = read_study(ieee69), tmp_path / "out"
+    line, levels = study.menu("smoke").capacity[0]
+    alone = {
+        "menus.smoke.tariff": {b: [0.0833] for b in ("off_peak", "day", "peak")},
+        "menus.smoke.p2p": [0.0833],
+        "menus.smoke.capacity": {line: [levels[-1], 2 * levels[-1]]},
+        "load.scale": 0.99,
+    }
+    words = [w for key, value in alone.items() for w in ("--set", f"{key}={json.dumps(value)}")]
+    assert main(["solve", str(ieee69), "--case", "4", "--preset", "smoke", *words, "--quiet", "--out", str(out)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [text.split(":")[:2] for text in said] == [
+        ["mind", " design"],
+        ["mind", " menus.smoke"],
+        ["mind", " load.scale, reference_value_usd_per_kwh"],
+    ]
+    summary = read_json(out / "summary.json")
+    assert [f"mind: {text}" for text in summary["warnings"]] == said
+    assert main(["certify", str(out)]) == 0
+    write_json(out / "summary.json", summary | {"warnings": []})
+    assert main(["certify", str(out)]) == 2, "who drops a warning is found"
+    assert "summary.json: summary.warnings" in capsys.readouterr().err
+
+
 def test_a_check_shows_flows_beside_limits(ieee69):
     found = check_study(read_study(ieee69))
     assert found.figures["buses"] == 69
@@ -301,7 +364,6 @@ def test_shapes_of_a_rural_feeder_are_of_all_kinds():
 def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):
     from tritier.book.report import write_report
     from tritier.cases.result import read_result
-    from tritier.cli import main
 
     out = tmp_path / "out"
     assert main(["solve", str(ieee69), "--case", "4", "--preset", "smoke", "--out", str(out)]) == 0

@@ -118,8 +118,15 @@ def solve(a: argparse.Namespace) -> int:
             progress(result.bounds.in_words)
         if state is not None:
             store.forget_state(state)
+    mind(result.warnings())
     progress(f"written to {a.out}")
     return 0
+
+
+def mind(warnings: list[str]) -> None:
+    """What is likely not meant, one line each, on stderr; ``--quiet`` is about progress and leaves them."""
+    for line in warnings:
+        say(f"mind: {line}")
 
 
 def add_certify(verbs: Verbs) -> None:
@@ -402,8 +409,7 @@ def noted(study: Study, preset: str) -> None:
     """What to mind, one line each, on stderr."""
     from tritier.studies.check import warnings
 
-    for line in warnings(study, preset):
-        print(f"mind: {line}", file=sys.stderr)
+    mind(warnings(study, preset))
 
 
 def write_page(a: argparse.Namespace) -> int:

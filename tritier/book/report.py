@@ -92,7 +92,8 @@ def lead(folder: Path, solved: Result) -> list[str]:
             f"{proof.flat - proof.first_best:,.2f} $ that any design could; no design of the menu saves more than "
             f"{proof.gap_usd:,.2f} $ beyond it (proof {proof.proof}: {PROOFS[proof.proof]})."
         )
-    noted = warnings(solved.prepared.study, solved.prepared.preset.name)
+    about = warnings(solved.prepared.study, solved.prepared.preset.name)
+    noted = dict.fromkeys([*figures["warnings"], *about])  # each once
     return [f"<p>{text}</p>", *(f'<p class="warning">{html.escape(w)}</p>' for w in noted)]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,9 @@ from tritier.search.flat import flat_tariff
 from tritier.search.hybrid import COLUMNS, HybridResult
 from tritier.search.pool import Pool
 from tritier.search.responses import Response
+from tritier.studies.check import calibration_warnings, design_flows, menu_warnings
 
+CENT = 0.01  # $ a day
 AGREES = 1e-6  # relative: a stored figure against the one found again
 
 
@@ -75,8 +78,17 @@ class Result:
         """Tariff and limits."""
         return self.decisions.design
 
-    def summary(self) -> dict[str, float | int | str]:
-        """Headline figures, expected over the design scenarios under the case's headline policy."""
+    def warnings(self) -> list[str]:
+        """What is likely not meant, one line each: a design no better than the flat tariff, a menu where nothing binds,
+        a load scale or reference value of another feeder."""
+        study, preset, found = self.prepared.study, self.prepared.preset, []
+        if self.bounds is not None:
+            found += design_warnings(self.bounds)
+            found += menu_warnings(study, preset.name, design_flows(study, preset, self.prepared.half))
+        return found + calibration_warnings(study)
+
+    def summary(self) -> dict[str, Any]:
+        """Headline figures, expected over the design scenarios under the case's headline policy, and ``warnings``."""
         day, decisions, instance = self.days, self.decisions, self.prepared.instance
         table = daily_table(day, decisions)
         mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
@@ -105,6 +117,7 @@ class Result:
             "fixed_cost_usd": fixed,
             "refund_share_prosumers": share,
             "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
+            "warnings": self.warnings(),
         }
 
     def certificates(self) -> dict[str, dict[str, object]]:
@@ -249,6 +262,15 @@ def solve_case(
         days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
         origin = provenance(prepared, case.number) | asked | {"seconds": round(time.perf_counter() - begin, 2)}
         return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
+
+
+def design_warnings(bounds: DesignProof) -> list[str]:
+    """That a design costs society as much as the flat tariff to a cent, or more, if so."""
+    gain = bounds.flat - bounds.upper_bound
+    if gain >= CENT:
+        return []
+    what = "more than" if gain <= -CENT else "as much as"
+    return [f"design: costs society {what} the flat tariff on the design scenarios; offer other charges or limits"]
 
 
 def check_asked(gap: float | None, jobs: int) -> None:

@@ -52,7 +52,7 @@ SUMMARY = (
     "congestion_rent_usd",
 )
 NOTEBOOK = Path("sweeps") / "point.ipynb"
-NOT_INPUTS = {"name", "title", "files", "menus", "presets"}  # keys of study.yaml that decide no figure of a point
+NOT_INPUTS = {"name", "title", "files", "calibrated_on", "menus", "presets"}  # keys that decide no figure of a point
 STUDY = "data/studies/ieee33"
 PRESET = "fast"  # names the preset that every point changes; size and menu are all given below
 BASE = "base"

@@ -10,7 +10,7 @@ import pandas as pd
 from tritier.inputs.documents import read_yaml
 from tritier.inputs.instance import Days, Prosumer
 from tritier.inputs.scenarios import bare_injection, design_days
-from tritier.inputs.settings import Settings
+from tritier.inputs.settings import Preset, Settings
 from tritier.inputs.study import Study
 from tritier.inputs.tables import DeferrableRow
 from tritier.model.network import lindistflow
@@ -37,9 +37,9 @@ def input_mark(study: Study) -> str:
     return digest("\n".join(parts))
 
 
-def uncontrolled_load(study: Study, preset: str) -> tuple[Days, np.ndarray]:
+def uncontrolled_load(study: Study, preset: str | Preset, half: str = "odd") -> tuple[Days, np.ndarray]:
     """The design days and the net load of every bus on them, kW, (N, T, D), when nobody waits, stores or curtails."""
-    days = design_days(study, preset)
+    days = design_days(study, preset, half)
     load = days.passive_kw.copy()
     kept = days.demand_kw.shape[0]
     where = [study.feeder.position(p.bus) for p in study.prosumers[:kept]]
@@ -47,12 +47,12 @@ def uncontrolled_load(study: Study, preset: str) -> tuple[Days, np.ndarray]:
     return days, load
 
 
-def design_flows(study: Study, preset: str = "paper") -> pd.DataFrame:
+def design_flows(study: Study, preset: str | Preset = "paper", half: str = "odd") -> pd.DataFrame:
     """What every line carries at most on the design days when nobody shifts, stores or curtails.
 
     Columns: line, from_bus, to_bus, flow_kw (largest absolute flow), rating_kva, loading (of apparent power).
     """
-    days, load = uncontrolled_load(study, preset)
+    days, load = uncontrolled_load(study, preset, half)
     feeder, matrices = study.feeder, lindistflow(study.feeder)
     flow = matrices.flows(load)
     apparent = np.hypot(flow, matrices.reactive_flows(days.reactive_kvar)).max(axis=(1, 2))
@@ -124,22 +124,33 @@ def offered_limits(study: Study, preset: str, lines: pd.DataFrame) -> pd.DataFra
 def warnings(study: Study, preset: str = "fast") -> list[str]:
     """What is likely not meant, one line each: a menu or network where nothing binds, figures of another feeder."""
     lines, voltages = design_flows(study, preset), design_voltages(study, preset)
-    menu, found = offered_limits(study, preset, lines), []
-    if menu.empty or (menu["share"] > 1).all():
-        found.append(f"menus.{preset}: no limit is below what its line carries on design days; nothing binds")
+    found = menu_warnings(study, preset, lines)
     behind = voltages.iloc[1:]  # the slack holds its voltage
     inside = (behind["v_min_pu"] > behind["lower"]).all() and (behind["v_max_pu"] < behind["upper"]).all()
     if inside and (lines["loading"] < 1).all():
         found.append("network: no voltage or rating is reached on design days; the network constrains nobody by itself")
+    return found + calibration_warnings(study)
+
+
+def menu_warnings(study: Study, preset: str, lines: pd.DataFrame) -> list[str]:
+    """That no limit of a preset's menu is below the flow of its line on design days, if so."""
+    menu = offered_limits(study, preset, lines)
+    if not menu.empty and (menu["share"] <= 1).any():
+        return []
+    return [f"menus.{preset}: no limit is below what its line carries on design days; nothing binds"]
+
+
+def calibration_warnings(study: Study) -> list[str]:
+    """That load scale or reference value come from other tables than the study's own, if so."""
     settings = study.settings
     borrowed = settings.load.scale != 1 or settings.reference_value_usd_per_kwh is not None
-    if borrowed and settings.calibrated_on != input_mark(study):
-        what = "was never recorded" if settings.calibrated_on is None else "was made with other tables"
-        found.append(
-            f"load.scale, reference_value_usd_per_kwh: their calibration {what}; run tritier study calibrate, or "
-            "set scale 1 and leave the value out"
-        )
-    return found
+    if not borrowed or settings.calibrated_on == input_mark(study):
+        return []
+    what = "was never recorded" if settings.calibrated_on is None else "was made with other tables"
+    return [
+        f"load.scale, reference_value_usd_per_kwh: their calibration {what}; run tritier study calibrate, or "
+        "set scale 1 and leave the value out"
+    ]
 
 
 def record_calibration(study: Study, scale: float, reference_value: float) -> None:
