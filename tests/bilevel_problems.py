@@ -1,14 +1,17 @@
-"""Published linear bilevel problems, written out from their papers (as min F, min f), with their published optima.
+"""Published linear bilevel problems, written out from their papers (as min F, min f), with their published optima, and
+random ones; other units of a problem, and a problem as a cvxpy user writes it.
 
 Optima are those of the papers, except where ``note`` says that a paper prints a rounded or different figure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cvxpy as cp
 import numpy as np
 
+from tritier.bilevel import BilevelProblem
 from tritier.reformulation.bilevel import LinearBilevel, linear_bilevel
 from tritier.reformulation.scaling import Scaling
 
@@ -184,3 +187,111 @@ RESCALINGS = {
     "each row by its own 1e-6 to 1e6": lambda p: other_units(p, rows=row_units(p)),
     "x in units of 1e-4, y in units of 1e3": lambda p: other_units(p, x=1e-4, y=1e3),
 }
+
+
+def bard(cost: float = 1.0, rows: float = 1.0) -> LinearBilevel:
+    """Bard's example 5.1.1 with its optimum -18 at (8, 1), the follower's cost and rows in other units."""
+    lower = [({"x": -25, "y": 20}, 30), ({"x": 1, "y": 2}, 10), ({"x": 2, "y": -1}, 15), ({"x": -2, "y": -10}, -15)]
+    blocks = [({name: rows * v for name, v in row.items()}, "<=", rows * side) for row, side in lower]
+    key = f"cost x {cost:g}, rows x {rows:g}"
+    return write_out(key, ["x"], ["y"], {"x": -1, "y": -10}, {"y": cost}, lower=blocks)
+
+
+def pineda(slope: float) -> LinearBilevel:
+    """Pineda and Morales with the multiplier 1 / slope, which a big-M must reach; optimum -2 - 1 / slope."""
+    row = ({"x": 1, "y": -slope}, "<=", 1)
+    key = f"multiplier {1 / slope:g}"
+    return write_out(key, ["x"], ["y"], {"x": -1, "y": -1}, {"y": 1}, lower=[row], bounds={"x": (0, 2)})
+
+
+#: (cost, rows) of Bard's example in which a first edition without scaling proved -42, -15 and -7.5
+UNITS = ((1.0, 1.0), (1e-6, 1.0), (1e-7, 1.0), (1e-12, 1.0), (1.0, 1e12), (1.0, 1e-9))
+
+
+#: random problems of the stored table; the first ``SMALL`` of them have up to 2 + 2 variables and 3 rows
+RANDOM, SMALL = 320, 260
+
+
+def random_problem(seed: int) -> LinearBilevel:
+    """Integer data; up to 4 + 4 variables and 6 rows; x boxed; y at least 0, often unbounded above; some menus,
+    integers, equations and prices set by the leader."""
+    rng = np.random.default_rng(seed)
+    most, rows = (2, 3) if seed < SMALL else (4, 6)
+    nx, ny = (int(v) for v in rng.integers(1, most + 1, 2))
+    m, mu, n = int(rng.integers(0, rows + 1)), int(rng.integers(0, 3)), nx + ny
+
+    def table(*shape):
+        return rng.integers(-4, 5, shape) * (rng.random(shape) < 0.7)
+
+    low = np.where(rng.random(m) < 0.3, rng.integers(-10, 3, m), -INF)
+    high = np.where(np.isinf(low) | (rng.random(m) < 0.3), rng.integers(3, 11, m), INF)
+    low = np.where((rng.random(m) < 0.1) & np.isfinite(high), high, low)
+    y_high = np.where(rng.random(ny) < 0.5, INF, rng.integers(1, 9, ny))
+    menu = {0: (0, 1, 3)} if rng.random() < 0.25 else None
+    integer = [nx - 1] if rng.random() < 0.2 and not (menu and nx == 1) else []
+    return linear_bilevel(
+        table(n), table(n), nx, Q=table(nx, ny) if rng.random() < 0.5 else None, F0=float(rng.integers(-3, 4)),
+        upper=(table(mu, n), np.full(mu, -INF), rng.integers(0, 11, mu)), lower=(table(m, n), low, high),
+        x_bounds=[(0, int(v)) for v in rng.integers(1, 7, nx)], y_bounds=[(0, v) for v in y_high],
+        integer=integer, menu=menu, name=f"random {seed}",
+    )  # fmt: skip
+
+
+def plain(problem: LinearBilevel) -> LinearBilevel:
+    """A problem without the leader's prices and menus, which MPS and AUX have no words for."""
+    without = replace(problem, Q=0 * problem.Q, menu=(None,) * problem.nx)
+    without.Q.eliminate_zeros()
+    return without
+
+
+def fingerprint(problem: LinearBilevel) -> bytes:
+    """The problem's data, so that problems can be counted."""
+    dense = (problem.F, problem.f, problem.Q.toarray(), problem.U.toarray(), problem.A.toarray(), problem.integer)
+    sides = ("U_lower", "U_upper", "row_lower", "row_upper", "x_lower", "x_upper", "y_lower", "y_upper")
+    arrays = (*dense, *(getattr(problem, name) for name in sides))
+    return b"".join(np.asarray(a, dtype=float).tobytes() for a in arrays) + repr((problem.F0, problem.menu)).encode()
+
+
+def sided(rows: cp.Expression, low: np.ndarray, high: np.ndarray) -> list[cp.Constraint]:
+    """One constraint an equation or finite side."""
+    equal = np.flatnonzero(low == high)
+    out = [rows[k] == low[k] for k in equal]
+    out += [rows[k] >= low[k] for k in np.flatnonzero(np.isfinite(low)) if k not in equal]
+    return out + [rows[k] <= high[k] for k in np.flatnonzero(np.isfinite(high)) if k not in equal]
+
+
+def as_cvxpy(problem: LinearBilevel) -> BilevelProblem:
+    """A linear bilevel problem as a cvxpy user writes it: a parameter for each leader variable, menus as finite sets; a
+    leader without variables has one that does nothing."""
+    boxes = list(zip(problem.x_lower.tolist(), problem.x_upper.tolist(), strict=True))
+    x = [cp.Variable(bounds=list(b), integer=bool(k)) for b, k in zip(boxes, problem.integer, strict=True)]
+    x = x or [cp.Variable(bounds=[0, 1])]
+    p = [cp.Parameter() for _ in x]
+    y = cp.Variable(problem.ny, bounds=[problem.y_lower, problem.y_upper])
+    z, w = cp.hstack([*x[: problem.nx], y]), cp.hstack([*p[: problem.nx], y])
+    rows: list[cp.Constraint] = [cp.FiniteSet(x[j], m) for j, m in enumerate(problem.menu) if m is not None]
+    rows += sided(problem.U @ z, problem.U_lower, problem.U_upper)
+    own = sided(problem.A @ w, problem.row_lower, problem.row_upper)
+    cost = problem.f[problem.nx :] @ y + problem.f0
+    if not problem.nx:
+        cost = cost + 0.0 * p[0]
+    for j, parameter in enumerate(p[: problem.nx]):
+        cost = cost + parameter * (problem.Q.toarray()[j] @ y) + problem.f[j] * parameter
+    lower = cp.Problem(cp.Minimize(cost), own)
+    return BilevelProblem(cp.Minimize(problem.F @ z + problem.F0), rows, lower, dict(zip(p, x, strict=True)))
+
+
+def grown(n: int, seed: int) -> LinearBilevel:
+    """n + n variables and n rows a level of the follower, two of the leader, a third of the entries: integer data in
+    boxes, feasible rows at zero, no prices set by the leader."""
+    rng = np.random.default_rng([n, seed])
+
+    def table(*shape):
+        return rng.integers(-4, 5, shape) * (rng.random(shape) < 1 / 3)
+
+    return linear_bilevel(
+        rng.integers(-4, 5, 2 * n), rng.integers(-4, 5, 2 * n), n,
+        upper=(table(2, 2 * n), np.full(2, -INF), rng.integers(5, 20, 2)),
+        lower=(table(n, 2 * n), np.full(n, -INF), rng.integers(5, 20, n)),
+        x_bounds=[(0, 5)] * n, y_bounds=[(0, 8)] * n, name=f"grown {n}, {seed}",
+    )  # fmt: skip

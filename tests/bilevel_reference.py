@@ -90,3 +90,20 @@ def _discrete_points(p):
             choices = [(low if np.isfinite(low) else None, high if np.isfinite(high) else None)]
         boxes = [[*box, choice] for box in boxes for choice in choices]
     return boxes
+
+
+def worst_answer(problem, x) -> float:
+    """Largest F over the follower's best answers at x, by two LPs; inf where F is unbounded over them."""
+    A, y0 = problem.A.toarray(), problem.nx
+    shift = A[:, :y0] @ x
+    G, h, E, e = [], [], [], []
+    for row, low, high in zip(A[:, y0:], problem.row_lower - shift, problem.row_upper - shift, strict=True):
+        _split(row, low, high, G, h, E, e)
+    prices = problem.f[y0:] + problem.Q.T @ x
+    box = [(low, None if np.isinf(high) else high) for low, high in zip(problem.y_lower, problem.y_upper, strict=True)]
+    equal = (np.array(E).reshape(-1, problem.ny), np.array(e))
+    least = linprog(prices, np.array(G).reshape(-1, problem.ny), np.array(h), *equal, box, method="highs")
+    face = np.vstack([np.array(G).reshape(-1, problem.ny), prices])
+    sides = np.append(h, least.fun + 1e-9 * max(1.0, abs(least.fun)))
+    found = linprog(-problem.F[y0:], face, sides, *equal, box, method="highs")
+    return np.inf if found.status == 3 else problem.F[:y0] @ x - found.fun + problem.F0

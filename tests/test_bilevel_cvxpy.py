@@ -5,11 +5,10 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from bilevel_problems import PUBLISHED
+from bilevel_problems import PUBLISHED, as_cvxpy
 
 from tritier.bilevel import BilevelProblem, solve
 from tritier.errors import InputError
-from tritier.reformulation.bilevel import LinearBilevel
 from tritier.reformulation.modes import MODES
 
 
@@ -92,26 +91,6 @@ def test_piecewise_linear_costs_are_linear():
     assert found.value == pytest.approx(1.0) and y.value == pytest.approx(x.value)
 
 
-def sided(rows: cp.Expression, low: np.ndarray, high: np.ndarray) -> list[cp.Constraint]:
-    """One constraint a finite side."""
-    at_least = [rows[k] >= low[k] for k in np.flatnonzero(np.isfinite(low))]
-    return at_least + [rows[k] <= high[k] for k in np.flatnonzero(np.isfinite(high))]
-
-
-def as_cvxpy(problem: LinearBilevel) -> BilevelProblem:
-    """A linear bilevel problem written in cvxpy, menus as finite sets."""
-    x = cp.Variable(problem.nx, bounds=[problem.x_lower, problem.x_upper])
-    y = cp.Variable(problem.ny, bounds=[problem.y_lower, problem.y_upper])
-    p = cp.Parameter(problem.nx)
-    z, w = cp.hstack([x, y]), cp.hstack([p, y])
-    rows = [cp.FiniteSet(x[j], m) for j, m in enumerate(problem.menu) if m is not None]
-    rows += sided(problem.U @ z, problem.U_lower, problem.U_upper)
-    own = sided(problem.A @ w, problem.row_lower, problem.row_upper)
-    cost = problem.f[problem.nx :] @ y + (p @ problem.Q.toarray()) @ y + problem.f[: problem.nx] @ p + problem.f0
-    lower = cp.Problem(cp.Minimize(cost), own)
-    return BilevelProblem(cp.Minimize(problem.F @ z + problem.F0), rows, lower, {p: x})
-
-
 @pytest.mark.parametrize("published", [p for p in PUBLISHED if p.problem.nx], ids=lambda p: p.key)
 def test_published_problems_through_cvxpy(published):
     found = as_cvxpy(published.problem).solve()
@@ -126,62 +105,145 @@ def test_the_conditions_read_by_the_users_names():
     assert text.startswith(r"\begin{aligned}") and text.count("&") == 5 and text.count(r"\perp") == 2
 
 
-def refused(upper, rows, lower, leader, match: str, solved: bool = False) -> None:
-    """One sentence with a mend, before or in the solve."""
-    with pytest.raises(InputError, match=match) as error:
-        problem = BilevelProblem(upper, rows, lower, leader)
-        if solved:
-            problem.solve()
+class Mistake:
+    """A problem that is right but for what is given: min x over y in argmin (1 + p) y1 - y2, y1 + y2 <= 1, p = x."""
+
+    def __init__(self, match: str, **changes) -> None:
+        self.match, self.changes = match, changes
+
+    def solve(self):
+        x, p = cp.Variable(bounds=[0, 1], name="x"), cp.Parameter(name="p")
+        y = self.changes.get("y") or cp.Variable(2, nonneg=True, name="y")
+        parts = {
+            "goal": lambda x, y, p: cp.Minimize((1 + p) * y[0] - y[1]),
+            "rows": lambda x, y, p: [cp.sum(y) <= 1],
+            "upper": lambda x, y, p: cp.Minimize(x),
+            "upper_rows": lambda x, y, p: [],
+            "leader": lambda x, y, p: {p: x},
+            "lower": lambda x, y, p: cp.Problem(made("goal"), made("rows")),
+        } | self.changes
+
+        def made(part):
+            return parts[part](x, y, p)
+
+        lower = made("lower")
+        return BilevelProblem(made("upper"), made("upper_rows"), lower, made("leader")).solve()
+
+
+MISTAKES = {
+    "quadratic cost below": Mistake(
+        "lower: has a quadratic or conic objective or constraint, no linear program; replace it by linear pieces",
+        goal=lambda x, y, p: cp.Minimize(cp.sum_squares(y) + p * y[0]),
+    ),
+    "cone below": Mistake("lower: has a quadratic or conic objective", rows=lambda x, y, p: [cp.norm(y) <= 1]),
+    "exponential below": Mistake(
+        "lower: has a quadratic or conic objective", goal=lambda x, y, p: cp.Minimize(cp.exp(y[0]) + p * y[1])
+    ),
+    "concave cost below": Mistake(
+        "lower: is not convex; give a problem that cvxpy itself solves, with a cp.Parameter for what the leader",
+        goal=lambda x, y, p: cp.Minimize(p * y[0] - cp.square(y[1])),
+    ),
+    "parameter squared": Mistake("lower: .*not affine", goal=lambda x, y, p: cp.Minimize((p * p) * y[0])),
+    "parameter in the matrix": Mistake(
+        "lower constraint 0: multiplies a variable by the leader's p; let the leader set prices in the objective",
+        rows=lambda x, y, p: [p * y[0] + y[1] <= 1],
+    ),
+    "leader variable in the matrix": Mistake(
+        "lower: is not convex; .* cp.Parameter for what the leader decides", rows=lambda x, y, p: [x * y[0] <= 1]
+    ),
+    "leader variable as a side": Mistake(
+        "leader p: x is the follower's: it stands in the lower problem itself; use the parameter there",
+        rows=lambda x, y, p: [y[0] + y[1] <= 1 + x],
+    ),
+    "no parameter at all": Mistake(
+        "leader: names no parameter, .*; use a cp.Parameter in the lower problem and give",
+        goal=lambda x, y, p: cp.Minimize(y[0] - y[1] + x), leader=lambda x, y, p: {},
+    ),
+    "follower's variable as leader": Mistake("leader p: y is the follower's", leader=lambda x, y, p: {p: y[0]}),
+    "square of the leader": Mistake("leader p: is not affine", leader=lambda x, y, p: {p: cp.square(x)}),
+    "shape": Mistake(r"leader p: shape \(2,\)", leader=lambda x, y, p: {p: cp.Variable(2)}),
+    "text for a variable": Mistake("leader p: 'x' is no expression", leader=lambda x, y, p: {p: "x"}),
+    "list for a mapping": Mistake("leader: names no parameter", leader=lambda x, y, p: [p]),
+    "parameter of nothing": Mistake(
+        "leader q: is no parameter of the lower problem", leader=lambda x, y, p: {p: x, cp.Parameter(name="q"): x}
+    ),
+    "parameter without a value": Mistake(
+        "parameter q: has no value and no leader variable; give it a value, or name its variable in leader",
+        rows=lambda x, y, p: [cp.sum(y) <= cp.Parameter(name="q")],
+    ),
+    "parameter above": Mistake("parameter p: stands in the upper problem", upper=lambda x, y, p: cp.Minimize(x + p)),
+    "whole numbers below": Mistake(
+        "lower variable lots: is an integer: a mixed-integer follower has no optimality conditions",
+        y=cp.Variable(2, integer=True, name="lots"), rows=lambda x, y, p: [y >= 0, cp.sum(y) <= 1],
+    ),
+    "one whole number below": Mistake(
+        "lower variable lots: is an integer", y=cp.Variable(2, integer=[(0,)], name="lots"),
+        rows=lambda x, y, p: [y >= 0, cp.sum(y) <= 1],
+    ),
+    "menu below": Mistake(
+        "lower: has a finite set: a mixed-integer follower", rows=lambda x, y, p: [cp.FiniteSet(y[0], [0, 1])]
+    ),
+    "menu of the follower": Mistake(
+        "FiniteSet: is not of a leader variable", upper_rows=lambda x, y, p: [cp.FiniteSet(y[0], [1, 2])]
+    ),
+    "menu with nan": Mistake("FiniteSet: x has no level", upper_rows=lambda x, y, p: [cp.FiniteSet(x, [0, np.nan])]),
+    "empty menu": Mistake("FiniteSet: x has no level", upper_rows=lambda x, y, p: [cp.FiniteSet(x, [])]),
+    "parameter as a bound": Mistake(
+        "lower variable b: is bounded by the parameter", y=cp.Variable(2, bounds=[0, cp.Parameter()], name="b")
+    ),
+    "symmetric": Mistake(
+        "variable tied: has an attribute", y=cp.Variable((2, 2), symmetric=True, name="tied"),
+        goal=lambda x, y, p: cp.Minimize(p * y[0, 0]), rows=lambda x, y, p: [y >= 0],
+    ),
+    "product above": Mistake("upper: is not linear", upper=lambda x, y, p: cp.Minimize(x * y[0])),
+    "quadratic above": Mistake("upper: is not linear", upper=lambda x, y, p: cp.Minimize(cp.square(x))),
+    "no objective": Mistake("upper: is no objective; give cp.Minimize", upper=lambda x, y, p: x),
+    "one row for a list": Mistake("upper_constraints: is no list", upper_rows=lambda x, y, p: x <= 1),
+    "objective for a problem": Mistake("lower: is no problem", lower=lambda x, y, p: cp.Minimize(p * y[0])),
+    "unbounded follower": Mistake(
+        "lower: is unbounded at every leader decision; bound the follower's variables or mend its cost",
+        rows=lambda x, y, p: [y[0] <= 1],
+    ),
+    "infeasible for every leader": Mistake(
+        "lower: has no feasible answer at any leader decision; relax the follower's rows or bounds",
+        rows=lambda x, y, p: [y[0] >= 3 + p, y[0] <= 2],
+    ),
+    "nan as a side": Mistake("not finite; give finite numbers", rows=lambda x, y, p: [cp.sum(y) <= p + np.nan]),
+    "nan in the follower's cost": Mistake(
+        "f: holds a number that is not finite", goal=lambda x, y, p: cp.Minimize(p * y[0] + np.array([0, np.nan]) @ y)
+    ),
+    "nan in the leader's cost": Mistake("F: holds .* not finite", upper=lambda x, y, p: cp.Minimize(np.nan * x)),
+    "nan in the leader's row": Mistake("hold a nan; give numbers", upper_rows=lambda x, y, p: [x <= np.nan]),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_with_its_mend(name):
+    with pytest.raises(InputError, match=MISTAKES[name].match) as error:
+        MISTAKES[name].solve()
     text = str(error.value)
-    assert text.count("\n") == 0 and text.startswith("BilevelProblem: ") and "; " in text
+    assert text.count("\n") == 0 and text.startswith("BilevelProblem: ") and text.count("; ") == 1
 
 
-def test_mistakes_in_the_lower_problem_are_refused():
-    x, y, p = cp.Variable(bounds=[0, 1], name="x"), cp.Variable(2, nonneg=True, name="y"), cp.Parameter(name="p")
-    goal, cap = cp.Minimize(x), [cp.sum(y) <= 1]
-    refused(goal, [], cp.Problem(cp.Minimize(cp.sum_squares(y) + p * y[0]), cap), {p: x}, "quadratic or conic")
-    refused(goal, [], cp.Problem(cp.Minimize(p * y[0]), [cp.norm(y) <= 1]), {p: x}, "quadratic or conic")
-    matrix = cp.Problem(cp.Minimize(p * y[0]), [p * y[0] + y[1] <= 1])
-    refused(goal, [], matrix, {p: x}, "lower constraint 0: multiplies a variable by the leader's p; let the leader set")
-    refused(goal, [], cp.Problem(cp.Minimize(p**2 * y[0]), cap), {p: x}, r"not (affine|convex)")
-    whole = cp.Variable(integer=True, name="lots")
-    lots = cp.Problem(cp.Minimize(p * whole), [whole >= 0])
-    refused(goal, [], lots, {p: x}, "lower variable lots: is an integer: a mixed-integer follower")
-    refused(goal, [], cp.Problem(cp.Minimize(p * y[0] - cp.square(y[1])), cap), {p: x}, "not convex")
-    bounded = cp.Variable(bounds=[0, p], name="b")
-    refused(goal, [], cp.Problem(cp.Minimize(-bounded)), {p: x}, "lower variable b: is bounded by the parameter p")
-    tied = cp.Variable((2, 2), symmetric=True, name="tied")
-    refused(goal, [], cp.Problem(cp.Minimize(p * tied[0, 0]), [tied >= 0]), {p: x}, "variable tied: has an attribute")
+def test_without_a_mistake_it_is_solved():
+    assert Mistake("").solve().value == pytest.approx(0.0)
 
 
-def test_mistakes_in_the_leaders_part_are_refused():
-    x, y, p = cp.Variable(bounds=[0, 1], name="x"), cp.Variable(nonneg=True, name="y"), cp.Parameter(name="p")
-    lower = cp.Problem(cp.Minimize((1 + p) * y), [y <= 1])
-    refused(cp.Minimize(x * y), [], lower, {p: x}, "upper: is not linear: leader's times follower's")
-    refused(cp.Minimize(x), [], lower, {p: y}, "leader p: y is the follower's")
-    refused(cp.Minimize(x), [], lower, {p: cp.square(x)}, "leader p: is not affine")
-    refused(cp.Minimize(x), [], lower, {p: cp.Variable(2)}, r"leader p: shape \(2,\)")
-    refused(cp.Minimize(x), [], lower, {}, "parameter p: has no value and no leader variable")
-    refused(cp.Minimize(x), [], lower, {p: x, cp.Parameter(name="q"): x}, "is no parameter of the lower problem")
-    refused(cp.Minimize(x + p), [], lower, {p: x}, "parameter p: stands in the upper problem")
-    refused(cp.Minimize(x), [cp.FiniteSet(y, [1, 2])], lower, {p: x}, "FiniteSet: is not of a leader variable")
+def test_a_sign_of_a_parameter_binds_the_leader():
+    """max p y needs p >= 0 to be a problem for cvxpy at all, and x = -2 would be best."""
+    x, y, p = cp.Variable(bounds=[-2, 2]), cp.Variable(), cp.Parameter(nonneg=True)
+    lower = cp.Problem(cp.Minimize(p * cp.abs(y - 1) + y), [y >= 0])
+    found = BilevelProblem(cp.Minimize(x), [], lower, {p: x}).solve()
+    assert found.value == pytest.approx(0.0) and x.value == pytest.approx(0.0) and p.value == pytest.approx(x.value)
 
 
-def test_problems_without_an_answer_are_refused():
-    x, y, p = cp.Variable(bounds=[0, 1], name="x"), cp.Variable(name="y"), cp.Parameter(name="p")
-    unbounded = cp.Problem(cp.Minimize((1 + p) * y), [y <= 1])
-    refused(
-        cp.Minimize(x),
-        [],
-        unbounded,
-        {p: x},
-        "lower: is unbounded at every leader decision; bound the follower's",
-        True,
-    )
-    impossible = cp.Problem(cp.Minimize(y), [y >= 3 + p, y <= 2])
-    refused(cp.Minimize(x), [], impossible, {p: x}, "lower: has no feasible answer at any leader decision; relax", True)
-    with_nan = cp.Problem(cp.Minimize(y), [y >= p + np.nan])
-    refused(cp.Minimize(x), [], with_nan, {p: x}, r"NaN|not finite", True)
+def test_the_pessimistic_reading_in_the_users_sense():
+    """At x = 0 the follower does not mind y1: the leader hopes for 1 and must fear 0."""
+    x, y, p = cp.Variable(bounds=[0, 1]), cp.Variable(nonneg=True), cp.Parameter()
+    problem = BilevelProblem(cp.Maximize(y - 5 * x), [], cp.Problem(cp.Minimize(p * y), [y <= 1]), {p: x})
+    found = problem.solve()
+    assert found.value == pytest.approx(1.0) and problem.pessimistic(found) == pytest.approx(0.0)
 
 
 def test_a_leader_that_cannot_be_satisfied_is_infeasible_with_its_reason():

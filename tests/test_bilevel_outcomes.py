@@ -149,6 +149,15 @@ def test_a_tariff_from_a_menu(mode):
     assert found.x == pytest.approx([2.5]) and found.y == pytest.approx([1.0])
 
 
+@pytest.mark.parametrize("mode", ["auto", *MODES])
+def test_a_level_of_a_menu_beyond_the_bounds_is_no_choice(mode):
+    """The level 3 would be best, and x stops at 2."""
+    problem = linear_bilevel([-1.0, 1.0], [0.0, 1.0], 1, menu={0: [0.0, 1.0, 3.0]}, x_bounds=[(0, 2)],
+                             y_bounds=[(0, 1)])  # fmt: skip
+    found = solve(problem, mode)
+    assert found.x == pytest.approx([1.0]) and found.objective == pytest.approx(-1.0)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_integer_leader(mode):
     """y = max(0, x - 1.5) and F = -x + 3 y: continuous x stops at 1.5, integer x takes 1 (F = -1) over 2 (-0.5)."""

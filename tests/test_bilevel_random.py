@@ -1,89 +1,77 @@
-"""Random linear bilevel problems: four modes against brute force over complementarity patterns, and each other."""
+"""Random linear bilevel problems by every route: a sample afresh, and the stored table of all of them."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from hashlib import sha256
+from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
-from bilevel_reference import brute_force
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from bilevel_problems import RANDOM, SMALL, fingerprint, random_problem
+from bilevel_routes import DIALECTS, routes, same, worst_case
 
-from tritier.reformulation.bilevel import linear_bilevel
+from tritier.reformulation import solve as bilevel_solve
 from tritier.reformulation.modes import MODES
-from tritier.reformulation.solve import solve
 
-INF = np.inf
-
-
-@st.composite
-def bilevel_problems(draw, most: int, rows: int):
-    """Integer data; x boxed; y at least 0, often unbounded above; some menus, integers, equations and tariff terms."""
-    nx, ny, m, mu = (draw(st.integers(*span)) for span in ((1, most), (1, most), (0, rows), (0, 2)))
-    n = nx + ny
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-
-    def table(*shape):
-        return rng.integers(-4, 5, shape) * (rng.random(shape) < 0.7)
-
-    low = np.where(rng.random(m) < 0.3, rng.integers(-10, 3, m), -INF)
-    high = np.where(np.isinf(low) | (rng.random(m) < 0.3), rng.integers(3, 11, m), INF)
-    low = np.where((rng.random(m) < 0.1) & np.isfinite(high), high, low)
-    y_high = np.where(rng.random(ny) < 0.5, INF, rng.integers(1, 9, ny))
-    menu = {0: (0, 1, 3)} if draw(st.integers(0, 3)) == 0 else None
-    integer = [nx - 1] if draw(st.integers(0, 4)) == 0 and not (menu and nx == 1) else []
-    return linear_bilevel(
-        table(n), table(n), nx, Q=table(nx, ny) if draw(st.booleans()) else None, F0=float(rng.integers(-3, 4)),
-        upper=(table(mu, n), np.full(mu, -INF), rng.integers(0, 11, mu)), lower=(table(m, n), low, high),
-        x_bounds=[(0, int(v)) for v in rng.integers(1, 7, nx)], y_bounds=[(0, v) for v in y_high],
-        integer=integer, menu=menu,
-    )  # fmt: skip
+TABLE = Path(__file__).resolve().parents[1] / "data" / "results" / "bilevel_random.csv"
+ALWAYS = [*MODES, "cvxpy", *(f"mps, {dialect}" for dialect in DIALECTS)]
 
 
-def fingerprint(problem) -> bytes:
-    """The problem's data, so that problems can be counted."""
-    dense = (problem.F, problem.f, problem.Q.toarray(), problem.U.toarray(), problem.A.toarray(), problem.integer)
-    sides = ("U_lower", "U_upper", "row_lower", "row_upper", "x_lower", "x_upper", "y_lower", "y_upper")
-    arrays = (*dense, *(getattr(problem, name) for name in sides))
-    return b"".join(np.asarray(a, dtype=float).tobytes() for a in arrays) + repr((problem.F0, problem.menu)).encode()
+def read(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
-def check_all_modes(problem) -> str:
-    """Every mode against brute force; returns the status they agree on."""
-    reference = brute_force(problem)
-    for mode in MODES:
-        found = solve(problem, mode, time_limit=60)
-        if reference is None:
-            assert found.status == "infeasible", mode
-        elif np.isinf(reference):
-            assert found.status == "unbounded", mode
-        else:
-            assert found.status == "optimal", (mode, found.status)
-            assert found.objective == pytest.approx(reference, rel=1e-5, abs=1e-5), mode
-            assert max(found.residuals.values()) < 1e-6, mode
-    return found.status
+@pytest.fixture(scope="module")
+def stored():
+    return pd.read_csv(TABLE, dtype=str)
 
 
-QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+@pytest.mark.parametrize("seed", [*range(0, SMALL, 10), *range(SMALL, RANDOM, 20)])
+def test_every_route_ends_at_the_answer_of_brute_force(seed, stored, tmp_path):
+    """Four modes, the problem in cvxpy, MPS beside AUX in both dialects, the pessimistic reading; the stored rows."""
+    found = routes(random_problem(seed), tmp_path)
+    assert [name for name, (ours, known) in found.items() if not same(ours, known)] == []
+    kept = stored[stored["seed"] == str(seed)].set_index("route")
+    assert list(found) == kept.index.tolist()
+    assert all(same(known, read(kept.loc[name, "reference"])) for name, (_, known) in found.items())
 
 
-def test_modes_agree_with_brute_force_on_300_problems():
-    """Sizes up to 4 + 4 variables and 6 rows; different problems are counted, and most of them have an optimum."""
-    outcome: dict[bytes, str] = {}
+def test_a_wrong_answer_of_a_route_is_noticed(tmp_path, monkeypatch):
+    true = bilevel_solve.pattern_lp
 
-    @settings(max_examples=340, **QUIET)
-    @given(bilevel_problems(most=2, rows=3))
-    def small(problem):
-        outcome[fingerprint(problem)] = check_all_modes(problem)
+    def off(*args):
+        status, x, y, mu = true(*args)
+        return status, x, y + 1e-3, mu
 
-    @settings(max_examples=60, **QUIET)
-    @given(bilevel_problems(most=4, rows=6))
-    def larger(problem):
-        outcome[fingerprint(problem)] = check_all_modes(problem)
+    monkeypatch.setattr(bilevel_solve, "RESIDUAL_LIMIT", 1.0)
+    monkeypatch.setattr(bilevel_solve, "OBJECTIVE_LIMIT", 1.0)
+    monkeypatch.setattr(bilevel_solve, "pattern_lp", off)
+    seed = next(s for s in range(SMALL) if worst_case(random_problem(s)) and random_problem(s).F[-1])
+    found = routes(random_problem(seed), tmp_path)
+    assert not any(same(*found[mode]) for mode in MODES)
 
-    small()
-    larger()
-    found = Counter(outcome.values())
-    assert len(outcome) >= 300
-    assert found["optimal"] >= 150 and found["infeasible"] >= 20 and found["unbounded"] >= 1
+
+def test_the_stored_table_has_300_different_problems_and_no_wrong_answer(stored):
+    """The whole is run by ``data/results/bilevel.py random``; its problems are those of today."""
+    prints = stored.groupby("seed")["fingerprint"].first()
+    assert len(prints) == RANDOM and prints.nunique() >= 300
+    assert {int(s): p for s, p in prints.items()} == {
+        s: sha256(fingerprint(random_problem(s))).hexdigest()[:16] for s in range(RANDOM)
+    }
+    assert stored.groupby("route")["seed"].nunique()[ALWAYS].eq(RANDOM).all()
+    wrong = [row for row in stored.itertuples() if not same(read(row.answer), read(row.reference))]
+    assert wrong == []
+    answers = stored[stored["route"] == "cvxpy"]["reference"]
+    words = Counter(word if isinstance(read(word), str) else "optimal" for word in answers)
+    assert words["optimal"] >= 150 and words["infeasible"] >= 20 and words["unbounded"] >= 1
+    assert (stored["route"] == "pessimistic").sum() == words["optimal"]
+
+
+def test_the_stored_table_says_where_it_is_from():
+    made = json.loads(TABLE.with_name("bilevel.json").read_text())["random"]
+    assert {"command", "date", "commit", "python", "versions", "cores", "seconds"} <= set(made)

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 NAME = "BilevelProblem"  # stands where a file is named in errors
+SIGNS = ("nonneg", "pos", "nonpos", "neg")
 TIED = ("symmetric", "diag", "PSD", "NSD", "hermitian", "complex", "imag", "sparsity")
 
 
@@ -89,10 +90,11 @@ class BilevelProblem:
 
     Arguments
     ---------
-    upper : objective of the leader, in its variables and the follower's
+    upper : objective of the leader, in its variables and the follower's, which are all that stand in ``lower``
     upper_constraints : rows of the leader; ``cp.FiniteSet`` of a variable is a menu; booleans and integers are allowed
     lower : problem of the follower; its parameters are what the leader decides or constants with a value
-    leader : for each parameter that the leader decides the variable, or the affine expression, that it takes
+    leader : for each parameter that the leader decides the variable, or the affine expression, that it takes; a sign of
+        the parameter (nonneg, nonpos) binds the leader
 
     Raises InputError in one sentence that says the mend where the pair is no linear bilevel program.
     """
@@ -104,6 +106,7 @@ class BilevelProblem:
         lower: cp.Problem,
         leader: Mapping[cp.Parameter, cp.Expression],
     ) -> None:
+        _require_parts(upper, upper_constraints, lower, leader)
         self.upper, self.lower = upper, lower
         self.follower = {v.id: v for v in lower.variables()}
         self.leader = dict(leader)
@@ -138,6 +141,14 @@ class BilevelProblem:
         bound = None if found.bound is None else sign * found.bound
         residuals, duals = found.residuals, self._multipliers(found)
         return CvxpySolution(found.status, sign * found.objective, bound, residuals, duals, found)
+
+    def pessimistic(self, found: CvxpySolution) -> float:
+        """The upper objective at the leader's decision if of its best answers the follower gives the worst one.
+
+        Raises SolverError where there is no worst one (:func:`tritier.reformulation.solve.pessimistic`).
+        """
+        worst, _ = pessimistic(self.linear, found.linear.x)
+        return -worst if isinstance(self.upper, cp.Maximize) else worst
 
     def _matrices(self) -> LinearBilevel:
         leader = _canonical_leader(self.upper, self.rows, [*self.decides.values(), *self.follower.values()])
@@ -235,6 +246,19 @@ def _refused(field: str, problem: str, mend: str) -> InputError:
     return InputError(NAME, field, problem, mend)
 
 
+def _require_parts(upper: Any, rows: Any, lower: Any, leader: Any) -> None:
+    """Raise InputError where an argument is not of its kind."""
+    if not isinstance(upper, cp.Minimize | cp.Maximize):
+        raise _refused("upper", "is no objective", "give cp.Minimize(...) or cp.Maximize(...)")
+    if not isinstance(rows, Sequence) or not all(isinstance(row, cp.Constraint) for row in rows):
+        raise _refused("upper_constraints", "is no list of constraints", "give [row, row, ...]")
+    if not isinstance(lower, cp.Problem):
+        raise _refused("lower", "is no problem", "give cp.Problem(objective, constraints)")
+    if not isinstance(leader, Mapping) or not leader:
+        what = "names no parameter, so that no decision of the leader reaches the follower"
+        raise _refused("leader", what, "use a cp.Parameter in the lower problem and give {parameter: variable}")
+
+
 def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp.Expression]) -> None:
     """Raise InputError where the lower problem is no linear program whose parameters enter in an affine way."""
     for variable in lower.variables():
@@ -246,8 +270,12 @@ def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp
             if isinstance(bound, cp.Expression) and bound.parameters():
                 what = f"is bounded by the parameter {bound.parameters()[0].name()}"
                 raise _refused(f"lower variable {variable.name()}", what, "write the bound as a constraint")
+    if any(isinstance(row, cp.FiniteSet) for row in lower.constraints):
+        what = "has a finite set: a mixed-integer follower has no optimality conditions that could be solved here"
+        raise _refused("lower", what, "give the variable bounds instead")
     if not lower.is_dcp():
-        raise _refused("lower", "is not convex", "give the follower a problem that cvxpy itself solves")
+        mend = "give a problem that cvxpy itself solves, with a cp.Parameter for what the leader decides"
+        raise _refused("lower", "is not convex", mend)
     if not lower.is_dpp():
         raise _refused("lower", "uses a parameter in a way that is not affine", "keep the problem affine in each (DPP)")
     if not lower.is_lp():
@@ -266,9 +294,14 @@ def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp
 def _variable(
     parameter: cp.Parameter, expression: Any, follower: Mapping[int, cp.Variable]
 ) -> tuple[cp.Variable, list[cp.Constraint]]:
-    """The leader variable that a parameter takes, and the row that says so where it takes an expression."""
-    expression = cp.Expression.cast_to_const(expression)
+    """The leader variable that a parameter takes, and the rows that an expression or a sign of the parameter adds."""
     field = f"leader {parameter.name()}"
+    try:
+        expression = cp.Expression.cast_to_const(expression)
+    except (TypeError, ValueError):
+        raise _refused(field, f"{expression!r} is no expression", "give a variable of the leader") from None
+    if any(value for key, value in parameter.attributes.items() if key not in SIGNS):
+        raise _refused(field, "has an attribute beside its sign", "leave it out and constrain the leader's variable")
     if expression.shape != parameter.shape:
         raise _refused(field, f"shape {expression.shape} for a parameter of {parameter.shape}", "give the same shape")
     if not expression.is_affine() or expression.parameters():
@@ -277,10 +310,12 @@ def _variable(
         if variable.id in follower:
             what = f"{variable.name()} is the follower's: it stands in the lower problem itself"
             raise _refused(field, what, "use the parameter there instead")
+    signs: list[cp.Constraint] = [expression >= 0.0] if parameter.is_nonneg() else []
+    signs += [expression <= 0.0] if parameter.is_nonpos() else []
     if isinstance(expression, cp.Variable):
-        return expression, []
+        return expression, signs
     taken = cp.Variable(parameter.shape, name=parameter.name())
-    return taken, [taken == expression]
+    return taken, [taken == expression, *signs]
 
 
 def _menus(
@@ -295,7 +330,12 @@ def _menus(
         variable = row.expre
         if not isinstance(variable, cp.Variable) or variable.id in follower:
             raise _refused("FiniteSet", "is not of a leader variable", "put a variable of the leader into it")
-        menus[variable] = sorted(np.ravel(row.vec.value).tolist())
+        levels = np.ravel(np.asarray(row.vec.value, dtype=float))
+        if not levels.size or not np.isfinite(levels).all():
+            raise _refused(
+                "FiniteSet", f"{variable.name()} has no level or one that is no number", "give finite levels"
+            )
+        menus[variable] = sorted(levels.tolist())
     return menus, others
 
 

@@ -10,6 +10,7 @@ always asks for a second opinion: enumeration where the follower sees few leader
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -526,11 +527,13 @@ def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) 
 
 
 def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
-    """All values of the discrete leader variables that satisfy the leader's rows on them alone; nan elsewhere."""
-    choices = []
+    """All values of the discrete leader variables within their bounds that satisfy the leader's rows on them alone; nan
+    elsewhere."""
+    choices: list[Iterable[float]] = []
     for j in range(problem.nx):
-        if problem.menu[j] is not None:
-            choices.append(problem.menu[j])
+        levels = problem.menu[j]
+        if levels is not None:
+            choices.append([v for v in levels if problem.x_lower[j] - 1e-9 <= v <= problem.x_upper[j] + 1e-9])
         elif problem.integer[j]:
             choices.append(np.arange(np.ceil(problem.x_lower[j]), np.floor(problem.x_upper[j]) + 1))
         else:
