@@ -440,6 +440,22 @@ def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
         stored_ends(JointLP(instance), 1, state, "this study")
 
 
+def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, ends, tmp_path, monkeypatch):
+    instance, state = case[0], tmp_path / "state.npz"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hybrid.Search, "answer", stop)
+        with pytest.raises(Interrupted):
+            run(instance, ends, state=state, origin="this")
+    with np.load(state) as found:
+        assert found["search.kind"].size == 0
+    again = run(instance, ends, state=state, origin="this")
+    assert again.best.design == run(instance, ends).best.design
+
+
 def tampered(path, member: str, change) -> None:
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}

@@ -10,6 +10,7 @@ import pytest
 
 from tritier.cases.result import solve_case
 from tritier.cases.solve import prepare
+from tritier.search import hybrid
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 IEEE33 = DATA / "studies" / "ieee33"
@@ -34,3 +35,30 @@ def test_the_order_of_rows_decides_nothing(reordered, case):
     one, other = (solve_case(prepare(folder, "smoke", SIZE), case).summary() for folder in (IEEE33, reordered))
     assert one.pop("policy") == other.pop("policy")
     assert one == pytest.approx(other, rel=1e-12)
+
+
+def broken_off(prepared, case, folder) -> dict:
+    """Summary of a run that was interrupted after two rounds and went on from its state."""
+    rounds, report = [], hybrid.Search.report
+
+    def stop(search) -> None:
+        report(search)
+        rounds.append(search.so_far)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hybrid.Search, "report", stop)
+        with pytest.raises(KeyboardInterrupt, match="of the achievable gain"):
+            solve_case(prepared, case, state=folder / "state.npz")
+    return solve_case(prepared, case, state=folder / "state.npz").summary()
+
+
+@pytest.mark.parametrize(("case", "size"), [(3, {}), (4, SIZE)])
+def test_workers_engine_and_a_break_decide_nothing(case, size, tmp_path):
+    """Many responses are as good for the follower and society: which of them is shown hangs on the design alone."""
+    prepared = prepare(IEEE33, "smoke", size)
+    one = solve_case(prepared, case).summary()
+    assert solve_case(prepared, case, jobs=2).summary() == one
+    assert solve_case(prepared, case, engine="scip").summary() == one
+    assert broken_off(prepared, case, tmp_path) == one

@@ -30,7 +30,7 @@ from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
 from tritier.search.pool import Pool, build, reorder
-from tritier.search.responses import Response, optimistic_response
+from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, pack, solve_task
 
@@ -113,7 +113,7 @@ class Search:
         self.pool.learn([item for item in flat.items if isinstance(item, np.ndarray)][-TANGENTS:])
         self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])
         self.begin = reorder(joint, flat.pool.rows[-1].basis, flat.items, self.pool.items)
-        self.confirmed: dict[Point, tuple[JointLP, Response] | None] = {}  # exact responses; None where none recovers
+        self.confirmed: set[Point] = set()  # those with an exact response, or with none that recovers
         self.sharpened: set[Point] = set()
         self.solves = 0
         self.progress = Progress(self.gain, say)
@@ -139,8 +139,8 @@ class Search:
 
     @property
     def target(self) -> float:
-        """Bounds from here on are good enough, $."""
-        return self.ledger.upper_bound - self.slack
+        """Bounds from here on are good enough, $; F of the incumbent, found once more, may be a little higher."""
+        return self.ledger.upper_bound - self.slack + min(LOSS_GAP, 0.5 * self.slack)
 
     def resume(self, state: Path | None, origin: str) -> None:
         """Write what is found to ``state`` now and then; go on from there where a run of this origin broke off.
@@ -252,17 +252,21 @@ class Search:
         a little too much (:eq:`eq-optimistic`)."""
         if point in self.confirmed:
             return
+        self.confirmed.add(point)
         joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, self.pool.items)
         joint.warm.set_basis(self.start(point))
-        self.confirmed[point] = None
         try:
-            found = optimistic_response(joint, self.ledger.menu.design(point))
+            found = self.exact(joint, point)
         except NoRecoveryError:
             return
+        self.ledger.propose(found.social.total, point)
+
+    def exact(self, joint: JointLP, point: Point) -> Response:
+        """The exact optimistic response at a point, from an LP as it stands."""
+        try:
+            return optimistic_response(joint, self.ledger.menu.design(point))
         finally:
             self.solves += joint.warm.solves
-        if self.ledger.propose(found.social.total, point):
-            self.confirmed = {p: None for p in self.confirmed} | {point: (joint, found)}
 
     def task(self, point: Point, request: Request) -> Task:
         """A request at a point, from the basis of the nearest point solved so far."""
@@ -309,18 +313,19 @@ class Search:
         )
 
     def result(self, finished: bool) -> HybridResult:
-        """The best design with exact losses, the bounds, and SCIP's word on them."""
+        """The best design with exact losses, the bounds, and SCIP's word on them.
+
+        Its response is found once more from an LP that holds nothing of the search: among responses as good for the
+        follower and society alike it hangs on the design alone, not on workers, engine, or a run that broke off.
+        """
         ledger = self.ledger
         if ledger.best is None and not finished:
             raise SolverError("time was up before a design was found that recovers the cost: give the search more")
         if ledger.best is None:
             raise NoRecoveryError("no design of the menu recovers the fixed and the network cost")
         point = ledger.best[1]
-        if self.confirmed.get(point) is None:
-            self.confirmed.pop(point, None)
-            ledger.best = (np.inf, point)
-            self.confirm(point)
-        joint, best = self.confirmed[point]
+        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, [])
+        best = self.exact(joint, point)
         upper = best.social.total
         ledger.require_not_below(upper, point)
         lower = min(ledger.lower_bound, upper)

@@ -134,7 +134,7 @@ def packed(pool: Pool) -> dict[str, np.ndarray]:
     bases = [zlib.compress(part, 6) for row in rows for part in row.basis]
 
     def table(values: list) -> np.ndarray:
-        return np.array(values, dtype=float).reshape(len(rows), -1)
+        return np.array(values, dtype=float).reshape(len(rows), -1 if rows else 0)
 
     return _packed_items(pool.items) | {
         "kind": np.array([KINDS.index(row.request.kind) for row in rows], dtype=int),
