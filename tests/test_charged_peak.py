@@ -19,7 +19,7 @@ from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import charged_peak
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import Request, solve_request
-from tritier.search.responses import optimistic_response
+from tritier.search.responses import keep_books, optimistic_response
 
 DESIGN = Design((0.05, 0.08, 0.11), 0.02, ((1, 1000.0),))
 PEAKS = replace(DESIGN, capacity=((1, 250.0),), peak=0.3, coincident=0.4)
@@ -106,3 +106,17 @@ def _response(instance):
     joint = JointLP(instance, network=False)
     flat = Design((0.08, 0.08, 0.08), 0.08, ((1, 1000.0),))
     return joint, optimistic_response(joint, flat, revenue=False)
+
+
+def test_a_lossless_peak_that_nothing_prices_leaves_the_books_in_order(market):
+    """With losses in the demand charge and no charge on the lossless peak, an answer may leave that peak anywhere above
+    the flow; the books of its point are those of its flows, in every row."""
+    _, joint, response, _, _ = market
+    lp = joint.lp
+    x = np.append(response.x, np.zeros(lp.cost.size - response.x.size))
+    x[lp.at("peak")] += 50.0
+    x[lp.at("H")] += 50.0
+    keep_books(joint, x, joint.net_load(x))
+    assert x[lp.at("peak")] == pytest.approx(joint.net_load(x).sum(axis=0).max(axis=0))
+    rows = (lp.matrix @ x)[lp.row_at("H")]
+    assert rows == pytest.approx(lp.row_lower[lp.row_at("H")], abs=1e-9)

@@ -95,6 +95,8 @@ def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
     lp = joint.lp
     x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
+    if "H" in lp.columns:
+        x[lp.at("H")] = joint.instance.days.probability @ day_peak(load)
     x[lp.at("loss")] = joint.exact_losses(load)
     if "gross" in lp.columns:
         x[lp.at("gross")] = charged_peak(joint.instance, x[lp.at("head")], x[lp.at("loss")])
