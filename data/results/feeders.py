@@ -1,0 +1,174 @@
+"""Write feeders.csv and feeders.json: six feeders that nobody prepared, from ``study new`` to a certified Case 4.
+
+`python data/results/feeders.py` from the repository root, with the extra ``import``; ten minutes. Each feeder passes
+through the command line alone, at preset smoke and with no file edited: study new, check, solve, certify, evaluate,
+report. Beside it stands what pandapower's own power flow says of the same feeder at its nominal load. Every row is
+stored as soon as it is there, with date and commit; delete feeders.csv for a fresh start.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import sys
+import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tritier.cli import main
+from tritier.inputs.tables import read_feeder
+from tritier.model.acflow import ac_power_flow
+from tritier.provenance import commit
+from tritier.studies.build import find_grid
+from tritier.studies.grid import Grid
+
+FEEDERS = (
+    "pandapower:case33bw",
+    "pandapower:create_kerber_vorstadtnetz_kabel_1",
+    "matpower:case85",
+    "simbench:1-MV-rural--2-sw",
+    "simbench:1-MV-semiurb--2-sw",
+    "simbench:1-MV-comm--2-sw",
+)
+PACKAGES = ("matpower", "numpy", "pandapower", "simbench")
+HERE = Path(__file__).resolve().parent
+TABLE = HERE / "feeders.csv"
+
+
+def verb(*words: str) -> tuple[str, float]:
+    """What a verb prints, and its seconds; RuntimeError with its last line where it does not end with 0."""
+    out, err, begin = io.StringIO(), io.StringIO(), time.perf_counter()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(list(words))
+    if code:
+        raise RuntimeError(f"tritier {' '.join(words)}: exit {code}: {err.getvalue().splitlines()[-1]}")
+    return out.getvalue(), time.perf_counter() - begin
+
+
+def own_network(source: str, grid: Grid) -> Any:
+    """The pandapower network that a feeder comes from; a MATPOWER case is entered from the tables read of it."""
+    import pandapower as pp
+
+    kind, _, name = source.partition(":")
+    if kind == "pandapower":
+        import pandapower.networks as pn
+
+        return getattr(pn, name)()
+    if kind == "simbench":
+        import simbench
+
+        return simbench.get_simbench_net(name)
+    net = pp.create_empty_network(f_hz=50)
+    for bus in grid.bus.itertuples():
+        pp.create_bus(net, bus.vn_kv, index=bus.bus - 1)
+        pp.create_load(net, bus.bus - 1, bus.p_kw / 1e3, bus.q_kvar / 1e3)
+    for k in grid.branch.itertuples():
+        ends = (k.from_bus - 1, k.to_bus - 1)
+        pp.create_line_from_parameters(net, *ends, 1.0, k.r_ohm, k.x_ohm, k.c_nf, 1.0, index=k.line - 1)
+    return net
+
+
+def own_flow(net: Any, grid: Grid) -> tuple[float, float]:
+    """Losses [kW] and lowest voltage [p.u.] that pandapower finds for the loads below the busbar of a feeder."""
+    import pandapower as pp
+
+    held = float(grid.bus["vmin_pu"].iloc[0])
+    for table in ("trafo", "ext_grid", "sgen", "storage"):
+        net[table] = net[table].iloc[:0]
+    net.switch = net.switch[net.switch.et != "t"]
+    net.line.loc[~net.line.index.isin(grid.branch["line"] - 1), "in_service"] = False
+    net.bus.loc[~net.bus.index.isin(fed(net, grid)), "in_service"] = False
+    pp.create_ext_grid(net, int(grid.bus["bus"].iloc[0]) - 1, vm_pu=held)
+    pp.runpp(net, numba=False, tolerance_mva=1e-10)
+    return 1e3 * float(net.res_line.pl_mw.sum()), float(net.res_bus.vm_pu.min())
+
+
+def fed(net: Any, grid: Grid) -> set[int]:
+    """The buses of a feeder, and those that closed switches join to them."""
+    found = set(grid.bus["bus"] - 1)
+    joined = net.switch[(net.switch.et == "b") & net.switch.closed.astype(bool)]
+    while more := {
+        b
+        for pair in zip(joined.bus, joined.element, strict=True)
+        for b in pair
+        if b not in found and found & set(pair)
+    }:
+        found |= more
+    return found
+
+
+def flows(source: str) -> dict[str, float]:
+    """AC losses and lowest voltage at nominal load by our power flow, and how far pandapower's are from them."""
+    grid = find_grid(source)
+    with tempfile.TemporaryDirectory() as folder:
+        bus, branch = Path(folder) / "bus.csv", Path(folder) / "branch.csv"
+        grid.bus.to_csv(bus, index=False)
+        grid.branch.to_csv(branch, index=False)
+        feeder = read_feeder(bus, branch)
+    flow = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar)
+    losses, lowest = float(flow.losses_kw), float(np.min(flow.v_pu))
+    own_losses, own_lowest = own_flow(own_network(source, grid), grid)
+    return {
+        "losses_kw": losses,
+        "v_min_pu": lowest,
+        "losses_off_kw": abs(losses - own_losses),
+        "v_min_off_pu": abs(lowest - own_lowest),
+    }
+
+
+def row(source: str, work: Path) -> dict[str, object]:
+    """One feeder through all verbs: its size, power flow, design, proof, unseen days and seconds."""
+    study, out = str(work / "study"), str(work / "out")
+    seconds = verb("study", "new", study, "--from", source)[1]
+    text, last = verb("study", "check", study, "--preset", "smoke", "--json")
+    figures, seconds = json.loads(text)["figures"], seconds + last
+    seconds += verb("solve", study, "--case", "4", "--preset", "smoke", "--quiet", "--out", out)[1]
+    text, last = verb("certify", out)
+    proof, seconds = json.loads(text), seconds + last
+    text, last = verb("evaluate", out, "--quiet")
+    judged, seconds = json.loads(text), seconds + last
+    seconds += verb("report", out)[1]
+    return {
+        "source": source,
+        **{key: figures[key] for key in ("buses", "prosumers", "load_peak_kw")},
+        **flows(source),
+        **{f"{key}_usd": proof["design"][key] for key in ("flat", "upper_bound", "lower_bound", "first_best")},
+        "proof": proof["design"]["proof"],
+        "largest_relative_gain": proof["equilibrium"]["max_relative_gain"],
+        "held_out_days": judged["days"],
+        "held_out_violation_share": judged["violation_share"],
+        "warnings": len(json.loads((work / "out" / "summary.json").read_text())["warnings"]),
+        "seconds": round(seconds, 1),
+    }
+
+
+def renew() -> None:
+    """Pass every feeder through that is not stored yet."""
+    for source in FEEDERS:
+        table = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["source"])
+        if source in set(table["source"]):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            found = row(source, Path(folder)) | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()}
+        both = pd.concat([table, pd.DataFrame([found])]) if len(table) else pd.DataFrame([found])
+        both.to_csv(TABLE, index=False, float_format="%.10g", lineterminator="\n")
+        print(source, found["proof"], f"{found['seconds']} s", file=sys.stderr, flush=True)
+    origin = {
+        "command": "python data/results/feeders.py",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+    }
+    (HERE / "feeders.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    renew()
