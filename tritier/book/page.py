@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, log10
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
@@ -23,6 +23,9 @@ from matplotlib.figure import Figure
 from tritier.plots import style as plots
 from tritier.plots.style import drawn
 from tritier.provenance import commit, package_hash, tree_hash, versions
+
+if TYPE_CHECKING:  # of the extra ``book``, which a report does not need
+    import nbformat
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
 EQUATION = re.compile(r":eq:`([^`]+)`")

@@ -109,8 +109,11 @@ def new_study(out: Path, grid: Grid, data: Path) -> Study:
         read_study(work)
         work.chmod(0o755)
         work.replace(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, InputError) and error.file.startswith(str(work)):  # the folder is gone: name the source
+            what = f"{Path(error.file).name}: {error.field}: {error.problem}"
+            raise InputError("--from", grid.source, f"gives a table that cannot be read: {what}", error.mend) from error
         raise
     return read_study(out)
 

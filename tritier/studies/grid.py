@@ -99,6 +99,15 @@ def _loop(parent: dict[int, tuple[int | None, object]], a: int, b: int, closing:
     return [name for _, name in left] + [name for _, name in reversed(right)] + [closing]
 
 
+def require_impedance(source: str, lines: list[int], r: np.ndarray, x: np.ndarray, mend: str) -> None:
+    """Raise InputError naming the first line whose resistance or reactance is negative, infinite or no number."""
+    for line, values in zip(lines, np.column_stack([r, x]), strict=True):
+        if not np.isfinite(values).all():
+            raise InputError("--from", source, f"line {line} has an impedance that is no number", mend)
+        if (values < 0).any():
+            raise InputError("--from", source, f"line {line} has a negative impedance", mend)
+
+
 # pandapower and SimBench
 
 
@@ -121,6 +130,8 @@ def from_pandapower(
     edges = [(int(k) + 1, node[row.from_bus], node[row.to_bus]) for k, row in lines.iterrows()]
     busbar = _busbar(net, node, edges, root, source)
     fed = spanning_tree(source, edges, busbar)
+    require_supply(net, node, edges, fed, source)
+    require_no_shunts(net, node, fed, source)
     voltage = net.bus.loc[[b for b, n in node.items() if n in fed], "vn_kv"]
     if voltage.nunique() > 1:
         raise InputError("--from", source, "joins buses of several voltage levels by lines", "mend vn_kv of its buses")
@@ -135,6 +146,34 @@ def from_pandapower(
         generators=_generators(net, node, fed),
         storages=_storages(net, node, fed),
     )
+
+
+def require_supply(
+    net: Any, node: dict[int, int], edges: list[tuple[int, int, int]], fed: set[int], source: str
+) -> None:
+    """Raise InputError naming a load that hangs on no substation at all, that of other feeders included."""
+    supplied = set(fed)
+    for table, ends in (("trafo", ("hv_bus", "lv_bus")), ("ext_grid", ("bus",))):
+        own = net[table][net[table].in_service.astype(bool)]
+        supplied |= {node[int(b)] for end in ends for b in own[end] if int(b) in node}
+    reached: set[int] = set()
+    while reached != supplied:
+        reached = set(supplied)
+        supplied |= {c for _, a, b in edges if a in reached or b in reached for c in (a, b)}
+    load = net.load[net.load.in_service.astype(bool) & ((net.load.p_mw != 0) | (net.load.q_mvar != 0))]
+    for bus in load.bus:
+        if int(bus) in node and node[int(bus)] not in supplied:
+            mend = "close a line to it, or take its load out of service"
+            raise InputError("--from", source, f"leaves the load at bus {int(bus) + 1} without supply", mend)
+
+
+def require_no_shunts(net: Any, node: dict[int, int], fed: set[int], source: str) -> None:
+    """Raise InputError naming a shunt of the feeder: it would be lost."""
+    own = net.shunt[net.shunt.in_service.astype(bool) & ((net.shunt.p_mw != 0) | (net.shunt.q_mvar != 0))]
+    for bus in own.bus:
+        if node.get(int(bus)) in fed:
+            mend = "enter it as a load, or take it out of service"
+            raise InputError("--from", source, f"holds a shunt at bus {int(bus) + 1}", mend)
 
 
 def _fused(net: Any) -> dict[int, int]:
@@ -217,18 +256,16 @@ def _branch_table(lines: pd.DataFrame, ends: dict[int, tuple[int, int]], f_hz: f
     """Branch file of the lines whose ends are given; parallel lines are one."""
     own = lines.loc[[k - 1 for k in ends]]
     length, parallel = own.length_km.to_numpy(float), own.parallel.to_numpy(float)
-    r, x = own.r_ohm_per_km.to_numpy(float), own.x_ohm_per_km.to_numpy(float)
-    if (r < 0).any() or (x < 0).any():
-        bad = list(ends)[int(np.flatnonzero((r < 0) | (x < 0))[0])]
-        raise InputError("--from", source, f"line {bad} has a negative impedance", "mend r_ohm_per_km or x_ohm_per_km")
+    r, x = (own[c].to_numpy(float) * length / parallel for c in ("r_ohm_per_km", "x_ohm_per_km"))
+    require_impedance(source, list(ends), r, x, "mend r_ohm_per_km, x_ohm_per_km, length_km or parallel")
     limit = own.max_i_ka.to_numpy(float) * own.df.to_numpy(float) * parallel
     return pd.DataFrame(
         {
             "line": list(ends),
             "from_bus": [a + 1 for a, _ in ends.values()],
             "to_bus": [b + 1 for _, b in ends.values()],
-            "r_ohm": r * length / parallel,
-            "x_ohm": x * length / parallel,
+            "r_ohm": r,
+            "x_ohm": x,
             "c_nf": own.c_nf_per_km.to_numpy(float) * length * parallel * f_hz / 50,
             "closed": 1,
             "rating_a": np.where(limit < 90, 1e3 * limit, np.nan),  # 99,999 kA stands for none
@@ -458,6 +495,7 @@ def _grid(
     left = [int(b[BUS]) for b in bus if int(b[BUS]) not in fed and b[TYPE] != ISOLATED]
     if left and root is None:
         raise InputError("--from", source, f"leaves bus {left[0]} without supply", "close a line to it")
+    require_one_level(bus, fed, source)
     return Grid(
         name=name,
         source=source,
@@ -465,6 +503,18 @@ def _grid(
         bus=_case_buses(bus, fed, int(slack[0])),
         branch=_case_branches(bus, branch, edges, base, source),
     )
+
+
+def require_one_level(bus: np.ndarray, fed: set[int], source: str) -> None:
+    """Raise InputError for a bus of another voltage than the first, or with a shunt, which would be lost."""
+    own = bus[[int(b) in fed for b in bus[:, BUS]]]
+    other, shunt = own[own[:, BASE_KV] != own[0, BASE_KV]], own[(own[:, [GS, BS]] != 0).any(axis=1)]
+    if other.size:
+        what = f"joins buses of several voltage levels, as bus {int(other[0, BUS])}"
+        raise InputError("--from", source, what, "refer all of mpc.bus to one baseKV")
+    if shunt.size:
+        what = f"holds a shunt at bus {int(shunt[0, BUS])}"
+        raise InputError("--from", source, what, "enter Gs and Bs of mpc.bus as a load")
 
 
 def _case_buses(bus: np.ndarray, fed: set[int], slack: int) -> pd.DataFrame:
@@ -491,9 +541,7 @@ def _case_branches(bus: np.ndarray, branch: np.ndarray, edges: Edges, base: floa
     if taps.any():
         line = edges[int(np.flatnonzero(taps)[0])][0]
         raise InputError("--from", source, f"line {line} is a transformer with a tap", "start below it: --root BUS")
-    if (rows[:, [R, X]] < 0).any():
-        line = edges[int(np.flatnonzero((rows[:, [R, X]] < 0).any(axis=1))[0])][0]
-        raise InputError("--from", source, f"line {line} has a negative impedance", "mend r and x of mpc.branch")
+    require_impedance(source, [k for k, _, _ in edges], rows[:, R], rows[:, X], "mend r and x of mpc.branch")
     vn = float(bus[0, BASE_KV])
     ohm = vn**2 / base
     rated = rows[:, RATE_A] > 0
