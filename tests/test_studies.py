@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandapower as pp
@@ -88,19 +92,23 @@ def test_a_power_factor_written_as_code_is_applied(tmp_path):
     assert grid.bus["q_kvar"].tolist() == pytest.approx([0, 60, 120])
 
 
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        ([("0.3 0.2 0 0 0 0 0 0 0 -360", "0.3 0.2 0 0 0 0 0 0 1 -360")], "lines 1, 3, 2 form a loop"),
-        ([("    1 3 0   0", "    1 1 0   0")], "no slack"),
-        ([("2 3 0.3 0.2 0 2 0 0 0 0 1", "2 3 0.3 0.2 0 2 0 0 0 0 0")], "bus 3 without supply"),
-        ([("1 2 0.5 0.4", "1 2 -0.5 0.4")], "line 1 has a negative impedance"),
-        ([("1 2 0.5 0.4 0 0 0 0 0 0 1", "1 2 0.5 0.4 0 0 0 0 0.98 0 1")], "line 1 is a transformer with a tap"),
-        ([("mpc.baseMVA = 10;", "")], "holds no mpc.baseMVA"),
-        ([("200 80", "200 x80")], "mpc.bus holds 'x80'"),
-        ([("Vbase =", "mpc.bus(:, PD) = 2 * mpc.bus(:, PD);\nVbase =")], "changes its matrices"),
-    ],
-)
+MATPOWER = [
+    ([("0.3 0.2 0 0 0 0 0 0 0 -360", "0.3 0.2 0 0 0 0 0 0 1 -360")], "lines 1, 3, 2 form a loop"),
+    ([("    1 3 0   0", "    1 1 0   0")], "no slack"),
+    ([("2 3 0.3 0.2 0 2 0 0 0 0 1", "2 3 0.3 0.2 0 2 0 0 0 0 0")], "bus 3 without supply"),
+    ([("1 2 0.5 0.4", "1 2 -0.5 0.4")], "line 1 has a negative impedance"),
+    ([("1 2 0.5 0.4 0 0 0 0 0 0 1", "1 2 0.5 0.4 0 0 0 0 0.98 0 1")], "line 1 is a transformer with a tap"),
+    ([("mpc.baseMVA = 10;", "")], "holds no mpc.baseMVA"),
+    ([("200 80", "200 x80")], "mpc.bus holds 'x80'"),
+    ([("Vbase =", "mpc.bus(:, PD) = 2 * mpc.bus(:, PD);\nVbase =")], "changes its matrices"),
+    ([("1 2 0.5 0.4", "1 2 NaN 0.4")], "line 1 has an impedance that is no number"),
+    ([("2 1 100 50 0 0 1 1 0 10", "2 1 100 50 0 0.1 1 1 0 10")], "holds a shunt at bus 2"),
+    ([("2 1 100 50 0 0 1 1 0 10", "2 1 100 50 0 0 1 1 0 20")], "several voltage levels, as bus 2"),
+    ([("3 1 200 80 0 0 1 1 0 10 1 1.05 0.95", "3 1 200 80 0 0 1 1 0 10 1 0.95 1.05")], "bus.csv: column vmin_pu"),
+]
+
+
+@pytest.mark.parametrize("changes, words", MATPOWER[:-1])  # the last is found when the tables are read
 def test_a_matpower_case_that_is_no_feeder_is_refused_by_name(tmp_path, changes, words):
     with pytest.raises(InputError, match=words) as refused:
         find_grid(case_file(tmp_path, *changes))
@@ -114,17 +122,12 @@ def test_a_loop_may_be_opened_and_a_root_chosen(tmp_path):
         find_grid(source, opened=[9])
 
 
-def own_flow(net, grid) -> tuple[float, float]:
-    """Losses, kW, and lowest voltage by pandapower, of what it holds below the busbar of the grid."""
-    held = float(grid.bus["vmin_pu"].iloc[0])
-    net.trafo = net.trafo.iloc[:0]
-    net.ext_grid = net.ext_grid.iloc[:0]
-    net.switch = net.switch[net.switch.et != "t"]
-    net.line.loc[~net.line.index.isin(grid.branch["line"] - 1), "in_service"] = False
-    net.bus.loc[~net.bus.index.isin(grid.bus["bus"] - 1), "in_service"] = False
-    pp.create_ext_grid(net, int(grid.bus["bus"].iloc[0]) - 1, vm_pu=held)
-    pp.runpp(net, numba=False, tolerance_mva=1e-10)
-    return 1e3 * float(net.res_line.pl_mw.sum()), float(net.res_bus.vm_pu.min())
+def script() -> ModuleType:
+    """data/results/feeders.py, which holds pandapower's own flow of an imported feeder."""
+    spec = importlib.util.spec_from_file_location("feeders", DATA / "results" / "feeders.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_an_imported_feeder_flows_as_in_pandapower(tmp_path, name, root):
     grid.branch.to_csv(tmp_path / "branch.csv", index=False)
     feeder = read_feeder(tmp_path / "bus.csv", tmp_path / "branch.csv")
     flow = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar)
-    losses, lowest = own_flow(net, grid)
+    losses, lowest = script().own_flow(net, grid)
     assert float(flow.losses_kw) == pytest.approx(losses, abs=1e-3)
     assert float(flow.v_pu.min()) == pytest.approx(lowest, abs=1e-5)
 
@@ -189,17 +192,44 @@ def negative(net):
     net.line.loc[0, "r_ohm_per_km"] = -0.1
 
 
-@pytest.mark.parametrize(
-    "spoil, words",
-    [
-        (ring, "lines 1, 2 form a loop"),
-        (unbalanced, "unbalanced"),
-        (generator, "holds a gen"),
-        (no_slack, "no slack"),
-        (second_source, "several substations, at buses 1, 3"),
-        (negative, "line 1 has a negative impedance"),
-    ],
-)
+def negative_length(net):
+    net.line.loc[0, "length_km"] = -2.0
+
+
+def no_number(net):
+    net.line.loc[0, "x_ohm_per_km"] = np.nan
+
+
+def island(net):
+    far, near = pp.create_bus(net, 10.0), pp.create_bus(net, 10.0)
+    pp.create_line_from_parameters(net, far, near, 1.0, 0.1, 0.1, 0.0, 0.2)
+    pp.create_load(net, near, p_mw=0.1)
+
+
+def shunt(net):
+    pp.create_shunt(net, 1, q_mvar=-0.1)
+
+
+def two_levels(net):
+    net.bus.loc[1, "vn_kv"] = 20.0
+
+
+PANDAPOWER = [
+    (ring, "lines 1, 2 form a loop"),
+    (unbalanced, "unbalanced"),
+    (generator, "holds a gen"),
+    (no_slack, "no slack"),
+    (second_source, "several substations, at buses 1, 3"),
+    (negative, "line 1 has a negative impedance"),
+    (negative_length, "line 1 has a negative impedance"),
+    (no_number, "line 1 has an impedance that is no number"),
+    (island, "leaves the load at bus 4 without supply"),
+    (shunt, "holds a shunt at bus 2"),
+    (two_levels, "several voltage levels"),
+]
+
+
+@pytest.mark.parametrize("spoil, words", PANDAPOWER)
 def test_a_pandapower_network_that_is_no_feeder_is_refused_by_name(tmp_path, spoil, words):
     net = two_buses()
     spoil(net)
@@ -217,6 +247,119 @@ def test_a_source_that_is_none_is_refused_in_one_line(source):
     with pytest.raises(InputError) as refused:
         find_grid(source)
     assert "\n" not in str(refused.value)
+
+
+def refused(source: str, folder: Path, capsys) -> str:
+    """The line of a ``study new`` that ends with exit code 2 and leaves nothing, no folder half written."""
+    before = sorted(folder.iterdir())
+    assert main(["study", "new", str(folder / "new"), "--from", source]) == 2
+    *told, line = capsys.readouterr().err.splitlines()
+    assert sorted(folder.iterdir()) == before
+    assert len(told) <= 1 and not any(text.startswith("mind") for text in told), "at most the size of what was read"
+    assert line.startswith("tritier: ") and line.count("; ") >= 1
+    return line
+
+
+@pytest.mark.parametrize("changes, words", MATPOWER)
+def test_a_malformed_matpower_case_ends_in_one_line_and_no_folder(tmp_path, capsys, changes, words):
+    source = case_file(tmp_path, *changes)
+    line = refused(source, tmp_path, capsys)
+    assert words in line and line.startswith(f"tritier: --from: {source}: ")
+
+
+@pytest.mark.parametrize("spoil, words", PANDAPOWER)
+def test_a_malformed_pandapower_network_ends_in_one_line_and_no_folder(tmp_path, capsys, spoil, words):
+    net, source = two_buses(), str(tmp_path / "net.json")
+    spoil(net)
+    pp.to_json(net, source)
+    line = refused(source, tmp_path, capsys)
+    assert words in line and line.startswith(f"tritier: --from: {source}: ")
+
+
+TABLES = {
+    "a loop": ("branch.csv", "3,2,3,0.2,0.1,0,", "3,2,3,0.2,0.1,1,", "branch.csv"),
+    "an island": ("branch.csv", "2,2,3,0.2,0.1,1,", "2,2,3,0.2,0.1,0,", "branch.csv"),
+    "no slack": ("bus.csv", "1,slack,", "1,pq,", "bus.csv: column type"),
+    "two slacks": ("bus.csv", "2,pq,", "2,slack,", "bus.csv: column type"),
+    "negative impedance": ("branch.csv", "1,1,2,0.1,", "1,1,2,-0.1,", "branch.csv: column r_ohm"),
+    "a phase a bus": ("bus.csv", "bus,type,p_kw,", "bus,type,p_a_kw,", "bus.csv: column p_kw"),
+    "a word for a number": ("bus.csv", "2,pq,100,", "2,pq,much,", "bus.csv: column p_kw"),
+    "an unknown bus": ("branch.csv", "1,1,2,0.1,", "1,1,9,0.1,", "branch.csv"),
+}
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_a_malformed_table_ends_in_one_line_and_no_folder(tmp_path, capsys, what):
+    name, old, new, words = TABLES[what]
+    rows = {
+        "bus.csv": "bus,type,p_kw,q_kvar,vn_kv,vmin_pu,vmax_pu\n1,slack,0,0,10,1,1\n2,pq,100,30,10,0.95,1.05\n"
+        "3,pq,80,20,10,0.95,1.05\n",
+        "branch.csv": "line,from_bus,to_bus,r_ohm,x_ohm,closed,rating_a\n1,1,2,0.1,0.05,1,20\n2,2,3,0.2,0.1,1,\n"
+        "3,2,3,0.2,0.1,0,\n",
+    }
+    assert rows[name].count(old) == 1
+    for file, text in rows.items():
+        (tmp_path / file).write_text(text.replace(old, new) if file == name else text)
+    source = f"{tmp_path}/bus.csv,{tmp_path}/branch.csv"
+    assert words in refused(source, tmp_path, capsys)
+
+
+def simbench_like(**profiles) -> SimpleNamespace:
+    """A module that gives a network of two buses for one code, with loads, sun and a year of quarter hours."""
+    net = two_buses()
+    net.load["profile"] = "H0-A"
+    pp.create_sgen(net, 1, p_mw=0.1, type="PV")
+    net.sgen["profile"] = "PV1"
+    shape = pd.Series(np.full(4 * 8784, 0.5))
+    whole = {"load": pd.DataFrame({"H0-A_pload": shape}), "renewables": pd.DataFrame({"PV1": shape})}
+    net["profiles"] = whole | profiles
+
+    def get(code):
+        if code != "1-MV-rural--2-sw":
+            raise ValueError(code)
+        return net
+
+    return SimpleNamespace(get_simbench_net=get)
+
+
+@pytest.mark.parametrize(
+    "code, profiles, words",
+    [
+        ("1-MV-rural--9-sw", {}, "is no SimBench code"),
+        ("1-MV-rural--2-sw", {"load": pd.DataFrame({"H0-B_pload": [1.0] * 4 * 8784})}, "lacks the profile H0-A_pload"),
+        ("1-MV-rural--2-sw", {"renewables": pd.DataFrame(index=range(4 * 8784))}, "lacks the profile PV1"),
+        ("1-MV-rural--2-sw", {"load": pd.DataFrame({"H0-A_pload": [1.0] * 4 * 24})}, "has profiles of 24 hours"),
+        ("1-MV-rural--2-sw", {"load": pd.DataFrame({"H0-A_pload": [1.0] * 30})}, "has profiles of 30 quarter hours"),
+        ("1-MV-rural--2-sw", {"load": pd.DataFrame({"H0-A_pload": [np.nan] * 4 * 8784})}, "has profiles with gaps"),
+    ],
+)
+def test_a_simbench_grid_without_its_year_ends_in_one_line(tmp_path, capsys, monkeypatch, code, profiles, words):
+    monkeypatch.setitem(sys.modules, "simbench", simbench_like(**profiles))
+    assert words in refused(f"simbench:{code}", tmp_path, capsys)
+
+
+def test_a_simbench_grid_with_its_year_is_a_study(tmp_path, monkeypatch):
+    """Its own loads, sun and profiles, as hourly means."""
+    quarter = pd.Series(np.tile([0.2, 0.4, 0.6, 0.8], 8784))
+    monkeypatch.setitem(sys.modules, "simbench", simbench_like(load=pd.DataFrame({"H0-A_pload": quarter})))
+    study = new_study(tmp_path / "new", find_grid("simbench:1-MV-rural--2-sw"), DATA)
+    assert [p.name for p in study.prosumers] == ["bus2"] and study.prosumers[0].pv_kw == pytest.approx(100)
+    assert study.load_kw.sum(axis=0) == pytest.approx(np.full((366, 24), 50.0))
+    assert study.renewable_kw[0] == pytest.approx(np.full((366, 24), 50.0))
+
+
+@pytest.mark.parametrize("name, source", [("simbench", "simbench:1-MV-rural--2-sw"), ("matpower", "matpower:case33bw")])
+def test_an_extra_that_is_absent_is_named_with_its_command(tmp_path, capsys, monkeypatch, name, source):
+    monkeypatch.setitem(sys.modules, name, None)
+    assert f'needs the package {name}; install it with: pip install "tritier[import]"' in refused(
+        source, tmp_path, capsys
+    )
+
+
+def test_a_report_needs_no_package_of_the_book():
+    absent = "".join(f"sys.modules[{name!r}] = None; " for name in ("nbformat", "papermill", "IPython"))
+    code = f"import sys; {absent}import tritier.book.report"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_prosumers_live_in_the_far_half_of_the_feeder():

@@ -344,6 +344,10 @@ def _hourly_profiles(net: Any, grid: Grid, source: str) -> dict[str, pd.DataFram
         if missing:
             raise InputError("--from", source, f"lacks the profile {missing[0]}", "use a SimBench code with profiles")
         values = tables[role][[column for _, column in columns]].to_numpy(float)
+        if len(values) % 4:
+            raise InputError("--from", source, f"has profiles of {len(values)} quarter hours", "give a whole year")
+        if not np.isfinite(values).all():
+            raise InputError("--from", source, "has profiles with gaps", "use a SimBench code with whole profiles")
         hourly = np.maximum(values.reshape(-1, 4, len(columns)).mean(axis=1), 0.0)
         frame = pd.DataFrame(hourly, columns=[name for name, _ in columns])
         days = len(frame) // 24
