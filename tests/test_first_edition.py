@@ -92,7 +92,8 @@ def test_proof_of_the_design_is_the_recorded_one(found):
     was, now = found[0].get("design"), json.loads((found[1] / "certificate.json").read_text()).get("design")
     assert (was is None) == (now is None)
     if was is not None:
-        compare(was, now, {"upper_bound", "flat", "proof"})
+        compare(was, now, {"flat", "proof"})
+        compare(was, now, {"upper_bound"}, SAME, LOSS_GAP)  # where the exact response stops, from whatever LP it comes
         compare(was, now, {"first_best"}, FIRST_BEST)
         preset = json.loads((found[1] / "provenance.json").read_text())["preset"]
         assert now["menu_points"] == was["menu_points"] + FLAT_POINTS[preset]

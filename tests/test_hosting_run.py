@@ -16,8 +16,9 @@ from tritier.errors import CertificateError, InputError
 from tritier.hosting import plan as hosting_model
 from tritier.hosting import run as hosting_run
 from tritier.hosting.rows import Watch
-from tritier.hosting.run import Question, State, check_plan, read_hosting, run
+from tritier.hosting.run import Question, State, check_plan, hosting_capacity, read_hosting, run
 from tritier.inputs.settings import read_hosting_settings
+from tritier.inputs.study import read_study
 from tritier.provenance import sole_writer
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
@@ -317,3 +318,13 @@ def test_two_runs_into_one_folder_are_one_too_many(tmp_path, capsys):
     with sole_writer(tmp_path / "a"):
         assert hosting(tmp_path / "a") == 2
     assert "is being written by another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["robust", "stochastic"])
+def test_processes_decide_nothing(model):
+    study = read_study(STUDY)
+    one, two = (hosting_capacity(study, model, "p2p", preset="smoke", jobs=jobs) for jobs in (1, 2))
+    assert one.summary() == two.summary()
+    assert np.array_equal(one.plan.y, two.plan.y) and one.plan.certificate == two.plan.certificate
+    assert [one.held_out, one.stress] == [two.held_out, two.stress]
+    assert one.certify(jobs=2) == two.certify()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from tritier.errors import CertificateError, InfeasibleError, SolverError
-from tritier.hosting.adversary import MODES, Enumeration
+from tritier.hosting.adversary import MODES
 from tritier.hosting.robust import (
     Recourse,
     RecourseProgram,
@@ -116,8 +116,7 @@ def test_optimum_of_all_vertices_is_the_optimum():
 @pytest.mark.parametrize("mode", ["sos1", "enumerate"])
 def test_scenarios_without_recourse_become_feasibility_cuts(mode):
     problem = location_transportation(complete=False, enough_capacity=False)
-    adversary = MODES[mode] if mode == "sos1" else Enumeration(patience=None)
-    solution = column_and_constraint_generation(problem, adversary)
+    solution = column_and_constraint_generation(problem, MODES[mode])
     assert np.isinf(solution.trace[0].upper_bound)  # with nothing built there is no recourse
     assert solution.upper_bound == pytest.approx(33680, abs=0.05)
     certify_robust(problem, solution)

@@ -22,40 +22,15 @@ AGREEMENT = 1e-5
 
 def enumerate_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
     """Solve the recourse at every vertex with a warm basis and keep the dearest; exact, as the cost is convex in u."""
-    return Enumeration(patience=None)(recourse, y)
-
-
-class Enumeration:
-    """Vertex enumeration that remembers, by uncertainty set, which vertices were dear and tries these first.
-
-    With ``patience`` it stops after that many vertices once one costs more than the floor: a point that moves the
-    master, whose cost is no bound. A call that finds none goes through all vertices, so the last bound of a run is
-    exact.
-    """
-
-    def __init__(self, patience: int | None = 25, tolerance: float = 1e-6) -> None:
-        self.patience, self.tolerance = patience, tolerance
-        self.seen: dict[int, tuple[object, np.ndarray, np.ndarray]] = {}
-
-    def __call__(self, recourse: Recourse, y: np.ndarray) -> WorstCase:
-        key = id(recourse.uncertainty)
-        if key not in self.seen:
-            points = recourse.uncertainty.vertices()
-            self.seen[key] = (recourse.uncertainty, points, np.zeros(len(points)))
-        _, points, score = self.seen[key]
-        program = RecourseProgram(recourse, y)
-        worst, value = None, -np.inf
-        for tried, k in enumerate(np.argsort(-score, kind="stable"), start=1):
-            answer = program.solve(points[k])
-            if answer is None:
-                raise SolverError("the recourse is infeasible at a vertex though it was declared complete")
-            score[k] = 0.5 * score[k] + answer.objective - recourse.floor
-            if answer.objective > value:
-                worst, value = points[k], answer.objective
-            found = value > recourse.floor + self.tolerance * (1.0 + abs(recourse.floor))
-            if self.patience is not None and found and tried >= self.patience and tried < len(points):
-                return WorstCase(worst, value, np.inf)
-        return WorstCase(worst, value, value)
+    program, points = RecourseProgram(recourse, y), recourse.uncertainty.vertices()
+    worst, value = points[0], -np.inf
+    for point in points:
+        answer = program.solve(point)
+        if answer is None:
+            raise SolverError("the recourse is infeasible at a vertex though it was declared complete")
+        if answer.objective > value:
+            worst, value = point, answer.objective
+    return WorstCase(worst, value, value)
 
 
 def kkt_sos1(recourse: Recourse, y: np.ndarray) -> WorstCase:

@@ -156,7 +156,7 @@ def robust_plan(
         method: HiGHS method of the master.
         start: (day, u) pairs in the first master; None: :func:`mean_days`.
         max_iterations: passes of master and adversary.
-        jobs: days swept at a time.
+        jobs: processes that share the days.
         progress: function (:class:`~tritier.hosting.robust.Iteration`, scenarios, watch), called after every pass.
 
     Raises:
@@ -343,12 +343,32 @@ class VertexSweep:
         self.reports: dict[tuple[str, bool], Report] = {}
         self.y: np.ndarray | None = None
 
+    def part(self, recourse: Recourse) -> VertexSweep:
+        """A sweep of one day, which knows that day's scores alone."""
+        own, label = VertexSweep(self.case, self.patience, self.enough), recourse.source.label
+        if label in self.score:
+            own.score[label] = self.score[label]
+        return own
+
+    @property
+    def learnt(self) -> tuple:
+        """What a part has to say: scores, reports, and the plan they are of."""
+        return self.score, self.reports, self.y
+
+    def learn(self, learnt: tuple) -> None:
+        """Take over what a part says."""
+        score, reports, self.y = learnt
+        self.score |= score
+        self.reports |= reports
+
     def __call__(self, recourse: Recourse, y: np.ndarray) -> WorstCase:
         self.y = y
         sweep = DayPass(self.case, recourse, y)
         label, free = recourse.source.label, ROW_KW * recourse.cost[sweep.tail :].min()
         self.reports[label, sweep.costly] = sweep.report
-        score = self.score.setdefault(label, np.zeros(len(sweep.points)))
+        score = np.zeros(len(sweep.points))
+        if not sweep.costly:  # the mean day of the same name has another set
+            score = self.score.setdefault(label, score)
         worst, value, outside = sweep.points[0], -np.inf, 0
         if not sweep.costly:
             sweep.serve(np.zeros(recourse.cost.size))
@@ -495,7 +515,7 @@ def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, jobs: int = 1
     """
     chunks = [days[k : k + CHUNK] for k in range(0, len(days), CHUNK)]
     tasks = (delayed(dispatch_chunk)(case, y, chunk, watch.copy()) for chunk in chunks)
-    results = [row for rows in Parallel(n_jobs=jobs, prefer="threads")(tasks) for row in rows]
+    results = [row for rows in Parallel(n_jobs=jobs)(tasks) for row in rows]
     columns = [np.array(column) for column in zip(*results, strict=True)]
     net, reactive = (np.moveaxis(x, 0, -1) for x in columns[:2])
     return Dispatch(net, reactive, *columns[2:])

@@ -336,7 +336,7 @@ def column_and_constraint_generation(
         max_iterations: passes before giving up.
         start: (term, u) pairs put into the first master; none as in Zeng and Zhao.
         method: HiGHS method of the master ("choose", "simplex" or "ipm").
-        jobs: adversaries of different terms at a time (threads; HiGHS works outside the interpreter's lock).
+        jobs: processes that share the terms.
         refine: function () -> :class:`TwoStage` or None, asked after every pass: the problem with the rows that were
             left out and that the decision just tried has turned out to break. Leaving rows out only lowers the lower
             bound; a pass that needed some gives no upper bound.
@@ -389,8 +389,21 @@ def _new_scenarios(terms, found, scenarios) -> list[tuple[int, np.ndarray]]:
 
 
 def sweep_terms(terms, y: np.ndarray, adversary, jobs: int = 1) -> list[WorstCase]:
-    """Worst case of every term at y, ``jobs`` terms at a time."""
-    return Parallel(n_jobs=jobs, prefer="threads")(delayed(worst_case)(term, y, adversary) for term in terms)
+    """Worst case of every term at y, in ``jobs`` processes.
+
+    An adversary that remembers has a ``part`` for each term, which knows what it learnt of that term and nothing else,
+    and learns from it again what it then knows: results do not depend on who sweeps which term, or how many do.
+    """
+    part = getattr(adversary, "part", lambda _term: adversary)
+    found = Parallel(n_jobs=jobs)(delayed(_swept)(term, y, part(term)) for term in terms)
+    for _, learnt in found:
+        if learnt is not None:
+            adversary.learn(learnt)
+    return [worst for worst, _ in found]
+
+
+def _swept(term: Recourse, y: np.ndarray, adversary) -> tuple[WorstCase, object]:
+    return worst_case(term, y, adversary), getattr(adversary, "learnt", None)
 
 
 def worst_case(recourse: Recourse, y: np.ndarray, adversary, tolerance: float = 1e-7) -> WorstCase:

@@ -162,7 +162,7 @@ def make_plan(
         problem: from :func:`load_problem`.
         model: deterministic, stochastic or robust.
         hosted_kw: hosted capacity asked for at least annual cost; None: as much as possible.
-        jobs: representative days swept at a time.
+        jobs: processes that share the days.
         progress: function (step, scenarios, watch), called after every pass.
         start: ``scenarios`` and ``watch`` of an interrupted run, to go on from.
 
@@ -509,7 +509,7 @@ def hosting_capacity(
         model: deterministic, stochastic or robust.
         flexibility: none, der or p2p.
         preset: smoke, fast or paper.
-        jobs: days swept at a time, -1 for one a core.
+        jobs: processes that share the days, -1 for one a core.
         hosted_kw: host this much at least cost; None: as much as possible.
         budget: factors that may deviate at once; None: fitted to the design days.
         size_batteries: batteries are decisions, not those in prosumers.csv.
