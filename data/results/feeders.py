@@ -1,9 +1,10 @@
 """Write feeders.csv and feeders.json: six feeders that nobody prepared, from ``study new`` to a certified Case 4.
 
-`python data/results/feeders.py` from the repository root, with the extra ``import``; ten minutes. Each feeder passes
+`python data/results/feeders.py` from the repository root, with the extra ``import``; five minutes. Each feeder passes
 through the command line alone, at preset smoke and with no file edited: study new, check, solve, certify, evaluate,
 report. Beside it stands what pandapower's own power flow says of the same feeder at its nominal load. Every row is
-stored as soon as it is there, with date and commit; delete feeders.csv for a fresh start.
+stored as soon as it is there, with date and commit; delete feeders.csv for a fresh start. Kerber's networks are left out:
+pandapower draws their cables anew at each call.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tritier.studies.grid import Grid
 
 FEEDERS = (
     "pandapower:case33bw",
-    "pandapower:create_kerber_vorstadtnetz_kabel_1",
+    "pandapower:create_synthetic_voltage_control_lv_network",
     "matpower:case85",
     "simbench:1-MV-rural--2-sw",
     "simbench:1-MV-semiurb--2-sw",
