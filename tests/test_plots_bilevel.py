@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tritier.plots.results import envelope_figure, mode_figure, small_m_figure, value_figure
+from tritier.plots.results import (
+    envelope_figure,
+    mode_figure,
+    readings_figure,
+    small_m_figure,
+    solvers_figure,
+    value_figure,
+)
 
 
 def test_envelope_figure_shows_the_product_in_one_and_in_four_boxes():
@@ -37,3 +44,20 @@ def test_value_figure_sets_the_volume_beside_the_slope_of_the_value():
     volume, differences = slope.lines
     assert list(volume.get_ydata()) == [3.0, 3.0, 2.0]
     assert list(differences.get_xdata()[1:]) == [0.5, 1.5] and list(differences.get_ydata()[1:]) == [3.0, 2.0]
+
+
+def test_readings_figure_draws_both_readings_and_the_toll():
+    table = pd.DataFrame({"toll": [0.0, 1.0], "hoped": [5.0, 2.0], "feared": [5.0, 4.0]})
+    feared, hoped, chosen = readings_figure(table, 1.0).axes[0].lines
+    assert list(feared.get_ydata()) == [5.0, 4.0] and list(hoped.get_ydata()) == [5.0, 2.0]
+    assert list(chosen.get_xdata()) == [1.0, 1.0]
+
+
+def test_solvers_figure_counts_right_answers_and_takes_the_median():
+    table = pd.DataFrame({
+        "engine": ["a"] * 4, "nx": [5, 5, 10, 10], "verdict": ["right", "false", "none", "none"],
+        "seconds": [1.0, 3.0, 20.0, 20.0],
+    })  # fmt: skip
+    share, time = solvers_figure(table, 20.0).axes
+    assert list(share.lines[0].get_ydata()) == [50.0, 0.0]
+    assert list(time.lines[0].get_ydata()) == [2.0, 20.0] and list(time.lines[1].get_ydata()) == [20.0, 20.0]

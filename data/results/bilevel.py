@@ -5,7 +5,8 @@ From the repository root, in one process:
 - `python data/results/bilevel.py scaling`: every file of the collection in six kinds of units and four modes;
 - `python data/results/bilevel.py random`: random problems by every route, a quarter of an hour;
 - `python data/results/bilevel.py rivals BLVPY PAO`: known answers, random problems and a growing family by tritier and by
-  what else installs from the package index, in the interpreters given (bilevel_engines.py), half an hour.
+  what else installs from the package index, in the interpreters given (bilevel_engines.py), half an hour;
+- `python data/results/bilevel.py first`: Bard's example in other units by this repository's first edition.
 
 The collection of known answers lies beside the repository; the problems are those of the tests.
 """
@@ -35,7 +36,7 @@ from bilevel_routes import reference, routes, same  # noqa: E402
 
 from tritier.errors import CertificateError, SolverError  # noqa: E402
 from tritier.reformulation.bilevel import LinearBilevel, solve_follower  # noqa: E402
-from tritier.reformulation.files import read_bilevel  # noqa: E402
+from tritier.reformulation.files import read_bilevel, write_bilevel  # noqa: E402
 from tritier.reformulation.kkt import leader_residual  # noqa: E402
 from tritier.reformulation.modes import MODES  # noqa: E402
 from tritier.reformulation.scaling import in_units, scaled  # noqa: E402
@@ -45,6 +46,7 @@ COLLECTION = ROOT.parent / "shared" / "known_answers" / "bilevel"
 LIMIT = 20.0  # seconds, of each engine on each problem
 CLOSE = 1e-3  # relative: answers of a local method at its own tolerance count as right
 SAMPLE, SIZES, SEEDS = range(0, RANDOM, 5), (5, 10, 15, 20, 30), 3
+FIRST = "316252548a9b"  # commit of the first edition
 ENGINES = ("tritier", "blvpy", "blvpy10", "pao")
 PACKAGES = ("cvxpy", "highspy", "numpy", "pyscipopt", "scipy")
 
@@ -162,7 +164,9 @@ def rivals(*interpreters: str) -> pd.DataFrame:
         command = [by_engine.get(engine, interpreters[0]), str(HERE / "bilevel_engines.py"), engine, str(LIMIT)]
         lines = "\n".join(as_json(problem) for _, problem, _ in asked) + "\n"
         said = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-        answers[engine] = [json.loads(line[1:]) for line in said if line.startswith("@")]
+        answers[engine] = [json.loads(line[1:]) for line in said if line.startswith("@{")]
+        if len(answers[engine]) != len(asked):
+            raise SystemExit(f"{engine}: {len(answers[engine])} answers to {len(asked)} problems")
     rows = []
     for k, (suite, problem, optimum) in enumerate(asked):
         ours = answers["tritier"][k]
@@ -178,6 +182,24 @@ def rivals(*interpreters: str) -> pd.DataFrame:
             )  # fmt: skip
     names = ["suite", "problem", "nx", "ny", "rows", "engine", "status", "verdict", "optimum", "value", "proof"]
     return pd.DataFrame(rows, columns=[*names, "seconds", "limit"])
+
+
+def first() -> pd.DataFrame:
+    """One row a kind of units and mode: what the first edition's command says, before anything was scaled."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(["git", "archive", FIRST], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        file = Path(folder) / "bard.json"
+        for cost, size in UNITS:
+            write_bilevel(bard(cost, size), file)
+            for mode in MODES:
+                command = [sys.executable, "-m", "tritier", "bilevel", str(file), "--mode", mode, "--json"]
+                ran = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": folder},
+                                     capture_output=True, text=True)  # fmt: skip
+                found = json.loads(ran.stdout) if ran.returncode == 0 else {"status": f"exit {ran.returncode}"}
+                rows.append((cost, size, mode, found["status"], found.get("objective"), found.get("proof", "")))
+    return pd.DataFrame(rows, columns=["cost", "rows", "mode", "status", "objective", "proof"])
 
 
 def told(answer: float | str) -> str:
@@ -202,7 +224,7 @@ def origin(name: str, seconds: float) -> dict[str, object]:
 
 def main(name: str, *interpreters: str) -> None:
     start = time.perf_counter()
-    table = {"scaling": scaling, "random": random, "rivals": rivals}[name](*interpreters)
+    table = {"scaling": scaling, "random": random, "rivals": rivals, "first": first}[name](*interpreters)
     table.to_csv(HERE / f"bilevel_{name}.csv", index=False)
     path = HERE / "bilevel.json"
     made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

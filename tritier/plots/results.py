@@ -132,6 +132,38 @@ def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
     return finish(fig)
 
 
+def readings_figure(table: pd.DataFrame, toll: float) -> Figure:
+    """What a toll costs the leader where the follower's ties fall as it hopes and as it fears; columns ``toll``,
+    ``hoped``, ``feared``; the toll chosen is marked."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
+    ax.plot(table["toll"], table["feared"], ".", color=RED, label="ties against the leader")
+    ax.plot(table["toll"], table["hoped"], ".", color=BLUE, label="ties for the leader")
+    ax.axvline(toll, color=GREY, linestyle="--", label="toll chosen")
+    ax.set_xlabel("toll [$]")
+    ax.set_ylabel("leader's cost [-]")
+    ax.legend()
+    return finish(fig)
+
+
+def solvers_figure(table: pd.DataFrame, limit: float) -> Figure:
+    """Share of problems answered rightly and median seconds of each engine by size; columns ``engine``, ``nx``,
+    ``verdict``, ``seconds``; the limit in seconds is a line."""
+    fig, (share, time) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    for colour, (engine, part) in zip(COLOURS, table.groupby("engine", sort=False), strict=False):
+        sizes = part.groupby("nx")
+        right = sizes["verdict"].apply(lambda words: (words == "right").mean())
+        share.plot(right.index, 100 * right, "o-", color=colour, label=engine)
+        time.plot(right.index, sizes["seconds"].median(), "o-", color=colour, label=engine)
+    time.axhline(limit, color=GREY, linestyle="--")
+    time.set_yscale("log")
+    share.set_ylabel("right answers [%]")
+    time.set_ylabel("median time [s]")
+    for ax in (share, time):
+        ax.set_xlabel("variables at each level [-]")
+    share.legend()
+    return finish(fig)
+
+
 FLEXIBILITY_COLOURS = {"none": GREY, "der": ORANGE, "p2p": BLUE}
 FLEXIBILITY_NAMES = {"none": "none", "der": "batteries and DR", "p2p": "with P2P"}
 
