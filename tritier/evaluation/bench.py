@@ -221,7 +221,7 @@ def posted(instance: Instance) -> Design:
 def clearing_row(pair: str, instance: Instance, jobs: int = 1) -> tuple[BenchRow, Clearing]:
     """A large market by decomposition, until no prosumer gains more than 1e-6 of its cost."""
     found = clear(instance, posted(instance), jobs=jobs)
-    engine = "decomposition" if jobs == 1 else f"decomposition, {jobs} threads"
+    engine = "decomposition" if jobs == 1 else f"decomposition, {jobs} processes"
     return row(
         "large market", pair, engine, instance, 1, status="optimal", cost=found.cost, bound=found.bound,
         gap=(found.cost - found.bound) / abs(found.cost), seconds=found.seconds, lp_solves=found.lp_solves,

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
+from joblib.externals.loky import ProcessPoolExecutor
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
@@ -34,7 +35,16 @@ from tritier.model.prosumer import (
 )
 from tritier.model.tariff import hourly
 from tritier.reformulation.joint import VIOLATED_KW, block_rows, own_columns
-from tritier.reformulation.lp import Border, LinearProgram, ParametricLP, Status, WarmLP, parametric_lp, safe_bound
+from tritier.reformulation.lp import (
+    Basis,
+    Border,
+    LinearProgram,
+    ParametricLP,
+    Status,
+    WarmLP,
+    parametric_lp,
+    safe_bound,
+)
 
 OWNERS = 0.7  # share of prosumers with renewables and a battery
 SPREAD = 0.5  # standard deviation of the logarithm of sizes
@@ -355,14 +365,62 @@ class Replies:
     bound: float
 
 
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """A prosumer's safe value at prices, $, and its cost without prices, trade and injection where these are new."""
+
+    bound: float
+    plan: tuple[float, np.ndarray, np.ndarray] | None
+
+
+class Prosumers:
+    """Warm LPs of some prosumers. Each is asked the same in the same order, whoever holds it and whoever else it holds:
+    what it answers does not depend on the number of processes."""
+
+    def __init__(self, forms: Sequence[ParametricLP], buses: np.ndarray) -> None:
+        self.forms, self.buses = forms, buses
+        self.lps = [WarmLP(form) for form in forms]
+
+    def answer(
+        self, price: np.ndarray, pi: np.ndarray, reference: np.ndarray, begin: Sequence[Basis] | None = None
+    ) -> tuple[list[Reply], int]:
+        """Replies at prices, and the LP solves they took. reference: costs at these prices that a new plan must beat;
+        begin: where the first solves start."""
+        before, replies = sum(lp.solves for lp in self.lps), []
+        for k, (form, lp) in enumerate(zip(self.forms, self.lps, strict=True)):
+            if begin is not None:
+                lp.set_basis(begin[k])
+            found = lp.solve(priced(form, price, pi[self.buses[k]]), "dual" if begin is not None else "primal")
+            new = found.objective < reference[k] - NEW
+            plan = (float(form.cost @ found.x), *trade_of(form, found.x)) if new else None
+            replies.append(Reply(lp.safe_bound(found.y), plan))
+        return replies, sum(lp.solves for lp in self.lps) - before
+
+
+_held: list[Prosumers] = []  # those of this process, where they have processes of their own
+
+
+def _hold(forms: Sequence[ParametricLP], buses: np.ndarray) -> None:
+    _held[:] = [Prosumers(forms, buses)]
+
+
+def _answer(*asked) -> tuple[list[Reply], int]:
+    return _held[0].answer(*asked)
+
+
 class Market:
-    """The prosumers' warm LPs, the plans found and the master."""
+    """The prosumers' warm LPs, here or in processes of their own, the plans found and the master."""
 
     def __init__(self, instance: Instance, design: Design, jobs: int) -> None:
-        self.instance, self.design, self.jobs = instance, design, jobs
-        self.bus = instance.prosumer_bus
+        self.instance, self.design = instance, design
+        self.bus, self.solves = instance.prosumer_bus, 0
         self.forms = own_lps(instance, design)
-        self.lps = [WarmLP(form) for form in self.forms]
+        n = len(self.forms)
+        parts = min(effective_n_jobs(jobs), n)
+        self.shares = [np.arange(k, n, parts) for k in range(parts)]
+        held = [([self.forms[i] for i in share], self.bus[share]) for share in self.shares]
+        self.here = Prosumers(*held[0]) if parts == 1 else None
+        self.hands = [ProcessPoolExecutor(1, initializer=_hold, initargs=own) for own in held if parts > 1]
         price = instance.retail + hourly(instance.rules, design)[:, None]
         self.bill = (price * instance.days.demand_kw).sum(axis=1) @ instance.days.probability
         self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
@@ -370,9 +428,10 @@ class Market:
         self.plans = _Plans()
         self.couple(())
 
-    @property
-    def solves(self) -> int:
-        return sum(lp.solves for lp in self.lps)
+    def close(self) -> None:
+        """End the processes."""
+        for hand in self.hands:
+            hand.shutdown(kill_workers=True)
 
     def house(self, price: np.ndarray, reach: float) -> None:
         """Let the trading house sell a little above the given P2P prices and buy a little below them: this keeps the
@@ -387,7 +446,7 @@ class Market:
         that any plans are feasible; in the end it must hold nothing."""
         self.coupling = c = Coupling(self.instance, self.design, blocks)
         low, high = price_range(self.instance, self.design)
-        n, t = len(self.lps), low.size
+        n, t = len(self.forms), low.size
         most = 1e3 * float(self.instance.days.demand_kw.sum(axis=0).max())
         house = sp.vstack([sp.eye_array(t), sp.csr_array((c.row_lower.size - t, t))])
         coupled = sp.hstack([c.matrix, house, -house])
@@ -414,7 +473,7 @@ class Market:
         if new:
             owner = np.array([plans.owner[k] for k in new])
             tops = [c.entries(int(self.bus[plans.owner[k]]), plans.trade[k], plans.injection[k]) for k in new]
-            one = sp.csr_array((np.ones(owner.size), (owner, np.arange(owner.size))), (len(self.lps), owner.size))
+            one = sp.csr_array((np.ones(owner.size), (owner, np.arange(owner.size))), (len(self.forms), owner.size))
             none = np.empty(0)
             self.master.append(
                 Border(
@@ -438,37 +497,46 @@ class Market:
         """Best replies at prices (:eq:`eq-large-bound`); those that beat ``reference`` (what the mixed plans cost at
         them) become plans, all of them where there is none."""
         price, pi = self.coupling.prices(dual)
-        first, like = self.solves == 0, {}
-
-        def reply(i: int):
-            cost, kind = priced(self.forms[i], price, pi[self.bus[i]]), self.instance.prosumers[i].battery_kw > 0
-            if first and kind in like:
-                self.lps[i].set_basis(like[kind])  # that of the prosumer before: they are alike
-            found = self.lps[i].solve(cost, "dual" if first else "primal")
-            if first:
-                like[kind] = self.lps[i].basis()
-            return found.x, self.lps[i].safe_bound(found.y), found.objective
-
-        order = range(len(self.lps))
-        if first or self.jobs == 1:
-            replies = map(reply, order)
-        else:  # HiGHS runs outside the interpreter's lock, and warm LPs cannot be sent to processes
-            replies = Parallel(n_jobs=self.jobs, backend="threading")(delayed(reply)(i) for i in order)
-        best = np.empty(len(self.lps))
-        for i, (x, bound, value) in enumerate(replies):
-            best[i] = bound
-            if reference is None or value < reference[i] - NEW:
-                trade, injection = trade_of(self.forms[i], x)
+        beat = np.full(len(self.forms), np.inf) if reference is None else reference
+        begin = self.begin(price, pi) if self.solves == 0 else [None] * len(self.forms)
+        best, found = np.empty(len(self.forms)), [None] * len(self.forms)
+        asked = [(price, pi, beat[share], [begin[i] for i in share] if begin[0] else None) for share in self.shares]
+        answers = [self.here.answer(*own) for own in asked] if self.here else self.answers(asked)
+        for share, (replies, solves) in zip(self.shares, answers, strict=True):
+            self.solves += solves
+            for i, reply in zip(share, replies, strict=True):
+                best[i], found[i] = reply.bound, reply.plan
+        for i, plan in enumerate(found):
+            if plan is not None:
+                cost, trade, injection = plan
                 self.plans.owner.append(i)
-                self.plans.cost.append(float(self.forms[i].cost @ x))
+                self.plans.cost.append(cost)
                 self.plans.trade.append(trade)
                 self.plans.injection.append(injection)
         return Replies(dual, best, float(best.sum()) + self.coupling.own_bound(dual))
 
+    def answers(self, asked: list[tuple]) -> list[tuple[list[Reply], int]]:
+        """What the processes answer, in their order."""
+        waiting = [hand.submit(_answer, *own) for hand, own in zip(self.hands, asked, strict=True)]
+        return [future.result() for future in waiting]
+
+    def begin(self, price: np.ndarray, pi: np.ndarray) -> list[Basis]:
+        """Where the first solves start: at the best reply of the first prosumer with or without a battery, as others
+        are alike."""
+        like: dict[bool, Basis] = {}
+        kinds = [p.battery_kw > 0 for p in self.instance.prosumers]
+        for kind in set(kinds):
+            i = kinds.index(kind)
+            lp = WarmLP(self.forms[i])
+            lp.solve(priced(self.forms[i], price, pi[self.bus[i]]))
+            like[kind] = lp.basis()
+            self.solves += lp.solves
+        return [like[kind] for kind in kinds]
+
     def paid(self, dual: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """What the mixed plans cost the prosumers at prices, $, (I,) (:eq:`eq-prosumer`)."""
         price, pi = self.coupling.prices(dual)
-        cost, plans = np.zeros(len(self.lps)), self.plans
+        cost, plans = np.zeros(len(self.forms)), self.plans
         for k in np.flatnonzero(weights > 0):
             i = plans.owner[k]
             sold = plans.trade[k] @ price + float((pi[self.bus[i]] * plans.injection[k]).sum())
@@ -478,8 +546,8 @@ class Market:
     def mixture(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trade (I, T) and injection (I, T, S) of the mixed plans, kW."""
         days, plans = self.instance.days, self.plans
-        trade = np.zeros((len(self.lps), days.n_hours))
-        injection = np.zeros((len(self.lps), days.n_hours, days.n_days))
+        trade = np.zeros((len(self.forms), days.n_hours))
+        injection = np.zeros((len(self.forms), days.n_hours, days.n_days))
         for k in np.flatnonzero(weights > 0):
             trade[plans.owner[k]] += weights[k] * plans.trade[k]
             injection[plans.owner[k]] += weights[k] * plans.injection[k]
@@ -508,10 +576,19 @@ def clear(
     """Clear a market by decomposition until no prosumer gains more than 1e-6 of its cost (:eq:`eq-equilibrium`).
 
     The prices asked are a mean of the master's and the best so far, so that they do not swing. A large market starts
-    from the prices of one a tenth of its size, that one from a tenth again. jobs: threads.
+    from the prices of one a tenth of its size, that one from a tenth again. jobs: processes
+    that share the prosumers.
     Raises SolverError where the prices do not settle.
     """
-    start, market = time.perf_counter(), Market(instance, design, jobs)
+    market = Market(instance, design, jobs)
+    try:
+        return _settled(market, jobs, progress)
+    finally:
+        market.close()
+
+
+def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) -> Clearing:
+    start, instance, design = time.perf_counter(), market.instance, market.design
     n, solves = len(instance.prosumers), 0
     if n >= FEWEST:
         rough = clear(thinned(instance, n // THIN), design, jobs=jobs, progress=progress)
