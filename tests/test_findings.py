@@ -252,3 +252,11 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
 
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):
     assert heldout.results_folder(tmp_path, solved[0]).parent == tmp_path
+
+
+def test_results_of_another_study_go_to_a_folder_of_their_own(tmp_path):
+    """Not to the book's, nor to one of a third study; and nothing is expected of it."""
+    book, other = (prepare(ROOT / "data" / "studies" / name, "smoke") for name in ("ieee33", "ieee33-2045"))
+    assert heldout.results_folder(tmp_path, book) == tmp_path
+    assert heldout.results_folder(tmp_path, other) == tmp_path / f"study={other.study.data_hash[:12]}"
+    assert heldout.of_the_book(book.study) and not heldout.of_the_book(other.study)

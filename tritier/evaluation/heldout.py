@@ -29,11 +29,13 @@ from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.instance import Days
 from tritier.inputs.scenarios import design_days, held_out_days, make_days, resampled_days, season_days
+from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
-from tritier.provenance import naming, whole_file, write_json
+from tritier.provenance import PACKAGE, naming, whole_file, write_json
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season")
+STUDY = PACKAGE.parent / "data" / "studies" / "ieee33"  # the book's
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 
@@ -231,9 +233,16 @@ def calibrated(prepared: Prepared) -> dict[str, float]:
     return {"prosumer_cost_usd": cost, "welfare_usd": prepared.instance.rules.reference_value * reference - social}
 
 
+def of_the_book(study: Study) -> bool:
+    """Whether a study is the one that the chapters' prose and expectations speak of."""
+    return study.folder.resolve() == STUDY.resolve()
+
+
 def results_folder(results: Path, prepared: Prepared) -> Path:
-    """Where a chapter keeps its results: a folder of its own for changed parameters, so that the book's stay."""
-    changed = "-".join(f"{key}={value}" for key, value in sorted(prepared.changes.items()))
+    """Where a chapter keeps its results: a folder of its own for changed parameters and for another study than the
+    book's, so that the book's stay."""
+    other = [] if of_the_book(prepared.study) else [f"study={prepared.study.data_hash[:12]}"]
+    changed = "-".join(other + [f"{key}={value}" for key, value in sorted(prepared.changes.items())])
     return results / changed if changed else results
 
 
