@@ -512,6 +512,35 @@ def test_what_is_not_meant_is_said_by_solve_and_stands_in_the_summary(ieee69, tm
     assert "summary.json: summary.warnings" in capsys.readouterr().err
 
 
+def test_every_long_command_says_how_far_it_is_unless_told_not_to(ieee69, tmp_path, capsys):
+    """On stderr; what a script reads is on stdout, the same with ``--quiet`` and without."""
+    study, out, source = (
+        tmp_path / "x",
+        tmp_path / "out",
+        f"{DATA}/feeders/ieee69_bus.csv,{DATA}/feeders/ieee69_branch.csv",
+    )
+    shutil.copytree(ieee69, study)
+    verbs = {
+        "new": ["study", "new", str(tmp_path / "new"), "--from", source],
+        "calibrate": ["study", "calibrate", str(study), "--prosumer-cost", "3500", "--welfare", "1500"],
+        "electrify": ["study", "electrify", str(study), "--out", str(tmp_path / "electric")],
+        "solve": ["solve", str(study), "--case", "1", "--preset", "smoke", "--out", str(out)],
+        "certify": ["certify", str(out)],
+        "evaluate": ["evaluate", str(out)],
+        "report": ["report", str(out)],
+    }
+    for name, words in verbs.items():
+        told = []
+        for extra in ([], ["--quiet"]):
+            shutil.rmtree(tmp_path / "new", ignore_errors=True)
+            shutil.rmtree(tmp_path / "electric", ignore_errors=True)
+            assert main([*words, *extra]) == 0, name
+            told.append(capsys.readouterr())
+        spoken, quiet = ([x for x in t.err.splitlines() if not x.startswith("mind: ")] for t in told)
+        assert spoken and not quiet, name
+        assert told[0].out == told[1].out, name
+
+
 def test_a_check_shows_flows_beside_limits(ieee69):
     found = check_study(read_study(ieee69))
     assert found.figures["buses"] == 69

@@ -61,11 +61,16 @@ def teller(quiet: bool) -> Callable[[str], None]:
     return (lambda _text: None) if quiet else say
 
 
+def add_quiet(verb: argparse.ArgumentParser) -> None:
+    """The option of every verb that says on stderr how far it is."""
+    verb.add_argument("--quiet", action="store_true", help="no progress lines")
+
+
 def add_run_options(verb: argparse.ArgumentParser) -> None:
     """Options of verbs that compute for a while and write a folder."""
     verb.add_argument("--preset", default="fast", help="smoke, fast or paper")
     verb.add_argument("--jobs", type=int, default=1, help="processes that share the work, -1 for one a core")
-    verb.add_argument("--quiet", action="store_true", help="no progress lines")
+    add_quiet(verb)
     going = verb.add_mutually_exclusive_group()
     going.add_argument(
         "--resume", action="store_true", help="go on from what an interrupted run has left, as every run does"
@@ -136,6 +141,7 @@ def add_certify(verbs: Verbs) -> None:
     verb.add_argument("folder")
     verb.add_argument("--study", default=None, help="the study's folder, where it has moved")
     verb.add_argument("--jobs", type=int, default=1, help="processes that share the rows of the proof")
+    add_quiet(verb)
 
 
 def certify(a: argparse.Namespace) -> int:
@@ -145,10 +151,11 @@ def certify(a: argparse.Namespace) -> int:
 
     require_jobs(a.jobs)
     result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
+    progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
+    progress(f"certifying {a.folder}")
     found = result.certify(a.jobs)
-    bounds = getattr(result, "bounds", None)
     if bounds is not None:
-        say(bounds.in_words)
+        progress(bounds.in_words)
     print(json.dumps(found, indent=1, default=float))
     return 0
 
@@ -161,7 +168,7 @@ def add_evaluate(verbs: Verbs) -> None:
     verb.add_argument("--days", default="held-out", help="held-out, design, scenarios, resampled or season")
     verb.add_argument("--study", default=None, help="the study's folder, where it has moved")
     verb.add_argument("--jobs", type=int, default=1, help="processes that share the rows of the proof")
-    verb.add_argument("--quiet", action="store_true", help="no progress lines")
+    add_quiet(verb)
 
 
 def evaluate(a: argparse.Namespace) -> int:
@@ -171,12 +178,13 @@ def evaluate(a: argparse.Namespace) -> int:
 
     find_day_set(a.days)
     require_jobs(a.jobs)
-    result = tt.read_result(a.folder, a.study)
+    result, progress = tt.read_result(a.folder, a.study), teller(a.quiet)
     with sole_writer(Path(a.folder).resolve()):
+        progress(f"certifying {a.folder}, then judging its {a.days} days")
         found = tt.evaluate(result, a.days, a.jobs)
         found.write(a.folder)
     for policy, figures in found.policies.items():
-        teller(a.quiet)(f"{policy}: {figures['days']} days, violations {figures['violation_share']:.4%} of bus-hours")
+        progress(f"{policy}: {figures['days']} days, violations {figures['violation_share']:.4%} of bus-hours")
     print(json.dumps(found.headline, indent=1))
     return 0
 
@@ -295,6 +303,7 @@ def add_study(verbs: Verbs) -> None:
     )
     new.add_argument("--open", type=int, action="append", default=[], metavar="LINE", help="open a line of a loop")
     add_data(new)
+    add_quiet(new)
 
     check = below.add_parser("check", help="print what is in a study, and what is not its own")
     check.set_defaults(run=check_one)
@@ -308,6 +317,7 @@ def add_study(verbs: Verbs) -> None:
     fit.add_argument("folder")
     fit.add_argument("--prosumer-cost", type=float, required=True, metavar="USD", help="a day, of Case 1")
     fit.add_argument("--welfare", type=float, required=True, metavar="USD", help="a day, of Case 1")
+    add_quiet(fit)
 
     electric = below.add_parser("electrify", help="write the study's twin with vehicles, heat pumps and spot prices")
     electric.set_defaults(run=electrify_one)
@@ -315,6 +325,7 @@ def add_study(verbs: Verbs) -> None:
     electric.add_argument("--level", type=float, default=1.0, help="the dial, 0 to 1")
     electric.add_argument("--out", required=True, help="folder to write")
     add_data(electric)
+    add_quiet(electric)
 
 
 def add_data(verb: argparse.ArgumentParser) -> None:
@@ -328,17 +339,18 @@ def add_report(verbs: Verbs) -> None:
     report.set_defaults(run=write_page)
     report.add_argument("folder")
     report.add_argument("--study", default=None, help="the study's folder, where it has moved")
+    add_quiet(report)
 
 
 def write_new(a: argparse.Namespace) -> int:
     """Write a study folder, say what is in it and what to mind."""
     from tritier.studies.build import find_grid, new_study
 
-    grid = find_grid(a.source, a.root, a.open)
-    print(f"{a.source}: {len(grid.bus)} buses, {grid.bus['p_kw'].sum():,.0f} kW", file=sys.stderr, flush=True)
+    progress, grid = teller(a.quiet), find_grid(a.source, a.root, a.open)
+    progress(f"{a.source}: {len(grid.bus)} buses, {grid.bus['p_kw'].sum():,.0f} kW")
     study = new_study(Path(a.folder), grid, Path(a.data))
     noted(study, "fast")
-    print(f"written to {a.folder}; next: tritier study check {a.folder}", file=sys.stderr)
+    progress(f"written to {a.folder}; next: tritier study check {a.folder}")
     return 0
 
 
@@ -386,7 +398,7 @@ def calibrate_one(a: argparse.Namespace) -> int:
     from tritier.studies.check import record_calibration
 
     study = tt.read_study(a.folder)
-    found = calibrate(a.folder, a.prosumer_cost, a.welfare, study.settings.load.scale)
+    found = calibrate(a.folder, a.prosumer_cost, a.welfare, study.settings.load.scale, teller(a.quiet))
     record_calibration(study, found.load_scale, found.reference_value)
     print(
         f"load.scale {found.load_scale:.9g}, reference_value_usd_per_kwh {found.reference_value:.9g}: Case 1 costs "
@@ -401,7 +413,7 @@ def electrify_one(a: argparse.Namespace) -> int:
 
     study = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data))
     noted(study, "fast")
-    print(f"written to {a.out}", file=sys.stderr)
+    teller(a.quiet)(f"written to {a.out}")
     return 0
 
 
@@ -417,6 +429,7 @@ def write_page(a: argparse.Namespace) -> int:
     from tritier.book.report import write_report
 
     result = tt.read_result(a.folder, a.study)
+    teller(a.quiet)(f"certifying {a.folder}, then drawing")
     result.certify()
     print(write_report(Path(a.folder), result))
     return 0

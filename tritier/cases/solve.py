@@ -287,14 +287,24 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     return cost, social_cost(joint, x).total, float(reference)
 
 
-def calibrate(folder: str | Path, target_cost: float, target_welfare: float, start: float = 1.0) -> Calibration:
+def calibrate(
+    folder: str | Path,
+    target_cost: float,
+    target_welfare: float,
+    start: float = 1.0,
+    progress: Callable[[str], None] | None = None,
+) -> Calibration:
     """Find both parameters. Everything scales with the load but the tie-break, so a few proportional steps suffice.
+
+    progress: is given a line for each step.
 
     Raises SolverError if the cost does not come within 1e-6 of its target in ten steps.
     """
     scale = start
     for _ in range(10):
         cost, social, reference = baseline(prepare(folder, "fast", {"load.scale": scale}))
+        if progress is not None:
+            progress(f"load.scale {scale:.9g}: Case 1 costs prosumers {cost:,.2f} $ a day")
         if abs(cost - target_cost) <= CLOSE * target_cost:
             value = (target_welfare + social) / reference
             return Calibration(scale, value, cost, value * reference - social)
