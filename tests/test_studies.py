@@ -512,8 +512,8 @@ def test_what_is_not_meant_is_said_by_solve_and_stands_in_the_summary(ieee69, tm
     assert "summary.json: summary.warnings" in capsys.readouterr().err
 
 
-def test_every_long_command_says_how_far_it_is_unless_told_not_to(ieee69, tmp_path, capsys):
-    """On stderr; what a script reads is on stdout, the same with ``--quiet`` and without."""
+def test_every_long_command_says_how_far_it_is_unless_told_not_to(ieee69, tmp_path, capsys, monkeypatch):
+    """At a terminal, on stderr; what a script reads is on stdout, the same with ``--quiet`` and without."""
     study, out, source = (
         tmp_path / "x",
         tmp_path / "out",
@@ -534,6 +534,7 @@ def test_every_long_command_says_how_far_it_is_unless_told_not_to(ieee69, tmp_pa
         for extra in ([], ["--quiet"]):
             shutil.rmtree(tmp_path / "new", ignore_errors=True)
             shutil.rmtree(tmp_path / "electric", ignore_errors=True)
+            monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
             assert main([*words, *extra]) == 0, name
             told.append(capsys.readouterr())
         spoken, quiet = ([x for x in t.err.splitlines() if not x.startswith("mind: ")] for t in told)

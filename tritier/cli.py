@@ -61,6 +61,12 @@ def teller(quiet: bool) -> Callable[[str], None]:
     return (lambda _text: None) if quiet else say
 
 
+def begin(quiet: bool, text: str) -> None:
+    """A line on what begins, for who waits at a terminal; in a log an error stays the only line."""
+    if not quiet and sys.stderr.isatty():
+        say(text)
+
+
 def add_quiet(verb: argparse.ArgumentParser) -> None:
     """The option of every verb that says on stderr how far it is."""
     verb.add_argument("--quiet", action="store_true", help="no progress lines")
@@ -152,7 +158,7 @@ def certify(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
     progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
-    progress(f"certifying {a.folder}")
+    begin(a.quiet, f"certifying {a.folder}")
     found = result.certify(a.jobs)
     if bounds is not None:
         progress(bounds.in_words)
@@ -180,7 +186,7 @@ def evaluate(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result, progress = tt.read_result(a.folder, a.study), teller(a.quiet)
     with sole_writer(Path(a.folder).resolve()):
-        progress(f"certifying {a.folder}, then judging its {a.days} days")
+        begin(a.quiet, f"certifying {a.folder}, then judging its {a.days} days")
         found = tt.evaluate(result, a.days, a.jobs)
         found.write(a.folder)
     for policy, figures in found.policies.items():
@@ -429,7 +435,7 @@ def write_page(a: argparse.Namespace) -> int:
     from tritier.book.report import write_report
 
     result = tt.read_result(a.folder, a.study)
-    teller(a.quiet)(f"certifying {a.folder}, then drawing")
+    begin(a.quiet, f"certifying {a.folder}, then drawing")
     result.certify()
     print(write_report(Path(a.folder), result))
     return 0
