@@ -14,8 +14,19 @@ from tritier.reformulation.modes import MODES
 from tritier.reformulation.solve import solve
 from tritier.reformulation.trilevel import solve_trilevel
 
-#: 44 files with known optima, kept beside the repository; the published problems above stand in for them elsewhere
+#: 44 files with known optima, kept beside the repository; those of them in the public domain stand in it
 COLLECTION = Path(__file__).parents[2] / "shared" / "known_answers" / "bilevel"
+PUBLIC = Path(__file__).parent / "data" / "bilevel" / "basblib"
+
+
+def known_files() -> list[Path]:
+    """The bilevel files of the collection; where it is not there, a warning and those in the public domain."""
+    if not COLLECTION.exists():
+        warnings.warn(f"16 of 44 known answers tried: no folder {COLLECTION}", stacklevel=2)
+    folder = COLLECTION if COLLECTION.exists() else PUBLIC
+    files = [p for p in sorted(folder.glob("*.json")) if "levels" not in json.loads(p.read_text())]
+    assert len(files) == (44 if folder == COLLECTION else 16)
+    return files
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -52,14 +63,15 @@ def wrong_answers(path: Path) -> list[tuple]:
     return wrong
 
 
-def test_collection_of_44_files_in_all_modes():
-    """Every bilevel file of the collection in every mode. Without the collection a warning says that none was tried."""
-    files = [p for p in sorted(COLLECTION.glob("*.json")) if "levels" not in json.loads(p.read_text())]
-    if not COLLECTION.exists():
-        warnings.warn(f"0 of 44 known answers tried: no folder {COLLECTION}", stacklevel=1)
-        return
-    assert len(files) == 44
-    assert [wrong for path in files for wrong in wrong_answers(path)] == []
+def test_known_answers_of_the_collection_in_all_modes():
+    assert [wrong for path in known_files() for wrong in wrong_answers(path)] == []
+
+
+def test_files_in_the_public_domain_are_those_of_the_collection():
+    files = sorted(PUBLIC.glob("*.json"))
+    assert len(files) == 16 and all(json.loads(p.read_text())["licence"] == "CC0-1.0" for p in files)
+    if COLLECTION.exists():
+        assert all(p.read_text() == (COLLECTION / p.name).read_text() for p in files)
 
 
 def test_trilevel_file_of_the_collection():

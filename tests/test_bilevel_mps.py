@@ -11,7 +11,7 @@ import pytest
 from bilevel_problems import PUBLISHED, plain, random_problem
 from bilevel_routes import DIALECTS as DIALECTS_WRITTEN
 from bilevel_routes import answer, from_cvxpy, same, through_files, worst_case
-from test_bilevel_literature import COLLECTION
+from test_bilevel_literature import known_files
 
 from tritier.bilevel import read_bilevel, read_mps, solve, write_bilevel, write_mps
 from tritier.cli import main
@@ -174,11 +174,8 @@ def test_300_random_problems_go_round_through_mps_and_json(tmp_path):
 
 
 def test_the_collection_by_every_route(tmp_path):
-    """All 44 files from cvxpy, and through MPS + AUX and JSON; without the collection only the published problems
-    above."""
-    files = [p for p in sorted(COLLECTION.glob("*.json")) if "levels" not in json.loads(p.read_text())]
-    assert len(files) in (0, 44)
-    for path in files:
+    """All known answers from cvxpy, and through MPS + AUX and JSON."""
+    for path in known_files():
         known = json.loads(path.read_text())["optimum_F"]
         problem = read_bilevel(path)
         found = {dialect: through_files(problem, tmp_path, dialect) for dialect in DIALECTS_WRITTEN}

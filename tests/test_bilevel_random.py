@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -70,8 +69,3 @@ def test_the_stored_table_has_300_different_problems_and_no_wrong_answer(stored)
     words = Counter(word if isinstance(read(word), str) else "optimal" for word in answers)
     assert words["optimal"] >= 150 and words["infeasible"] >= 20 and words["unbounded"] >= 1
     assert (stored["route"] == "pessimistic").sum() == words["optimal"]
-
-
-def test_the_stored_table_says_where_it_is_from():
-    made = json.loads(TABLE.with_name("bilevel.json").read_text())["random"]
-    assert {"command", "date", "commit", "python", "versions", "cores", "seconds"} <= set(made)

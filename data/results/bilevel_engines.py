@@ -9,6 +9,7 @@ engine's own words and solving it. data/results/bilevel.py drives it and judges 
 
 import json
 import multiprocessing
+import re
 import sys
 import time
 
@@ -22,7 +23,7 @@ def arrays(given):
     return found | {key: found[key].reshape(-1, n) for key in ("U", "A")}
 
 
-WINDOW = 50.0  # half the width of the box of starts where a leader variable has no bounds
+WINDOW = 10.0  # half the width of the box of starts where a leader variable has no bounds
 
 
 def in_cvxpy(p):
@@ -53,6 +54,7 @@ def tritier(p, limit):
     import cvxpy as cp
 
     from tritier.bilevel import BilevelProblem
+    from tritier.errors import InputError
 
     x, y = in_cvxpy(p)
     parameter, nx = cp.Parameter(x.size), p["x_lower"].size
@@ -62,7 +64,12 @@ def tritier(p, limit):
         rows(p["A"], p["row_lower"], p["row_upper"], w) + boxed(y, p),
     )
     upper = rows(p["U"], p["U_lower"], p["U_upper"], z)
-    found = BilevelProblem(cp.Minimize(p["F"] @ z), upper, lower, {parameter: x}).solve(time_limit=limit / 2)
+    try:
+        found = BilevelProblem(cp.Minimize(p["F"] @ z), upper, lower, {parameter: x}).solve(time_limit=limit / 2)
+    except InputError as refused:  # a follower without an answer is refused by name, not called infeasible
+        if re.search("(unbounded at every|no feasible answer at any) leader decision", str(refused)):
+            return "infeasible", str(refused), None, None, None
+        raise
     point = (None, None) if found.value is None else (x.value[:nx], y.value)
     return found.status, found.proof, *point, found.bound
 
@@ -114,6 +121,8 @@ def pao(p, limit):
     for level, cost, block in ((U, "F", ("U", "U_lower", "U_upper")), (L, "f", ("A", "row_lower", "row_upper"))):
         level.c[U], level.c[L] = p[cost][:nx], p[cost][nx:]
         matrix, side = halves(*(p[key] for key in block))
+        if level is L and not side.size:  # it stumbles over a follower without rows
+            matrix, side = np.zeros((1, nx + ny)), np.ones(1)
         if side.size:
             level.A[U], level.A[L], level.b = matrix[:, :nx].tolist(), matrix[:, nx:].tolist(), side
     try:
