@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tritier.cases.cases import CASES
-from tritier.cases.result import FOLDER, SETS, origin_in_words, read_or_solve, read_result, stored
+from tritier.cases.result import FOLDER, SETS, origin_in_words, read_or_solve, stored
 from tritier.cases.solve import prepare
+from tritier.cli import main
 from tritier.inputs.documents import read_json
 from tritier.inputs.settings import PRESETS
 
+PLACES = [f"{name}/case-{number}" for name in SETS for number in CASES]
 STUDY = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33"
 
 
@@ -39,11 +42,19 @@ def test_designs_are_proved_on_the_long_menu(prepared):
         assert design["lp_solves"] < 0.01 * design["menu_points"]
 
 
-@pytest.mark.parametrize("number", CASES)
-def test_a_stored_case_certifies_whole(prepared, number):
-    name, _ = prepared
-    found = read_result(FOLDER / name / f"case-{number}").certify(jobs=2)
-    assert "design" not in found or found["design"]["proof"] == "closed"
+def test_every_stored_folder_is_a_case_of_a_set():
+    assert {f.relative_to(FOLDER).as_posix() for f in FOLDER.glob("*/*/")} == set(PLACES)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_stored_case_certifies_whole(place, capsys):
+    """As a user would: every row of a proof read off its basis, the flat tariff, the days, SCIP's word, all figures."""
+    assert main(["certify", str(FOLDER / place), "--jobs", "2"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert ("design" in found) == (place[-1] in "34")
+    if "design" in found:
+        assert found["design"]["proof"] == "closed" and "proof closed: " in told.err
 
 
 def test_a_case_that_is_not_stored_is_solved():
