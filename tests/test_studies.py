@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -540,6 +542,48 @@ def test_every_long_command_says_how_far_it_is_unless_told_not_to(ieee69, tmp_pa
         spoken, quiet = ([x for x in t.err.splitlines() if not x.startswith("mind: ")] for t in told)
         assert spoken and not quiet, name
         assert told[0].out == told[1].out, name
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["calibrate", "--prosumer-cost", "-5", "--welfare", "9"], "--prosumer-cost: USD: -5 is no amount"),
+        (["calibrate", "--prosumer-cost", "9", "--welfare", "nan"], "--welfare: USD: nan is no amount"),
+        (["check", "--plot", "map.xyz"], "--plot: map.xyz: is no picture; end its name in .svg, .pdf, .png"),
+        (["check", "--preset", "tiny"], "unknown preset 'tiny'"),
+    ],
+)
+def test_a_bad_option_of_a_study_verb_is_one_line(ieee69, capsys, words, told):
+    before = (ieee69 / "study.yaml").read_bytes()
+    assert main(["study", words[0], str(ieee69), *words[1:]]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and told in line
+    assert (ieee69 / "study.yaml").read_bytes() == before
+
+
+def test_a_check_draws_the_feeder(ieee69, tmp_path, capsys):
+    assert main(["study", "check", str(ieee69), "--preset", "smoke", "--plot", str(tmp_path / "map.svg")]) == 0
+    assert "<svg" in (tmp_path / "map.svg").read_text() and "limits offered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chapter", ["03-data-and-scenarios", "05-prosumers"])
+def test_a_chapter_runs_with_a_study_of_ones_own(ieee69, tmp_path, chapter):
+    """Other names than the book's, signs of TeX among them."""
+    root, study = tmp_path / "root", tmp_path / "study"
+    root.mkdir()
+    for path in DATA.parent.iterdir():
+        if path.name in ("_config.yml", "_toc.yml", "chapters", "data", "pyproject.toml", "tritier"):
+            (root / path.name).symlink_to(path)
+    shutil.copytree(ieee69, study)
+    table = pd.read_csv(study / "prosumers.csv")
+    table["prosumer"] = [f"x_{k} & {k} % #^~" for k in range(len(table))]
+    table.to_csv(study / "prosumers.csv", index=False)
+    words = ["-m", "papermill", f"chapters/{chapter}.ipynb", str(tmp_path / "out.ipynb"), "-p", "preset", "smoke"]
+    command = [sys.executable, *words, "-p", "study", str(study)]
+    environment = os.environ | {"PYTHONPATH": str(DATA.parent)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"x_\d+ & \d+ % #\^~", (tmp_path / "out.ipynb").read_text()), "it speaks of this study's prosumers"
 
 
 def test_a_check_shows_flows_beside_limits(ieee69):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "bigm", "sos1", "indicator", "strong_duality")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 DEFECT = 70
+PICTURES = (".svg", ".pdf", ".png")
 DATA = PACKAGE.parent / "data"
 Verbs = Any  # what argparse's add_subparsers gives
 
@@ -364,6 +365,8 @@ def check_one(a: argparse.Namespace) -> int:
     """Print a study's figures, flows, voltages and menu, then what to mind; 0, whatever that is."""
     from tritier.studies.check import check_study
 
+    if a.plot is not None and Path(a.plot).suffix not in PICTURES:
+        raise InputError("--plot", a.plot, "is no picture", f"end its name in {', '.join(PICTURES)}")
     found = check_study(tt.read_study(a.folder), a.preset)
     if a.plot is not None:
         draw(tt.read_study(a.folder), found.voltages, Path(a.plot))
@@ -403,6 +406,9 @@ def calibrate_one(a: argparse.Namespace) -> int:
     from tritier.cases.solve import calibrate
     from tritier.studies.check import record_calibration
 
+    for name, target in (("--prosumer-cost", a.prosumer_cost), ("--welfare", a.welfare)):
+        if not 0 < target < float("inf"):
+            raise InputError(name, "USD", f"{target:g} is no amount to fit to", "give $ a day, more than 0")
     study = tt.read_study(a.folder)
     found = calibrate(a.folder, a.prosumer_cost, a.welfare, study.settings.load.scale, teller(a.quiet))
     record_calibration(study, found.load_scale, found.reference_value)
