@@ -88,13 +88,13 @@ class Canonical:
 class BilevelProblem:
     """A leader's problem in cvxpy over a follower's, which is linear in its own variables.
 
-    Arguments
-    ---------
-    upper : objective of the leader, in its variables and the follower's, which are all that stand in ``lower``
-    upper_constraints : rows of the leader; ``cp.FiniteSet`` of a variable is a menu; booleans and integers are allowed
-    lower : problem of the follower; its parameters are what the leader decides or constants with a value
-    leader : for each parameter that the leader decides the variable, or the affine expression, that it takes; a sign of
-        the parameter (nonneg, nonpos) binds the leader
+    Args:
+        upper: objective of the leader, in its variables and the follower's, which are all that stand in ``lower``.
+        upper_constraints: rows of the leader; ``cp.FiniteSet`` of a variable is a menu; booleans and integers are
+            allowed.
+        lower: problem of the follower; its parameters are what the leader decides or constants with a value.
+        leader: for each parameter that the leader decides the variable, or the affine expression, that it takes; a sign
+            of the parameter (nonneg, nonpos) binds the leader.
 
     Raises InputError in one sentence that says the mend where the pair is no linear bilevel program.
     """
