@@ -36,7 +36,9 @@ FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a warm
 RESIDUAL = 1e-6  # largest violation of a row or bound relative to the size of its terms, of any program's point
 ACTIVE = 1e-9  # $ per unit: a reduced cost or multiplier that is larger holds its column or row
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
+LOOSE = 1e-7  # tolerances of an interior point, whose end is only a start
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
+PATIENCE = 8_000  # simplex iterations from a basis after which an interior point is faster
 ALL = slice(None)  # all rows or columns
 FOUND = int(highspy.SolutionStatus.kSolutionStatusFeasible)
 
@@ -56,6 +58,7 @@ class ColdRestart(StrEnum):
     BASIS = "basis rejected"  # what it was to start from is no basis
     DUST = "dust"  # the safe bound of the duals is too far from the objective
     RESIDUAL = "residual"  # the point called optimal violates a row or a bound
+    SLOW = "slow"  # the basis was too far from the optimum: the next start is an interior point's
     STATUS = "status"  # neither an optimum nor, from cold, a proof that there is none
 
 
@@ -446,13 +449,38 @@ class WarmLP(LinearProgram):
             self.set_cost(cost)
         self._highs.setOptionValue("simplex_strategy", {"dual": 1, "primal": 4}[simplex])
         self._basis, self._dust = None, dust
-        found = self.run()
+        found = self._run_patiently()
         if found.status == Status.INFEASIBLE:
             raise InfeasibleError("the LP has no feasible point")
         if found.status != Status.OPTIMAL:
             raise SolverError(f"the LP has no optimum: {found.status}")
         self._basis = self._basis_at(found.x)
         return found
+
+    def _run_patiently(self) -> LPSolution:
+        """:meth:`run`, from an interior point's end where the basis turns out to be far from the optimum: with peak
+        charges the simplex steps through ties for minutes that an interior point does not see."""
+        self._highs.setOptionValue("simplex_iteration_limit", PATIENCE)
+        found = self.run()
+        self._highs.setOptionValue("simplex_iteration_limit", NO_LIMIT)
+        if found.status != Status.LIMIT:
+            return found
+        self.restarts[ColdRestart.SLOW] += 1
+        self.start_inside(self.cost)
+        return self.run()
+
+    def start_inside(self, cost: np.ndarray) -> None:
+        """Start the next solve from the basis that an interior point and its crossover end with: of a large LP that has
+        no basis yet this is found many times as fast as by simplex from scratch. What it ends with is only a start."""
+        self.set_cost(cost)
+        self._highs.clearSolver()  # from a basis HiGHS would not presolve
+        tight = {name: self.options[name] for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance")}
+        for name, value in {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}.items():  # 1e-9 is out of its reach
+            self._highs.setOptionValue(name, value)
+        self._highs.run()
+        for name, value in {"solver": "simplex", **tight}.items():
+            self._highs.setOptionValue(name, value)
+        self._basis, self._cold = None, False
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:
         """As for any program, to absolute tolerances, and the safe bound of the duals must be near the objective."""
