@@ -8,6 +8,7 @@ import numpy as np
 
 from tritier.errors import InputError
 from tritier.inputs.instance import DEFERRABLE, Days, Instance, Menu, quantity
+from tritier.model.tariff import without_fixed_part
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,18 @@ class Case:
     scenarios: bool = quantity("-", "-", "1", "clears on scenarios with CVaR; otherwise on the forecast, risk neutral")
     policy: str = quantity("-", "-", "1", "headline recourse policy")
 
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Recourse policies under which the case is judged; without limits on offer two of them are one."""
+        return tuple(dict.fromkeys(("network-blind", self.policy, "hard-limit redispatch")))
+
 
 CASES = {
     0: Case(0, "Passive", False, False, False, False, False, "network-blind"),
     1: Case(1, "Baseline", True, False, False, False, False, "network-blind"),
     2: Case(2, "P2P market", True, True, False, False, False, "network-blind"),
-    3: Case(3, "Network-aware, forecast", True, True, True, True, False, "design policy"),
-    4: Case(4, "Full model", True, True, True, True, True, "design policy"),
+    3: Case(3, "Network-aware, forecast", True, True, True, True, False, "market policy"),
+    4: Case(4, "Full model", True, True, True, True, True, "market policy"),
 }
 
 
@@ -64,7 +70,7 @@ def clearing_instance(instance: Instance, case: Case) -> Instance:
     seen = instance if case.assets else without_assets(instance)
     if not case.scenarios:
         seen = risk_neutral(seen.forecast())
-    return seen if case.optimised else without_limits(seen)
+    return seen if case.optimised else without_fixed_part(without_limits(seen))
 
 
 def judging_instance(instance: Instance, case: Case, days: Days) -> Instance:

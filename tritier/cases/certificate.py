@@ -46,7 +46,7 @@ from tritier.model.prosumer import (
     set_values,
 )
 from tritier.model.risk import cvar, cvar_rows, value_at_risk
-from tritier.model.tariff import charges, revenue_slack
+from tritier.model.tariff import charges, fixed_charge, revenue_slack, without_fixed_part
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
 from tritier.search.check import BOUND, check_pool
@@ -315,6 +315,9 @@ def recheck(
     billed = joint.billed(point_of(joint, decisions))
     slack = revenue_slack(clearing, decisions.design, billed, network_cost(joint, decisions))
     require("revenue.shortfall_usd", -slack, 1e-4)
+    fixed = fixed_charge(clearing, decisions.design, billed, network_cost(joint, decisions))
+    if clearing.rules.fixed_share:
+        require_both("revenue.fixed_charge_usd", float(decisions.fixed.sum()) - fixed, 1e-4)
     money = max(cleared_imbalance(joint, decisions), imbalance(settlement_of(days, decisions), clearing.fixed_cost))
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
     social = check_social_cost(case, joint, decisions)
@@ -478,11 +481,11 @@ def check_proof(joint: JointLP, design: Design, proof: DesignProof, pools: dict[
     for name in ENDS:
         rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs)
     flat = pools["flat"].rows[0].request.design
-    check_flat(JointLP(instance, network=joint.sees_network, lp=joint.bare), flat)
+    check_flat(JointLP(without_fixed_part(instance), network=joint.sees_network, lp=joint.bare), flat)
     menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
     rows += check_pool(joint, pools["search"], "search", jobs)
-    ledger = Ledger(menu, instance.fixed_cost, rows)
+    ledger = Ledger(menu, instance.least_revenue, rows)
     point = menu.point(design)
     ledger.require_not_below(proof.upper_bound, point)
     bound = ledger.lower_bound

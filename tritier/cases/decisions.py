@@ -29,6 +29,11 @@ class Decisions:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
 
+    @property
+    def fixed(self) -> np.ndarray:
+        """Fixed charge of each prosumer, and of all passive loads at last, $/day, (I + 1,); 0 where there is none."""
+        return self.arrays.get("fixed", np.zeros(self.arrays["gp"].shape[0] + 1))
+
 
 def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
     """Price of each block's CVaR row, $/kWh, >= 0 (:eq:`eq-block-multiplier`)."""

@@ -216,19 +216,18 @@ def replaced(found: LPSolution, objective: float) -> LPSolution:
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """A network limit as a policy sees it: violations beyond ``offset`` kW cost ``price`` $/kWh, or, where a ``pool``
-    is named, $/kW of the largest in it on the day."""
+    """A network limit as a policy sees it: a violation costs ``price`` $/kWh, or, where a ``pool`` is named,
+    $/kW of the largest in it on the day."""
 
     block: Block
     form: BlockForm
     price: float
-    offset: float
     cap: float
     pool: str | None = None
 
     def sides(self, w: int) -> np.ndarray:
         """What gradient times net load may reach at no cost, kW, (K,)."""
-        return self.form.limit[:, w] + self.cap + self.offset
+        return self.form.limit[:, w] + self.cap
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,25 +251,19 @@ class Limits:
     def _priced(self, decisions: Decisions):
         instance, offered = self.day.instance, dict(decisions.design.capacity)
         rules, caps = instance.rules, {line_position(instance, line): cap for line, cap in offered.items()}
-        if self.day.policy == "design policy":
-            level = rules.chance_level if decisions["gp"].shape[-1] > 1 else 1.0
-            for block, mu, eta in zip(decisions.blocks, decisions["mu"], decisions["eta"], strict=True):
+        if self.day.policy != "network-blind":
+            for block in self._blocks(caps if self.day.policy == "market policy" else {}):
                 form = self.network.form(block)
-                yield Limit(block, form, mu / level, eta, caps.get(form.capacity, 0.0))
-        if self.day.policy in ("hard-limit redispatch", "market policy"):
-            for block in self._blocks(caps):
-                form = self.network.form(block)
-                cap = caps.get(form.capacity, 0.0)
-                if block.kind == "capacity" and self.day.policy == "market policy":
-                    yield Limit(block, form, rules.excess_price, 0.0, cap, f"line {form.capacity}")
+                if block.kind == "capacity":
+                    yield Limit(block, form, rules.excess_price, caps[form.capacity], f"line {form.capacity}")
                 else:
-                    yield Limit(block, form, rules.violation_price, 0.0, cap)
+                    yield Limit(block, form, rules.violation_price, 0.0)
 
         if decisions.design.coincident:  # the platform is charged for the head's peak, a flow beyond 0
             buses, nothing = np.ones((1, self.load.shape[0])), np.zeros((1, self.load.shape[-1]))
             for hour in range(self.load.shape[1]):
                 form = BlockForm(buses, nothing, None)
-                yield Limit(Block("peak", 0, hour), form, decisions.design.coincident, 0.0, 0.0, "peak")
+                yield Limit(Block("peak", 0, hour), form, decisions.design.coincident, 0.0, "peak")
 
     def _blocks(self, caps):
         feeder = self.day.instance.feeder
@@ -283,7 +276,7 @@ class Limits:
     def violation(self, limit: Limit) -> np.ndarray:
         """Violation of a limit on every day, kW, (W,), at least 0."""
         flow = limit.form.gradient @ self.load[:, limit.block.hour]
-        return np.maximum((flow - limit.form.limit).max(axis=0) - limit.cap - limit.offset, 0.0)
+        return np.maximum((flow - limit.form.limit).max(axis=0) - limit.cap, 0.0)
 
     @cached_property
     def violations(self) -> dict[Limit, np.ndarray]:

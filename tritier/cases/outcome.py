@@ -9,10 +9,13 @@ import pandas as pd
 
 from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import DayDecisions
+from tritier.cases.security import least_curtailment
 from tritier.inputs.instance import Design, Instance
 from tritier.model.acflow import ac_power_flow
+from tritier.model.chance import Network
 from tritier.model.devices import ProsumerData, over_day
 from tritier.model.dso import charged_peak, day_peak, metered, network_parts
+from tritier.model.market import line_position
 from tritier.model.network import lindistflow, losses_kw
 from tritier.model.prosumer import all_data, consumption, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
@@ -41,6 +44,7 @@ class Settlement:
     p2p: np.ndarray  # (I,) P2P payments at lambda, paid
     congestion: np.ndarray  # (I, W) payments for net withdrawal at pi, paid
     passive_congestion: np.ndarray  # (W,) payments of passive loads at pi, paid
+    fixed: np.ndarray  # (I + 1,) fixed charge of each prosumer, and of all passive loads at last, paid
     sold: np.ndarray  # () DSO: P2P charge on what is sold
     peak_received: np.ndarray  # (W,) DSO: charge on the head's peak, which the platform passes on
     rent: np.ndarray  # (W,) platform: pi times what is drawn at every bus
@@ -53,7 +57,7 @@ class Settlement:
     @property
     def network_received(self) -> np.ndarray:
         """Tariff revenue of the DSO, $, (W,)."""
-        return self.network.sum(axis=0) + self.passive_network + self.sold + self.peak_received
+        return self.network.sum(axis=0) + self.passive_network + self.sold + self.peak_received + self.fixed.sum()
 
     @property
     def rent_received(self) -> np.ndarray:
@@ -63,11 +67,11 @@ class Settlement:
     def accounts(self, fixed_cost: float) -> dict[str, np.ndarray]:
         """Net receipts of every agent, $, (W,) (:eq:`eq-settlement`). What is bought P2P is sold; ``fixed_cost`` goes
         upstream."""
-        private = self.booked + self.outside + self.congestion + (self.p2p_charge + self.p2p)[:, None]
+        private = self.booked + self.outside + self.congestion + (self.p2p_charge + self.p2p + self.fixed[:-1])[:, None]
         retail = self.retail.sum(axis=0) + self.passive_retail
         return {
             "prosumers": -private.sum(axis=0),
-            "passive loads": -(self.passive_retail + self.passive_network + self.passive_congestion),
+            "passive loads": -(self.passive_retail + self.passive_network + self.passive_congestion + self.fixed[-1]),
             "platform": self.rent_received,
             "DSO": self.network_received - self.losses - self.demand_charge - fixed_cost,
             "retailer": retail - self.tax - self.wholesale,
@@ -76,8 +80,11 @@ class Settlement:
         }
 
 
-def settle(day: DayDecisions, design: Design, lam: np.ndarray) -> Settlement:
-    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,) (:eq:`eq-settlement`)."""
+def settle(day: DayDecisions, design: Design, lam: np.ndarray, fixed: np.ndarray | None = None) -> Settlement:
+    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,) (:eq:`eq-settlement`).
+
+    fixed: fixed charge of each prosumer and of all passive loads, $/day, (I + 1,); none if None.
+    """
     instance, pi = day.instance, day.pi
     rules, days, data = instance.rules, instance.days, all_data(instance)
     passive, drawn = days.passive_kw.sum(axis=0), drawn_power(instance, day)
@@ -98,6 +105,7 @@ def settle(day: DayDecisions, design: Design, lam: np.ndarray) -> Settlement:
         p2p=(day["zb"] - day["zs"]) @ lam,
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
+        fixed=np.zeros(len(data) + 1) if fixed is None else fixed,
         sold=design.p2p * day["zs"].sum(),
         peak_received=design.coincident * day_peak(day.net_load),
         rent=(pi * drawn).sum(axis=(0, 1)),
@@ -161,33 +169,36 @@ def linear_losses(instance: Instance, net_load: np.ndarray) -> np.ndarray:
 
 def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
     """Payments of judged days at the design's P2P price and the days' own network prices."""
-    return settle(day, decisions.design, decisions["lambda"])
+    return settle(day, decisions.design, decisions["lambda"], decisions.fixed)
 
 
 def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     """One row per day: economics, energy and money.
 
-    Prosumer cost is before any refund, congestion payments included. Violations that hard-limit redispatch buys at the
-    declared price are a social cost; those of the other policies are counted by :func:`physics_table`.
+    Prosumer cost is before any refund, congestion payments included. Violations that a policy buys at the declared
+    price are a social cost; where nobody looks at the network, :func:`physics_table` counts them. Secured welfare is
+    charged instead with the least curtailment that keeps the network secure, under every policy alike.
     """
     instance, days = day.instance, day.instance.days
     money = settlement_of(day, decisions)
-    own = private_costs(day)
+    own, load = private_costs(day), day.net_load
     wear, lost, other = (own.get(part, np.zeros_like(money.retail)) for part in ("degradation", "lost_value", "other"))
-    load = day.net_load
     loss = linear_losses(instance, load)
-    social = money.wholesale + money.losses + money.demand_charge + sum(cost.sum(axis=0) for cost in own.values())
-    if day.policy == "hard-limit redispatch":
-        social = social + instance.rules.violation_price * day.bought
-    reference = days.reference_kw.sum(axis=0)
+    spent = money.wholesale + money.losses + money.demand_charge + sum(cost.sum(axis=0) for cost in own.values())
+    social = spent + instance.rules.violation_price * day.bought
+    reference = instance.rules.reference_value * days.reference_kw.sum(axis=0)
+    secure = least_curtailment(instance, load)
     paid = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None]
-    prosumer = paid + sum(own.values())
+    prosumer = paid + sum(own.values()) + money.fixed[:-1, None]
     return pd.DataFrame(
         {
             "day": list(days.label),
             "probability": days.probability,
             "social_cost_usd": social,
-            "welfare_usd": instance.rules.reference_value * reference - social,
+            "welfare_usd": reference - social,
+            "secured_welfare_usd": reference - spent - secure.cost_usd,
+            "curtailment_to_secure_kwh": secure.shed_kwh + secure.curtailed_kwh,
+            "shed_kwh": secure.shed_kwh,
             "prosumer_cost_usd": prosumer.sum(axis=0),
             "wholesale_usd": money.wholesale,
             "loss_cost_usd": money.losses,
@@ -196,6 +207,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "lost_value_usd": lost.sum(axis=0),
             "other_cost_usd": other.sum(axis=0),
             "dso_revenue_usd": money.network_received,
+            "fixed_charge_usd": float(money.fixed.sum()),
             "congestion_rent_usd": money.rent_received,
             "losses_kwh": loss.sum(axis=0),
             "peak_kw": metered(instance, load.sum(axis=0), loss).max(axis=0),
@@ -203,8 +215,18 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "curtailed_kwh": day["cu"].sum(axis=(0, 1)),
             "imported_kwh": (day["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0),
             "bought_violation_kwh": day.bought,
+            "offer_excess_kw": offer_excess(day, decisions.design),
         }
     )
+
+
+def offer_excess(day: DayDecisions, design: Design) -> np.ndarray:
+    """Largest flow of each day beyond a limit that the DSO offered, over all its lines, kW, (W,)."""
+    limits = {line_position(day.instance, line): limit for line, limit in design.capacity}
+    if not limits:
+        return np.zeros(day.instance.days.n_days)
+    beyond = Network(day.instance).violations(day.net_load, limits)["capacity"]
+    return np.maximum(beyond, 0.0).max(axis=(0, 1))
 
 
 def private_costs(day: DayDecisions) -> dict[str, np.ndarray]:

@@ -4,10 +4,10 @@ Days are independent and equally weighed; P2P trades and tariffs are those of th
 indifferent, the day goes as is best for society.
 
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
-- ``design policy``: the day clears with violations priced, as designed: at their block's multiplier above its quantile.
-- ``hard-limit redispatch``: the day clears with every network limit as a hard row, violated only at the declared price.
 - ``market policy``: the day clears within band and ratings, violated only at the declared price; a limit that the DSO
   offered is exceeded at what that costs the DSO, on the day's largest excess.
+- ``hard-limit redispatch``: the day clears within band and ratings, violated only at the declared price; limits that
+  the DSO offered are left out, so that every case has the same operator.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Border
 from tritier.search.responses import follower_face, least_social_cost
 
-POLICIES = ("network-blind", "design policy", "hard-limit redispatch")
+POLICIES = ("network-blind", "market policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
 SOCIETY = 1e-3  # $: expected social cost of judged days above the least among equals
 ROUNDS = 60
@@ -123,7 +123,6 @@ class _PolicyLP:
         """The days under one of the policies."""
         judge = {
             "network-blind": self.blind,
-            "design policy": self.priced,
             "hard-limit redispatch": self.hard,
             "market policy": self.market,
         }
@@ -134,23 +133,11 @@ class _PolicyLP:
     def blind(self) -> DayDecisions:
         return self._answer("network-blind", self._solve())
 
-    def priced(self) -> DayDecisions:
-        level = self._chance_level()
-        for block, price, quantile in zip(
-            self.decisions.blocks, self.decisions["mu"], self.decisions["eta"], strict=True
-        ):
-            self._add(block, price / level, quantile)
-        return self._answer("design policy", self._solve())
-
-    def _chance_level(self) -> float:
-        """Chance level at which the design's blocks were priced; a forecast is one scenario, whose tail is itself."""
-        return self.instance.rules.chance_level if self.decisions["gp"].shape[-1] > 1 else 1.0
-
     def hard(self) -> DayDecisions:
         return self._answer("hard-limit redispatch", self._clear())
 
     def market(self) -> DayDecisions:
-        for line in self._limits():
+        for line in self._offers():
             self.shared[line] = self._excess_columns(line)
         return self._answer("market policy", self._clear())
 
@@ -163,7 +150,7 @@ class _PolicyLP:
             if not fresh:
                 return x
             for block in fresh:
-                self._add(block, self.instance.rules.violation_price, 0.0)
+                self._add(block, self.instance.rules.violation_price)
             known.update(fresh)
         raise SolverError(f"network limits still violated after {ROUNDS} rounds: {fresh[0].label}")
 
@@ -181,12 +168,13 @@ class _PolicyLP:
         self.extra.append((columns, self.instance.rules.excess_price * p))
         return columns
 
-    def _limits(self) -> dict[int, float]:
+    def _offers(self) -> dict[int, float]:
+        """Limits that the DSO offers, kW, by position of their line."""
         return {line_position(self.instance, line): limit for line, limit in self.decisions.design.capacity}
 
     def _violated(self, x: np.ndarray) -> list[Block]:
         load = self.joint.net_load(x)
-        limits = self._limits()
+        limits = {line: limit for line, limit in self._offers().items() if line in self.shared}
         lines = sorted(limits)
         found = []
         for kind, violation in self.joint.network.violations(load, limits).items():
@@ -194,14 +182,14 @@ class _PolicyLP:
                 found.append(Block(kind, lines[place] if kind == "capacity" else place, hour))
         return found
 
-    def _add(self, block: Block, price: float, offset: float) -> None:
-        """Rows violation - s <= offset with s >= 0 at ``price`` on each day; where a line's excess is shared by the
+    def _add(self, block: Block, price: float) -> None:
+        """Rows violation - s <= 0 with s >= 0 at ``price`` on each day; where a line's excess is shared by the
         hours of a day, its columns stand for s."""
         joint, s = self.joint, self.instance.days.n_days
         rows, upper = joint.violation_rows(block)
         signs = upper.size // s
         n = joint.lp.cost.size
-        if block.kind == "capacity" and block.place in self.shared:
+        if block.kind == "capacity":
             self._add_shared(block, rows, upper)
             return
         most = np.full(s, MOST_KW)
@@ -215,7 +203,7 @@ class _PolicyLP:
                 columns={f"s:{block.label}": (0, (s,))},
                 matrix=matrix,
                 row_lower=np.full(upper.size, -np.inf),
-                row_upper=upper + offset,
+                row_upper=upper,
                 rows={f"priced:{block.label}": (0, (upper.size,))},
             )
         )

@@ -34,7 +34,7 @@ from tritier.inputs.settings import Preset, Settings, change_as_text
 from tritier.inputs.study import Study, located, read_study
 from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
-from tritier.model.tariff import passive_charges
+from tritier.model.tariff import fixed_charge, passive_charges
 from tritier.reformulation.joint import JointLP
 from tritier.search import hybrid
 from tritier.search.ends import stored_ends
@@ -107,6 +107,16 @@ def anchored_baseline(prepared: Prepared, forecast: bool) -> Response:
     anchor = prepared.study.settings.network_charge_usd_per_kwh
     joint = JointLP(instance, market=False, network=False)
     return optimistic_response(joint, Design((anchor,) * instance.rules.n_blocks, anchor), revenue=False)
+
+
+@lru_cache(maxsize=16)
+def bill_shares(prepared: Prepared) -> np.ndarray:
+    """Share of each prosumer, and of all passive loads at last, in the energy billed in Case 1, (I + 1,): the key of
+    what all customers pay or get back as a lump sum."""
+    instance, base = prepared.instance, anchored_baseline(prepared, forecast=False)
+    joint = JointLP(without_limits(risk_neutral(instance)), market=False, network=False)
+    imports = base.x[joint.layout.gp].sum(axis=1) @ instance.days.probability
+    return np.append(imports, float(base.energy.sum()) - imports.sum()) / float(base.energy.sum())
 
 
 def fixed_cost(prepared: Prepared, forecast: bool) -> float:
@@ -249,8 +259,16 @@ def judge_all(prepared: Prepared, cases: Mapping[int, Decisions], days: Days, po
 
 def prosumer_bill_share(prepared: Prepared) -> float:
     """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
-    days, total = prepared.instance.days, float(anchored_baseline(prepared, False).energy.sum())
-    return 1 - float(days.passive_kw.sum(axis=(0, 1)) @ days.probability) / total
+    return 1 - float(bill_shares(prepared)[-1])
+
+
+def with_fixed_charge(prepared: Prepared, clearing: Instance, response: Response, decisions: Decisions) -> Decisions:
+    """Decisions with the fixed charge that closes what variable charges leave of the cost, as array ``fixed`` of what
+    each prosumer and all passive loads pay, $/day, (I + 1,); as they were where the study has no such charge."""
+    if not clearing.rules.fixed_share:
+        return decisions
+    charge = fixed_charge(clearing, response.design, response.billed, response.social.network)
+    return replace(decisions, arrays=decisions.arrays | {"fixed": charge * bill_shares(prepared)})
 
 
 CLOSE = 1e-6  # relative: the calibrated cost against its target

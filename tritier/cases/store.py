@@ -168,6 +168,8 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
     books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
+    if rules.fixed_share:
+        market["fixed"] = (people + 1,)
     network = {"P": (lines, hours, s), "v": (buses, hours, s)}
     judged = decision_shapes(all_data(instance)).items()
     days = {DAY + term: (people, *shape) for term, shape in judged if term not in (*AHEAD, *UNWEIGHED)}

@@ -1,18 +1,13 @@
-"""What held-out days show: intervals that know what a day is, tables of cases and policies, and verdicts on the paper.
+"""What held-out days show: tables of cases and policies with their intervals, and verdicts on the paper.
 
-A day is a cluster: its hours and buses are not independent, so every interval is over days. Means get Student's t
-interval, shares of days the exact interval of Clopper and Pearson, which is not empty where no day was hit.
-
-Real days are all held out once: the halves of the season swap. Resampled days pair load and renewable days of the
-held-out half at random; they are no independent observations, so they get no intervals. A second setting has half as
-much solar power again, with designs of its own. ``data/results/out_of_sample.py`` makes the tables kept with the data.
+Hours and buses of a day are not independent, nor are days of a week: intervals of means are clustered by week
+(:mod:`tritier.evaluation.inference`). Shares of days get the exact interval of Clopper and Pearson, which is not empty
+where no day was hit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -23,21 +18,26 @@ from scipy import stats
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import COMPLEMENTARITY, GAIN, RESIDUAL
 from tritier.cases.recourse import DayDecisions
-from tritier.cases.result import FOLDER as STORED_CASES
-from tritier.cases.result import SETS, Result
-from tritier.cases.solve import Prepared, prepare
-from tritier.errors import InputError
-from tritier.evaluation.heldout import CHAPTERS, HeldOut, band_depths, calibrated, find, fresh, judged, violation_shares
-from tritier.inputs.documents import read_json
-from tritier.inputs.instance import Days, Design, Menu
-from tritier.inputs.scenarios import held_out_days, resampled_days
+from tritier.cases.result import Result
+from tritier.cases.solve import Prepared
+from tritier.evaluation import inference
+from tritier.evaluation.heldout import (
+    RESAMPLED,
+    SETS,
+    DaySet,
+    HeldOut,
+    band_depths,
+    calibrated,
+    kept,
+    violation_shares,
+)
+from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
+from tritier.inputs.instance import Design, Menu
 from tritier.model.chance import Network
 from tritier.model.risk import sample_cvar
-from tritier.provenance import commit, digest, versions, write_json
 
-CONFIDENCE = 0.95
 CALIBRATED = 1e-3  # relative: a calibrated figure agrees with the paper's
-VERDICTS = ("calibrated", "direction reproduced", "direction not reproduced", "not comparable")
+NETWORK_MODELS = ("promised", "LinDistFlow", "AC")
 PARTS = ("wholesale_usd", "loss_cost_usd", "demand_charge_usd", "degradation_usd", "lost_value_usd")
 HEADLINES = (
     ("welfare_usd", "welfare", "$/day", 1),
@@ -64,17 +64,21 @@ COMPARED = (
     ("curtailed_kwh", "curtailed", "kWh/day", 1),
     ("ac_violation_share", "bus-hours outside the band", "%", 100),
 )
+OWN, HARD = "own policy", "hard-limit redispatch"
+HIT = "days_with_a_violation"
+JUDGED = {
+    "welfare_usd": "welfare, $/day",
+    "secured_welfare_usd": "secured welfare, $/day",
+    "prosumer_cost_after_refund_usd": "prosumer cost after refund, $/day",
+    "ac_losses_kwh": "losses (AC), kWh/day",
+    "ac_violation_share": "bus-hours outside the band, share",
+}
 QUANTITIES = {key: text for key, text, *_ in COMPARED}
 
 
-def mean_interval(x: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Mean over days with Student's t interval (:eq:`eq-day-interval`); a single day bounds nothing."""
-    x = np.asarray(x, dtype=float)
-    mean = float(x.mean())
-    if x.size < 2:
-        return mean, -np.inf, np.inf
-    half = float(stats.t.ppf(0.5 + confidence / 2, x.size - 1) * x.std(ddof=1) / np.sqrt(x.size))
-    return mean, mean - half, mean + half
+def mean_over_days(table: pd.DataFrame, column: str) -> Estimate:
+    """Mean of a column over the days of a table with one row a day, clustered by week (:eq:`eq-week-interval`)."""
+    return clustered(table[column].to_numpy(dtype=float), week_of(table["day"].tolist()))
 
 
 def share_interval(hits: int, days: int, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
@@ -91,18 +95,47 @@ def headline(daily: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_changes(daily: pd.DataFrame, columns: Iterable[str], base: int = 1) -> pd.DataFrame:
-    """Change of each case against a base case on the same days, headline policies: mean, interval and base, by column.
+    """Change of each case against a base case on the same days, headline policies, by column: mean with its interval
+    and standard error, clustered by week, numbers of weeks and days, p-value, and the base's mean.
 
     Differences are taken day by day, so what a day costs whoever plays it drops out.
     """
     columns = list(columns)
     wide = headline(daily).pivot_table(index="day", columns="case", values=columns)
-    rows = []
+    week, rows = week_of(wide.index.tolist()), []
     for case in sorted(set(daily["case"]) - {base}):
         for column in columns:
-            mean, low, high = mean_interval((wide[column][case] - wide[column][base]).to_numpy())
-            rows.append((case, column, mean, low, high, float(wide[column][base].mean())))
-    return pd.DataFrame(rows, columns=["case", "quantity", "change", "low", "high", "base"])
+            step = clustered((wide[column][case] - wide[column][base]).to_numpy(), week)
+            figures = (step.mean, step.low, step.high, step.error, step.weeks, step.days, step.p_value)
+            rows.append((case, column, *figures, float(wide[column][base].mean())))
+    names = ["case", "quantity", "change", "low", "high", "error", "weeks", "days", "p_value", "base"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2)) -> pd.DataFrame:
+    """The two paired comparisons of a case with each base case: under their own policies, and with the same operator.
+
+    One row per base, kind (``own policy`` or ``hard-limit redispatch`` for both) and quantity of :data:`JUDGED`: change
+    with interval, Holm's p over all rows, and the smallest change that as many weeks would find. The last row of each
+    kind counts days with a violation, by the exact test on days hit in one case alone.
+    """
+    rows = []
+    for base in bases:
+        pair = daily[daily["case"].isin((base, case))]
+        for kind, table in ((OWN, headline(pair)), (HARD, pair[pair["policy"] == HARD])):
+            wide = table.pivot_table(index="day", columns="case", values=[*JUDGED])
+            week = week_of(wide.index.tolist())
+            for quantity in JUDGED:
+                now, was = (wide[quantity][k].to_numpy(dtype=float) for k in (case, base))
+                step = clustered(now - was, week)
+                figures = (was.mean(), step.mean, step.low, step.high, step.detectable, step.p_value)
+                rows.append((base, kind, quantity, *figures))
+            hit, was_hit = (wide["ac_violation_share"][k].to_numpy() > 0 for k in (case, base))
+            p_value = paired_days_p(was_hit, hit)
+            rows.append((base, kind, HIT, was_hit.sum(), hit.sum() - was_hit.sum(), np.nan, np.nan, np.nan, p_value))
+    names = ["base", "kind", "quantity", "base_mean", "change", "low", "high", "detectable", "p_value"]
+    found = pd.DataFrame(rows, columns=names)
+    return found.assign(p_value=holm(found["p_value"]))
 
 
 def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +154,7 @@ def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid(findings: Mapping[int, HeldOut]) -> pd.DataFrame:
-    """Cases x policies on the same days: violations in AC, losses, cost and welfare, with day-clustered intervals."""
+    """Cases x policies on the same days: violations in AC, losses, cost, welfare, with intervals clustered by week."""
     rows = []
     for number, found in findings.items():
         ac = found.violations[found.violations["model"] == "AC"].set_index("policy")
@@ -131,10 +164,51 @@ def grid(findings: Mapping[int, HeldOut]) -> pd.DataFrame:
             row |= share.drop(["case", "model"]).to_dict()
             row |= dict(zip(("day_low", "day_high"), share_interval(share.days_hit, share.days)[1:], strict=True))
             for column in ("ac_violation_share", "ac_losses_kwh", "prosumer_cost_usd", "welfare_usd"):
-                mean, low, _ = mean_interval(days[column])
-                row |= {column: mean, f"{column}_half": mean - low}
+                found_mean = mean_over_days(days, column)
+                row |= {column: found_mean.mean, f"{column}_half": found_mean.half_width}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def unseen_rows(days: DaySet, cases: Mapping[int, HeldOut], alpha: float) -> pd.DataFrame:
+    """A row per case and policy: violations by network model, overloads, losses, welfare and prosumer cost.
+
+    Shares are of bus-hours, line-hours or days; ``..._half`` are half-widths of 95 % intervals, clustered by week. The
+    CVaR of prosumer cost is over days, at level ``alpha``. ``welfare_change`` and its ends are against Case 1, headline
+    policies.
+    """
+    table = grid(cases).drop(columns=["mean_share"]).set_index(["case", "policy"])
+    for number, found in cases.items():
+        shares = found.violations.set_index(["policy", "model"])["mean_share"]
+        for policy, daily in found.daily.groupby("policy", sort=False):
+            here, p = (number, policy), np.full(len(daily), 1 / len(daily))
+            for model in NETWORK_MODELS:
+                table.loc[here, f"{model.lower()}_share"] = shares[policy, model]
+            table.loc[here, "ac_overload_share"] = daily["ac_overload_share"].mean()
+            table.loc[here, "prosumer_cost_cvar_usd"] = sample_cvar(daily["prosumer_cost_usd"].to_numpy(), p, alpha)
+    change = paired_changes(pd.concat([found.daily for found in cases.values()]), ("welfare_usd",)).set_index("case")
+    table = table.reset_index()
+    own = table["headline"] & (table["case"] != 1)
+    for column, key in (("welfare_change", "change"), ("welfare_change_low", "low"), ("welfare_change_high", "high")):
+        table[column] = table["case"].map(change[key]).where(own)
+    if days == RESAMPLED:
+        for column in table.columns[table.columns.str.endswith(("_half", "_low", "_high"))]:
+            table[column] = np.nan
+    return table.assign(set=days.name)
+
+
+def verdicts(prepared: Prepared, cases: Mapping[int, HeldOut], abstract: pd.DataFrame) -> pd.DataFrame:
+    """The paper's figures beside those of the cases on one set of days.
+
+    The table of :func:`tritier.evaluation.findings.against_paper`.
+    """
+    return against_paper(abstract, calibrated(prepared), pd.concat([found.daily for found in cases.values()]))
+
+
+def kept_table(study: str, alpha: float) -> pd.DataFrame:
+    """:func:`unseen_rows` for every set of days that is stored of a study."""
+    found = ((days, kept(study, days)) for days in SETS)
+    return pd.concat([unseen_rows(days, cases, alpha) for days, cases in found if cases], ignore_index=True)
 
 
 def gains_of_agents(cases: Mapping[int, HeldOut], base: int = 1) -> pd.DataFrame:
@@ -189,36 +263,23 @@ def worst_scenario_share(solved: Result) -> float:
     return float((np.concatenate(worst) > 0.5).mean())
 
 
-def verdict(kind: str, paper: float, ours: float, low: float = np.nan, high: float = np.nan) -> str:
-    """Verdict on one figure of the paper, by rule.
-
-    ``kind`` "level": calibrated if within a thousandth, else not comparable. ``kind`` "change": ``paper`` and ``ours``
-    are changes against Case 1; the direction is reproduced if our whole interval [low, high] lies on the paper's side
-    of zero.
-    Raises InputError for another kind.
-    """
-    if kind not in ("level", "change"):
-        raise InputError("data/paper/abstract.csv", "kind", f"unknown kind {kind!r}", "use level or change")
-    if not np.isfinite([paper, ours]).all():
-        return "not comparable"
-    if kind == "level":
-        return "calibrated" if abs(ours - paper) <= CALIBRATED * abs(paper) else "not comparable"
-    if paper == 0 or not np.isfinite([low, high]).all():
-        return "not comparable"
-    return "direction reproduced" if np.sign(paper) * (low if paper > 0 else high) > 0 else "direction not reproduced"
+def level_verdict(paper: float, ours: float) -> str:
+    """Verdict on a level that the paper prints: calibrated within a thousandth, else not comparable."""
+    close = np.isfinite([paper, ours]).all() and abs(ours - paper) <= CALIBRATED * abs(paper)
+    return "calibrated" if close else "not comparable"
 
 
-def reason(kind: str, paper: float, ours: float, word: str) -> str:
-    """Why a verdict is what it is, in a few words; arguments as in :func:`tritier.evaluation.findings.verdict`."""
+def reason(word: str, paper: float, ours: float) -> str:
+    """Why a verdict is what it is, in a few words; paper and ours: levels, or changes against Case 1."""
     if word == "calibrated":
         return "Case 1 is calibrated to it"
     if word == "not comparable":
-        return "calibrated for other settings" if kind == "level" else "nothing on our side to compare with"
-    if word == "direction reproduced":
-        return f"{100 * ours / paper:.0f} % of the paper's change"
-    if abs(ours) < 1e-9:
-        return "no change on these days"
-    return "same sign, but the interval over days holds zero" if paper * ours > 0 else "not the paper's sign"
+        return "nothing on our side to compare with, or calibrated for other settings"
+    if word == "contrary":
+        return "not the paper's sign"
+    if word == "not resolved":
+        return "no change on these days" if abs(ours) < 1e-9 else "the test over weeks does not exclude zero"
+    return f"{100 * ours / paper:.0f} % of the paper's change"
 
 
 def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily: pd.DataFrame) -> pd.DataFrame:
@@ -227,7 +288,7 @@ def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily
     ``abstract``: data/paper/abstract.csv. ``calibrated``: welfare and prosumer cost of Case 1 on the days it was
     calibrated on, by quantity. ``daily``: judged days of cases 1 and 4. Where the paper prints a level of Case 4, its
     direction is that level less its Case 1. Percentages beside a base that is not positive are left out; a change in $
-    always stands.
+    always stands. Changes are tested together: p-values are Holm's over the quantities.
     """
     paper = abstract.set_index("id")["value"]
     columns = (
@@ -238,6 +299,7 @@ def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily
         "ac_violation_share",
     )
     steps = paired_changes(daily[daily["case"].isin((1, 4))], columns).set_index("quantity")
+    steps["p_value"] = holm(steps["p_value"])
     welfare, losses, band = (steps.loc[c] for c in ("welfare_usd", "ac_losses_kwh", "ac_violation_share"))
     gain = paper["welfare_change_case4"]
     dollars = gain / 100 * paper["welfare_case1"]
@@ -257,7 +319,8 @@ def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily
     rows.append(_change("losses, change", "%", percent, _percent(losses), percent, losses, losses.base))
     left, target = 100 * (band.base + band.change), paper["violations_case4"] / 100 - band.base
     rows.append(_change("bus-hours outside the band, Case 4", "%", paper["violations_case4"], left, target, band))
-    table = pd.DataFrame(rows, columns=["figure", "unit", "paper", "ours", "verdict", "reason"])
+    names = ["figure", "unit", "paper", "ours", "low", "high", "p_value", "verdict", "reason"]
+    table = pd.DataFrame(rows, columns=names)
     off = table["ours"] - table["paper"]
     table.insert(4, "difference", off)
     table.insert(5, "difference [% of paper]", 100 * off / table["paper"].abs().replace(0, np.nan))
@@ -269,18 +332,21 @@ def _percent(step: pd.Series) -> float:
 
 
 def _level(figure: str, paper: float, ours: float) -> tuple:
-    word = verdict("level", paper, ours)
-    return figure, "$/day", paper, ours, word, reason("level", paper, ours, word)
+    word = level_verdict(paper, ours)
+    return figure, "$/day", paper, ours, np.nan, np.nan, np.nan, word, reason(word, paper, ours)
 
 
 def _change(
     figure: str, unit: str, printed: float, ours: float, paper: float, step: pd.Series, scale: float = 100.0
 ) -> tuple:
-    """A row on a change: ``printed`` and ``ours`` are shown, ``paper`` is compared with 100 / scale times the step."""
+    """A row on a change: ``printed`` and ``ours`` are shown, the interval stands about ``ours``, ``paper`` is compared
+    with 100 / scale times the step."""
     in_unit = 100 / scale if scale > 0 else np.nan
-    change, low, high = (in_unit * step[name] for name in ("change", "low", "high"))
-    word = verdict("change", paper, change, low, high)
-    return figure, unit, printed, ours, word, reason("change", paper, change, word)
+    change = Estimate(in_unit * step.change, in_unit * step.error, int(step.weeks), int(step.days))
+    word = inference.verdict(paper, change, float(step.p_value))
+    shown = 100 * change.half_width if figure.startswith("bus-hours") else change.half_width
+    row = (figure, unit, printed, ours, ours - shown, ours + shown, float(step.p_value))
+    return *row, word, reason(word, paper, change.mean)
 
 
 def certificate_table(certificate: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -369,7 +435,7 @@ def policy_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def unseen_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Headline policies of :func:`tritier.evaluation.findings.rows_of` for display: physics, then economics."""
+    """Headline policies of :func:`tritier.evaluation.findings.unseen_rows` for display: physics, then economics."""
     own = table[table["headline"]]
     first = {"days": own["set"], "case": own["case"]}
     hits = zip(own["days_hit"], own["days"], own["day_high"], strict=True)
@@ -429,109 +495,10 @@ def expected_beside(expected: pd.DataFrame, daily: pd.DataFrame, case: int) -> p
             found = step[["change", "low", "high"]].to_numpy(dtype=float)
             found = 100 * found / step["base"] if row.unit.startswith("%") else found
         else:
-            found = (100 if row.unit.startswith("%") else 1) * np.array(mean_interval(own[row.quantity]))
+            found_mean = mean_over_days(own, row.quantity)
+            found = np.array([found_mean.mean, found_mean.low, found_mean.high])
+            found = (100 if row.unit.startswith("%") else 1) * found
             found[1] = max(0.0, found[1])  # shares, costs and powers of these tables are not negative
         name = "days with a violation" if row.quantity == "days" else QUANTITIES[row.quantity]
         rows.append((name, row.unit, row.value, found[0], f"{found[1]:,.4g} to {found[2]:,.4g}"))
     return pd.DataFrame(rows, columns=["figure", "unit", "design-time expectation", "found", "95 % interval"])
-
-
-FOLDER = STORED_CASES.parent
-REAL, SWAPPED, RESAMPLED, MORE_PV = "real, even weeks", "real, odd weeks", "resampled", "real, even weeks, PV × 1.5"
-NETWORK_MODELS = ("promised", "LinDistFlow", "AC")
-
-
-@dataclass(frozen=True, eq=False)
-class DaySet:
-    """A name, a study at a preset with the half and the changes that its designs were made with, and unseen days."""
-
-    name: str
-    prepared: Prepared
-    days: Days
-
-
-def day_sets(prepared: Prepared) -> Iterator[DaySet]:
-    """The sets of days on which the designs of a study are judged."""
-    folder, preset, changes = prepared.study.folder, prepared.preset.name, prepared.changes
-    swapped = prepare(folder, preset, changes, half="even")
-    sunny = prepare(folder, preset, changes | SETS["more-pv"][1])
-    yield DaySet(REAL, prepared, held_out_days(prepared.study, prepared.preset))
-    yield DaySet(SWAPPED, swapped, held_out_days(swapped.study, swapped.preset, "even"))
-    yield DaySet(RESAMPLED, prepared, resampled_days(prepared.study, prepared.preset))
-    yield DaySet(MORE_PV, sunny, held_out_days(sunny.study, sunny.preset))
-
-
-def cases_on(days: DaySet) -> dict[int, HeldOut]:
-    """All cases on a set of days, each stored or solved once."""
-    found = {}
-    for number in CHAPTERS:
-        made = fresh(days.prepared, number).decisions
-        found[number] = find(days.prepared, number, made, judged(days.prepared, number, made, days.days))
-    return found
-
-
-def rows_of(days: DaySet, cases: Mapping[int, HeldOut]) -> pd.DataFrame:
-    """A row per case and policy: violations by network model, overloads, losses, welfare and prosumer cost.
-
-    Shares are of bus-hours, line-hours or days; ``..._half`` are half-widths of 95 % intervals over days. The CVaR of
-    prosumer cost is over days, at the study's level. ``welfare_change`` and its ends are against Case 1, headline
-    policies.
-    """
-    table = grid(cases).drop(columns=["mean_share"]).set_index(["case", "policy"])
-    alpha = days.prepared.instance.rules.alpha
-    for number, found in cases.items():
-        shares = found.violations.set_index(["policy", "model"])["mean_share"]
-        for policy, daily in found.daily.groupby("policy", sort=False):
-            here, p = (number, policy), np.full(len(daily), 1 / len(daily))
-            for model in NETWORK_MODELS:
-                table.loc[here, f"{model.lower()}_share"] = shares[policy, model]
-            table.loc[here, "ac_overload_share"] = daily["ac_overload_share"].mean()
-            table.loc[here, "prosumer_cost_cvar_usd"] = sample_cvar(daily["prosumer_cost_usd"].to_numpy(), p, alpha)
-    change = paired_changes(pd.concat([found.daily for found in cases.values()]), ("welfare_usd",)).set_index("case")
-    table = table.reset_index()
-    own = table["headline"] & (table["case"] != 1)
-    for column, key in (("welfare_change", "change"), ("welfare_change_low", "low"), ("welfare_change_high", "high")):
-        table[column] = table["case"].map(change[key]).where(own)
-    if days.name == RESAMPLED:
-        for column in table.columns[table.columns.str.endswith(("_half", "_low", "_high"))]:
-            table[column] = np.nan
-    return table.assign(set=days.name)
-
-
-def verdicts(prepared: Prepared, cases: Mapping[int, HeldOut], abstract: pd.DataFrame) -> pd.DataFrame:
-    """The paper's figures beside those of the cases on one set of days.
-
-    The table of :func:`tritier.evaluation.findings.against_paper`.
-    """
-    return against_paper(abstract, calibrated(prepared), pd.concat([found.daily for found in cases.values()]))
-
-
-def case_hashes() -> dict[str, str]:
-    """Hash of every stored case's decisions, by folder."""
-    files = sorted(STORED_CASES.glob("*/case-*/decisions.npz"))
-    return {f.parent.relative_to(STORED_CASES).as_posix(): digest(f.read_bytes()) for f in files}
-
-
-def write_tables(prepared: Prepared, table: pd.DataFrame, words: pd.DataFrame) -> None:
-    """Keep both tables with the data, and where they come from."""
-    first = ["set", "case", "policy", "headline"]
-    table = table[first + [c for c in table.columns if c not in first]]
-    table.to_csv(FOLDER / "out_of_sample.csv", index=False, float_format="%.9g")
-    words.to_csv(FOLDER / "against_paper.csv", index=False, float_format="%.9g")
-    about = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "preset": prepared.preset.name,
-        "data_hash": prepared.study.data_hash,
-        "cases": case_hashes(),
-        "versions": versions(),
-    }
-    write_json(FOLDER / "out_of_sample.json", about)
-
-
-def stored_table(name: str) -> tuple[pd.DataFrame, dict[str, object]]:
-    """A stored table (``out_of_sample`` or ``against_paper``) and its origin. Raises InputError where there is none."""
-    path = FOLDER / f"{name}.csv"
-    if not path.is_file():
-        raise InputError(path, "file", "is missing", "run python data/results/out_of_sample.py")
-    return pd.read_csv(path), read_json(FOLDER / "out_of_sample.json")

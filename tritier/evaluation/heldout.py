@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,26 +23,28 @@ from tritier.cases.outcome import (
     private_costs,
     settlement_of,
 )
-from tritier.cases.recourse import POLICIES, DayDecisions
-from tritier.cases.result import Result, made_from, read_or_solve, read_result
-from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prosumer_bill_share
+from tritier.cases.recourse import DayDecisions
+from tritier.cases.result import FOLDER as STORED_CASES
+from tritier.cases.result import Result, made_from, read_or_solve, read_result, stored
+from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prepare, prosumer_bill_share
 from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
+from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
-from tritier.inputs.scenarios import design_days, held_out_days, make_days, resampled_days, season_days
+from tritier.inputs.scenarios import design_days, held_out_days, make_days, other_days, resampled_days, season_days
 from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
-from tritier.provenance import PACKAGE, naming, whole_file, write_json
+from tritier.provenance import PACKAGE, commit, digest, naming, versions, whole_file, write_json
 
-DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season")
+DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
 STUDY = PACKAGE.parent / "data" / "studies" / "ieee33"  # the book's
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """One case on a set of days under the three recourse policies. Money in $ per day.
+    """One case on a set of days under its recourse policies. Money in $ per day.
 
     ``daily``: one row per policy and day, economics and physics. ``violations``: one row per policy and network model.
     ``agents``: what each agent is left with under the headline policy, mean over days; they sum to welfare up to a
@@ -59,7 +62,7 @@ class HeldOut:
         """One CSV file per table."""
         folder.mkdir(parents=True, exist_ok=True)
         for f in fields(self):
-            getattr(self, f.name).to_csv(folder / f"{f.name}.csv", index=False)
+            getattr(self, f.name).to_csv(folder / f"{f.name}.csv", index=False, float_format="%.10g")
 
     @classmethod
     def read(cls, folder: Path) -> HeldOut:
@@ -68,8 +71,8 @@ class HeldOut:
 
 
 def judged(prepared: Prepared, number: int, decisions: Decisions, days: Days) -> dict[str, DayDecisions]:
-    """A case's days under each of the three policies, by policy."""
-    return {policy: day for _, policy, day in judge_all(prepared, {number: decisions}, days, POLICIES)}
+    """A case's days under each of its policies, by policy."""
+    return {policy: day for _, policy, day in judge_all(prepared, {number: decisions}, days, CASES[number].policies)}
 
 
 def find(prepared: Prepared, number: int, decisions: Decisions, judgements: Mapping[str, DayDecisions]) -> HeldOut:
@@ -152,6 +155,7 @@ def prosumer_costs(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     table = pd.DataFrame({"prosumer": [x.name for x in day.instance.prosumers]})
     table["bus"] = [x.bus for x in day.instance.prosumers]
     table["retail_usd"], table["network_usd"] = money.retail @ p, money.network @ p + money.p2p_charge
+    table["fixed_usd"] = money.fixed[:-1]
     table["p2p_usd"], table["congestion_usd"] = money.p2p, money.congestion @ p
     table["wear_and_comfort_usd"] = sum(private_costs(day).values()) @ p
     return table.assign(cost_usd=table.drop(columns=["prosumer", "bus"]).sum(axis=1))
@@ -274,7 +278,7 @@ def evaluate(result: Result, days: str = "held-out", jobs: int = 1) -> Evaluatio
     result.certify(jobs)
     chosen, figures, tables = find_days(result.prepared, days), {}, []
     made = {result.case.number: result.decisions}
-    for _, policy, judged in judge_all(result.prepared, made, chosen, POLICIES):
+    for _, policy, judged in judge_all(result.prepared, made, chosen, result.case.policies):
         economics, physics = daily_table(judged, result.decisions), physics_table(judged)
         require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
         tables.append(economics.merge(physics, on="day").assign(policy=policy))
@@ -312,5 +316,105 @@ def find_days(prepared: Prepared, name: str) -> Days:
         return prepared.instance.days
     if name == "season":
         return make_days(study, np.asarray(season_days(study)), half=prepared.half)
+    if name in DAY_SETS[-2:]:
+        return other_days(study, prepared.preset, prepared.half, weekend=name == "weekends")
     make = {"held-out": held_out_days, "design": design_days, "resampled": resampled_days}[name]
     return make(study, prepared.preset, prepared.half)
+
+
+# Every stored case on every set of days that it has not seen: judged once, kept with the data, and read again.
+#
+# Real days of the season are all held out once: the halves swap. The same designs are judged on the working days of the
+# other seasons and on weekends, which no design was made for. Resampled days pair load and renewable days of the
+# held-out half at random; they are no independent observations, so they get no intervals. What is stored is made by
+# ``data/results/unseen/run.py``; tables and verdicts are computed when they are read.
+
+UNSEEN = STORED_CASES.parent / "unseen"
+STUDIES = {"ieee33": "paper", "ieee33-2045": "fast"}  # and the preset at which its cases are stored
+
+
+@dataclass(frozen=True)
+class DaySet:
+    """Days on which designs are judged: a name, the half of the season that designed, and the kind of days."""
+
+    name: str
+    half: str
+    kind: str
+
+    @property
+    def slug(self) -> str:
+        return self.name.replace(", ", "-").replace(" ", "-")
+
+
+REAL = DaySet("real, even weeks", "odd", "held-out")
+SWAPPED = DaySet("real, odd weeks", "even", "held-out")
+WEEKDAYS = DaySet("other seasons", "odd", "other-weekdays")
+WEEKENDS = DaySet("weekends", "odd", "weekends")
+RESAMPLED = DaySet("resampled", "odd", "resampled")
+SETS = (REAL, SWAPPED, WEEKENDS, WEEKDAYS, RESAMPLED)
+
+
+def of_half(prepared: Prepared, half: str) -> Prepared:
+    """A prepared study with the half of the season that designs."""
+    if prepared.half == half:
+        return prepared
+    return prepare(prepared.study.folder, prepared.preset.name, prepared.changes, half)
+
+
+def judge_on(prepared: Prepared, number: int, sets: Iterable[DaySet]) -> dict[DaySet, HeldOut]:
+    """A case, stored or solved, certified once, on sets of days of the half that it was designed on."""
+    made = fresh(prepared, number).decisions
+    days = {s: find_days(prepared, s.kind) for s in sets}
+    return {s: find(prepared, number, made, judged(prepared, number, made, d)) for s, d in days.items()}
+
+
+def cases_on(prepared: Prepared, days: DaySet) -> dict[int, HeldOut]:
+    """All cases on a set of days, each stored or solved once."""
+    own = of_half(prepared, days.half)
+    return {number: judge_on(own, number, [days])[days] for number in CASES}
+
+
+def place(study: str, days: DaySet, number: int) -> Path:
+    """Folder in which a case of a study on a set of days is kept."""
+    return UNSEEN / study / days.slug / f"case-{number}"
+
+
+def origin(prepared: Prepared, number: int) -> dict[str, object]:
+    """What judged days depend on: the data, and the decisions of the stored case. Raises InputError without one."""
+    folder = stored(prepared, number)
+    if folder is None:
+        name = prepared.study.folder / "study.yaml"
+        raise InputError(name, "case", f"Case {number} is not stored", "run python data/results/cases/run.py")
+    decisions = digest((folder / "decisions.npz").read_bytes())
+    return {"data_hash": prepared.study.data_hash, "decisions": decisions, "preset": prepared.preset.name}
+
+
+def is_kept(prepared: Prepared, days: DaySet, number: int) -> bool:
+    """Whether a case on a set of days is stored for the present data and decisions."""
+    about = place(prepared.study.name, days, number) / "origin.json"
+    mine = origin(prepared, number)
+    return about.is_file() and {key: read_json(about).get(key) for key in mine} == mine
+
+
+def keep(prepared: Prepared, days: DaySet, number: int, found: HeldOut) -> None:
+    """Keep a judged case with the data, and where it comes from."""
+    folder = place(prepared.study.name, days, number)
+    found.write(folder)
+    about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
+    write_json(folder / "origin.json", origin(prepared, number) | about)
+
+
+def kept(study: str, days: DaySet) -> dict[int, HeldOut]:
+    """All cases of a study on a set of days, as they are stored; none where not all of them were judged."""
+    whole = all(place(study, days, k).is_dir() for k in CASES)
+    return {k: HeldOut.read(place(study, days, k)) for k in CASES} if whole else {}
+
+
+def kept_studies() -> list[str]:
+    """Studies whose cases are stored on held-out days."""
+    return [study for study in STUDIES if kept(study, REAL)]
+
+
+def kept_days(study: str, sets: Iterable[DaySet] = (REAL, SWAPPED)) -> pd.DataFrame:
+    """Judged days of all cases of a study, real days of the season unless told otherwise: one row a policy and day."""
+    return pd.concat([found.daily for days in sets for found in kept(study, days).values()], ignore_index=True)

@@ -28,7 +28,8 @@ from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
 from tritier.cases.solve import Prepared, judge, prepare
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
-from tritier.evaluation.findings import PARTS, mean_interval
+from tritier.evaluation.findings import PARTS
+from tritier.evaluation.inference import clustered, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Rules
 from tritier.inputs.scenarios import held_out_days
@@ -58,6 +59,8 @@ PRESET = "fast"  # names the preset that every point changes; size and menu are 
 BASE = "base"
 MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a limit
     "tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.083, 0.11]}",
+    "individual_peak": "[0.0]",
+    "coincident_peak": "[0.0]",
     "p2p": "[0.083]",
     "capacity": "{1: [1800, 4700]}",
 }
@@ -108,7 +111,8 @@ def point(
         row |= {f"c{number}_{name}": value for name, value in figures.items()}
         outside[number] = daily_table(held_out, solved.decisions)["welfare_usd"].to_numpy()
     if 1 in outside and 4 in outside:
-        row |= dict(zip(("out_change", "out_low", "out_high"), mean_interval(outside[4] - outside[1]), strict=True))
+        change = clustered(outside[4] - outside[1], week_of(days.label))
+        row |= {"out_change": change.mean, "out_low": change.low, "out_high": change.high}
     instance = prepared.instance
     return row | {
         "prosumers": len(instance.prosumers),

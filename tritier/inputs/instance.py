@@ -213,6 +213,9 @@ class Rules:
         "network charges by 'scenario', inside the prosumer's risk, or on 'expected' energy",
         default="scenario",
     )
+    fixed_share: float = quantity(
+        r"\varphi", "-", "1", "largest share of the cost to recover that a fixed charge may carry", default=0.0
+    )
 
     demand_levels: tuple[float, ...] | None = quantity(
         r"x_k", "-", "K+1", "borders of the blocks relative to the reference demand; None: equal blocks", default=None
@@ -308,6 +311,11 @@ class Instance:
     fixed_cost: float = quantity(
         r"K^{\mathrm{fix}}", "$/day", "1", "fixed network cost the tariffs must recover", default=0.0
     )
+
+    @property
+    def least_revenue(self) -> float:
+        """Revenue that variable charges must bring besides their share of the network cost, $/day."""
+        return (1.0 - self.rules.fixed_share) * self.fixed_cost
 
     def on(self, days: Days) -> Instance:
         """The same instance on other days."""

@@ -110,7 +110,12 @@ def in_season(study: Study, dates: np.ndarray) -> np.ndarray:
     chosen = np.isin(month, season.months)
     if season.day_type != "all":
         chosen &= weekend if season.day_type == "weekend" else ~weekend
-    return chosen & ~np.isin(dates, np.array(season.exclude_dates, dtype="datetime64[D]"))
+    return chosen & ~excluded(study, dates)
+
+
+def excluded(study: Study, dates: np.ndarray) -> np.ndarray:
+    """Which dates the study leaves out: public holidays."""
+    return np.isin(dates, np.array(study.settings.season.exclude_dates, dtype="datetime64[D]"))
 
 
 def weekday(dates: np.ndarray) -> np.ndarray:
@@ -129,7 +134,7 @@ def price_day(study: Study, day: int) -> int:
 
     def alike(dates: np.ndarray) -> np.ndarray:
         same_month = dates.astype("datetime64[M]").astype(int) % 12 == date.astype("datetime64[M]").astype(int) % 12
-        return np.flatnonzero(in_season(study, dates) & same_month & (weekday(dates) == weekday(date)))
+        return np.flatnonzero(~excluded(study, dates) & same_month & (weekday(dates) == weekday(date)))
 
     date = study.dates[day]
     here, there = alike(study.dates), alike(study.price_dates)
@@ -372,6 +377,7 @@ def build_instance(
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
         peak_with_losses=settings.peak_with_losses,
+        fixed_share=settings.fixed_share,
     )
     days, menu = scenario_days(study, preset, half), study.menu(preset)
     if settings.demand.borders == "prices":
@@ -425,6 +431,13 @@ def held_out_days(study: Study, preset: str | Preset = "fast", half: str = "odd"
     if preset.days_used < days.size:
         days = days[evenly_spread(days.size, preset.days_used)]
     return make_days(keep_prosumers(study, preset.n_prosumers), days, half=half)
+
+
+def other_days(study: Study, preset: str | Preset = "fast", half: str = "odd", weekend: bool = False) -> Days:
+    """Real days of the year outside the season, equally likely: working days, or Saturdays and Sundays."""
+    outside = ~in_season(study, study.dates) & ~excluded(study, study.dates)
+    days = np.flatnonzero(outside & ((weekday(study.dates) >= 5) == weekend))
+    return make_days(keep_prosumers(study, study.preset(preset).n_prosumers), days, half=half)
 
 
 def resampled_days(study: Study, preset: str | Preset = "fast", half: str = "odd", n: int | None = None) -> Days:

@@ -8,6 +8,8 @@ charge on the head's peak is billed to the platform.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tritier.inputs.instance import Design, Instance, Menu, Rules
@@ -85,5 +87,17 @@ def revenue(design: Design, quantity: np.ndarray) -> float:
 
 
 def revenue_slack(instance: Instance, design: Design, quantity: np.ndarray, network_cost: float) -> float:
-    """Revenue beyond the fixed cost and the network cost, $/day; adequacy asks for >= 0 (:eq:`eq-revenue-adequacy`)."""
-    return revenue(design, quantity) - instance.fixed_cost - network_cost
+    """Revenue beyond what variable charges must recover of the fixed cost and the network cost, $/day; adequacy asks
+    for >= 0 (:eq:`eq-revenue-adequacy`)."""
+    return revenue(design, quantity) - instance.least_revenue - (1.0 - instance.rules.fixed_share) * network_cost
+
+
+def without_fixed_part(instance: Instance) -> Instance:
+    """The instance whose variable charges must recover the whole cost: the flat tariff's, which has no other part."""
+    return replace(instance, rules=replace(instance.rules, fixed_share=0.0))
+
+
+def fixed_charge(instance: Instance, design: Design, quantity: np.ndarray, network_cost: float) -> float:
+    """What a fixed charge on all customers recovers, $/day: what variable charges leave of the fixed cost and the
+    network cost (:eq:`eq-fixed-charge`). A lump sum: it moves nobody."""
+    return max(0.0, instance.fixed_cost + network_cost - revenue(design, quantity))

@@ -120,6 +120,7 @@ class JointLP:
         self.history: list[Block | np.ndarray] = []  # what was appended, in order: blocks, and net loads of tangents
         self.lines = capacity_lines(instance)
         self.inside = inside(instance.rules)
+        self.variable = 1.0 - instance.rules.fixed_share  # share of the cost that variable charges must recover
         self.billed_on = self._billed_on()
         self.charged = np.ones(self.inside.size)  # prices that stand in the cost rows
         self._charge(np.zeros(self.inside.size))
@@ -178,21 +179,21 @@ class JointLP:
         row = int(self.lp.row_at("revenue"))
         if design is not None:
             columns = self._revenue_columns()
-            self.warm.set_entries(np.full(columns.size, row), columns, np.append(self._prices(design), -1.0))
-        least = -np.inf if design is None else self.instance.fixed_cost
+            self.warm.set_entries(np.full(columns.size, row), columns, np.append(self._prices(design), -self.variable))
+        least = -np.inf if design is None else self.instance.least_revenue
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
 
     def cost(self, design: Design, f: float = 0.0, v: float = 1.0, n: float = 0.0) -> np.ndarray:
-        """Cost vector of f F + v V + n (N - revenue), with the LP at the design (:meth:`offer`).
+        """Cost vector of f F + v V + n ((1 - fixed share) N - revenue), with the LP at the design (:meth:`offer`).
 
-        F: social cost; V: the follower's own value, R and what is charged outside R; N - revenue: what the tariffs
-        leave uncovered of the network cost. Passive loads' own charges are a constant where charges are billed by
-        scenario, and left out of V. Raises ValueError where the LP stands at other prices.
+        F: social cost; V: the follower's own value, R and what is charged outside R; the last: what the tariffs leave
+        uncovered of their share of the network cost. Passive loads' own charges are a constant where charges are
+        billed by scenario, and left out of V. Raises ValueError where the LP stands at other prices.
         """
         if v and not np.array_equal(self.charged[self.inside], design.prices[self.inside]):
             raise ValueError("the LP's cost rows hold the prices of another design: offer this one first")
         c = np.zeros(self.lp.cost.size)
-        c[self.lp.at("F")], c[self.lp.at("R")], c[self.lp.at("N")] = f, v, n
+        c[self.lp.at("F")], c[self.lp.at("R")], c[self.lp.at("N")] = f, v, n * self.variable
         known = self.billed_on >= 0
         c[self.billed_on[known]] = (np.where(self.inside, 0.0, v)[known] - n) * self._prices(design)
         return c

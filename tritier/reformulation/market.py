@@ -246,7 +246,8 @@ def _leader_rows(joint: JointLP, parts: _Parts, nx: int) -> tuple[sparse.csr_arr
         income.append((column, step.jump))
     for m in np.flatnonzero(joint.billed_on >= 0):
         income.append((nx + int(parts.place(joint.billed_on[m])), levels[m][0]))
-    extra.append(([*income, (own_at[int(lp.at("N"))], -1.0)], joint.instance.fixed_cost, INF, "revenue adequacy"))
+    income.append((own_at[int(lp.at("N"))], -joint.variable))
+    extra.append((income, joint.instance.least_revenue, INF, "revenue adequacy"))
     index = np.array([(r, j) for r, (entries, *_) in enumerate(extra) for j, _ in entries]).T
     values = np.array([value for entries, *_ in extra for _, value in entries])
     more = sparse.csr_array((values, tuple(index)), shape=(len(extra), nx + parts.ny))

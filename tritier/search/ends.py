@@ -13,11 +13,12 @@ import joblib
 import numpy as np
 
 from tritier.errors import CertificateError, SolverError
-from tritier.inputs.instance import Design
+from tritier.inputs.instance import Design, Instance
+from tritier.model.tariff import without_fixed_part
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
-from tritier.search.cuts import EPSILON, FINE, Request, Row, solve_request
+from tritier.search.cuts import EPSILON, FINE, Request, Row, cost_of, solve_request
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.pool import Item, Pool, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
@@ -32,8 +33,8 @@ class End:
     """One end: its social cost, $/day, and the rows that prove it.
 
     ``pool.rows[0]`` has that point: of the flat tariff its answer, of the first best the least F at the largest limits.
-    The largest bound of a row that asks the same is the lower side. The first best's pool holds the least F at tight
-    limits besides. ``solved``: whether this run has found the cost, and not read it.
+    The largest bound of a row that asks the same is the lower side. ``solved``: whether this run has found the cost,
+    and not read it.
     """
 
     social_cost: float
@@ -72,11 +73,15 @@ def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
     return flat, ideal
 
 
-def _flat_end(*lp) -> End:
-    joint = build(*lp, [])
-    found = flat_tariff(joint)
+def _flat_end(instance: Instance, *lp) -> End:
+    searched = build(without_fixed_part(instance), *lp, [])
+    found = flat_tariff(searched)
+    lp = (instance, *lp)
+    joint = build(*lp, items_of(searched))
+    joint.warm.set_basis(searched.warm.basis())
     rows = closed(joint, Request("answer", found.design))
-    if found.social.total - rows[0].social_cost > AGREE:  # its point leaves the follower too much, at too little F
+    if found.social.total - rows[0].social_cost > AGREE or rows[0].recovered < -LOSS_GAP:
+        # the answer's point gives the follower a little too much, at too little F
         rows = [solve_request(joint, Request("answer", found.design, FINE)), *rows]
     end = End(found.social.total, Pool(items_of(joint), rows), solved=True)
     check_end(build(*lp, []), "flat", end)  # refused before the search, not after it
@@ -85,7 +90,7 @@ def _flat_end(*lp) -> End:
 
 def _first_best_end(*lp) -> End:
     joint = build(*lp, [])
-    rows = [*first_best(joint), *tight_rows(joint)]
+    rows = first_best(joint)
     end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True)
     check_end(build(*lp, []), "first_best", end)
     return end
@@ -97,7 +102,10 @@ def first_best(joint: JointLP) -> list[Row]:
     The rows of :func:`closed`. ``social_cost`` of the first is the exact cost of a point that can be reached, so that a
     gain measured against it is never overstated.
     """
-    return closed(joint, Request("least", flat_design(joint, 0.0)))
+    request = Request("least", flat_design(joint, 0.0))
+    joint.offer(request.design)
+    joint.warm.start_inside(cost_of(joint, request))
+    return closed(joint, request)
 
 
 def closed(joint: JointLP, request: Request) -> list[Row]:
@@ -114,14 +122,6 @@ def closed(joint: JointLP, request: Request) -> list[Row]:
         joint.tangent(row.load)
         joint.tangent((best.load + row.load) / 2)  # the LP hops between vertices, the optimum lies between them
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.social_cost - row.bound:.2g} $ left")
-
-
-def tight_rows(joint: JointLP) -> list[Row]:
-    """Least F at the tightest limits: rules out limits that cost society too much on their own."""
-    if not joint.lines:
-        return []
-    tight = tuple((line, min(levels)) for line, levels in joint.instance.menu.capacity)
-    return [solve_request(joint, Request("least", replace(flat_design(joint, 0.0), capacity=tight)))]
 
 
 def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:

@@ -149,7 +149,7 @@ def social_cost_at(joint: JointLP, design: Design) -> float:
     found = solve_request(joint, Request("answer", design))
     if found.recovered >= 0:
         return found.social_cost
-    if -solve_request(joint, Request("shortfall", design)).bound < joint.instance.fixed_cost:
+    if -solve_request(joint, Request("shortfall", design)).bound < joint.instance.least_revenue:
         return np.nan
     try:
         return optimistic_response(joint, design).social.total

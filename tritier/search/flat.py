@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import FINE, Request, solve_request
-from tritier.search.responses import Response, optimistic_response
+from tritier.search.cuts import FINE, Request, cost_of, solve_request
+from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
 WIDTH = 1e-9  # $/kWh: a bracket this narrow is a jump of the revenue, its upper end the root
@@ -34,7 +34,8 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
 
 
 def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
-    """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`).
+    """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`); the
+    instance knows no fixed charge (:func:`tritier.model.tariff.without_fixed_part`).
 
     A scan from zero in steps of 2 ct brackets the smallest root of the surplus, and the Illinois method closes in from
     above: first on estimates, one warm solve each, then on optimistic responses about the root so found.
@@ -48,6 +49,9 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
         found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
         return Point(tariff, found.revenue_slack, found)
 
+    free = Request("answer", flat_design(joint, 0.0))
+    joint.offer(free.design)
+    joint.warm.start_inside(cost_of(joint, free))
     low = high = estimate(0.0)
     while high.surplus < 0:
         low, high = high, estimate(_below(high.tariff + STEP, highest, joint))
@@ -97,6 +101,12 @@ def check_flat(joint: JointLP, design: Design) -> None:
     root = design.tariff[0]
     if design != replace(flat_design(joint, root), capacity=design.capacity):
         raise CertificateError("design.flat_tariff", 1.0, 0.0, f"{design} is not the same charge in all blocks")
+    asked = Request("answer", flat_design(joint, root))
+    most = max(solve_request(joint, request).recovered for request in (asked, replace(asked, epsilon=FINE)))
+    if not most >= -LOSS_GAP:  # an answer is not the best response, only near it
+        most = optimistic_response(joint, flat_design(joint, root), revenue=False).revenue_slack
+    if not most >= -LOSS_GAP:
+        raise CertificateError("design.flat_tariff", -most, LOSS_GAP, f"{root:.6f} $/kWh does not recover the cost")
     for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), -1, -1))):
         asked = Request("answer", flat_design(joint, tariff))
         if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):

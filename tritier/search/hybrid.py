@@ -108,7 +108,7 @@ class Search:
         self.slack = gap * self.gain
         self.offered = flat.design in beside
         menu, rows = Coordinates.of(joint.instance.menu, beside), flat.pool.rows if self.offered else []
-        self.ledger = Ledger(menu, joint.instance.fixed_cost, [*ideal.pool.rows, *rows])
+        self.ledger = Ledger(menu, joint.instance.least_revenue, [*ideal.pool.rows, *rows])
         self.pool = Pool([])
         self.pool.learn([item for item in flat.items if isinstance(item, np.ndarray)][-TANGENTS:])
         self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])

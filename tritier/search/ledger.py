@@ -43,8 +43,8 @@ class Box:
 class Ledger:
     """The rows of a search on one menu, and what they prove."""
 
-    def __init__(self, menu: Coordinates, fixed_cost: float, rows: Iterable[Row] = ()) -> None:
-        self.menu, self.fixed_cost = menu, fixed_cost
+    def __init__(self, menu: Coordinates, least_revenue: float, rows: Iterable[Row] = ()) -> None:
+        self.menu, self.least_revenue = menu, least_revenue
         self.least: list[Row] = []  # rows on F and limits: they hold at every tariff
         self.answers: dict[Point, Row] = {}  # the sharpest at each point
         self.shortfalls: dict[Point, Row] = {}
@@ -83,7 +83,7 @@ class Ledger:
         if point in self.answers and point in self.shortfalls:
             short, answer = self.shortfalls[point], self.answers[point]
             for response in (short, answer):  # each response caps the follower's cost where it may be chosen
-                if -short.bound_below(response.follower_value) < self.fixed_cost:
+                if -short.bound_below(response.follower_value) < self.least_revenue:
                     self._enter(point, response, np.inf)
 
     def _enter(self, point: Point, row: Row, least: float) -> None:

@@ -165,7 +165,7 @@ def _recovering(joint: JointLP, design: Design):
 def _require_recovery(joint: JointLP, design: Design, margin: float) -> None:
     """Raise NoRecoveryError where no point of the present face recovers the cost and a margin, $."""
     most = -joint.warm.solve(joint.cost(design, v=0.0, n=1.0), "primal").objective
-    if most < joint.instance.fixed_cost + margin:
+    if most < joint.instance.least_revenue + margin:
         raise NoRecoveryError("no optimal response recovers the fixed and the network cost")
 
 
@@ -214,7 +214,8 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
 
 
 def shortfall(joint: JointLP, x: np.ndarray, design: Design) -> float:
-    """Fixed and exact network cost that a design leaves uncovered at a point, $; negative where it recovers more."""
+    """What variable charges leave uncovered of their share of the fixed and the exact network cost at a point, $;
+    negative where they recover more."""
     cost = social_cost(joint, x).network
     return -revenue_slack(joint.instance, design, joint.billed(x), cost)
 
