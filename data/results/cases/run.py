@@ -1,7 +1,7 @@
-"""Solve and store the cases at preset paper, which the book then reads: python data/results/cases/run.py [SET ...]
+"""Solve and store the cases that the book then reads: python data/results/cases/run.py [SET ...]
 
-A set is a folder here: the design half of the season and what changes in study.yaml. A case that is stored for the
-same data and parameters is left alone, so that a broken run goes on where it was.
+A set is a folder here: a study, a preset and the half of the season that designs. A case that is stored for the same data and
+parameters is left alone, so that a broken run goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from tritier.cases.result import FOLDER, SETS, made_from, solve_case
 from tritier.cases.solve import prepare
 
-STUDY = Path(__file__).resolve().parents[2] / "studies" / "ieee33"
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 CASES = (4, 3, 2, 1, 0)
 
 
@@ -22,8 +22,8 @@ def say(text: str) -> None:
 
 def main(names: list[str]) -> None:
     for name in names or SETS:
-        half, changes = SETS[name]
-        prepared = prepare(STUDY, "paper", changes, half)
+        study, preset, half = SETS[name]
+        prepared = prepare(STUDIES / study, preset, half=half)
         for number in CASES:
             out = FOLDER / name / f"case-{number}"
             if made_from(out, prepared):

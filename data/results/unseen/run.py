@@ -1,0 +1,39 @@
+"""Judge the stored cases on all days they have not seen: python data/results/unseen/run.py [SET ...]
+
+Two processes share the cases, set of days by set of days. What is stored for the same data and decisions is left alone,
+so that a broken run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import joblib
+
+from tritier.cases.cases import CASES
+from tritier.cases.result import stored
+from tritier.cases.solve import prepare
+from tritier.evaluation.heldout import SETS, STUDIES, DaySet, is_kept, judge_on, keep
+
+DATA = Path(__file__).resolve().parents[2]
+
+
+def judge_case(study: str, days: DaySet, number: int) -> None:
+    """Judge a stored case on a set of days, and keep what is found."""
+    prepared = prepare(DATA / "studies" / study, STUDIES[study], half=days.half)
+    if stored(prepared, number) and not is_kept(prepared, days, number):
+        begin = time.perf_counter()
+        keep(prepared, days, number, judge_on(prepared, number, [days])[days])
+        print(f"{study}, case {number}, {days.name}: {time.perf_counter() - begin:.0f} s", flush=True)
+
+
+def main(names: list[str]) -> None:
+    chosen = [days for days in SETS if not names or days.name in names]
+    tasks = [(study, days, number) for days in chosen for study in STUDIES for number in reversed(CASES)]
+    joblib.Parallel(n_jobs=2)(joblib.delayed(judge_case)(*task) for task in tasks)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
