@@ -67,7 +67,7 @@ def test_glossary_leads_where_the_search_says(browser):
 
 
 WAYS = {
-    "the table against the paper": "direction reproduced",
+    "the table against the paper": "not resolved",
     "Proposition 1 and its proof": "Proof.",
     "the convergence picture": "bound",
     "Case 4 through the day": "Trades are fixed day-ahead",

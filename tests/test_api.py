@@ -58,7 +58,7 @@ def test_a_result_says_all_that_it_was_asked(result, study):
 
 def test_evaluation_of_a_result(result, tmp_path):
     found = tt.evaluate(result, days="held-out")
-    assert found.headline["policy"] == "design policy" and found.headline["days"] == len(found.table) // 3
+    assert found.headline["policy"] == "market policy" and found.headline["days"] == len(found.table) // 3
     found.write(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["evaluation.csv", "physics.json"]
 

@@ -71,7 +71,7 @@ def test_the_lp_bounds_the_exact_cost_and_reaches_it(market):
     assert response.social.demand_charge > lossless.social.demand_charge + 0.1
 
 
-@pytest.mark.parametrize("policy", [*POLICIES, "market policy"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_judged_days_are_charged_for_losses_and_proved(market, policy):
     instance, _, _, decisions, _ = market
     other = small_market(n=3, hours=6, scenarios=3, seed=8).days

@@ -102,7 +102,7 @@ def test_a_device_from_outside_is_certified(market, solved):
 def test_a_device_from_outside_is_judged(market, solved):
     _, _, decisions = solved
     other = small_market(n=3, hours=6, scenarios=2, seed=9).days
-    day = Recourse(risk_neutral(market.on(other))).judge(decisions, "design policy")
+    day = Recourse(risk_neutral(market.on(other))).judge(decisions, "market policy")
     assert day["pump"][1].sum(axis=0) == pytest.approx(60.0)
     check = check_days(day, decisions)
     assert max(check.primal, abs(check.gain), check.prices) < 1e-6
@@ -128,7 +128,7 @@ def test_social_cost_is_one_sum_in_the_lp_exactly_and_by_day(market, solved):
     for part in fields(SocialCost):
         assert getattr(exact, part.name) == pytest.approx(getattr(response.social, part.name), rel=1e-9, abs=1e-9)
     pi = decisions["pi"] / market.days.probability
-    table = daily_table(DayDecisions(market, "design policy", decisions.arrays, pi, np.zeros(3)), decisions)
+    table = daily_table(DayDecisions(market, "market policy", decisions.arrays, pi, np.zeros(3)), decisions)
     columns = {f.name: f"{f.name}_usd" for f in fields(SocialCost)}
     columns |= {"losses": "loss_cost_usd", "other": "other_cost_usd"}
     for part in ("wholesale", "losses", "demand_charge", "degradation", "lost_value", "other"):

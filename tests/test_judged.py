@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toy import small_market
+from toy import rated, small_market
 
 from tritier.cases import recourse
 from tritier.cases.cases import risk_neutral
@@ -21,7 +21,7 @@ from tritier.inputs.instance import Design, Instance
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import optimistic_response, social_cost
 
-POLICIES = (*recourse.POLICIES, "market policy")
+POLICIES = recourse.POLICIES
 PEAKS = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),), peak=0.3, coincident=0.4)
 FLAT = Design((0.08,) * 3, 0.02, ((1, 1000.0),))
 
@@ -75,7 +75,7 @@ def test_false_prices_are_refused(policy, peaks):
 
 def test_false_violations_are_refused(peaks):
     judge, decisions = peaks
-    day = judge.judge(decisions, "hard-limit redispatch")
+    day = Recourse(rated(judge.instance, 150.0)).judge(decisions, "hard-limit redispatch")
     assert day.bought.max() > 1.0
     with pytest.raises(CertificateError, match=r"days\.bought"):
         check_judged(replace(day, bought=0.99 * day.bought), decisions)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
+from toy import days, line_feeder, plain_prosumer, plain_rules, rated, small_market
 
 from tritier.cases.cases import risk_neutral
 from tritier.cases.decisions import decisions_of
 from tritier.cases.outcome import band_depth, daily_table, mean_and_cvar, physics_table, settlement_of
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
+from tritier.cases.security import least_curtailment
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import optimistic_response
@@ -97,7 +98,7 @@ def cleared(request):
     response = optimistic_response(joint, DESIGN, revenue=False)
     found = decisions_of(joint, response)
     pi = found["pi"] / instance.days.probability
-    return instance, response, found, DayDecisions(instance, "design policy", found.arrays, pi, np.zeros(3))
+    return instance, response, found, DayDecisions(instance, "market policy", found.arrays, pi, np.zeros(3))
 
 
 def test_social_cost_is_the_one_that_the_dso_minimised(cleared):
@@ -136,15 +137,20 @@ def test_prosumer_cost_is_energy_charges_trade_and_congestion(cleared):
 def test_welfare_is_the_value_of_reference_consumption_less_social_cost(policy, cleared):
     instance, _, decisions, _ = cleared
     others = small_market(n=3, hours=6, scenarios=2, seed=9).days
-    day = Recourse(risk_neutral(instance.on(others))).judge(decisions, policy)
+    day = Recourse(rated(risk_neutral(instance.on(others)), 150.0)).judge(decisions, policy)
     table = daily_table(day, decisions)
     consumption = others.demand_kw.sum(axis=(0, 1)) + others.passive_kw.sum(axis=(0, 1))
     expected = instance.rules.reference_value * consumption - table["social_cost_usd"].to_numpy()
     assert table["welfare_usd"].to_numpy() == pytest.approx(expected, rel=1e-12)
     parts = ("wholesale_usd", "loss_cost_usd", "demand_charge_usd", "degradation_usd", "lost_value_usd")
-    bought = 3.0 * day.bought if policy == "hard-limit redispatch" else 0.0
-    assert table["social_cost_usd"].to_numpy() == pytest.approx(sum(table[p].to_numpy() for p in parts) + bought)
-    assert policy != "hard-limit redispatch" or day.bought.max() > 1.0, "the limit of 150 kW cannot be met"
+    spent = sum(table[p].to_numpy() for p in parts)
+    assert table["social_cost_usd"].to_numpy() == pytest.approx(spent + 3.0 * day.bought)
+    assert (day.bought.max() > 1.0) == (policy != "network-blind"), "the rating of 150 kVA cannot be met"
+    secured = (
+        expected + table["social_cost_usd"].to_numpy() - spent - least_curtailment(day.instance, day.net_load).cost_usd
+    )
+    assert table["secured_welfare_usd"].to_numpy() == pytest.approx(secured)
+    assert (table["shed_kwh"] > 1.0).any() and (table["secured_welfare_usd"] < expected + 3.0 * day.bought).any()
 
 
 def test_money_of_the_table_adds_up(cleared):

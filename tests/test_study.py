@@ -12,6 +12,7 @@ from solved_small import CONGESTED, congested_study, solve, words
 
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import DesignProof
+from tritier.cases.outcome import linear_losses
 from tritier.cases.result import read_result
 from tritier.cases.solve import CLOSE, anchored_baseline, baseline, prepare, targets
 from tritier.cli import main
@@ -138,7 +139,8 @@ def test_summary_is_what_its_parts_say(solved):
         assert s["prosumer_cvar_usd"] >= s["prosumer_cost_usd"]
         assert 0 < s["refund_share_prosumers"] <= 1 + 1e-12
         p, load = case.prepared.instance.days.probability, case.days.net_load
-        assert s["peak_kw"] == pytest.approx(load.sum(axis=0).max(axis=0) @ p, rel=1e-12)
+        metered = load.sum(axis=0) + linear_losses(case.days.instance, load)
+        assert s["peak_kw"] == pytest.approx(metered.max(axis=0) @ p, rel=1e-12)
 
 
 def refused(folder: Path, out: Path, changes: dict, capsys) -> str:

@@ -106,3 +106,10 @@ def small_market(n: int = 3, hours: int = 4, scenarios: int = 2, seed: int = 1, 
         plain_rules(hours, **(changes | rules)),
         menu,
     )
+
+
+def rated(instance: Instance, kva: float) -> Instance:
+    """The instance whose first line, the head, carries no more than that."""
+    rating = instance.feeder.rating_kva.copy()
+    rating[0] = kva
+    return replace(instance, feeder=replace(instance.feeder, rating_kva=rating))
