@@ -14,6 +14,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import made_from, solve_case
 from tritier.cases.solve import prepare
 from tritier.evaluation import findings, heldout, inference
+from tritier.inputs.instance import Design, Menu
 from tritier.inputs.scenarios import held_out_days
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,3 +253,23 @@ def test_results_of_another_study_go_to_a_folder_of_their_own(tmp_path):
     assert heldout.results_folder(tmp_path, book) == tmp_path
     assert heldout.results_folder(tmp_path, other) == tmp_path / f"study={other.study.data_hash[:12]}"
     assert heldout.of_the_book(book.study) and not heldout.of_the_book(other.study)
+
+
+def test_a_chosen_design_is_shown_with_every_component_of_the_tariff():
+    menu = Menu(((0.02,), (0.02, 0.05), (0.08,)), (0.04,), ((1, (1700.0, 4700.0)),), (0.0, 0.1), (0.0, 0.38))
+    design = Design((0.02, 0.05, 0.08), 0.04, ((1, 1700.0),), 0.1, 0.38)
+    table = findings.choice_table(menu, design, 0.0833, 321.0).set_index("decision")
+    assert table["chosen"].to_dict() == {
+        "energy charge, off-peak": "0.02",
+        "energy charge, day": "0.05",
+        "energy charge, peak": "0.08",
+        "P2P charge": "0.04",
+        "individual peak charge": "0.1",
+        "coincident peak charge": "0.38",
+        "fixed charge, all customers": "321",
+        "limit of line 1": "1,700",
+    }
+    assert (
+        table.loc["coincident peak charge", "menu"] == "0, 0.38"
+        and table.loc["limit of line 1", "menu"] == "1,700, none"
+    )

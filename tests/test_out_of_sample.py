@@ -95,3 +95,8 @@ def test_halves_swap_and_other_seasons_keep_to_their_days():
 def test_a_case_that_is_not_stored_is_not_judged_for_the_book():
     with pytest.raises(InputError, match=r"run python data/results/cases/run\.py"):
         heldout.origin(prepare(DATA / "studies" / "ieee33", "smoke"), 4)
+
+
+def test_the_readme_gives_the_answer_as_it_is_stored():
+    text = (DATA.parent / "README.md").read_text()
+    assert text.split("<!-- answer -->\n")[1].split("<!-- /answer -->")[0] == findings.answer()
