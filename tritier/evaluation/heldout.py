@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import CASES
-from tritier.cases.certificate import DesignProof, require
+from tritier.cases.certificate import DesignProof, require, stored_lp
 from tritier.cases.decisions import Decisions
 from tritier.cases.outcome import (
     BAND_TOLERANCE,
@@ -36,6 +36,7 @@ from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
 from tritier.provenance import PACKAGE, commit, digest, naming, versions, whole_file, write_json
+from tritier.search.responses import both_readings
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
 STUDY = PACKAGE.parent / "data" / "studies" / "ieee33"  # the book's
@@ -402,6 +403,30 @@ def keep(prepared: Prepared, days: DaySet, number: int, found: HeldOut) -> None:
     found.write(folder)
     about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
     write_json(folder / "origin.json", origin(prepared, number) | about)
+
+
+def readings(prepared: Prepared, number: int) -> pd.DataFrame:
+    """Social cost over the follower's optimal set at a case's design, hoped for and feared, with the tie-break and
+    without (:func:`tritier.search.responses.both_readings`)."""
+    made, case = fresh(prepared, number), CASES[number]
+    joint = stored_lp(made.clearing, made.decisions, case.market, case.network)
+    return both_readings(joint, made.decisions.design, case.market).assign(case=number)
+
+
+def keep_readings(prepared: Prepared, number: int) -> None:
+    """Keep a case's :func:`readings` beside its judged days, unless they are kept for today's data and decisions."""
+    folder = UNSEEN / prepared.study.name / "readings" / f"case-{number}"
+    about, mine = folder / "origin.json", origin(prepared, number)
+    if about.is_file() and {key: read_json(about).get(key) for key in mine} == mine:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    readings(prepared, number).to_csv(folder / "readings.csv", index=False, float_format="%.10g")
+    write_json(about, mine | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()})
+
+
+def kept_readings(study: str) -> pd.DataFrame:
+    """The readings of a study's cases as they are stored."""
+    return pd.concat([pd.read_csv(path) for path in sorted((UNSEEN / study / "readings").glob("*/readings.csv"))])
 
 
 def kept(study: str, days: DaySet) -> dict[int, HeldOut]:

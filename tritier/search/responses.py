@@ -348,15 +348,16 @@ def _reading(joint: JointLP, design: Design, theta: float, x: np.ndarray) -> Pes
     return PessimisticReading(design, theta, linear_part(social), social, billed, slack, x)
 
 
-def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
-    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day.
+def both_readings(joint: JointLP, design: Design, trade: bool = True) -> pd.DataFrame:
+    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day; ``trade``:
+    whether the LP holds P2P trade.
 
     Columns ``tie_break``, ``reading``, ``linear_part_usd``, ``network_cost_usd``, ``social_cost_usd``,
     ``revenue_slack_usd``, ``adequate``. The optimistic answer recovers the revenue where some best answer does;
     otherwise it is the best for society, and its negative slack says so.
     """
     plain = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=0.0))
-    loose = JointLP(plain, network=joint.sees_network)
+    loose = JointLP(plain, trade, joint.sees_network)
     for block in joint.blocks:
         loose.add_block(block)
     rows = []

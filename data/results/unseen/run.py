@@ -15,7 +15,7 @@ import joblib
 from tritier.cases.cases import CASES
 from tritier.cases.result import stored
 from tritier.cases.solve import prepare
-from tritier.evaluation.heldout import SETS, STUDIES, DaySet, is_kept, judge_on, keep
+from tritier.evaluation.heldout import SETS, STUDIES, DaySet, is_kept, judge_on, keep, keep_readings
 
 DATA = Path(__file__).resolve().parents[2]
 
@@ -29,10 +29,18 @@ def judge_case(study: str, days: DaySet, number: int) -> None:
         print(f"{study}, case {number}, {days.name}: {time.perf_counter() - begin:.0f} s", flush=True)
 
 
+def read_case(study: str, number: int) -> None:
+    """Keep what a stored case's market may answer to its design, hoped for and feared."""
+    prepared = prepare(DATA / "studies" / study, STUDIES[study])
+    if stored(prepared, number):
+        keep_readings(prepared, number)
+
+
 def main(names: list[str]) -> None:
     chosen = [days for days in SETS if not names or days.name in names]
     tasks = [(study, days, number) for days in chosen for study in STUDIES for number in reversed(CASES)]
     joblib.Parallel(n_jobs=2)(joblib.delayed(judge_case)(*task) for task in tasks)
+    joblib.Parallel(n_jobs=2)(joblib.delayed(read_case)(study, number) for study in STUDIES for number in (4, 1))
 
 
 if __name__ == "__main__":
