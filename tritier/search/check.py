@@ -20,7 +20,7 @@ from tritier.model.market import line_position
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
-from tritier.search.cuts import RESIDUAL, SCALE, UNIT, Row, cost_of
+from tritier.search.cuts import RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Row, cost_of
 from tritier.search.pool import Item, Pool, extend, items_in, items_of
 from tritier.search.responses import block_quantiles, block_samples, keep_books, shortfall, social_cost
 from tritier.search.work import pack, unpack
@@ -72,12 +72,12 @@ def proved_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
     up, down, paid = y > 0, y < 0, np.zeros(y.size)
     paid[up], paid[down] = y[up] * lp.row_lower[up], y[down] * lp.row_upper[down]
     transposed = sp.csr_array(lp.matrix.T)
-    reduced, size = cost - transposed @ y, np.abs(cost) + abs(transposed) @ np.abs(y)
+    reduced, size = cost - transposed.astype(WIDE) @ y.astype(WIDE), np.abs(cost) + abs(transposed) @ np.abs(y)
     corner = np.where(reduced > 0, lp.col_lower, lp.col_upper)
     operations = np.diff(transposed.indptr) + 2
-    off = fsum(operations * size * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper)))
-    off += fsum(np.abs(paid)) + fsum(np.abs(reduced * corner))
-    return fsum(np.concatenate([paid, reduced * corner])) - UNIT * off
+    off = WIDE_UNIT * fsum(operations * size * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper)))
+    terms = np.concatenate([paid, (reduced * corner).astype(float)])  # each rounded once more, and no sum
+    return fsum(terms) - off - 2 * UNIT * fsum(np.abs(terms))
 
 
 def completed(joint: JointLP, x: np.ndarray, design: Design) -> np.ndarray:

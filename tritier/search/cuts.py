@@ -27,6 +27,8 @@ SCALE = 1e4  # of an answer's costs: the solver's dual tolerance is absolute
 GRID = 1e6  # bounds are floored to 1e-6 $, so that the last bits of a machine's arithmetic do not steer the search
 NEED_GRID = 1e8  # limits needed are raised to 1e-8 kW, for the same reason
 UNIT = 2.0**-53  # relative rounding of one operation
+WIDE = np.longdouble  # reduced costs are summed in it: in double their rounding, over wide boxes, would cost dollars
+WIDE_UNIT = float(np.finfo(WIDE).eps) / 2
 SUM = 64  # operations that a term goes through in a pairwise sum and before it, at most
 RESIDUAL = 1e-6  # kW, kWh, $: primal residual up to which a response counts
 LOOSE = 0.5  # $: an answer whose bound is further below its own point is solved again from scratch
@@ -77,14 +79,15 @@ def safe_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
     """
     y = np.where(np.isinf(lp.row_lower), np.minimum(y, 0), y)
     y = np.where(np.isinf(lp.row_upper), np.maximum(y, 0), y)
-    lean = y * np.where(y == 0, 0.0, np.where(y > 0, lp.row_lower, lp.row_upper))
-    reduced = cost - lp.matrix.T @ y
+    lean = y.astype(WIDE) * np.where(y == 0, 0.0, np.where(y > 0, lp.row_lower, lp.row_upper))
+    reduced = cost - lp.matrix.astype(WIDE).T @ y.astype(WIDE)
     boxes = np.minimum(reduced * lp.col_lower, reduced * lp.col_upper)
     entries = np.bincount(lp.matrix.indices, minlength=cost.size)
     sizes = np.abs(cost) + abs(lp.matrix).T @ np.abs(y)
     spread = (entries + 2) @ (sizes * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper)))
-    rounding = UNIT * (spread + SUM * (np.abs(lean).sum() + np.abs(boxes).sum()))
-    return float(lean.sum() + boxes.sum() - rounding)
+    rounding = WIDE_UNIT * (spread + SUM * (np.abs(lean).sum() + np.abs(boxes).sum()))
+    value = lean.sum() + boxes.sum() - rounding
+    return float(value) - 2 * UNIT * abs(float(value))
 
 
 def cost_of(joint: JointLP, request: Request) -> np.ndarray:
