@@ -21,8 +21,8 @@ VERDICTS = {
     "ieee33": {
         ("welfare, Case 1", "$/day"): "calibrated",
         ("prosumer cost, Case 1", "$/day"): "calibrated",
-        ("welfare, change", "%"): "not resolved",
-        ("welfare, change", "$/day"): "not resolved",
+        ("welfare, change", "%"): "reproduced in direction",
+        ("welfare, change", "$/day"): "reproduced in direction",
         ("prosumer cost, Case 4", "$/day"): "not resolved",
         ("prosumer cost, change", "%"): "not resolved",
         ("prosumer cost, Case 4, after refund", "$/day"): "reproduced in direction",

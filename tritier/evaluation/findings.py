@@ -154,7 +154,7 @@ def answer() -> str:
     studies, columns = kept_studies(), []
     for study in studies:
         daily = kept_days(study)
-        pair = comparisons(daily, bases=(1,)).set_index(["kind", "quantity"])
+        pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[1]
         cells = []
         for _, kind, quantity, form in ANSWER:
             row = pair.loc[(kind, quantity)]
