@@ -558,6 +558,8 @@ def test_an_answers_point_that_is_no_best_reply_is_no_incumbent():
     study = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33"
     menu = {"off_peak": [0.08], "day": [0.08], "peak": [0.11]}
     changes = {"n_prosumers": 5, "n_scenarios": 4, "billing": "expected", "menus.fast.tariff": menu}
+    changes |= {"fixed_share": 0.0, "peak_with_losses": False}
+    changes |= {"menus.fast.individual_peak": [0.0], "menus.fast.coincident_peak": [0.0]}
     limits = {1: [2200, 4700], 18: [2200], 22: [2200], 25: [2200]}
     changes |= {"menus.fast.p2p": [0.0], "menus.fast.capacity": limits}
     instance = cleared(prepare(study, "fast", changes), find_case(4))

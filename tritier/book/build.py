@@ -20,7 +20,6 @@ import tritier
 from tritier.book.page import PACKAGES, downloads
 from tritier.book.run import PRESETS, Book, gate, run_stale
 from tritier.errors import InputError
-from tritier.evaluation.findings import answer
 from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
 
@@ -244,7 +243,6 @@ def stage(book: Book) -> Path:
     wanted["_generated/api.txt"] = api(book).encode()
     wanted["_generated/status.txt"] = status(book).encode()
     wanted["_generated/figures.txt"] = figures(book).encode()
-    wanted["_generated/answer.txt"] = answer().encode()
 
     for path in [p for p in target.rglob("*") if p.is_file()]:
         if path.relative_to(target).as_posix() not in wanted:

@@ -1,4 +1,4 @@
-"""Judge the stored cases on all days they have not seen: python data/results/unseen/run.py [SET ...]
+"""Judge the stored cases on all days they have not seen, and write the book's answer: python data/results/unseen/run.py [SET ...]
 
 Two processes share the cases, set of days by set of days. What is stored for the same data and decisions is left alone,
 so that a broken run goes on where it was.
@@ -15,6 +15,7 @@ import joblib
 from tritier.cases.cases import CASES
 from tritier.cases.result import stored
 from tritier.cases.solve import prepare
+from tritier.evaluation.findings import answer
 from tritier.evaluation.heldout import SETS, STUDIES, DaySet, is_kept, judge_on, keep, keep_readings
 
 DATA = Path(__file__).resolve().parents[2]
@@ -41,6 +42,7 @@ def main(names: list[str]) -> None:
     tasks = [(study, days, number) for days in chosen for study in STUDIES for number in reversed(CASES)]
     joblib.Parallel(n_jobs=2)(joblib.delayed(judge_case)(*task) for task in tasks)
     joblib.Parallel(n_jobs=2)(joblib.delayed(read_case)(study, number) for study in STUDIES for number in (4, 1))
+    (DATA / "results" / "answer.md").write_text(answer())
 
 
 if __name__ == "__main__":
