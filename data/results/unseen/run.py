@@ -1,4 +1,4 @@
-"""Judge the stored cases on all days they have not seen, and write the book's answer: python data/results/unseen/run.py [SET ...]
+"""Judge stored cases on unseen days and write the book's answer: python data/results/unseen/run.py [SET ...]
 
 Two processes share the cases, set of days by set of days. What is stored for the same data and decisions is left alone,
 so that a broken run goes on where it was.
