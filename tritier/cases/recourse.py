@@ -1,6 +1,6 @@
-"""How a day goes once its day-ahead trades stand: the three recourse policies, on many days at once.
+"""How a day goes once its day-ahead trades stand: the three recourse policies, day by day.
 
-Days are independent and equally weighed; P2P trades and tariffs are those of the design. Where the agents are
+Days are independent; P2P trades and tariffs are those of the design. Where the agents are
 indifferent, the day goes as is best for society.
 
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
@@ -12,6 +12,7 @@ indifferent, the day goes as is best for society.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ from tritier.search.responses import follower_face, least_social_cost
 
 POLICIES = ("network-blind", "market policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
-SOCIETY = 1e-3  # $: expected social cost of judged days above the least among equals
+SOCIETY = 1e-3  # $: social cost of a judged day above the least among equals
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation
 AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
@@ -64,18 +65,33 @@ class DayDecisions:
 
 
 class Recourse:
-    """Judges designs on a set of days: one LP over all days, built once for all designs and policies.
+    """Judges designs on a set of days: an LP a day, built once for all designs and policies.
 
     ``instance``: risk-neutral, on the days to be judged (:func:`tritier.cases.cases.judging_instance`).
     """
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self._lp = follower_lp(instance)
+        self._days = [instance.on(instance.days.select([k])) for k in range(instance.days.n_days)]
+        self._lps = [follower_lp(day) for day in self._days]
 
     def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
         """The days under a policy. Raises SolverError where limits still fail after the last round."""
-        return _PolicyLP(JointLP(self.instance, network=False, lp=self._lp), decisions).day(policy)
+        joints = (JointLP(day, network=False, lp=lp) for day, lp in zip(self._days, self._lps, strict=True))
+        return side_by_side(self.instance, [_PolicyLP(joint, decisions).day(policy) for joint in joints])
+
+
+def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisions:
+    """Single days of an instance as one set of days."""
+
+    def joined(parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known, axis=-1) if known else None
+
+    first = days[0]
+    arrays = {name: first[name] if name in AHEAD else joined(day[name] for day in days) for name in first.arrays}
+    pi, bought = joined(day.pi for day in days), joined(day.bought for day in days)
+    return DayDecisions(instance, first.policy, arrays, pi, bought, joined(day.excess for day in days))
 
 
 class _PolicyLP:
