@@ -31,7 +31,7 @@ from tritier.search.responses import follower_face, least_social_cost
 
 POLICIES = ("network-blind", "market policy", "hard-limit redispatch")
 VIOLATED_KW = 1e-6
-SOCIETY = 1e-3  # $: social cost of a judged day above the least among equals
+SOCIETY = 5e-3  # $: social cost of a judged day above the least among equals
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation
 AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
