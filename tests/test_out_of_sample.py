@@ -30,6 +30,18 @@ VERDICTS = {
         ("losses, change", "%"): "not resolved",
         ("bus-hours outside the band, Case 4", "%"): "not resolved",
     },
+    "ieee33-2045": {
+        ("welfare, Case 1", "$/day"): "not comparable",
+        ("prosumer cost, Case 1", "$/day"): "not comparable",
+        ("welfare, change", "%"): "reproduced in size",
+        ("welfare, change", "$/day"): "reproduced in direction",
+        ("prosumer cost, Case 4", "$/day"): "reproduced in size",
+        ("prosumer cost, change", "%"): "reproduced in size",
+        ("prosumer cost, Case 4, after refund", "$/day"): "reproduced in size",
+        ("prosumer cost, change, after refund", "%"): "reproduced in size",
+        ("losses, change", "%"): "reproduced in size",
+        ("bus-hours outside the band, Case 4", "%"): "not resolved",
+    },
 }
 
 
