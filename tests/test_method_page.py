@@ -25,7 +25,7 @@ TIGHT = 1e-6  # $/kW, times probability
 
 
 def solved() -> tuple[Instance, JointLP, Response]:
-    """A market with every kind of column: batteries, vehicles, a heat pump, peak charges, risk, and a limit that binds."""
+    """A market with every kind of column: batteries, vehicles, a heat pump, peak charges, risk, a limit that binds."""
     market = electrified()
     people = tuple(replace(q, beta=b) for q, b in zip(market.prosumers, (0.3, 0.5, 0.7), strict=True))
     menu = replace(market.menu, peak=(0.0, 0.3), coincident=(0.0, 0.4))
