@@ -21,7 +21,7 @@ from tritier.reformulation.solve import solve
 from tritier.search.responses import optimistic_response
 
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = {path.stem[:2]: path for path in sorted((ROOT / "chapters").glob("*.ipynb"))}
+CHAPTERS = {path.stem.partition("-")[0]: path for path in sorted((ROOT / "chapters").glob("*.ipynb"))}
 EXERCISE = "## Exercise\n"
 
 
