@@ -428,7 +428,7 @@ def test_show_links_a_function_to_its_equations_and_leaves_its_docstring_out(mon
 
 
 def test_a_long_listing_is_folded_and_says_how_long_it_is(monkeypatch):
-    (markdown,) = shown(monkeypatch, lambda: chapter.show(chapter.save_figure))
+    (markdown,) = shown(monkeypatch, lambda: chapter.show(build_book))
     _, _, code = markdown.data.partition("\n\n")
     first, *listing, last = code.strip().splitlines()
     assert len(listing) - 2 > LISTING
