@@ -16,7 +16,7 @@ addEventListener("load", () => {
 const BOXES = ".bd-article :is(div.math, table, figure, pre, .interactive, .cell_output)";
 function reachable() {
   for (const box of document.querySelectorAll(BOXES)) {
-    const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    const scrolls = box.scrollWidth > box.clientWidth && /auto|scroll/.test(getComputedStyle(box).overflowX);
     if (scrolls === box.hasAttribute("data-scrolls")) continue;
     box.toggleAttribute("data-scrolls", scrolls);
     if (scrolls) box.tabIndex = 0;

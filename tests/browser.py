@@ -44,7 +44,7 @@ PICTURES = """() => {
     else if (drawing.getBoundingClientRect().width > e.clientWidth + 1) found.push('interactive figure clipped');
   }
   for (const e of document.querySelectorAll('.cell_output svg'))
-    if (!e.closest('.interactive, button')) found.push('drawing outside of a figure');
+    if (!e.closest('.interactive, button, summary')) found.push('drawing outside of a figure');
   for (const e of document.querySelectorAll('figure'))
     if (!e.querySelector('figcaption')) found.push('figure without caption');
   return found;
