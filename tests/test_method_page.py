@@ -119,3 +119,13 @@ def test_every_method_of_the_abstract_has_a_row():
 def test_the_page_says_what_the_search_is():
     for text in ("search over the menu", "excluded no tariff", "beats the incumbent by more than the gap"):
         assert text in PAGE
+
+
+def test_the_nomenclature_names_every_decision_of_a_prosumer():
+    """Every column that any prosumer of the market has, and every multiplier that a result stores."""
+    _, joint, _ = solved()
+    columns = {term for d in joint.data for term in prosumer_boxes(d)}
+    text = (ROOT / "chapters" / "nomenclature.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text.partition("## Decisions and multipliers")[2]))
+    assert columns <= named
+    assert {"lambda", "pi", "mu", "nu", "theta", "y"} <= named
