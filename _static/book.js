@@ -11,3 +11,21 @@ addEventListener("load", () => {
   });
   document.querySelectorAll(".interactive").forEach((frame) => fit.observe(frame));
 });
+
+// What scrolls sideways within its own box can be scrolled by keyboard too.
+const BOXES = ".bd-article :is(div.math, table, figure, pre, .interactive, .cell_output)";
+function reachable() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    const scrolls = box.scrollWidth > box.clientWidth && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    if (scrolls === box.hasAttribute("data-scrolls")) continue;
+    box.toggleAttribute("data-scrolls", scrolls);
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+addEventListener("load", async () => {
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  const article = document.querySelector(".bd-article");
+  if (article) new ResizeObserver(reachable).observe(article);
+  reachable();
+});

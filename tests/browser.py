@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = 1300, 390  # px
+WIDTHS, THEMES = (400, 900, 1400), ("light", "dark")  # px; the theme's own two
+AXE = Path(__file__).resolve().parent.parent / "vendor" / "axe-core" / "axe.min.js"
 NO_SANDBOX = "--no-sandbox"  # Chromium refuses its sandbox to root, which is who CI runs as
 
 RAW = re.compile(r"\$\$|\\[(\[]|\\begin\{|\\[a-zA-Z]{2,}\b|\{[a-z:]+\}`")  # mathematics or a role that stayed source
@@ -42,7 +44,7 @@ PICTURES = """() => {
     else if (drawing.getBoundingClientRect().width > e.clientWidth + 1) found.push('interactive figure clipped');
   }
   for (const e of document.querySelectorAll('.cell_output svg'))
-    if (!e.closest('.interactive, button')) found.push('drawing outside of a figure');
+    if (!e.closest('.interactive, button, summary')) found.push('drawing outside of a figure');
   for (const e of document.querySelectorAll('figure'))
     if (!e.querySelector('figcaption')) found.push('figure without caption');
   return found;
@@ -54,6 +56,33 @@ WIDE = """() => {
   const names = out.slice(0, 3).map(e => e.tagName.toLowerCase() + '.' + String(e.className).split(' ')[0]);
   return ['scrolls sideways: ' + root.scrollWidth + ' px on ' + width + ', ' + names.join(', ')];
 }"""
+CLIPPED = """() => {
+  const found = new Set(), name = e => e.tagName.toLowerCase() + '.' + String(e.className).split(' ')[0];
+  const said = e => name(e) + ' ' + JSON.stringify(e.textContent.trim().replace(/\\s+/g, ' ').slice(0, 40));
+  const apart = 'mjx-container *, svg *, .interactive *, .visually-hidden, .headerlink, .copybtn, summary *';
+  const blocks = 'p, ul, ol, dl, pre, table, figure, section, details, div:is(.math, .highlight, .cell, .admonition)';
+  for (const e of document.querySelectorAll('article.bd-article *')) {
+    if (e.matches(apart) || !e.checkVisibility() || !e.clientWidth) continue;
+    const style = getComputedStyle(e), over = e.scrollWidth - e.clientWidth;
+    if (style.display.startsWith('inline') || over <= 2) continue;
+    if (/hidden|clip/.test(style.overflowX)) found.add('cut by ' + over + ' px: ' + said(e));
+    else if (style.overflowX === 'visible' && e.matches('td, th, p, li, dd, dt, figcaption, h1, h2, h3'))
+      found.add('sticks out by ' + over + ' px: ' + said(e));
+  }
+  for (const parent of document.querySelectorAll('article.bd-article section, article.bd-article .cell_output')) {
+    const own = [...parent.children].filter(e => e.matches(blocks) && e.checkVisibility());
+    for (let k = 1; k < own.length; k++) {
+      const low = own[k - 1].getBoundingClientRect(), next = own[k].getBoundingClientRect();
+      const both = low.height && next.height;
+      if (both && low.bottom - next.top > 2) found.add('overlaps what follows: ' + said(own[k - 1]));
+    }
+  }
+  return [...found];
+}"""
+SERIOUS = """rules => axe.run(document, {preload: false, resultTypes: ['violations'], runOnly: rules})
+  .then(r => r.violations.filter(v => /serious|critical/.test(v.impact)).map(
+    v => 'axe ' + v.id + ': ' + v.nodes.length + ' times, first ' + v.nodes[0].target.join(' ')
+      + ', ' + v.nodes[0].html.slice(0, 120)))"""
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(e => e.href).filter(h => h.startsWith('file:'))"
 IDS = re.compile(r"\b(?:id|name)=[\"']?([^\"'\s>]+)")
 
@@ -80,12 +109,15 @@ def launched() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, root: Path, name: str, width: int = DESKTOP) -> Iterator[tuple[Page, list[str]]]:
+def opened(
+    browser: Browser, root: Path, name: str, width: int = DESKTOP, theme: str = THEMES[0]
+) -> Iterator[tuple[Page, list[str]]]:
     """A page of the build under ``root``, ready, by a reader who has never been here; with what went wrong on the way.
 
     The list goes on filling while the page is in use.
     """
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, reduced_motion="reduce")
+    context.add_init_script(f"for (const key of ['mode', 'theme']) localStorage.setItem(key, '{theme}')")
     page, wrong = context.new_page(), []
     inside = (root.resolve().as_uri() + "/", "data:", "blob:")
 
@@ -110,6 +142,18 @@ def faults(page: Page) -> list[str]:
     raw = [f"source in the text: {m.group()!r}" for m in RAW.finditer(page.evaluate(TEXT))]
     shown = [line for script in (UNTYPESET, MATH_ERRORS, PICTURES, WIDE) for line in page.evaluate(script)]
     return raw + shown + dead_links(page.evaluate(LINKS))
+
+
+def clipped(page: Page) -> list[str]:
+    """Blocks of the article that are cut, stick out of their box, or lie over what follows them, at the width as it
+    is; what scrolls within its own box is whole."""
+    return list(page.evaluate(CLIPPED))
+
+
+def inaccessible(page: Page) -> list[str]:
+    """Serious and critical findings of axe-core by the rules of WCAG 2.1 A and AA, in the theme as it is."""
+    page.add_script_tag(path=AXE)
+    return list(page.evaluate(SERIOUS, ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]))
 
 
 def dead_links(links: list[str]) -> list[str]:

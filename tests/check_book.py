@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, faults, launched, opened
+from browser import DESKTOP, PHONE, THEMES, WIDTHS, clipped, faults, inaccessible, launched, opened
 
 from tritier.provenance import tree_hash
 
@@ -38,13 +38,20 @@ def test_the_first_page_leads_to_the_landing_page(browser):
         assert wrong == []
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", PAGES)
-def test_page(browser, name):
-    with opened(browser, HTML, name) as (page, wrong):
-        at_the_desk = faults(page)
-        page.set_viewport_size({"width": PHONE, "height": 800})
-        page.wait_for_timeout(150)  # scripts that follow the window's width do so with a delay
-        assert wrong + at_the_desk + faults(page) == []
+def test_page(browser, name, theme):
+    """No page logs an error, asks the network, cuts or overlaps a block, or fails a rule of accessibility, at three
+    widths and in both themes; listings of the sources and the index are machine-made, and checked for faults alone."""
+    with opened(browser, HTML, name, WIDTHS[-1], theme) as (page, wrong):
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        found = []
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(200)  # scripts that follow the window's width do so with a delay
+            seen = faults(page) + (clipped(page) + inaccessible(page) if name in CHAPTERS else [])
+            found += [f"{width} px: {line}" for line in seen]
+        assert wrong + found == []
 
 
 def test_search_finds_chance_constraint(browser):
@@ -156,7 +163,8 @@ def test_sliders_and_menus_move_the_picture(browser, name, width):
 
 PAGE = """<!doctype html><html lang="en">
 <head><meta name="viewport" content="width=device-width"><title>x</title></head>
-<body><p id="here">Sound.</p><img alt="A square of one colour." src="a.svg">{}</body></html>"""
+<body><article class="bd-article"><p id="here">Sound.</p><img alt="A square of one colour." src="a.svg">{}</article>
+</body></html>"""
 DAMAGE = {
     "": None,
     "<script>console.error('torn')</script>": "console: torn",
@@ -167,6 +175,11 @@ DAMAGE = {
     '<img alt="figures/a.svg" src="a.svg">': "picture without alt text",
     '<div class="interactive" aria-label="A moving picture."></div>': "interactive figure not drawn",
     '<div style="width: 1400px">wide</div>': "scrolls sideways",
+    '<div style="width: 9em; overflow: hidden"><p style="width: 20em">cut</p></div>': "cut by",
+    '<table style="table-layout: fixed; width: 4em"><tr><td>incomprehensible<td>b</table>': "sticks out by",
+    '<section><p style="margin-bottom: -2em">under</p><p>over</p></section>': "overlaps what follows",
+    '<p style="color: #999; background: #fff">pale</p>': "axe color-contrast",
+    '<p style="width: 9em; overflow: auto; white-space: nowrap">what no key can scroll aside</p>': "axe scrollable",
     '<p class="math">$$ a = b $$</p>': "mathematics not typeset",
     "<p>as $$ a = b $$ says</p>": "source in the text",
     "<p>as {eq}`eq-toy` says</p>": "source in the text",
@@ -183,7 +196,7 @@ def test_the_check_sees_what_is_broken(browser, tmp_path, damage):
     )
     (tmp_path / "page.html").write_text(PAGE.format(damage))
     with opened(browser, tmp_path, "page.html", PHONE) as (page, wrong):
-        found = wrong + faults(page)
+        found = wrong + faults(page) + clipped(page) + inaccessible(page)
     if DAMAGE[damage] is None:
         assert found == []
     else:

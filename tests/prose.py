@@ -51,6 +51,13 @@ def digits(text: str) -> list[str]:
     return [" ".join(text[max(0, m.start() - 30) : m.end() + 20].split()) for m in re.finditer(r"\d[\d.,]*", text)]
 
 
+def words(text: str) -> int:
+    """Words of Markdown prose, as a reader counts them."""
+    for pattern, instead in GONE:
+        text = re.sub(pattern, instead, text, flags=re.DOTALL | re.MULTILINE)
+    return len(re.findall(r"[^\W_]+(?:['’-]\w+)*", text))
+
+
 def digits_in_line(text: str) -> list[str]:
     """Equations within a line that hold a number a result could have: two digits, or a decimal."""
     for pattern, instead in GONE[:4]:

@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tritier import book as chapter
 from tritier.book.build import build_book, build_html, clear_leftovers, publish_figures, with_provenance
+from tritier.book.page import LISTING
 from tritier.book.run import Book, gate, run_stale, stale
 from tritier.errors import InputError
 from tritier.plots import style as plots
@@ -424,6 +425,15 @@ def test_show_links_a_function_to_its_equations_and_leaves_its_docstring_out(mon
         "    return width * height",
         "```",
     ]
+
+
+def test_a_long_listing_is_folded_and_says_how_long_it_is(monkeypatch):
+    (markdown,) = shown(monkeypatch, lambda: chapter.show(build_book))
+    _, _, code = markdown.data.partition("\n\n")
+    first, *listing, last = code.strip().splitlines()
+    assert len(listing) - 2 > LISTING
+    assert (first, last) == (f"````{{dropdown}} Listing, {len(listing) - 2} lines", "````")
+    assert (listing[0], listing[-1]) == ("```python", "```")
 
 
 def test_tables_print_significant_digits(monkeypatch):

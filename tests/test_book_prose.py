@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from prose import ALLOWED, digits, digits_in_line, of_page, spoken
+from prose import ALLOWED, digits, digits_in_line, of_page, spoken, words
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -83,3 +83,28 @@ def test_no_figure_is_glued_inside_code(chapter):
     """Between backticks MyST shows the role's own text instead of what was glued."""
     cells = [c for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "markdown"]
     assert not [c.source for c in cells if re.search(r"`\{glue:\w+\}`[^`]*``", c.source)]
+
+
+PAGES = [ROOT / "intro.md", *(p for p in sorted((ROOT / "chapters").iterdir()) if p.suffix in (".md", ".ipynb"))]
+WORDS_A_MINUTE, MINUTES = 220, 12
+FOLDED, LISTING = {"hide-input", "remove-input", "hide-cell", "remove-cell"}, 15
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_a_page_is_read_in_twelve_minutes(path):
+    """Prose alone: equations, code and glued numbers are looked at rather than read."""
+    assert sum(words(text) for place, text in of_page(path) if "alt text" not in place) < WORDS_A_MINUTE * MINUTES
+
+
+def test_words_are_those_of_the_prose():
+    assert (
+        words("Two words, $x^2 + 1$ and {glue:text}`key:.2f`.\n\n```python\nnot = these\n```\n\n$$ a = b $$ (eq-a)")
+        == 3
+    )
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_long_listing_is_folded(path):
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    shown = [c.source for c in cells if not FOLDED & set(c.metadata.get("tags", []))]
+    assert [s.splitlines()[0] for s in shown if sum(bool(x.strip()) for x in s.splitlines()) > LISTING] == []

@@ -178,6 +178,10 @@ def test_licences_of_code_text_data_and_vendored_scripts_are_stated():
     for name in ("MIT License", "CC BY 4.0", "data/README.md", "Open Database License", "Apache License 2.0"):
         assert name in text
     assert "Apache License" in (ROOT / "vendor" / "mathjax" / "LICENSE").read_text()
+    assert "Mozilla Public License" in (ROOT / "vendor" / "axe-core" / "LICENSE").read_text()[:100]
+    assert {path.parent.name for path in (ROOT / "vendor").glob("*/LICENSE")} == set(
+        re.findall(r"vendor/([\w-]+)/:", text)
+    )
 
 
 def test_mathematics_and_theme_come_from_the_build():

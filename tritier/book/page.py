@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # of the extra ``book``, which a report does not need
     import nbformat
 
 PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-model", "pyscipopt", "scipy")
+LISTING = 15  # lines of code that are shown without being asked for
 EQUATION = re.compile(r":eq:`([^`]+)`")
 POWER = re.compile(r"\b\d[\d.]*e[-+]\d+\b")  # a browser would break the line at its hyphen
 
@@ -80,7 +81,8 @@ def begin(chapter: str, preset: str, seed: int = 0) -> Page:
 def show(function: Callable) -> None:
     """Display a function's code under links to its equations and its API entry.
 
-    The equations are those its docstring names by ``:eq:``; the docstring itself is left to the API page.
+    The equations are those its docstring names by ``:eq:``; the docstring itself is left to the API page. Code of more
+    than ``LISTING`` lines is folded.
     """
     from IPython.display import Markdown, display
 
@@ -90,7 +92,10 @@ def show(function: Callable) -> None:
     links = [f"equation {{eq}}`{label}`" for label in labels]
     line = f"{{py:{role}}}`{name}`" + (" computes " + ", ".join(links) if links else "")
     code = _without_docstring(textwrap.dedent(inspect.getsource(function)))
-    display(Markdown(f"{line}\n\n```python\n{code}\n```\n"))
+    listing, length = f"```python\n{code}\n```", len(code.splitlines())
+    if length > LISTING:
+        listing = f"````{{dropdown}} Listing, {length} lines\n{listing}\n````"
+    display(Markdown(f"{line}\n\n{listing}\n"))
 
 
 def _without_docstring(code: str) -> str:

@@ -1,0 +1,131 @@
+"""The method on one page: its optimality conditions are those of the follower that is solved, its words are code."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_deferrable import electrified
+
+from tritier.cases.decisions import injection_prices, p2p_price, peak_prices
+from tritier.inputs.instance import Design, Instance
+from tritier.model.devices import block_value
+from tritier.model.prosumer import prosumer_boxes
+from tritier.reformulation.joint import JointLP, own_columns
+from tritier.search.responses import Response, optimistic_response
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "chapters" / "method.md").read_text()
+DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 190.0),), peak=0.3, coincident=0.4)
+TIGHT = 1e-6  # $/kW, times probability
+
+
+def solved() -> tuple[Instance, JointLP, Response]:
+    """A market with every kind of column: batteries, vehicles, a heat pump, peak charges, risk, a limit that binds."""
+    market = electrified()
+    people = tuple(replace(q, beta=b) for q, b in zip(market.prosumers, (0.3, 0.5, 0.7), strict=True))
+    menu = replace(market.menu, peak=(0.0, 0.3), coincident=(0.0, 0.4))
+    market = replace(market, prosumers=people, rules=replace(market.rules, alpha=0.6), menu=menu)
+    joint = JointLP(market)
+    return market, joint, optimistic_response(joint, DESIGN, revenue=False)
+
+
+def signs(left: np.ndarray, x: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> float:
+    """By how much ``left`` misses what stands on the page: >= 0 where x is at its lower bound, <= 0 at its upper."""
+    low, high = (np.broadcast_to(side, x.shape) for side in box)
+    up, down = x - low > 1e-7, high - x > 1e-7
+    return float(max((left * up).max(initial=0.0), (-left * down).max(initial=0.0)))
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    """Left side, column and box of every line of the page's stationarity, by prosumer and column."""
+    market, joint, response = solved()
+    lp, x, y, rules, days = joint.lp, response.x, response.y, market.rules, market.days
+    p = days.probability
+    pi = injection_prices(joint, joint.blocks, y)
+    price, tau = p2p_price(joint, y), np.array(DESIGN.tariff)[rules.block]
+    found = {}
+    for i, own in enumerate(market.prosumers):
+        d, name = joint.data[i], own.name
+        at, boxes, n = own_columns(lp, d, name), prosumer_boxes(d), market.prosumer_bus[i]
+
+        def dual(label: str, name: str = name) -> np.ndarray:
+            return y[lp.row_at(f"{label}[{name}]")]
+
+        rho, xi, energy = dual("energy_cost0"), -dual("cvar_rows0"), dual("power_balance0")
+        delta = -dual("largest0")
+        sigma = -dual("soc_dynamics0") if "soc" in at else np.zeros_like(energy)
+        paid = (days.retail + tau[:, None]) * rho
+        worth = {
+            "cost": (1 - own.beta) * p + xi - rho,
+            "var": own.beta - xi.sum(),
+            "excess": own.beta / (1 - rules.alpha) * p - xi,
+            "gp": paid + delta + pi[n] - energy,
+            "gk": DESIGN.peak * rho - delta.sum(axis=0),
+            "gm": energy - days.feed_in * rho - pi[n],
+            "zb": DESIGN.p2p / 2 + price + (pi[n] - energy).sum(axis=1),
+            "zs": DESIGN.p2p / 2 - price - (pi[n] - energy).sum(axis=1),
+            "cu": energy,
+            "ch": own.degradation * rho + energy - own.eta * sigma,
+            "dis": own.degradation * rho - energy + sigma / own.eta,
+            "served": energy - block_value(rules)[:, None, None] * rho,
+        }
+        for term, left in worth.items():
+            if term in at:
+                found[f"{name} {term}"] = np.asarray(left), x[at[term]], boxes[term]
+    peak = DESIGN.coincident * p - peak_prices(joint, y).sum(axis=0)
+    found["head peak"] = peak, x[lp.at("peak")], (np.zeros_like(p), np.full_like(p, np.inf))
+    return found
+
+
+def test_every_line_of_stationarity_holds_at_the_multipliers_of_the_solver(lines):
+    missed = {name: signs(*line) for name, line in lines.items()}
+    assert len(missed) > 30
+    assert max(missed.values()) < TIGHT, missed
+
+
+def test_the_lines_bind_and_a_wrong_sign_would_be_seen(lines):
+    """Turned round, a line fails: each kind has a column at a bound that it holds there."""
+    for term in ("gp", "gm", "zb", "zs", "served"):
+        own = {name: line for name, line in lines.items() if name.endswith(f" {term}")}
+        assert max(signs(-left, x, box) for left, x, box in own.values()) > 100 * TIGHT, term
+
+
+def test_every_function_the_page_names_exists():
+    names = re.findall(r"\{py:(?:func|class|meth|mod)\}`~?([\w.]+)`", PAGE)
+    assert len(names) > 20
+    for name in names:
+        parts = name.split(".")
+        for cut in range(len(parts), 0, -1):
+            try:
+                found = importlib.import_module(".".join(parts[:cut]))
+            except ModuleNotFoundError:
+                continue
+            for part in parts[cut:]:
+                found = getattr(found, part)
+            break
+
+
+def test_every_method_of_the_abstract_has_a_row():
+    for word in ("KKT", "strong duality", "big-M", "McCormick", "Benders", "column-and-constraint", "CVaR", "chance"):
+        assert re.search(rf"^\* - .*{word}", PAGE, re.MULTILINE | re.IGNORECASE), word
+
+
+def test_the_page_says_what_the_search_is():
+    for text in ("search over the menu", "excluded no tariff", "beats the incumbent by more than the gap"):
+        assert text in PAGE
+
+
+def test_the_nomenclature_names_every_decision_of_a_prosumer():
+    """Every column that any prosumer of the market has, and every multiplier that a result stores."""
+    _, joint, _ = solved()
+    columns = {term for d in joint.data for term in prosumer_boxes(d)}
+    text = (ROOT / "chapters" / "nomenclature.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text.partition("## Decisions and multipliers")[2]))
+    assert columns <= named
+    assert {"lambda", "pi", "mu", "nu", "theta", "y"} <= named
