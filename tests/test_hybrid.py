@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from itertools import product
@@ -25,14 +26,15 @@ from tritier.errors import (
 )
 from tritier.inputs.instance import Design, Menu
 from tritier.model.dso import menu_points
+from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import BASIC
+from tritier.reformulation.lp import BASIC, Clock
 from tritier.search import enumeration, hybrid
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, KINDS, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.ends import both_ends, check_end, first_best, stored_ends
 from tritier.search.flat import flat_design
-from tritier.search.hybrid import solve
+from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
 from tritier.search.menu import Coordinates, maximal
 from tritier.search.pool import Pool, build, packed, unpacked
@@ -280,6 +282,48 @@ def run(instance, ends, **changes):
 @pytest.fixture(scope="module")
 def searched(case, ends):
     return run(case[0], ends)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_parts_of_a_profile_add_up_to_the_seconds_there_were(case, jobs):
+    """Each second once: what workers and ends measured fits into the seconds of all processes, and the solves that
+    were timed are the solves that were counted."""
+    begin, clock = time.perf_counter(), Clock()
+    with clock.during(""):
+        ends = both_ends(JointLP(case[0]), jobs)
+    found = run(case[0], ends, jobs=jobs, clock=clock)
+    searched = clock.table(0.0)
+    for end in ends:
+        clock.add(end.clock)
+    available = jobs * (time.perf_counter() - begin)
+    table = clock.table(available)
+    named = table[table["phase"] != "idle"]
+    assert (named["seconds"] >= 0).all() and 0 < named["seconds"].sum() <= available
+    assert table["seconds"].sum() == pytest.approx(available)
+    assert not table.duplicated(["phase", "work"]).any()
+    answers = {f"answer, {begin}" for begin in STARTS}
+    assert {"flat tariff", "first best", "search", "exact response", "proof"} <= set(named["phase"])
+    assert {"simplex", "interior point", "blocks", "tangents", "other", "SCIP"} <= set(named["work"])
+    calls = searched.set_index(["phase", "work"])["calls"]
+    tasks = sum(n for (phase, work), n in calls.items() if phase in answers and work == "other")
+    assert tasks == len({(row.request.design, row.request.epsilon) for row in found.pools["search"].rows})
+    timed = sum(n for (_, work), n in calls.items() if work == "simplex")
+    assert timed <= found.lp_solves <= timed + 3, "but for cold restarts"
+
+
+def test_a_part_inside_another_stops_it(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 99.0])
+    monkeypatch.setattr(wrapper.time, "perf_counter", lambda: next(now))
+    clock = Clock()
+    with clock.during("answer"), clock.during(work="simplex"), clock.during("shortfall"):
+        pass
+    other = Clock()
+    other.seconds["answer", "other"] += 0.5
+    clock.add(other)
+    table = clock.table(100.0).set_index(["phase", "work"])
+    parts = {("answer", "other"): 2 + 32 + 0.5, ("answer", "simplex"): 4 + 16, ("shortfall", "other"): 8}
+    assert table["seconds"].to_dict() == parts | {("idle", "waiting"): 100 - 62.5}
+    assert table["calls"].to_dict() == dict.fromkeys(parts, 1) | {("idle", "waiting"): 0}
 
 
 @pytest.fixture(scope="module")
