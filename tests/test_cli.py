@@ -139,6 +139,25 @@ def test_solve_ends_in_one_line_and_writes_nothing(case, study, tmp_path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_profile_of_a_case_without_a_search_is_refused(study, tmp_path, capsys):
+    line = refused([*words(study, 1, tmp_path / "out", {}), "--profile"], capsys)
+    assert "--profile" in line and "case 1 has no search" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_is_printed_and_lies_beside_the_trace(study, tmp_path, capsys):
+    out = tmp_path / "out"
+    told = run([*words(study, 4, out, {}), "--profile", "--quiet"], capsys).splitlines()
+    profile, seconds = pd.read_csv(out / "profile.csv"), json.loads((out / "provenance.json").read_text())["seconds"]
+    assert profile["seconds"].sum() == pytest.approx(seconds, abs=0.01)
+    assert (profile["seconds"] >= 0).all() and {"case", "first best", "proof", "idle"} <= set(profile["phase"])
+    assert len(told) == 1 + profile["phase"].nunique() and "simplex" in told[0]
+    row = next(line for line in told if line.startswith("flat tariff")).split()
+    assert float(row[-3]) == pytest.approx(profile.groupby("phase")["seconds"].sum()["flat tariff"], abs=0.006)
+    assert solve(study, 4, out, {}) == out, "a result with a profile gives way to another"
+    assert not (out / "profile.csv").exists()
+
+
 @pytest.mark.parametrize("number", [1, 4])
 def test_a_revenue_that_no_flat_tariff_recovers(number, study, tmp_path, capsys):
     """The flat tariff, of up to 1 $/kWh, is on every menu."""

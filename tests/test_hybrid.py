@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from toy import small_market
 
@@ -24,14 +26,15 @@ from tritier.errors import (
 )
 from tritier.inputs.instance import Design, Menu
 from tritier.model.dso import menu_points
+from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import BASIC
+from tritier.reformulation.lp import BASIC, Clock
 from tritier.search import enumeration, hybrid
 from tritier.search.check import BOUND, check_pool, proved_value
-from tritier.search.cuts import EPSILON, FINE, Request, answer_row, cost_of, safe_value, solve_request
+from tritier.search.cuts import EPSILON, FINE, KINDS, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.ends import both_ends, check_end, first_best, stored_ends
 from tritier.search.flat import flat_design
-from tritier.search.hybrid import solve
+from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
 from tritier.search.menu import Coordinates, maximal
 from tritier.search.pool import Pool, build, packed, unpacked
@@ -84,7 +87,7 @@ def all_rows(instance, every: int = 1, epsilon: float = EPSILON):
 
 def excluded_wrongly(instance, rows, found) -> list[str]:
     """Designs of which rows prove more than enumeration finds: F too high, or no recovery where there is one."""
-    ledger = Ledger(Coordinates.of(instance.menu), instance.fixed_cost, rows)
+    ledger = Ledger(Coordinates.of(instance.menu), instance.least_revenue, rows)
     wrong = []
     for design, best in found.items():
         if best is not None and ledger.bound_at(ledger.menu.point(design)) > best.social.total + 1e-3:
@@ -125,6 +128,94 @@ def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, pe
     least = min(best.social.total for best in (found | enumerated(beside(instance, flat))).values() if best is not None)
     assert result.lower_bound <= least + 1e-3
     assert least - 1e-3 <= result.upper_bound <= least + 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+
+
+SURE = 2e-4  # $: how far a bound may lie above what enumeration finds: its own tangents, and the solver's tolerance
+
+
+def three_part(seed: int, fixed: float, share: float, billing: str, lines: int = 2):
+    """A random market with energy, individual and coincident peak charges and a fixed part; the tighter limits bind:
+    they are shares of what the first lines carry without any."""
+    base = small_market(seed=seed, tie_break=TIE_BREAK, demand_charge=0.1, billing=billing, fixed_share=share)
+    loose = tuple((line, (2000.0,)) for line in range(1, lines + 1))
+    menu = Menu(((0.02,), (0.05, 0.12), (0.08,)), (0.02,), loose, (0.0, 0.08), (0.0, 0.06))
+    instance = replace(base, menu=menu, fixed_cost=fixed)
+    joint = JointLP(instance)
+    load = joint.net_load(optimistic_response(joint, next(iter(menu_points(menu))), revenue=False).x)
+    carried = [joint.network.required_capacity(load, line) for line in range(lines)]
+    limits = [(line, tuple(np.round([0.8 * kw, 0.95 * kw], 1)) + (2000.0,)) for line, kw in enumerate(carried, 1)]
+    return replace(instance, menu=replace(menu, capacity=tuple(limits)))
+
+
+def responses(instance) -> dict[Design, list]:
+    """Of every design the response best for society, and the best that recovers the cost, where there is one."""
+    joint, found = JointLP(instance), {}
+    for design in menu_points(instance.menu):
+        found[design] = [optimistic_response(joint, design, revenue=False)]
+        with suppress(NoRecoveryError):
+            found[design].append(optimistic_response(joint, design))
+    return found
+
+
+def claims(row, design: Design) -> float:
+    """What a row alone claims at a design, $: of F, or of the uncovered cost; minus infinity where it says nothing."""
+    limits = np.array([kw for _, kw in design.capacity])
+    own = row.request.design
+    if row.request.kind == "least":
+        return row.dual - float(row.price @ limits)
+    offered = np.array([kw for _, kw in own.capacity])
+    held = np.array_equal(own.prices, design.prices) and (row.need <= limits).all() and (limits <= offered).all()
+    return row.bound if held else -np.inf
+
+
+def truth(instance, kind: str, response) -> float:
+    """What enumeration finds in the place of a row's bound, $."""
+    return -(response.revenue_slack + instance.least_revenue) if kind == "shortfall" else response.social.total
+
+
+def overstated(instance, row, found) -> list[Design]:
+    """Designs with a response of which a row claims more than is true."""
+    kind = row.request.kind
+    return [d for d, best in found.items() if any(claims(row, d) > truth(instance, kind, r) + SURE for r in best)]
+
+
+def raised(instance, row, found, by: float):
+    """The row with its bound raised to where it cuts off a response of some design by so many $."""
+    kind = row.request.kind
+    room = min(truth(instance, kind, r) - claims(row, d) for d, best in found.items() for r in best)
+    step = room + by
+    return replace(row, dual=row.dual + step * (1.0 if kind == "least" else row.request.epsilon))
+
+
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
+@example(seed=6, fixed=40.0, share=0.3, billing="scenario")
+@example(seed=4, fixed=25.0, share=0.0, billing="expected")
+@given(
+    seed=st.integers(10, 400),
+    fixed=st.floats(15.0, 60.0),
+    share=st.sampled_from([0.0, 0.3, 0.9]),
+    billing=st.sampled_from(["scenario", "expected"]),
+)
+def test_no_row_of_any_kind_claims_more_than_enumeration_finds(seed, fixed, share, billing):
+    """Row by row, at every point of the menu, and together in a ledger; and each kind of row, its bound raised so that
+    it cuts a response off by a tenth of a cent, is caught."""
+    instance = three_part(seed, fixed, share, billing)
+    found = responses(instance)
+    values = {d.capacity: best[0].theta for d, best in found.items() if not (d.peak or d.coincident)}
+    assert len({round(v, 3) for v in values.values()}) > 1, "no limit binds"
+    joint = search_lp(instance)
+    tight = replace(flat_design(joint, 0.0), capacity=tuple((line, kw[0]) for line, kw in instance.menu.capacity))
+    rows = [*first_best(joint), solve_request(joint, Request("least", tight))]
+    for epsilon, every in ((EPSILON, 2), (FINE, 7)):
+        rows += [solve_request(joint, Request(kind, d, epsilon)) for d in list(found)[::every] for kind in KINDS[1:]]
+    for row in rows:
+        assert not overstated(instance, row, found), row.request
+    best = {d: reply[1] for d, reply in found.items() if len(reply) == 2}
+    assert not excluded_wrongly(instance, rows, best)
+    for kind in KINDS:
+        row = next(row for row in rows if row.request.kind == kind)
+        assert overstated(instance, raised(instance, row, found, 1e-3), found)
+        assert not overstated(instance, raised(instance, row, found, -1e-3), found)
 
 
 def beside(instance, flat):
@@ -191,6 +282,48 @@ def run(instance, ends, **changes):
 @pytest.fixture(scope="module")
 def searched(case, ends):
     return run(case[0], ends)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_parts_of_a_profile_add_up_to_the_seconds_there_were(case, jobs):
+    """Each second once: what workers and ends measured fits into the seconds of all processes, and the solves that
+    were timed are the solves that were counted."""
+    begin, clock = time.perf_counter(), Clock()
+    with clock.during(""):
+        ends = both_ends(JointLP(case[0]), jobs)
+    found = run(case[0], ends, jobs=jobs, clock=clock)
+    searched = clock.table(0.0)
+    for end in ends:
+        clock.add(end.clock)
+    available = jobs * (time.perf_counter() - begin)
+    table = clock.table(available)
+    named = table[table["phase"] != "idle"]
+    assert (named["seconds"] >= 0).all() and 0 < named["seconds"].sum() <= available
+    assert table["seconds"].sum() == pytest.approx(available)
+    assert not table.duplicated(["phase", "work"]).any()
+    answers = {f"answer, {begin}" for begin in STARTS}
+    assert {"flat tariff", "first best", "search", "exact response", "proof"} <= set(named["phase"])
+    assert {"simplex", "interior point", "blocks", "tangents", "other", "SCIP"} <= set(named["work"])
+    calls = searched.set_index(["phase", "work"])["calls"]
+    tasks = sum(n for (phase, work), n in calls.items() if phase in answers and work == "other")
+    assert tasks == len({(row.request.design, row.request.epsilon) for row in found.pools["search"].rows})
+    timed = sum(n for (_, work), n in calls.items() if work == "simplex")
+    assert timed <= found.lp_solves <= timed + 3, "but for cold restarts"
+
+
+def test_a_part_inside_another_stops_it(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 99.0])
+    monkeypatch.setattr(wrapper.time, "perf_counter", lambda: next(now))
+    clock = Clock()
+    with clock.during("answer"), clock.during(work="simplex"), clock.during("shortfall"):
+        pass
+    other = Clock()
+    other.seconds["answer", "other"] += 0.5
+    clock.add(other)
+    table = clock.table(100.0).set_index(["phase", "work"])
+    parts = {("answer", "other"): 2 + 32 + 0.5, ("answer", "simplex"): 4 + 16, ("shortfall", "other"): 8}
+    assert table["seconds"].to_dict() == parts | {("idle", "waiting"): 100 - 62.5}
+    assert table["calls"].to_dict() == dict.fromkeys(parts, 1) | {("idle", "waiting"): 0}
 
 
 @pytest.fixture(scope="module")

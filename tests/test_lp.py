@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from toy import small_market
 
 from tritier.errors import InfeasibleError, SolverError
-from tritier.reformulation.lp import ALL, ColdRestart, LinearProgram, ParametricLP, Status, WarmLP, solve_lp
+from tritier.inputs.instance import Design
+from tritier.reformulation import lp as wrapper
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import ALL, BASIC, ColdRestart, LinearProgram, ParametricLP, Status, WarmLP, solve_lp
 
 INF = np.inf
 
@@ -128,3 +134,73 @@ def test_a_warm_lp_names_what_it_has_not():
     lp.set_bounds(ALL, 0.0, INF)
     with pytest.raises(SolverError, match="unbounded"):
         lp.solve()
+
+
+def peaks(tariff: float = 0.08, peak: float = 0.1) -> tuple[JointLP, np.ndarray]:
+    """A market billed by scenario with a charge on everybody's peak, and the follower's cost at a design."""
+    instance = small_market(billing="scenario", tie_break=1e-3)
+    joint = JointLP(replace(instance, menu=replace(instance.menu, peak=(0.0, 0.1, 0.5))))
+    design = Design((tariff,) * 3, 0.02, ((1, 1000.0),), peak=peak)
+    joint.offer(design)
+    return joint, joint.cost(design)
+
+
+@pytest.mark.parametrize("patience", [0, 1, 40])
+def test_a_solve_that_loses_patience_ends_at_the_same_objective(patience, monkeypatch):
+    joint, cost = peaks()
+    patient = joint.warm.solve(cost)
+    assert patient.iterations > 40 and not joint.warm.restarts
+    monkeypatch.setattr(wrapper, "PATIENCE", patience)
+    joint, cost = peaks()
+    hasty = joint.warm.solve(cost)
+    assert joint.warm.restarts == {ColdRestart.SLOW: 1}
+    assert hasty.objective == pytest.approx(patient.objective, rel=1e-9)
+    assert joint.warm.safe_bound(hasty.y) == pytest.approx(hasty.objective, rel=1e-6)
+    joint.warm.set_basis(joint.warm.basis())
+    assert joint.warm.solve(cost).iterations == 0, "what it ends with is the basis of the optimum"
+
+
+def test_patience_is_of_each_solve(monkeypatch):
+    """Many warm solves, each short, lose none of it together."""
+    joint, cost = peaks()
+    longest = joint.warm.solve(cost).iterations
+    monkeypatch.setattr(wrapper, "PATIENCE", longest + 1)
+    total = 0
+    for k in range(40):
+        design = Design((0.02 + 0.12 * (k % 2),) * 3, 0.02, ((1, 1000.0),), peak=0.5 * (k % 2))
+        joint.offer(design)
+        total += joint.warm.solve(joint.cost(design)).iterations
+    assert total > longest + 1 and not joint.warm.restarts
+
+
+@pytest.mark.parametrize("patience", [0, 1, wrapper.PATIENCE])
+def test_impatience_makes_no_infeasible_lp_feasible(patience, monkeypatch):
+    monkeypatch.setattr(wrapper, "PATIENCE", patience)
+    joint, cost = peaks()
+    joint.warm.solve(cost)
+    n = int(joint.lp.at("N"))
+    joint.warm.set_bounds(np.array([n]), -1.0, -1.0)  # the network earns a dollar
+    with pytest.raises(InfeasibleError, match="no feasible point"):
+        joint.warm.solve(cost)
+    joint.warm.set_bounds(np.array([n]), joint.lp.col_lower[n], joint.lp.col_upper[n])
+    assert joint.warm.solve(cost).x[n] > 0, "and it is solved again once it is feasible"
+
+
+@pytest.mark.parametrize("patience", [0, wrapper.PATIENCE])
+def test_a_wrong_basis_does_not_survive(patience, monkeypatch):
+    """One that is none, and one that is far away: the objective is the same, the basis kept is the optimum's."""
+    joint, cost = peaks()
+    best = joint.warm.solve(cost)
+    away, far = peaks(0.4, 3.0)
+    away.warm.solve(far)
+    columns, rows = joint.warm.basis()
+    wrong = bytes([BASIC] * len(columns)), rows
+    monkeypatch.setattr(wrapper, "PATIENCE", patience)
+    for basis, restarts in ((wrong, {ColdRestart.BASIS: 1}), (away.warm.basis(), {})):
+        joint, cost = peaks()
+        joint.warm.set_basis(basis)
+        found = joint.warm.solve(cost)
+        assert found.objective == pytest.approx(best.objective, rel=1e-9)
+        assert joint.warm.restarts == restarts | ({} if patience else {ColdRestart.SLOW: 1})
+        joint.warm.set_basis(joint.warm.basis())
+        assert joint.warm.solve(cost).iterations == 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
+from tritier.plots.results import profile_figure
 from tritier.plots.style import drawn
 
 
@@ -55,6 +57,16 @@ def test_bands_steps_and_segments(axes):
     assert {0, 2, 3} <= set(drawn(axes[0].figure).query("x <= 1")["y"])
     assert found(axes, "step")[["x", "y"]].to_numpy().tolist() == [[0, 5], [1, 6], [2, 6]]
     assert found(axes, "LineCollection")[["x", "y"]].to_numpy().tolist() == [[0, 4], [2, 4]]
+
+
+def test_a_profile_s_bars_end_at_the_seconds_of_each_phase():
+    rows = [("answer", "simplex", 3.0), ("answer", "other", 1.0), ("proof", "other", 0.5)]
+    table = drawn(profile_figure(pd.DataFrame(rows, columns=["phase", "work", "seconds"])))
+    bars = {(row.series, round(row.y)): (row.value, row.x) for row in table.itertuples()}
+    assert bars[("simplex", 1)] == (0.0, 3.0) and bars[("other", 1)] == (3.0, 4.0)
+    assert bars[("other", 0)] == (0.0, 0.5) and bars[("simplex", 0)] == (0.0, 0.0)
+    assert set(table["x_axis"]) == {"time [s]"}
+    plt.close("all")
 
 
 def test_shading_text_and_colour_bars_are_no_data(axes):

@@ -99,6 +99,7 @@ def add_solve(verbs: Verbs) -> None:
     verb.add_argument(
         "--engine", choices=("tree", "scip"), default="tree", help="who chooses what is answered next: we, or SCIP"
     )
+    verb.add_argument("--profile", action="store_true", help="print where the seconds go, and store it as profile.csv")
     add_run_options(verb)
 
 
@@ -113,6 +114,8 @@ def solve(a: argparse.Namespace) -> int:
 
     case, progress = find_case(a.case), teller(a.quiet)
     check_asked(a.gap, a.jobs)
+    if a.profile and not case.optimised:
+        raise InputError("--profile", "case", f"case {a.case} has no search", "profile case 3 or 4")
     prepared = prepare(a.study, a.preset, parse_changes(a.set))
     place = store.check_out(Path(a.out))
     state = place.with_name(f"{place.name}.state.npz") if case.optimised else None
@@ -125,14 +128,25 @@ def solve(a: argparse.Namespace) -> int:
             f"{instance.days.n_days} scenarios"
         )
         result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, a.engine)
-        result.write(place)
+        result.write(place, a.profile)
         if result.bounds is not None:
             progress(result.bounds.in_words)
         if state is not None:
             store.forget_state(state)
     mind(result.warnings())
+    if a.profile and result.profile is not None:
+        print(profile_text(result.profile))
     progress(f"written to {a.out}")
     return 0
+
+
+def profile_text(profile: pd.DataFrame) -> str:
+    """A profile as a table: a row per phase, a column per work, in seconds of processes, and the phases' shares."""
+    order = profile["phase"].drop_duplicates()
+    table = profile.pivot_table("seconds", "phase", "work", "sum", 0.0).loc[order]
+    table["total"] = table.sum(axis=1)
+    table["share"] = (100 * table["total"] / table["total"].sum()).map("{:.0f} %".format)
+    return table.rename_axis(None).rename_axis(None, axis=1).to_string(float_format="{:.2f}".format)
 
 
 def mind(warnings: list[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import effective_n_jobs
 
 from tritier.cases import store
 from tritier.cases.cases import Case, find_case
@@ -49,6 +50,7 @@ from tritier.provenance import (
     write_json,
 )
 from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import Clock
 from tritier.search.flat import flat_tariff
 from tritier.search.hybrid import COLUMNS, HybridResult
 from tritier.search.pool import Pool
@@ -74,6 +76,7 @@ class Result:
     response: Response | None = None  # None where the result was read
     search: HybridResult | None = None  # None where the result was read, or has no menu
     folder: Path | None = None  # where the result was read
+    profile: pd.DataFrame | None = None  # where the seconds of the search went; None where the result was read
 
     @property
     def design(self) -> Design:
@@ -173,8 +176,9 @@ class Result:
         assert self.folder is not None
         return self.folder / "proof.npz"
 
-    def write(self, out: str | Path) -> Path:
-        """Write all files into a fresh folder that then takes the place of ``out``, and return it.
+    def write(self, out: str | Path, profile: bool = False) -> Path:
+        """Write all files into a fresh folder that then takes the place of ``out``, and return it; ``profile``: where
+        the seconds went among them.
 
         Raises CertificateError where a certificate fails, InputError where ``out`` holds anything but a result.
         """
@@ -186,6 +190,9 @@ class Result:
             write_json(fresh / "provenance.json", {"study": study, **self.origin})
             with naming(fresh / "trace.csv"):
                 self.trace.to_csv(fresh / "trace.csv", index=False)
+            if profile and self.profile is not None:
+                with naming(fresh / "profile.csv"):
+                    self.profile.to_csv(fresh / "profile.csv", index=False)
             with naming(fresh / "decisions.npz"):
                 np.savez_compressed(fresh / "decisions.npz", **store.packed(self.decisions, self.days))
             if self.bounds is not None:
@@ -248,9 +255,10 @@ def solve_case(
     check_asked(gap, jobs)
     with located(prepared.study):
         case = find_case(case) if isinstance(case, int) else case
-        begin = time.perf_counter()
-        clearing = cleared(prepared, case)
-        joint = JointLP(clearing, case.market, case.network)
+        begin, clock = time.perf_counter(), Clock()
+        with clock.during("case"):
+            clearing = cleared(prepared, case)
+            joint = JointLP(clearing, case.market, case.network)
         bounds, trace, search = None, pd.DataFrame(columns=list(COLUMNS)), None
         asked: dict[str, object] = {"gap": None, "engine": None, "jobs": jobs}
         if case.optimised:
@@ -258,7 +266,7 @@ def solve_case(
             asked = {"gap": gap, "engine": engine, "jobs": jobs}
             question = "" if state is None else state_question(prepared, case, state, progress)
             try:
-                search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question)
+                search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question, clock)
             except InputError as error:
                 if state is not None and error.file != str(state):
                     state.unlink(missing_ok=True)  # the study has to change, so that nobody goes on from here
@@ -267,10 +275,14 @@ def solve_case(
             joint, response, trace = search.joint, search.best, search.trace
         else:
             response = flat_tariff(joint)
-        decisions = with_fixed_charge(prepared, clearing, response, decisions_of(joint, response))
-        days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
-        origin = provenance(prepared, case.number) | asked | {"seconds": round(time.perf_counter() - begin, 2)}
-        return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
+        with clock.during("design scenarios"):
+            decisions = with_fixed_charge(prepared, clearing, response, decisions_of(joint, response))
+            days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
+        seconds = time.perf_counter() - begin
+        profile = clock.table(effective_n_jobs(jobs) * seconds)
+        origin = provenance(prepared, case.number) | asked | {"seconds": round(seconds, 2)}
+        found = (prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
+        return Result(*found, profile=profile)
 
 
 def design_warnings(bounds: DesignProof) -> list[str]:

@@ -36,6 +36,7 @@ from tritier.model.acflow import voltage_margin
 from tritier.model.chance import Block, net_load
 from tritier.model.tariff import fixed_charge, passive_charges
 from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import Clock
 from tritier.search import hybrid
 from tritier.search.ends import stored_ends
 from tritier.search.hybrid import HybridResult
@@ -153,12 +154,18 @@ def optimise(
     state: Path | None,
     engine: str,
     question: str,
+    clock: Clock,
 ) -> tuple[HybridResult, DesignProof]:
     """The best design of the menu with its bounds (:func:`tritier.search.hybrid.solve`); the flat tariff is on it.
 
-    question: what the state belongs to. Raises InputError where the best design buys violations.
+    question: what the state belongs to; clock: where the seconds are counted.
+
+    Raises InputError where the best design buys violations.
     """
-    flat, ideal = stored_ends(joint, jobs, state, question)
+    with clock.during(""):  # both ends' own clocks count it
+        flat, ideal = stored_ends(joint, jobs, state, question)
+    for end in (flat, ideal):
+        clock.add(end.clock)
     if progress is not None:
         progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
     found = hybrid.solve(
@@ -172,6 +179,7 @@ def optimise(
         state=state,
         origin=question,
         engine=engine,
+        clock=clock,
     )
     check_limits(found.joint, found.best.x, prepared)
     bounds = DesignProof(

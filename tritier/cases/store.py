@@ -30,7 +30,7 @@ from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
-LATER = ("proof.npz", "physics.json", "evaluation.csv", "report.html")  # what a result may hold besides
+LATER = ("proof.npz", "profile.csv", "physics.json", "evaluation.csv", "report.html")  # what a result may hold besides
 ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and what they hold
     **dict.fromkeys(("study", "study_name", "half", "preset", "data_hash", "commit"), str),
     **dict.fromkeys(("case", "seed", "jobs"), int),

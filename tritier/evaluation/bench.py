@@ -40,6 +40,7 @@ from tritier.search.large import Clearing, clear, large_instance, solve_whole
 from tritier.search.responses import optimistic_response
 
 STORED = DATA / "results" / "bench.csv"
+WAYS = DATA / "results" / "ways.csv"  # one change of the search at a time, beside profile.csv
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "cvxpy", "joblib")
 STUDY = DATA / "studies" / "ieee33"
 MODES = ("strong_duality", "bigm with value cut", "bigm", "sos1", "indicator")

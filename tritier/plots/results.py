@@ -132,6 +132,21 @@ def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
     return finish(fig)
 
 
+def profile_figure(table: pd.DataFrame) -> Figure:
+    """Seconds of each phase of a search, by work, one bar a phase; columns ``phase``, ``work``, ``seconds``."""
+    seconds = table.pivot_table("seconds", "phase", "work", "sum", 0.0)
+    seconds = seconds.loc[table["phase"].drop_duplicates()[::-1], table["work"].drop_duplicates()]
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.28 * len(seconds)))
+    start = np.zeros(len(seconds))
+    for k, work in enumerate(seconds.columns):
+        ax.barh(seconds.index, seconds[work], left=start, color=(*COLOURS, GREY)[k % 8], label=work)
+        start += seconds[work].to_numpy()
+    ax.set_xlabel("time [s]")
+    ax.grid(visible=False, axis="y")
+    ax.legend(fontsize=8)
+    return finish(fig)
+
+
 def readings_figure(table: pd.DataFrame, toll: float) -> Figure:
     """What a toll costs the leader where the follower's ties fall as it hopes and as it fears; columns ``toll``,
     ``hoped``, ``feared``; the toll chosen is marked."""

@@ -150,7 +150,8 @@ class JointLP:
                     rows.append(np.broadcast_to(cost, at.shape).ravel())
                     columns.append(at.ravel())
                     values.append(np.repeat(-price, cost.size))
-        self.warm.set_entries(*(np.concatenate(part) for part in (rows, columns, values)))
+        with self.warm.clock.during(work="tariff"):
+            self.warm.set_entries(*(np.concatenate(part) for part in (rows, columns, values)))
         self.charged = prices.copy()
 
     def _append_revenue_row(self) -> None:
@@ -258,7 +259,8 @@ class JointLP:
         if not self.sees_network:
             return []
         known = set(self.blocks)
-        risks = self.network.block_risks(self.net_load(x), self.limits(x), VIOLATED_KW)
+        with self.warm.clock.during(work="blocks"):
+            risks = self.network.block_risks(self.net_load(x), self.limits(x), VIOLATED_KW)
         return [block for _, block in risks if block not in known]
 
     def settle(self, cost: np.ndarray, simplex: str = "dual") -> LPSolution:
@@ -300,8 +302,11 @@ class JointLP:
         """Append chance blocks: each its quantile, tail and slack columns, its tail rows and its CVaR row
         (:eq:`eq-chance`)."""
         blocks = list(blocks)
-        if not blocks:
-            return
+        if blocks:
+            with self.warm.clock.during(work="blocks"):
+                self._append_blocks(blocks)
+
+    def _append_blocks(self, blocks: list[Block]) -> None:
         parts = [self._block_border(block) for block in blocks]
         n, m = self.lp.cost.size, self.lp.row_lower.size
         columns, rows, first_column, first_row = {}, {}, 0, 0
@@ -351,6 +356,10 @@ class JointLP:
         (:eq:`eq-loss-tangent`); the same tangent twice would only be rows that the simplex cannot tell apart."""
         if any(isinstance(old, np.ndarray) and np.array_equal(old, load) for old in self.history):
             return
+        with self.warm.clock.during(work="tangents"):
+            self._append_tangent(load)
+
+    def _append_tangent(self, load: np.ndarray) -> None:
         flow, reactive = self.network.matrices.flows(load), self.network.reactive_flow
         value = losses_kw(flow, reactive, self.instance.feeder)  # (T, S)
         slope = loss_gradient(flow, self.instance.feeder)  # (L, T, S)

@@ -11,7 +11,10 @@ its reason (:class:`ColdRestart`).
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
@@ -20,6 +23,7 @@ from typing import Any
 import cvxpy as cp
 import highspy
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
@@ -62,6 +66,47 @@ class ColdRestart(StrEnum):
     STATUS = "status"  # neither an optimum nor, from cold, a proof that there is none
 
 
+class Clock:
+    """Where the seconds of a computation go, by phase and work. Each second is counted once: what begins inside a part
+    stops it until it ends."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self._at, self._since = ("", ""), time.perf_counter()
+
+    @contextmanager
+    def during(self, phase: str | None = None, work: str = "other") -> Iterator[None]:
+        """What runs inside is work of a kind, in a phase; None: in the phase that it is."""
+        outer = self._at
+        self._switch((outer[0] if phase is None else phase, work))
+        self.calls[self._at] += 1
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def _switch(self, part: tuple[str, str]) -> None:
+        now = time.perf_counter()
+        self.seconds[self._at] += now - self._since
+        self._at, self._since = part, now
+
+    def add(self, other: Clock) -> None:
+        """Count what another process has measured."""
+        for part, seconds in other.seconds.items():
+            self.seconds[part] += seconds
+        self.calls.update(other.calls)
+
+    def table(self, available: float) -> pd.DataFrame:
+        """Phase, work, calls and seconds of each part that was named, and as the last row what is left of the seconds
+        that were available: processes that wait or start, and whatever was not named."""
+        seconds = {part: value for part, value in self.seconds.items() if part[0]}
+        seconds[UNNAMED] = available - sum(seconds.values())
+        rows = [(*part, self.calls[part], value) for part, value in seconds.items()]
+        return pd.DataFrame(rows, columns=["phase", "work", "calls", "seconds"])
+
+
+UNNAMED = ("idle", "waiting")  # part of the seconds available that no phase was measured in
 WORDS = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
     highspy.HighsModelStatus.kModelEmpty: Status.OPTIMAL,
@@ -400,6 +445,7 @@ class WarmLP(LinearProgram):
         self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
+        self.clock = Clock()
         options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
         sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         super().__init__(lp.cost, self.lp.matrix, *sides, **options)
@@ -449,7 +495,8 @@ class WarmLP(LinearProgram):
             self.set_cost(cost)
         self._highs.setOptionValue("simplex_strategy", {"dual": 1, "primal": 4}[simplex])
         self._basis, self._dust = None, dust
-        found = self._run_patiently()
+        with self.clock.during(work="simplex"):
+            found = self._run_patiently()
         if found.status == Status.INFEASIBLE:
             raise InfeasibleError("the LP has no feasible point")
         if found.status != Status.OPTIMAL:
@@ -477,7 +524,8 @@ class WarmLP(LinearProgram):
         tight = {name: self.options[name] for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance")}
         for name, value in {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}.items():  # 1e-9 is out of its reach
             self._highs.setOptionValue(name, value)
-        self._highs.run()
+        with self.clock.during(work="interior point"):
+            self._highs.run()
         for name, value in {"solver": "simplex", **tight}.items():
             self._highs.setOptionValue(name, value)
         self._basis, self._cold = None, False

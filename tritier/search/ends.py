@@ -6,7 +6,7 @@ social cost and a safe lower bound of it are found again without a solve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
@@ -16,6 +16,7 @@ from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.tariff import without_fixed_part
 from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import EPSILON, FINE, Request, Row, cost_of, solve_request
@@ -34,12 +35,13 @@ class End:
 
     ``pool.rows[0]`` has that point: of the flat tariff its answer, of the first best the least F at the largest limits.
     The largest bound of a row that asks the same is the lower side. ``solved``: whether this run has found the cost,
-    and not read it.
+    and not read it; ``clock``: where its seconds went.
     """
 
     social_cost: float
     pool: Pool
     solved: bool = False
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def lower_bound(self) -> float:
@@ -74,10 +76,18 @@ def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
 
 
 def _flat_end(instance: Instance, *lp) -> End:
+    clock = Clock()
+    with clock.during("flat tariff"):
+        return replace(_flat(clock, instance, *lp), clock=clock)
+
+
+def _flat(clock: Clock, instance: Instance, *lp) -> End:
     searched = build(without_fixed_part(instance), *lp, [])
+    searched.warm.clock = clock
     found = flat_tariff(searched)
     lp = (instance, *lp)
     joint = build(*lp, items_of(searched))
+    joint.warm.clock = clock
     joint.warm.set_basis(searched.warm.basis())
     rows = closed(joint, Request("answer", found.design))
     if found.social.total - rows[0].social_cost > AGREE or rows[0].recovered < -LOSS_GAP:
@@ -89,10 +99,13 @@ def _flat_end(instance: Instance, *lp) -> End:
 
 
 def _first_best_end(*lp) -> End:
-    joint = build(*lp, [])
-    rows = first_best(joint)
-    end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True)
-    check_end(build(*lp, []), "first_best", end)
+    clock = Clock()
+    with clock.during("first best"):
+        joint = build(*lp, [])
+        joint.warm.clock = clock
+        rows = first_best(joint)
+        end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True, clock=clock)
+        check_end(build(*lp, []), "first_best", end)
     return end
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ import pandas as pd
 from tritier.errors import InputError, Interrupted, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Basis
+from tritier.reformulation.lp import Basis, Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import FINE, Request, Row
@@ -34,6 +35,7 @@ from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, pack, solve_task
 
+STARTS = ("again", "other limits", "other tariff", "from the flat tariff")  # where an answer begins
 COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
@@ -102,7 +104,8 @@ class HybridResult:
 class Search:
     """A ledger, the workers that fill it, and what is reported and stored on the way."""
 
-    def __init__(self, joint: JointLP, flat: End, ideal: End, beside, gap: float, jobs: int, say) -> None:
+    def __init__(self, joint: JointLP, flat: End, ideal: End, beside, gap: float, jobs: int, say, clock: Clock) -> None:
+        self.clock = clock
         self.joint, self.jobs, self.flat, self.ideal = joint, jobs, flat, ideal
         self.gain = flat.social_cost - ideal.social_cost
         self.slack = gap * self.gain
@@ -253,16 +256,14 @@ class Search:
         if point in self.confirmed:
             return
         self.confirmed.add(point)
-        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, self.pool.items)
-        joint.warm.set_basis(self.start(point))
-        try:
-            found = self.exact(joint, point)
-        except NoRecoveryError:
-            return
-        self.ledger.propose(found.social.total, point)
+        with self.clock.during("exact response"), suppress(NoRecoveryError):
+            joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, self.pool.items)
+            joint.warm.set_basis(self.start(point)[0])
+            self.ledger.propose(self.exact(joint, point).social.total, point)
 
     def exact(self, joint: JointLP, point: Point) -> Response:
         """The exact optimistic response at a point, from an LP as it stands."""
+        joint.warm.clock = self.clock
         try:
             return optimistic_response(joint, self.ledger.menu.design(point))
         finally:
@@ -270,27 +271,33 @@ class Search:
 
     def task(self, point: Point, request: Request) -> Task:
         """A request at a point, from the basis of the nearest point solved so far."""
-        items = tuple(self.pool.items)
-        return Task(self.name, items, self.start(point), request, self.ledger.upper_bound, LOOSE * self.slack)
+        items, (basis, begin) = tuple(self.pool.items), self.start(point)
+        return Task(self.name, items, basis, request, self.ledger.upper_bound, f"answer, {begin}", LOOSE * self.slack)
 
-    def start(self, point: Point) -> Basis:
-        """The basis of the nearest answer of the search's own LP."""
+    def start(self, point: Point) -> tuple[Basis, str]:
+        """The basis of the nearest answer of the search's own LP, and how near that is."""
         near = {self.ledger.menu.point(row.request.design): row.basis for row in self.pool.rows}
-        basis = near[min(near, key=lambda p: self.ledger.menu.distance(p, point))] if near else self.begin
-        return reorder(self.joint, basis, self.pool.items, self.pool.items)
+        basis, begin = self.begin, STARTS[-1]
+        if near:
+            chosen = min(near, key=lambda p: self.ledger.menu.distance(p, point))
+            basis, begin = near[chosen], STARTS[(chosen != point) + (chosen[0] != point[0])]
+        return reorder(self.joint, basis, self.pool.items, self.pool.items), begin
 
     def send(self, tasks: list[Task]) -> None:
         """Work on tasks, and learn what they find in their order."""
         if not tasks:
             return
         run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
-        for found in run(joblib.delayed(solve_task)(task, self.packed) for task in tasks):
+        with self.clock.during(""):  # the tasks' own clocks count it
+            every = run(joblib.delayed(solve_task)(task, self.packed) for task in tasks)
+        for found in every:
             self.collect(found)
 
     def collect(self, found: Found) -> None:
         """Enter the rows of a task."""
         self.pool.learn(found.items)
         self.solves += found.solves
+        self.clock.add(found.clock)
         for row in found.rows:
             row = replace(row, basis=reorder(self.joint, row.basis, found.items, self.pool.items))
             self.pool.rows.append(row)
@@ -325,11 +332,13 @@ class Search:
             raise NoRecoveryError("no design of the menu recovers the fixed and the network cost")
         point = ledger.best[1]
         joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, [])
-        best = self.exact(joint, point)
+        with self.clock.during("exact response"):
+            best = self.exact(joint, point)
         upper = best.social.total
         ledger.require_not_below(upper, point)
         lower = min(ledger.lower_bound, upper)
-        verdict = prove(ledger, below(lower, self.gain), upper, point) if finished else None
+        with self.clock.during("proof", "SCIP"):
+            verdict = prove(ledger, below(lower, self.gain), upper, point) if finished else None
         self.progress.report(lower, upper, self.solves)
         return HybridResult(
             best=best,
@@ -359,13 +368,15 @@ def solve(
     state: Path | None = None,
     origin: str = "",
     engine: str = "tree",
+    clock: Clock | None = None,
 ) -> HybridResult:
     """The best design of the menu, to within ``gap`` of the gain between flat tariff and first best (:eq:`eq-gap`).
 
     joint: the instance's LP; flat, ideal: both ends of the gain (:func:`tritier.search.ends.both_ends`); beside:
-    designs whose tariffs are offered beside the menu's grid, at every limit;time_limit: s, after which the search
+    designs whose tariffs are offered beside the menu's grid, at every limit; time_limit: s, after which the search
     stops with the bounds it has; state: file from which a broken run of the same ``origin`` goes on; engine: which
-    points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds.
+    points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds; clock: where the
+    seconds of the search are counted.
 
     Raises:
         InputError: the engine is unknown.
@@ -375,11 +386,14 @@ def solve(
     """
     if engine not in ENGINES:
         raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
-    search = Search(joint, flat, ideal, beside, gap, jobs, progress)
-    search.resume(state, origin)
-    search.offer_flat()
+    clock = clock or Clock()
+    search = Search(joint, flat, ideal, beside, gap, jobs, progress, clock)
+    with clock.during("search"):
+        search.resume(state, origin)
+        search.offer_flat()
     try:
-        return search.result(search.run(engine, time_limit))
+        with clock.during("search"):
+            return search.result(search.run(engine, time_limit))
     except KeyboardInterrupt as stop:
         search.save()
         raise Interrupted(search.so_far) from stop

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Basis
+from tritier.reformulation.lp import Basis, Clock
 from tritier.search.cuts import Request, Row, solve_request
 from tritier.search.pool import Item, build, extend, items_of, starts_with
 
@@ -39,16 +39,18 @@ class Task:
     basis: Basis
     request: Request
     cutoff: float  # $: an answer that is bounded from below by this, the incumbent's cost, needs no closer look
+    phase: str  # what its seconds are counted as
     loose: float  # $: understatement of losses at which an answer below the cutoff gets a loss tangent
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Rows of a task, the items of their LP in order, and its LP solves."""
+    """Rows of a task, the items of their LP in order, its LP solves, and where its seconds went."""
 
     rows: list[Row]
     items: list[Item]
     solves: int
+    clock: Clock
 
 
 _built: dict[str, JointLP] = {}  # this process's LP of the last task, to be used again where it fits
@@ -70,14 +72,17 @@ def solve_task(task: Task, packed: np.ndarray) -> Found:
     Where the response of an answer does not recover the cost, and its bound does not settle the matter, the shortfall
     is bounded over all responses.
     """
-    joint, request = _joint(task, packed), task.request
-    begin = joint.warm.solves
-    joint.warm.restart()  # nothing that this process solved before may steer the simplex
-    joint.warm.set_basis(task.basis)
-    rows = [_tightened(joint, task)]
+    clock, request = Clock(), task.request
+    with clock.during(task.phase):
+        joint = _joint(task, packed)
+        joint.warm.clock, begin = clock, joint.warm.solves
+        joint.warm.restart()  # nothing that this process solved before may steer the simplex
+        joint.warm.set_basis(task.basis)
+        rows = [_tightened(joint, task)]
     if request.kind == "answer" and rows[0].recovered < 0 and rows[0].bound < task.cutoff:
-        rows.append(solve_request(joint, replace(request, kind="shortfall")))
-    return Found([replace(row, load=None) for row in rows], items_of(joint), joint.warm.solves - begin)
+        with clock.during("shortfall"):
+            rows.append(solve_request(joint, replace(request, kind="shortfall")))
+    return Found([replace(row, load=None) for row in rows], items_of(joint), joint.warm.solves - begin, clock)
 
 
 def _tightened(joint: JointLP, task: Task) -> Row:
