@@ -88,7 +88,9 @@ def small_m() -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("chapter", "computed"), [("04", two_lines), ("05", risk), ("06", scarce_buyer), ("09", small_m)], ids=str
+    ("chapter", "computed"),
+    [("04", two_lines), ("05", risk), ("06", scarce_buyer), ("09", small_m)],
+    ids=["two lines", "risk", "scarce buyer", "small M"],
 )
 def test_the_hidden_solution_is_what_the_package_finds(chapter, computed):
     assert claimed(chapter) == pytest.approx(computed(), abs=1e-6)
