@@ -139,7 +139,9 @@ def test_summary_is_what_its_parts_say(solved):
         assert s["prosumer_cvar_usd"] >= s["prosumer_cost_usd"]
         assert 0 < s["refund_share_prosumers"] <= 1 + 1e-12
         p, load = case.prepared.instance.days.probability, case.days.net_load
-        metered = load.sum(axis=0) + linear_losses(case.days.instance, load)
+        metered = load.sum(axis=0)
+        if case.days.instance.rules.peak_with_losses:
+            metered = metered + linear_losses(case.days.instance, load)
         assert s["peak_kw"] == pytest.approx(metered.max(axis=0) @ p, rel=1e-12)
 
 

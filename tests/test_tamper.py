@@ -107,7 +107,7 @@ def test_the_list_of_arrays_is_complete(arrays):
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_an_array_scaled_by_one_percent_is_refused(name, arrays, solved, tmp_path):
-    changed = arrays[name] * 1.01
+    changed = arrays[name] + 1.0 if name == "day_bought" else arrays[name] * 1.01  # no day buys a violation
     assert np.abs(changed - arrays[name]).max() > (1e-4 if name in PRICES else 1e-3), "the study should move it"
     with pytest.raises(CertificateError):
         recheck(tmp_path / "decisions.npz", arrays | {name: changed}, solved)

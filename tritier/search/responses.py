@@ -188,8 +188,11 @@ class LeastCost:
     blocks: list[Block]
 
 
-def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal") -> LeastCost:
-    """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $.
+def least_social_cost(
+    joint: JointLP, tolerance: float, simplex: str = "primal", enough: float | None = None
+) -> LeastCost:
+    """Minimise the exact social cost by tangents (:eq:`eq-loss-tangent`), to within ``tolerance``, $; where the last
+    round does not reach it, within ``enough``.
 
     The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment
     from the
@@ -210,6 +213,8 @@ def least_social_cost(joint: JointLP, tolerance: float, simplex: str = "primal")
         joint.tangent(joint.net_load(solution.x))
         joint.tangent(joint.net_load(inner))
         solution = joint.warm.solve(only(joint, "F"))
+    if enough is not None and exact - solution.objective <= enough:
+        return LeastCost(inner, exact, solution.objective, [])
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {exact - solution.objective:.2g} $ left")
 
 
