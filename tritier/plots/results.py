@@ -143,7 +143,7 @@ def profile_figure(table: pd.DataFrame) -> Figure:
         start += seconds[work].to_numpy()
     ax.set_xlabel("time [s]")
     ax.grid(visible=False, axis="y")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return finish(fig)
 
 
