@@ -113,7 +113,7 @@ def test_days_that_agents_do_not_mind_but_society_does_are_refused(monkeypatch):
     sound = judge.judge(decisions, "network-blind")
     check_judged(sound, decisions)
 
-    def worst(joint, tolerance):
+    def worst(joint, tolerance, enough):
         cost = np.zeros(joint.lp.cost.size)
         cost[joint.lp.at("head")] = -np.linspace(1, 2, 6)[:, None]
         x = joint.warm.solve(cost, "primal").x
