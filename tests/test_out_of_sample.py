@@ -81,6 +81,20 @@ def test_judged_again_the_real_days_give_the_same_figures():
             pd.testing.assert_frame_equal(again[was.columns], was, check_dtype=False, rtol=1e-5, atol=1e-6)
 
 
+def test_readings_are_of_the_stored_cases(study):
+    for number in (1, 4):
+        assert heldout.is_of(heldout.readings_of(study.study.name, number), heldout.origin(study, number))
+
+
+def test_readings_found_again_are_those_stored():
+    """The flat tariff of the electrified feeder: its four readings, each from an LP built anew."""
+    name = "ieee33-2045"
+    was = heldout.kept_readings(name).query("case == 1")
+    again = heldout.readings(prepare(DATA / "studies" / name, STUDIES[name]), 1)
+    assert again["social_cost_usd"].tolist() == pytest.approx(was["social_cost_usd"].tolist(), abs=1e-3)
+    assert again["revenue_slack_usd"].tolist() == pytest.approx(was["revenue_slack_usd"].tolist(), abs=1e-3)
+
+
 def test_verdicts_on_the_paper_stand(study):
     words = findings.verdicts(study, heldout.kept(study.study.name, REAL), ABSTRACT)
     assert words.set_index(["figure", "unit"])["verdict"].to_dict() == VERDICTS[study.study.name]

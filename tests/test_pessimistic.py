@@ -10,10 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
+from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
-from tritier.search.responses import LOSS_GAP, both_readings, linear_part, optimistic_response, pessimistic_reading
+from tritier.search import responses
+from tritier.search.flat import flat_design
+from tritier.search.responses import (
+    LOSS_GAP,
+    both_readings,
+    least_social_cost,
+    linear_part,
+    optimistic_response,
+    pessimistic_reading,
+)
 
 DESIGN = Design((0.2,), 0.0, ())
 
@@ -73,6 +83,31 @@ def test_a_design_that_recovers_nothing_is_read_all_the_same():
     table = both_readings(JointLP(replace(joint.instance, fixed_cost=2.0)), DESIGN)
     assert table["revenue_slack_usd"].tolist() == pytest.approx([-1.0, -4.0] * 2, abs=1e-3)
     assert not table["adequate"].any()
+
+
+def test_a_closed_market_stays_closed_without_the_tie_break():
+    """Without a tie-break to take away, the second pair of readings is the first; with trade it is cheaper."""
+    market = small_market(n=3, hours=6, scenarios=3, seed=8)
+    market = replace(market, rules=replace(market.rules, tie_break=0.0))
+    flat = flat_design(JointLP(market, market=False, network=False), 0.08)
+    shut, open_ = (both_readings(JointLP(market, trade, network=False), flat) for trade in (False, True))
+    for table in (shut, open_):
+        first, second = (table.loc[table["tie_break"] == kept, "linear_part_usd"].tolist() for kept in (True, False))
+        assert first == pytest.approx(second, abs=1e-6)
+    assert shut["linear_part_usd"].iloc[0] != pytest.approx(open_["linear_part_usd"].iloc[0], abs=1e-2)
+
+
+def test_what_the_last_round_leaves_is_believed_up_to_the_bound_given(monkeypatch):
+    """After one round the tangents understate losses by more than a cent: half of what is left is not enough."""
+    joint = JointLP(small_market(n=3, hours=6, scenarios=3, seed=8), network=False)
+    monkeypatch.setattr(responses, "ROUNDS", 1)
+    found = least_social_cost(joint, LOSS_GAP, enough=np.inf)
+    left = found.exact - found.bound
+    assert left > 0.01
+    for enough in (None, left / 2):
+        fresh = JointLP(joint.instance, network=False)
+        with pytest.raises(SolverError, match="tangents did not close"):
+            least_social_cost(fresh, LOSS_GAP, enough=enough)
 
 
 def test_the_lp_is_left_as_it_was():

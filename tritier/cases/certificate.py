@@ -313,10 +313,11 @@ def recheck(
     balance = equilibrium(clearing, decisions, joint, case.market)
     check_equilibrium(balance, [p.name for p in clearing.prosumers])
     billed = joint.billed(point_of(joint, decisions))
-    slack = revenue_slack(clearing, decisions.design, billed, network_cost(joint, decisions))
+    network = network_cost(joint, decisions)
+    slack = revenue_slack(clearing, decisions.design, billed, network)
     require("revenue.shortfall_usd", -slack, 1e-4)
-    fixed = fixed_charge(clearing, decisions.design, billed, network_cost(joint, decisions))
     if clearing.rules.fixed_share:
+        fixed = fixed_charge(clearing, decisions.design, billed, network)
         require_both("revenue.fixed_charge_usd", float(decisions.fixed.sum()) - fixed, 1e-4)
     money = max(cleared_imbalance(joint, decisions), imbalance(settlement_of(days, decisions), clearing.fixed_cost))
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))

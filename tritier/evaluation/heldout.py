@@ -390,19 +390,28 @@ def origin(prepared: Prepared, number: int) -> dict[str, object]:
     return {"data_hash": prepared.study.data_hash, "decisions": decisions, "preset": prepared.preset.name}
 
 
+def is_of(folder: Path, mine: Mapping[str, object]) -> bool:
+    """Whether what a folder keeps was made from the present data and decisions (:func:`origin`)."""
+    about = folder / "origin.json"
+    return about.is_file() and {key: read_json(about).get(key) for key in mine} == mine
+
+
+def note_origin(folder: Path, mine: Mapping[str, object]) -> None:
+    """Keep beside results what they were made from, when, and by which versions."""
+    about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
+    write_json(folder / "origin.json", dict(mine) | about)
+
+
 def is_kept(prepared: Prepared, days: DaySet, number: int) -> bool:
     """Whether a case on a set of days is stored for the present data and decisions."""
-    about = place(prepared.study.name, days, number) / "origin.json"
-    mine = origin(prepared, number)
-    return about.is_file() and {key: read_json(about).get(key) for key in mine} == mine
+    return is_of(place(prepared.study.name, days, number), origin(prepared, number))
 
 
 def keep(prepared: Prepared, days: DaySet, number: int, found: HeldOut) -> None:
     """Keep a judged case with the data, and where it comes from."""
     folder = place(prepared.study.name, days, number)
     found.write(folder)
-    about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
-    write_json(folder / "origin.json", origin(prepared, number) | about)
+    note_origin(folder, origin(prepared, number))
 
 
 def readings(prepared: Prepared, number: int) -> pd.DataFrame:
@@ -410,18 +419,21 @@ def readings(prepared: Prepared, number: int) -> pd.DataFrame:
     without (:func:`tritier.search.responses.both_readings`)."""
     made, case = fresh(prepared, number), CASES[number]
     joint = stored_lp(made.clearing, made.decisions, case.market, case.network)
-    return both_readings(joint, made.decisions.design, case.market).assign(case=number)
+    return both_readings(joint, made.decisions.design).assign(case=number)
 
 
 def keep_readings(prepared: Prepared, number: int) -> None:
     """Keep a case's :func:`readings` beside its judged days, unless they are kept for today's data and decisions."""
-    folder = UNSEEN / prepared.study.name / "readings" / f"case-{number}"
-    about, mine = folder / "origin.json", origin(prepared, number)
-    if about.is_file() and {key: read_json(about).get(key) for key in mine} == mine:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    readings(prepared, number).to_csv(folder / "readings.csv", index=False, float_format="%.10g")
-    write_json(about, mine | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()})
+    folder, mine = readings_of(prepared.study.name, number), origin(prepared, number)
+    if not is_of(folder, mine):
+        folder.mkdir(parents=True, exist_ok=True)
+        readings(prepared, number).to_csv(folder / "readings.csv", index=False, float_format="%.10g")
+        note_origin(folder, mine)
+
+
+def readings_of(study: str, number: int) -> Path:
+    """Folder in which a case's readings are kept."""
+    return UNSEEN / study / "readings" / f"case-{number}"
 
 
 def kept_readings(study: str) -> pd.DataFrame:

@@ -195,8 +195,8 @@ def least_social_cost(
     round does not reach it, within ``enough``.
 
     The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment
-    from the
-    best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its ends.
+    from the best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its
+    ends.
     """
     solution = joint.warm.solve(only(joint, "F"), simplex)
     inner, exact = solution.x, np.inf
@@ -270,9 +270,9 @@ def _response(joint: JointLP, design: Design, best: LPSolution, x: np.ndarray) -
 # The pessimistic reading of one design: a best answer of the follower that is bad for society.
 #
 # Social cost F is convex in the flows, through losses and the day's peak. Its least value over the follower's optimal
-# face is a convex problem (:mod:`tritier.search.responses`). Its greatest is not: a convex function is largest at
-# some vertex,
-# and finding that vertex means comparing them, which no single LP does. One LP does maximise the linear part of F.
+# face is a convex problem (:mod:`tritier.search.responses`). Its greatest is not: a convex function is largest at some
+# vertex, and finding that vertex means comparing them, which no single LP does. One LP does maximise the linear part
+# of F.
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,15 +353,15 @@ def _reading(joint: JointLP, design: Design, theta: float, x: np.ndarray) -> Pes
     return PessimisticReading(design, theta, linear_part(social), social, billed, slack, x)
 
 
-def both_readings(joint: JointLP, design: Design, trade: bool = True) -> pd.DataFrame:
-    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day; ``trade``:
-    whether the LP holds P2P trade.
+def both_readings(joint: JointLP, design: Design) -> pd.DataFrame:
+    """A design read optimistically and pessimistically, with the market's tie-break and without, $/day.
 
     Columns ``tie_break``, ``reading``, ``linear_part_usd``, ``network_cost_usd``, ``social_cost_usd``,
     ``revenue_slack_usd``, ``adequate``. The optimistic answer recovers the revenue where some best answer does;
     otherwise it is the best for society, and its negative slack says so.
     """
     plain = replace(joint.instance, rules=replace(joint.instance.rules, tie_break=0.0))
+    trade = bool(joint.lp.col_upper[joint.layout.zb].any())
     loose = JointLP(plain, trade, joint.sees_network)
     for block in joint.blocks:
         loose.add_block(block)
