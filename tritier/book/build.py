@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from sphinx.application import Sphinx
@@ -287,7 +288,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Make this module a Sphinx extension of the book.
 
     It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
-    And it imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
+    It imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
+    And entries of the bibliography become items of their list, as the role of the list around them asks for.
     """
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
@@ -296,7 +298,14 @@ def setup(app: Sphinx) -> dict[str, bool]:
     for module in pkgutil.walk_packages(tritier.__path__, "tritier."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    app.connect("html-page-context", entries_are_items)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def entries_are_items(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Give entries of a bibliography, which docutils marks by a deprecated role, the role that a list may hold."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def build_book(
