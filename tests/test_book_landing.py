@@ -96,3 +96,18 @@ def test_binder_gets_a_conda_environment_that_installs_this_package_from_its_own
     others = ("binder", ".binder", "Dockerfile", "requirements.txt", "runtime.txt", "setup.py", "Pipfile")
     assert [name for name in others if (ROOT / name).exists()] == []  # any of these would be read instead, or as well
     assert re.search(r"^ipykernel==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+def numbered(toc: dict) -> list[str]:
+    """Chapters that the book counts, in its order; a page below another one counts with it."""
+    return [chapter["file"] for part in toc["parts"] if part.get("numbered") for chapter in part["chapters"]]
+
+
+def test_a_chapter_has_the_number_of_its_file():
+    files = numbered(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    assert [int(Path(file).name.partition("-")[0]) for file in files] == list(range(1, len(files) + 1))
+    assert {f"{file}.ipynb" for file in files} == {
+        f"chapters/{path.name}"
+        for path in (ROOT / "chapters").glob("*.ipynb")
+        if path.name != "06b-value-of-a-design.ipynb"
+    }

@@ -98,9 +98,9 @@ def test_the_hidden_solution_is_what_the_package_finds(chapter, computed):
 
 def test_the_town_with_a_bypass_asks_what_the_solution_says():
     """The cells of the page, run: tolls at which a group begins to go around are 1, 2 and 3, and 3 is the cheapest."""
-    notebook = nbformat.read(CHAPTERS["20"], as_version=4)
+    notebook = nbformat.read(CHAPTERS["19"], as_version=4)
     first = next(cell.source for cell in notebook.cells if "town = BilevelProblem" in cell.source)
-    exercise = next(cell.source for cell in cells("20") if cell.cell_type == "code")
+    exercise = next(cell.source for cell in cells("19") if cell.cell_type == "code")
     glued: dict[str, float] = {}
     names = {"np": np, "glue": lambda key, value, display: glued.update({key: value})}
     exec(first + "\n" + exercise, names)
@@ -110,11 +110,11 @@ def test_the_town_with_a_bypass_asks_what_the_solution_says():
     assert glued["bp-bypass-value"] == pytest.approx(by_toll[best], abs=1e-6)
     assert glued["bp-bypass-toll"] == pytest.approx(best, abs=1e-6)
     assert glued["bp-bypass-cars"] == pytest.approx(0.0, abs=1e-6)
-    assert set(glued) == set(re.findall(r"\{glue:text\}`([\w-]+)", "\n".join(c.source for c in cells("20"))))
+    assert set(glued) == set(re.findall(r"\{glue:text\}`([\w-]+)", "\n".join(c.source for c in cells("19"))))
 
 
 def test_five_chapters_have_an_exercise_with_one_hidden_solution():
     texts = {c: "\n".join(x.source for x in nbformat.read(p, as_version=4).cells) for c, p in CHAPTERS.items()}
     having = [chapter for chapter, text in texts.items() if EXERCISE in text]
-    assert having == ["04", "05", "06", "09", "20"]
+    assert having == ["04", "05", "06", "09", "19"]
     assert all(texts[chapter].count(":::{dropdown} Solution") == 1 for chapter in having)
