@@ -3,13 +3,15 @@
 `python data/results/bilevel_engines.py ENGINE LIMIT`, by an interpreter in which the engine is installed: tritier; blvpy
 and blvpy10 (https://github.com/dxogrp/blvpy, a local method, from one start or the best of ten); pao
 (https://github.com/or-fusion/pao, the Fortuny-Amat big-M reformulation with its default M of 1e5, by HiGHS). Each problem
-is a process of its own, which is ended at LIMIT seconds; the seconds of an answer are those of writing the problem in the
-engine's own words and solving it. data/results/bilevel.py drives it and judges the answers.
+is a process of its own, which is ended at LIMIT seconds of processor time; the seconds of an answer are those of writing
+the problem in the engine's own words and solving it, processor time too, so that other work on the machine does not count. data/results/bilevel.py drives it and judges the answers.
 """
 
 import json
 import multiprocessing
 import re
+import resource
+import signal
 import sys
 import time
 
@@ -50,7 +52,7 @@ def boxed(y, p):
 
 
 def tritier(p, limit):
-    """Mode "auto"; each of its two solves may take half of the time."""
+    """Mode "auto"."""
     import cvxpy as cp
 
     from tritier.bilevel import BilevelProblem
@@ -65,7 +67,7 @@ def tritier(p, limit):
     )
     upper = rows(p["U"], p["U_lower"], p["U_upper"], z)
     try:
-        found = BilevelProblem(cp.Minimize(p["F"] @ z), upper, lower, {parameter: x}).solve(time_limit=limit / 2)
+        found = BilevelProblem(cp.Minimize(p["F"] @ z), upper, lower, {parameter: x}).solve()
     except InputError as refused:  # a follower without an answer is refused by name, not called infeasible
         if re.search("(unbounded at every|no feasible answer at any) leader decision", str(refused)):
             return "infeasible", str(refused), None, None, None
@@ -139,14 +141,16 @@ ENGINES = {"tritier": tritier, "blvpy": blvpy, "blvpy10": blvpy10, "pao": pao}
 
 
 def one(engine, given, limit, channel):
-    start = time.perf_counter()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    start = time.process_time()
     try:
         status, proof, x, y, bound = ENGINES[engine](arrays(given), limit)
         point = {} if x is None or y is None else {"x": np.asarray(x).tolist(), "y": np.asarray(y).tolist()}
         answer = {"status": str(status), "proof": proof, "bound": bound} | point
     except Exception as error:  # whatever an engine raises is its answer
         answer = {"status": "refused", "proof": f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"}
-    channel.send(answer | {"seconds": time.perf_counter() - start})
+    channel.send(answer | {"seconds": time.process_time() - start})
 
 
 def main(engine, limit):
@@ -159,9 +163,10 @@ def main(engine, limit):
         there.close()
         answer = {"status": "limit", "proof": "", "seconds": limit}
         try:
-            answer = here.recv() if here.poll(limit) else answer
+            answer = here.recv()
         except EOFError:
-            answer["status"] = "died"
+            child.join()
+            answer["status"] = "limit" if child.exitcode in (-signal.SIGXCPU, -signal.SIGKILL) else "died"
         child.kill()
         child.join()
         print("@" + json.dumps(answer), flush=True)
