@@ -65,7 +65,7 @@ class CvxpySolution:
 
     @property
     def proof(self) -> str:
-        """What the answer rests on: bounds proved, second opinion, enumeration, open."""
+        """What the answer rests on: enumeration, second opinion, one mode, ray, relaxation, open, not checked."""
         return self.linear.proof
 
 

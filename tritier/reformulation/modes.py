@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pyscipopt import Expr, Model, Variable, quicksum
+from pyscipopt import SCIP_PARAMSETTING, Expr, Model, Variable, quicksum
 from scipy import sparse
 
 from tritier.errors import SolverError
@@ -234,6 +234,10 @@ MODES: dict[str, Callable[[SingleLevel], None]] = {
 }
 
 
+def _rounding(value: float) -> float:
+    return FEASTOL * max(1.0, abs(value))
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What SCIP said: its status, the point (None without one), objective and bound, nodes, seconds, binaries."""
@@ -283,6 +287,11 @@ def run_mode(
         if model.getStatus() == "nodelimit" and model.getNSols() == 0:
             model.setParam("limits/nodes", -1)
             model.setParam("limits/solutions", 1)
+            model.optimize()
+        if below is not None and model.getNSols() > 0 and model.getObjVal() + constant > below + _rounding(below):
+            # SCIP 10 presolved a whole model away to a point that breaks the row on F by 1e-5, and said so itself.
+            model.freeTransform()
+            model.setPresolve(SCIP_PARAMSETTING.OFF)
             model.optimize()
     except Exception as error:  # pyscipopt raises bare Exception for SCIP's own failures
         raise SolverError(f"{kkt.problem.name}: {error} ({mode})") from error

@@ -3,8 +3,10 @@
 The problem is solved and judged in units of its own (:mod:`tritier.reformulation.scaling`). A mode's answer passes
 through these gates: no unproved bound is touched, the complementarity pattern is re-solved as an exact LP, the follower
 is re-solved at the leader's decision, the residuals are small, and where a bound was only declared, another mode with
-wider boxes must fail to find anything better. "Infeasible" is said only after another mode says so too. Mode "auto"
-always asks for a second opinion: enumeration where the follower sees few leader decisions, else another mode.
+wider boxes must fail to find anything better. "Infeasible" is said only after another mode says so too. Where the
+follower sees few leader decisions, all are listed, and a mode whose bound the list refutes is refused. Otherwise a mode
+asked by name, on proved bounds, is one solver's word and called so: SCIP loses an optimum now and then. Mode "auto"
+always asks for a second opinion.
 """
 
 from __future__ import annotations
@@ -46,8 +48,10 @@ class BilevelSolution:
 
     ``bound`` is a lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to values,
     ``residuals`` are those of :func:`tritier.reformulation.kkt.follower_residuals` in the problem's own units.
-    ``proof`` says on what the answer rests: "bounds proved", "second opinion", "enumeration", "open" (second opinion
-    hit its limit) or "not checked". ``reason`` says why a problem is infeasible, ``overruled`` what modes claimed
+    ``proof`` says on what the answer rests: "enumeration" (all leader decisions listed), "second opinion" (another mode
+    found nothing better), "one mode" (SCIP's word on proved bounds, no other mode was asked), "open" (a limit, or no
+    mode could confirm it), "not checked"; an LP proves "relaxation" (infeasible without the follower's aim) and "ray"
+    (unbounded). ``reason`` says why a problem is infeasible, ``overruled`` what modes claimed
     before and another one refuted.
     """
 
@@ -154,7 +158,7 @@ def solve(
     cut = mode == "auto" if value_cut is None else value_cut
     task = Task(kkt, derived, used, proven, time_limit, cut, gap / units.F_unit)
     if derived.high_point == Status.INFEASIBLE:
-        found = BilevelSolution("infeasible", mode, proof="bounds proved")
+        found = BilevelSolution("infeasible", mode, proof="relaxation")
     else:
         found = _auto(task) if mode == "auto" else _one_mode(task, mode, check)
     if found.status == "infeasible":
@@ -220,14 +224,16 @@ def _checked(task: Task, mode: str, answer: Answer) -> BilevelSolution:
     point = _polish(kkt, answer)
     if point is None:
         return BilevelSolution("unbounded", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
-                               bound=-INF, proof="bounds proved")  # fmt: skip
-    proof = "bounds proved" if task.proven else "open"
+                               bound=-INF, proof="ray")  # fmt: skip
+    proof = "one mode" if task.proven and finished else "open"
     if finished:
         far = _far_from_claim(task, mode, answer, point)
         spatial = mode == "strong_duality" and bilinear_leaders(kkt)[~kkt.problem.discrete].any()
         if not task.proven or far or spatial:
             proof, point = _second_opinion(task, mode, point, answer)
             finished = proof != "open"
+        if finished and _few_decisions(kkt):
+            proof = _confirmed_by_enumeration(task, mode, answer, point)
         _refuse_touched_box(kkt, task.derived, point)
         _refuse_broken_proof(kkt, task.derived, point)
     residuals = _require_small_residuals(kkt, mode, point)
@@ -345,6 +351,18 @@ def _few_decisions(kkt: KKT) -> bool:
     return count <= FEW
 
 
+def _confirmed_by_enumeration(task: Task, mode: str, answer: Answer, point: Point) -> str:
+    """The word "enumeration"; raises CertificateError where the optimum over all leader decisions is better than the
+    bound that a mode claims, or worse than its point."""
+    best, *_ = enumerate_menu(task.kkt.problem)
+    objective = task.kkt.problem.leader_cost(point.x, point.y)
+    margin, bound = _margin(objective), min(answer.bound, objective)
+    if not bound - margin <= best <= objective + margin:
+        detail = f"{mode} claims {objective:.9g} and a bound of {bound:.9g}, enumeration finds {best:.9g}"
+        raise CertificateError("bilevel.second_opinion", abs(objective - best), margin, detail)
+    return "enumeration"
+
+
 def _enumerated(kkt: KKT) -> BilevelSolution:
     """The optimum over all discrete leader decisions, each an exact LP."""
     objective, x, y, values = enumerate_menu(kkt.problem)
@@ -438,7 +456,8 @@ def _refuse_touched_box(kkt: KKT, derived: Boxes, at: Point) -> None:
         reach = np.where(declared[:, side], sign * point, 0.0) / np.where(declared[:, side], np.abs(box[:, side]), 1.0)
         if reach.size and reach.max() >= 1.0 - 1e-6:
             name = (*kkt.problem.x_name, *kkt.problem.y_name)[int(reach.argmax())]
-            raise CertificateError("bilevel.box", float(reach.max()), 1.0 - 1e-6, f"{name} sits at its declared box")
+            detail = f"{name} sits at its declared box: give it a bound"
+            raise CertificateError("bilevel.box", float(reach.max()), 1.0 - 1e-6, detail)
 
 
 def _wider(derived: Boxes) -> Boxes:
@@ -486,7 +505,7 @@ def _confirmed_infeasible(task: Task, mode: str, answer: Answer, check: bool) ->
             raise CertificateError("bilevel.infeasible", 1.0, 0.0, f"{mode} says infeasible, {other} finds a point")
         if second.status != "infeasible":
             return BilevelSolution("no_solution", mode, nodes=answer.nodes, seconds=answer.seconds, proof="open")
-    proof = ("bounds proved" if task.proven else "second opinion") if check else "not checked"
+    proof = "second opinion" if check else "not checked"
     return BilevelSolution("infeasible", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
                            proof=proof)  # fmt: skip
 
