@@ -5,9 +5,10 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
+from bilevel_hostile import PROGRAMS
 from bilevel_problems import PUBLISHED, as_cvxpy
 
-from tritier.bilevel import BilevelProblem, solve
+from tritier.bilevel import BilevelProblem, linear_bilevel, solve
 from tritier.errors import InputError
 from tritier.reformulation.modes import MODES
 
@@ -208,6 +209,14 @@ MISTAKES = {
         "lower: has no feasible answer at any leader decision; relax the follower's rows or bounds",
         rows=lambda x, y, p: [y[0] >= 3 + p, y[0] <= 2],
     ),
+    "menus that never meet": Mistake(
+        "FiniteSet: x has sets without a common level; give one set",
+        upper_rows=lambda x, y, p: [cp.FiniteSet(x, [0, 1]), cp.FiniteSet(x, [0.5, 0.25])],
+    ),
+    "no variables below": Mistake(
+        "lower: has no variables; give it what the follower decides",
+        lower=lambda x, y, p: cp.Problem(cp.Minimize(p), [p >= 0]),
+    ),
     "nan as a side": Mistake("not finite; give finite numbers", rows=lambda x, y, p: [cp.sum(y) <= p + np.nan]),
     "nan in the follower's cost": Mistake(
         "f: holds a number that is not finite", goal=lambda x, y, p: cp.Minimize(p * y[0] + np.array([0, np.nan]) @ y)
@@ -224,6 +233,60 @@ def test_a_mistake_is_one_sentence_with_its_mend(name):
         MISTAKES[name].solve()
     text = str(error.value)
     assert text.count("\n") == 0 and text.startswith("BilevelProblem: ") and text.count("; ") == 1
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_hostile_programs(name):
+    """The optimum, and a point that holds: all rows, the leader's parameters, the follower's answer by cvxpy alone."""
+    upper, rows, lower, leader, optimum = PROGRAMS[name]()
+    found = BilevelProblem(upper, rows, lower, leader).solve()
+    assert (found.status, found.value) == ("optimal", pytest.approx(optimum, abs=1e-6 * max(1.0, abs(optimum))))
+    assert found.proof in ("second opinion", "enumeration") and upper.value == pytest.approx(found.value, abs=1e-6)
+    for row in (*rows, *lower.constraints):
+        if not isinstance(row, cp.FiniteSet):
+            assert np.max(row.violation()) < 1e-5
+    for parameter, expression in leader.items():
+        assert parameter.value == pytest.approx(getattr(expression, "value", expression), abs=1e-6)
+    claimed = lower.objective.value
+    assert claimed == pytest.approx(lower.solve(solver=cp.HIGHS), abs=1e-6 * max(1.0, abs(claimed)))
+
+
+def test_a_constant_parameter_with_another_value_is_another_problem():
+    """Twice the need is served at twice the follower's cost; without a value it is refused."""
+    tax, output, charge, need = *taxed_plant()[:3], cp.Parameter(value=1.0, name="need")
+    plant = cp.Problem(cp.Minimize((2 + charge) * output[0] + 6 * output[1]), [cp.sum(output) == need])
+    problem = BilevelProblem(cp.Minimize(tax + output[1]), [output[0] <= 0.5], plant, {charge: tax})
+    assert problem.solve().value == pytest.approx(4.5) and problem.linear is problem.linear
+    need.value = 2.0
+    assert problem.solve().value == pytest.approx(5.5) and output.value.sum() == pytest.approx(2.0)
+    need.value = None
+    with pytest.raises(InputError, match="parameter need: has no value and no leader variable; give it a value"):
+        problem.solve()
+
+
+def test_multipliers_of_rows_with_one_label_and_of_a_row_given_twice():
+    x, p, y = cp.Variable(bounds=[0, 4]), cp.Parameter(), cp.Variable(2, nonneg=True)
+    idle, tight = (y[0] >= p - 4.5).set_label("cap"), (y[1] >= p).set_label("cap")
+    lower = cp.Problem(cp.Minimize(5 * y[0] + 7 * y[1]), [idle, tight, tight])
+    found = BilevelProblem(cp.Minimize(-x), [], lower, {p: x}).solve()
+    assert [float(m) for m in found.multipliers] == pytest.approx([0.0, 7.0, 7.0])
+    assert tight.dual_value == pytest.approx(7.0) and idle.dual_value == pytest.approx(0.0)
+    assert {"mu_up[cap]", "mu_up[cap (2)]"} <= set(found.linear.multipliers)
+    with pytest.raises(InputError, match="row_name: names two alike"):
+        linear_bilevel([1, 1], [0, 1], 1, lower=(np.ones((2, 2)), [0, 0], [1, 1]), row_name=["cap", "cap"])
+
+
+def test_names_that_latex_reads_as_commands_are_escaped():
+    x, p, y = cp.Variable(bounds=[0, 1], name="50%_a&b"), cp.Parameter(), cp.Variable(nonneg=True, name=r"y^2{}$#~\ ")
+    text = BilevelProblem(cp.Minimize(x), [], cp.Problem(cp.Minimize(p * y), [y <= 1]), {p: x}).kkt().typeset()
+    assert r"\mathrm{50\%\_a\&b}" in text and r"\mathrm{y\hat{\ }2\{\}\$\#\sim \backslash \ }" in text
+
+
+@pytest.mark.parametrize("options", [{"time_limit": -1}, {"time_limit": np.nan}, {"gap": "5"}, {"big_m": -3.0}])
+def test_an_option_that_is_no_size_is_refused(options):
+    tax, _, charge, plant = taxed_plant()
+    with pytest.raises(InputError, match=f"{next(iter(options))}: .* is no size; give a number that is not negative"):
+        BilevelProblem(cp.Minimize(tax), [], plant, {charge: tax}).solve("bigm", **options)
 
 
 def test_without_a_mistake_it_is_solved():
@@ -251,6 +314,12 @@ def test_a_leader_that_cannot_be_satisfied_is_infeasible_with_its_reason():
     found = BilevelProblem(cp.Minimize(tax), [output[1] >= 0.5, tax <= 3], plant, {charge: tax}).solve()
     assert (found.status, found.value, found.multipliers) == ("infeasible", None, ())
     assert found.linear.reason.startswith("leader: the follower's best answers break its rows at every decision; relax")
+    problem = BilevelProblem(cp.Minimize(tax), [output[1] >= 0.5, tax <= 3], plant, {charge: tax})
+    with pytest.raises(InputError, match="pessimistic: an outcome that is infeasible holds no decision; ask where"):
+        problem.pessimistic(found)
+    whole = cp.Variable(bounds=[0.2, 0.8], integer=True, name="whole")
+    found = BilevelProblem(cp.Minimize(whole), [], plant, {charge: whole}).solve()
+    assert found.linear.reason == "leader: whole has no integer within its bounds; widen them"
 
 
 def test_the_linear_problem_behind_it_is_open_to_all():

@@ -174,9 +174,7 @@ def test_an_optimum_that_sos1_loses_is_found_by_the_second_opinion(free_trade, m
     problem, given = free_trade
     best, *_ = enumerate_menu(problem)
     monkeypatch.setattr(modes, "TIGHT", 1e-6)
-    with pytest.raises(
-        CertificateError, match=r"second_opinion.*sos1 claims .*enumeration finds "
-    ):
+    with pytest.raises(CertificateError, match=r"second_opinion.*sos1 claims .*enumeration finds "):
         solve(problem, "sos1", value_cut=True, time_limit=120, **given)
     monkeypatch.setattr(bilevel_solve, "FEW", 0)
     lost = solve(problem, "sos1", value_cut=True, time_limit=120, **given)

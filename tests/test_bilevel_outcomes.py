@@ -204,3 +204,14 @@ def test_strong_duality_over_a_continuous_leader_is_not_called_infeasible(c):
     problem = linear_bilevel([3.0, -4.0, 1.0], [0.0, 2.0, -1.0], 1, lower=([[3.0, 3.0, c]], [-9.0], [INF]),
                              x_bounds=[(0, 4)], y_bounds=[(0, 8), (0, 2)])  # fmt: skip
     assert solve(problem, "strong_duality").objective == pytest.approx(2.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["auto", "strong_duality"])
+def test_a_point_that_breaks_the_row_asked_for_is_no_second_opinion(mode):
+    """SCIP 10 presolves this problem away and answers -100 where at most -100.001 is asked for."""
+    rows = [[1e-3, 0], [-1e-3, -1e-2], [-1e-2, -1]]
+    problem = linear_bilevel(
+        [1, -0.1], [-0.01, 0], 1, lower=(rows, [-np.inf] * 3, [30, 30, 3]), x_bounds=[(0, 1)], y_bounds=[(0, 1000)]
+    )
+    found = solve(problem, mode)
+    assert (found.status, found.objective, found.proof) == ("optimal", pytest.approx(-100.0), "second opinion")

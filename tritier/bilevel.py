@@ -108,16 +108,33 @@ class BilevelProblem:
     ) -> None:
         _require_parts(upper, upper_constraints, lower, leader)
         self.upper, self.lower = upper, lower
-        self.follower = {v.id: v for v in lower.variables()}
+        self.follower = {v.id: v for v in lower.variables() if v.size}
         self.leader = dict(leader)
         _require_linear_follower(lower, self.leader)
-        rows = list(upper_constraints)
+        # a row given twice is one row, with one multiplier
+        once = {row.id: row for row in lower.constraints}
+        self._own = lower if len(once) == len(lower.constraints) else cp.Problem(lower.objective, list(once.values()))
+        self._given = list(upper_constraints)
         self.decides: dict[cp.Parameter, cp.Variable] = {}
         for parameter, expression in self.leader.items():
             self.decides[parameter], more = _variable(parameter, expression, self.follower)
-            rows += more
-        self.menus, self.rows = _menus(rows, self.follower)
-        self.linear = self._matrices()
+            self._given += more
+        known = {p.id: p for part in (lower, *self._given) for p in part.parameters() if p not in self.decides}
+        self._constants = list(known.values())
+        self._build()
+
+    @property
+    def linear(self) -> LinearBilevel:
+        """The same as matrices, made anew where a constant parameter has another value than before."""
+        if any(not np.array_equal(p.value, old) for p, old in zip(self._constants, self._values, strict=True)):
+            self._build()
+        return self._linear
+
+    def _build(self) -> None:
+        _require_values(self._constants)
+        self._values = [np.copy(p.value) for p in self._constants]
+        self.menus, self.rows = _menus(self._given, self.follower)
+        self._linear = self._matrices()
 
     def kkt(self) -> KKT:
         """The follower's optimality conditions, readable by name; ``typeset()`` gives them as LaTeX."""
@@ -145,14 +162,19 @@ class BilevelProblem:
     def pessimistic(self, found: CvxpySolution) -> float:
         """The upper objective at the leader's decision if of its best answers the follower gives the worst one.
 
-        Raises SolverError where there is no worst one (:func:`tritier.reformulation.solve.pessimistic`).
+        Raises SolverError where there is no worst one (:func:`tritier.reformulation.solve.pessimistic`), InputError
+        where ``found`` holds no decision.
         """
+        if found.value is None:
+            raise _refused(
+                "pessimistic", f"an outcome that is {found.status} holds no decision", "ask where there is one"
+            )
         worst, _ = pessimistic(self.linear, found.linear.x)
         return -worst if isinstance(self.upper, cp.Maximize) else worst
 
     def _matrices(self) -> LinearBilevel:
         leader = _canonical_leader(self.upper, self.rows, [*self.decides.values(), *self.follower.values()])
-        own = _canonical(self.lower, {p.id: np.zeros(p.shape) for p in self.decides}, "lower")
+        own = _canonical(self._own, {p.id: np.zeros(p.shape) for p in self.decides}, "lower")
         # Columns of the leader are all of its program's that are no follower's variable.
         is_follower = np.zeros(leader.cost.size, dtype=bool)
         place = np.zeros(leader.cost.size, dtype=int)
@@ -170,7 +192,7 @@ class BilevelProblem:
         spread = sparse.csr_array((np.ones(place.size), (np.arange(place.size), place)), shape=(place.size, nx + ny))
         prices, shift, constants = self._by_parameters(own, nx)
         names = _names(leader, [*self.decides.values(), *self._leader_variables()], self._x, "x")
-        y_names = _names(own, self.follower.values(), np.arange(ny), "y")
+        names = _distinct([*names, *_names(own, self.follower.values(), np.arange(ny), "y")])
         self._rows = own.rows
         return linear_bilevel(
             F, np.append(constants, own.cost), nx, F0=leader.constant, f0=own.constant, Q=prices,
@@ -179,7 +201,7 @@ class BilevelProblem:
             x_bounds=list(zip(leader.lower[self._x], leader.upper[self._x], strict=True)),
             y_bounds=list(zip(own.lower, own.upper, strict=True)),
             integer=np.flatnonzero(leader.integer[self._x]).tolist(), menu=self._menu(leader),
-            x_name=names, y_name=y_names, row_name=_row_names(self.lower, own), name=NAME,
+            x_name=names[:nx], y_name=names[nx:], row_name=_distinct(_row_names(self.lower, own)), name=NAME,
         )  # fmt: skip
 
     def _by_parameters(self, own: Canonical, nx: int) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
@@ -193,7 +215,7 @@ class BilevelProblem:
                 unit = np.zeros(parameter.size)
                 unit[k] = 1.0
                 values[parameter.id] = unit.reshape(parameter.shape, order="F")
-                moved = _canonical(self.lower, values, "lower")
+                moved = _canonical(self._own, values, "lower")
                 _require_same_rows(own, moved, parameter, self.lower)
                 j = column[self._leader_first[variable.id] + k]
                 prices[[j]] += (moved.cost - own.cost)[None]
@@ -217,6 +239,9 @@ class BilevelProblem:
             _save(variable, z, self._leader_first[variable.id])
         for key, variable in self.follower.items():
             _save(variable, found.y, self._follower_first[key])
+        for variable in self.lower.variables():
+            if not variable.size:  # so that the follower's objective has a value
+                variable.save_value(np.zeros(variable.shape))
         for parameter, variable in self.decides.items():
             parameter.value = parameter.project(variable.value)
 
@@ -281,12 +306,19 @@ def _require_linear_follower(lower: cp.Problem, leader: Mapping[cp.Parameter, cp
     if not lower.is_lp():
         what = "has a quadratic or conic objective or constraint, no linear program"
         raise _refused("lower", what, "replace it by linear pieces")
+    if not any(variable.size for variable in lower.variables()):
+        raise _refused("lower", "has no variables", "give it what the follower decides")
     known = {p.id for p in lower.parameters()}
     for parameter in leader:
         if not isinstance(parameter, cp.Parameter) or parameter.id not in known:
             raise _refused(f"leader {parameter}", "is no parameter of the lower problem", "use it there, or drop it")
-    for parameter in lower.parameters():
-        if parameter not in leader and parameter.value is None:
+    _require_values([p for p in lower.parameters() if p not in leader])
+
+
+def _require_values(constants: Iterable[cp.Parameter]) -> None:
+    """Raise InputError where a parameter that no variable of the leader decides has no value."""
+    for parameter in constants:
+        if parameter.value is None:
             mend = "give it a value, or name its variable in leader"
             raise _refused(f"parameter {parameter.name()}", "has no value and no leader variable", mend)
 
@@ -322,7 +354,8 @@ def _menus(
     rows: Sequence[cp.Constraint], follower: Mapping[int, cp.Variable]
 ) -> tuple[dict[cp.Variable, list[float]], list[cp.Constraint]]:
     """Finite sets of leader variables, and the other rows of the leader."""
-    menus, others = {}, []
+    menus: dict[cp.Variable, list[float]] = {}
+    others = []
     for row in rows:
         if not isinstance(row, cp.FiniteSet):
             others.append(row)
@@ -335,7 +368,10 @@ def _menus(
             raise _refused(
                 "FiniteSet", f"{variable.name()} has no level or one that is no number", "give finite levels"
             )
-        menus[variable] = sorted(levels.tolist())
+        choices = set(levels.tolist())
+        menus[variable] = sorted(choices & set(menus.get(variable, choices)))
+        if not menus[variable]:
+            raise _refused("FiniteSet", f"{variable.name()} has sets without a common level", "give one set a variable")
     return menus, others
 
 
@@ -414,6 +450,16 @@ def _names(program: Canonical, variables: Iterable[cp.Variable], columns: np.nda
             place = f"[{', '.join(str(int(i)) for i in index)}]" if index else ""
             names[program.first[variable.id] + k] = variable.name() + place
     return [names.get(int(j), f"{letter}[{int(j)}]") for j in columns]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names with a number after one that stood before: multipliers and files go by name."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out if len(set(out)) == len(out) else [f"{name} #{k}" for k, name in enumerate(names)]
 
 
 def _row_names(problem: cp.Problem, program: Canonical) -> list[str]:

@@ -142,6 +142,9 @@ def linear_bilevel(
     whole[list(integer)] = True
     menus = tuple(tuple(float(v) for v in menu[j]) if menu and j in menu else None for j in range(nx))
     prices = sparse.csr_array((nx, ny)) if Q is None else sparse.csr_array(Q, dtype=float)
+    for label, given in (("x_name, y_name", [*(x_name or ()), *(y_name or ())]), ("row_name", row_name or ())):
+        if len(set(given)) < len(given):
+            raise InputError(name, label, "names two alike, and multipliers go by name", "give different names")
     return LinearBilevel(
         leader, float(F0), follower, float(f0), prices, *Uset, *Aset, *x_box, *y_box, whole, menus,
         tuple(x_name or (f"x[{j + 1}]" for j in range(nx))), tuple(y_name or (f"y[{j + 1}]" for j in range(ny))),

@@ -253,8 +253,8 @@ def follower_residuals(kkt: KKT, x: np.ndarray, y: np.ndarray, mu: np.ndarray) -
         "primal": _worst(primal / primal_size),
         "dual": _worst(np.where(kkt.equation, 0.0, np.maximum(-mu, 0.0)) / (1.0 + np.abs(mu))),
         "complementarity": _worst(product[~kkt.equation] / size),
-        "duality_gap": abs(prices @ y - mu @ (kkt.h - kkt.Hx @ x)) / size,
-        "follower_gap": abs(prices @ (y - best)) / size if status == "optimal" else np.inf,
+        "duality_gap": float(abs(prices @ y - mu @ (kkt.h - kkt.Hx @ x)) / size),
+        "follower_gap": float(abs(prices @ (y - best)) / size) if status == "optimal" else np.inf,
         "leader": leader_residual(p, x, y),
     }
 
@@ -280,8 +280,12 @@ def _entries(matrix: sparse.csr_array, row: int):
     return [(int(j), float(v)) for j, v in zip(matrix.indices[span], matrix.data[span], strict=True) if v != 0.0]
 
 
+#: characters that LaTeX reads as commands
+ESCAPED = {c: "\\" + c for c in "_ %&#${}"} | {"^": r"\hat{\ }", "~": r"\sim ", "\\": r"\backslash "}
+
+
 def _text(name: str) -> str:
-    return r"\mathrm{" + name.replace("_", r"\_").replace(" ", r"\ ") + "}"
+    return r"\mathrm{" + "".join(ESCAPED.get(c, c) for c in name) + "}"
 
 
 def _term(name: str, style: str) -> str:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -146,6 +148,7 @@ def solve(
     """
     if mode not in (*MODES, "auto"):
         raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use auto or one of {', '.join(MODES)}")
+    _require_sizes(problem.name, time_limit=time_limit, gap=gap, **({} if big_m is None else {"big_m": big_m}))
     within, units = scaled(problem)
     kkt = kkt_system(within)
     dual_unit, slack_unit = units.dual_unit(kkt), units.slack_unit(kkt)
@@ -166,6 +169,12 @@ def solve(
     return _in_given_units(problem, kkt, units, found)
 
 
+def _require_sizes(name: str, **options: Any) -> None:
+    for option, value in options.items():
+        if not (isinstance(value, Real) and value >= 0):
+            raise InputError(name, option, f"{value!r} is no size", "give a number that is not negative")
+
+
 def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: BilevelSolution) -> BilevelSolution:
     """A solution of the scaled problem as one of the problem given."""
     bound = found.bound if found.bound is None else units.F_unit * found.bound + problem.F0
@@ -184,6 +193,9 @@ def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: Bil
 def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     """Whose fault it is that no leader decision has a follower's answer that satisfies all rows: "follower" or
     "leader", what is wrong, and the mend."""
+    for j in np.flatnonzero(problem.integer):
+        if np.ceil(problem.x_lower[j] - 1e-9) > problem.x_upper[j] + 1e-9:
+            return "leader", f"{problem.x_name[j]} has no integer within its bounds", "widen them"
     kkt = kkt_system(problem)
     rows, row_low, row_high, low, high = high_point_rows(problem)
     own, n = slice(problem.U_lower.size, None), problem.nx + problem.ny
@@ -552,7 +564,8 @@ def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
     for j in range(problem.nx):
         levels = problem.menu[j]
         if levels is not None:
-            choices.append([v for v in levels if problem.x_lower[j] - 1e-9 <= v <= problem.x_upper[j] + 1e-9])
+            held = (v for v in levels if problem.x_lower[j] - 1e-9 <= v <= problem.x_upper[j] + 1e-9)
+            choices.append([v for v in held if not problem.integer[j] or v == round(v)])
         elif problem.integer[j]:
             choices.append(np.arange(np.ceil(problem.x_lower[j]), np.floor(problem.x_upper[j]) + 1))
         else:
