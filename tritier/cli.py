@@ -14,9 +14,11 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,6 +68,41 @@ def begin(quiet: bool, text: str) -> None:
     """A line on what begins, for who waits at a terminal; in a log an error stays the only line."""
     if not quiet and sys.stderr.isatty():
         say(text)
+
+
+PACE = 2.0  # seconds
+
+
+def paced(tell: Callable[[str], None], seconds: float = PACE) -> Callable[[str], None]:
+    """Progress lines at most every few seconds, none in the first few: a command that is soon done says nothing."""
+    last = time.monotonic()
+
+    def told(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            tell(text)
+
+    return told
+
+
+@contextmanager
+def at_work(quiet: bool, text: str) -> Iterator[None]:
+    """A line on what begins, for who waits at a terminal, then how long it has taken: every ten seconds at a terminal,
+    every half minute in a log."""
+    begin(quiet, text)
+    done, start = threading.Event(), time.monotonic()
+    tell, pause = teller(quiet), (5 if sys.stderr.isatty() else 15) * PACE
+
+    def beat() -> None:
+        while not done.wait(pause):
+            tell(f"{text}: {time.monotonic() - start:.0f} s")
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def add_quiet(verb: argparse.ArgumentParser) -> None:
@@ -173,8 +210,8 @@ def certify(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
     progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
-    begin(a.quiet, f"certifying {a.folder}")
-    found = result.certify(a.jobs)
+    with at_work(a.quiet, f"certifying {a.folder}"):
+        found = result.certify(a.jobs, paced(progress))
     if bounds is not None:
         progress(bounds.in_words)
     print(json.dumps(found, indent=1, default=float))
@@ -201,8 +238,8 @@ def evaluate(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result, progress = tt.read_result(a.folder, a.study), teller(a.quiet)
     with sole_writer(Path(a.folder).resolve()):
-        begin(a.quiet, f"certifying {a.folder}, then judging its {a.days} days")
-        found = tt.evaluate(result, a.days, a.jobs)
+        with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days"):
+            found = tt.evaluate(result, a.days, a.jobs, paced(progress))
         found.write(a.folder)
     for policy, figures in found.policies.items():
         progress(f"{policy}: {figures['days']} days, violations {figures['violation_share']:.4%} of bus-hours")
@@ -246,6 +283,7 @@ def add_bilevel(verbs: Verbs) -> None:
     verb.add_argument("--mode", choices=MODES, default="auto")
     verb.add_argument("--time-limit", type=float, default=600.0, help="seconds")
     verb.add_argument("--json", action="store_true")
+    add_quiet(verb)
 
 
 def bilevel(a: argparse.Namespace) -> int:
@@ -254,7 +292,8 @@ def bilevel(a: argparse.Namespace) -> int:
 
     if not a.time_limit >= 0:
         raise InputError("--time-limit", "seconds", f"{a.time_limit:g} is no duration", "give seconds, 0 or more")
-    answer = solve_file(a.file, a.mode, a.time_limit, a.aux)
+    with at_work(a.quiet, f"solving {a.file}, at most {a.time_limit:g} s"):
+        answer = solve_file(a.file, a.mode, a.time_limit, a.aux)
     print(json.dumps(answer) if a.json else "\n".join(f"{k}: {v}" for k, v in answer.items()))
     return {"optimal": 0, "infeasible": 3}.get(answer["status"], 4)
 
@@ -332,12 +371,15 @@ def add_study(verbs: Verbs) -> None:
     check.add_argument("--preset", default="fast", help="whose menu is shown")
     check.add_argument("--plot", default=None, metavar="FILE", help="draw the feeder: .svg, .pdf or .png")
     check.add_argument("--json", action="store_true")
+    add_quiet(check)
 
     fit = below.add_parser("calibrate", help="fit load scale and reference value so that Case 1 meets two targets")
     fit.set_defaults(run=calibrate_one)
     fit.add_argument("folder")
     fit.add_argument("--prosumer-cost", type=float, required=True, metavar="USD", help="a day, of Case 1")
     fit.add_argument("--welfare", type=float, required=True, metavar="USD", help="a day, of Case 1")
+    add_renew(fit)
+    fit.add_argument("--json", action="store_true")
     add_quiet(fit)
 
     electric = below.add_parser("electrify", help="write the study's twin with vehicles, heat pumps and spot prices")
@@ -345,6 +387,7 @@ def add_study(verbs: Verbs) -> None:
     electric.add_argument("folder")
     electric.add_argument("--level", type=float, default=1.0, help="the dial, 0 to 1")
     electric.add_argument("--out", required=True, help="folder to write")
+    add_renew(electric)
     add_data(electric)
     add_quiet(electric)
 
@@ -352,6 +395,15 @@ def add_study(verbs: Verbs) -> None:
 def add_data(verb: argparse.ArgumentParser) -> None:
     """Where profiles and prices lie that a feeder does not bring."""
     verb.add_argument("--data", default=str(DATA), help="folder data/ of the repository: profiles and prices")
+
+
+def add_renew(verb: argparse.ArgumentParser) -> None:
+    """What becomes of menus when the flows change under them."""
+    verb.add_argument(
+        "--renew-menus",
+        action="store_true",
+        help="take the menus from the new flows even where they are not those of study new",
+    )
 
 
 def add_report(verbs: Verbs) -> None:
@@ -367,9 +419,12 @@ def write_new(a: argparse.Namespace) -> int:
     """Write a study folder, say what is in it and what to mind."""
     from tritier.studies.build import find_grid, new_study
 
-    progress, grid = teller(a.quiet), find_grid(a.source, a.root, a.open)
+    progress = teller(a.quiet)
+    with at_work(a.quiet, f"reading {a.source}"):
+        grid = find_grid(a.source, a.root, a.open)
     progress(f"{a.source}: {len(grid.bus)} buses, {grid.bus['p_kw'].sum():,.0f} kW")
-    study = new_study(Path(a.folder), grid, Path(a.data))
+    with at_work(a.quiet, f"writing {a.folder}"):
+        study = new_study(Path(a.folder), grid, Path(a.data))
     noted(study, "fast")
     progress(f"written to {a.folder}; next: tritier study check {a.folder}")
     return 0
@@ -381,7 +436,8 @@ def check_one(a: argparse.Namespace) -> int:
 
     if a.plot is not None and Path(a.plot).suffix not in PICTURES:
         raise InputError("--plot", a.plot, "is no picture", f"end its name in {', '.join(PICTURES)}")
-    found = check_study(tt.read_study(a.folder), a.preset)
+    with at_work(a.quiet, f"checking {a.folder}"):
+        found = check_study(tt.read_study(a.folder), a.preset)
     if a.plot is not None:
         draw(tt.read_study(a.folder), found.voltages, Path(a.plot))
     if a.json:
@@ -418,6 +474,7 @@ def draw(study: Study, voltages: pd.DataFrame, path: Path) -> None:
 def calibrate_one(a: argparse.Namespace) -> int:
     """Fit both parameters and write them into study.yaml."""
     from tritier.cases.solve import calibrate
+    from tritier.studies.build import PARAMETERS, renewed_menus
     from tritier.studies.check import record_calibration
 
     for name, target in (("--prosumer-cost", a.prosumer_cost), ("--welfare", a.welfare)):
@@ -425,11 +482,17 @@ def calibrate_one(a: argparse.Namespace) -> int:
             raise InputError(name, "USD", f"{target:g} is no amount to fit to", "give $ a day, more than 0")
     study = tt.read_study(a.folder)
     found = calibrate(a.folder, a.prosumer_cost, a.welfare, study.settings.load.scale, teller(a.quiet))
-    record_calibration(study, found.load_scale, found.reference_value)
+    menus, told = renewed_menus(study, tt.read_study(a.folder, {"load.scale": found.load_scale}), a.renew_menus)
+    record_calibration(study, found.load_scale, found.reference_value, menus, DATA / PARAMETERS)
+    if a.json:
+        print(json.dumps(asdict(found) | {"menus": told}))
+        return 0
     print(
         f"load.scale {found.load_scale:.9g}, reference_value_usd_per_kwh {found.reference_value:.9g}: Case 1 costs "
         f"prosumers {found.prosumer_cost:,.2f} $ a day, welfare {found.welfare:,.2f} $; written to study.yaml"
     )
+    if told:
+        print(told)
     return 0
 
 
@@ -437,8 +500,11 @@ def electrify_one(a: argparse.Namespace) -> int:
     """Write the electrified twin, and say what to mind."""
     from tritier.studies.build import electrify
 
-    study = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data))
+    with at_work(a.quiet, f"writing {a.out}"):
+        study, told = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data), a.renew_menus)
     noted(study, "fast")
+    if told:
+        print(told)
     teller(a.quiet)(f"written to {a.out}")
     return 0
 
@@ -455,9 +521,10 @@ def write_page(a: argparse.Namespace) -> int:
     from tritier.book.report import write_report
 
     result = tt.read_result(a.folder, a.study)
-    begin(a.quiet, f"certifying {a.folder}, then drawing")
-    result.certify()
-    print(write_report(Path(a.folder), result))
+    with at_work(a.quiet, f"certifying {a.folder}, then drawing"):
+        result.certify(progress=paced(teller(a.quiet)))
+        path = write_report(Path(a.folder), result)
+    print(path)
     return 0
 
 

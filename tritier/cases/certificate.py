@@ -7,7 +7,7 @@ menu of the study.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import cvxpy as cp
@@ -473,19 +473,26 @@ def gain_in_real_time(instance: Instance, i: int, decisions: Decisions) -> float
     return float((risk + bill).value) - optimum
 
 
-def check_proof(joint: JointLP, design: Design, proof: DesignProof, pools: dict[str, Pool], jobs: int = 1) -> int:
+def check_proof(
+    joint: JointLP,
+    design: Design,
+    proof: DesignProof,
+    pools: dict[str, Pool],
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> int:
     """Check the bounds on record of a design against the rows of its proof; returns their number.
 
     Raises CertificateError at the first figure that is not proved, from either side.
     """
     rows, instance = [], joint.instance
     for name in ENDS:
-        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs)
+        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs, progress)
     flat = pools["flat"].rows[0].request.design
     check_flat(JointLP(without_fixed_part(instance), network=joint.sees_network, lp=joint.bare), flat)
     menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
-    rows += check_pool(joint, pools["search"], "search", jobs)
+    rows += check_pool(joint, pools["search"], "search", jobs, progress)
     ledger = Ledger(menu, instance.least_revenue, rows)
     point = menu.point(design)
     ledger.require_not_below(proof.upper_bound, point)

@@ -82,14 +82,18 @@ class Recourse:
 
 
 def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisions:
-    """Single days of an instance as one set of days."""
+    """Single days of an instance as one set of days; what a day knows no decision of, as vehicles on a day on which
+    none asks, is zero there."""
 
     def joined(parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
         known = [part for part in parts if part is not None]
         return np.concatenate(known, axis=-1) if known else None
 
-    first = days[0]
-    arrays = {name: first[name] if name in AHEAD else joined(day[name] for day in days) for name in first.arrays}
+    first, nothing = days[0], np.zeros((*instance.days.demand_kw.shape[:2], 1))
+    names = dict.fromkeys(name for day in days for name in day.arrays)
+    arrays = {
+        name: first[name] if name in AHEAD else joined(day.arrays.get(name, nothing) for day in days) for name in names
+    }
     pi, bought = joined(day.pi for day in days), joined(day.bought for day in days)
     return DayDecisions(instance, first.policy, arrays, pi, bought, joined(day.excess for day in days))
 

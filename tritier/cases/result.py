@@ -55,7 +55,7 @@ from tritier.search.flat import flat_tariff
 from tritier.search.hybrid import COLUMNS, HybridResult
 from tritier.search.pool import Pool
 from tritier.search.responses import Response
-from tritier.studies.check import calibration_warnings, design_flows, menu_warnings
+from tritier.studies.check import calibration_warnings, design_flows, menu_warnings, own_notes
 
 CENT = 0.01  # $ a day
 AGREES = 1e-6  # relative: a stored figure against the one found again
@@ -85,12 +85,12 @@ class Result:
 
     def warnings(self) -> list[str]:
         """What is likely not meant, one line each: a design no better than the flat tariff, a menu where nothing binds,
-        a load scale or reference value of another feeder."""
+        a load scale or reference value of another feeder, what the study notes of itself."""
         study, preset, found = self.prepared.study, self.prepared.preset, []
         if self.bounds is not None:
             found += design_warnings(self.bounds)
             found += menu_warnings(study, preset.name, design_flows(study, preset, self.prepared.half))
-        return found + calibration_warnings(study)
+        return found + calibration_warnings(study) + own_notes(study, preset)
 
     def summary(self) -> dict[str, Any]:
         """Headline figures, expected over the design scenarios under the case's headline policy, and ``warnings``."""
@@ -139,13 +139,15 @@ class Result:
             require("decisions.fixed", float(np.abs(self.decisions.fixed - share).max()), 1e-4, "is not by the bills")
         return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds)
 
-    def certify(self, jobs: int = 1) -> dict[str, dict[str, object]]:
+    def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again.
 
-        jobs: processes that share the rows of the proof.
+        jobs: processes that share the rows of the proof; progress: is given a line at each step.
 
         Raises CertificateError at the first figure that fails, InputError where a file does not fit.
         """
+        if progress is not None:
+            progress("certificates, from decisions and days")
         found = self.certificates()
         if self.folder is not None:
             for name, again in (("summary", self.summary()), ("certificate", found)):
@@ -153,10 +155,10 @@ class Result:
                 check_figures(path, name, read_json(path, store.AGAIN), again)
         if self.bounds is not None:
             require("design.gap", self.bounds.gap, float(self.origin["gap"]), "was asked for")  # type: ignore[arg-type]
-            self.check_bounds(jobs)
+            self.check_bounds(jobs, progress)
         return found
 
-    def check_bounds(self, jobs: int = 1) -> int:
+    def check_bounds(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> int:
         """Check the bounds against the rows that prove them; returns the number of rows.
 
         Raises CertificateError at the first figure that is not proved.
@@ -164,7 +166,7 @@ class Result:
         if self.bounds is None:
             return 0
         joint = JointLP(self.clearing, self.case.market, self.case.network)
-        return check_proof(joint, self.design, self.bounds, self.pools(joint), jobs)
+        return check_proof(joint, self.design, self.bounds, self.pools(joint), jobs, progress)
 
     def pools(self, joint: JointLP) -> dict[str, Pool]:
         """The rows that prove the bounds."""

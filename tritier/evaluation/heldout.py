@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -267,16 +267,19 @@ class Evaluation:
             self.table.to_csv(part, index=False)
 
 
-def evaluate(result: Result, days: str = "held-out", jobs: int = 1) -> Evaluation:
+def evaluate(
+    result: Result, days: str = "held-out", jobs: int = 1, progress: Callable[[str], None] | None = None
+) -> Evaluation:
     """Certify a result, then judge its design on a set of days under every recourse policy, by AC power flow.
 
     days: ``held-out`` (real days that the design has not seen), ``design`` (real days of its half of the season),
-    ``scenarios``, ``resampled`` or ``season``; jobs: processes that share the rows of the proof.
+    ``scenarios``, ``resampled`` or ``season``; jobs: processes that share the rows of the proof; progress: is given a
+    line at each step.
 
     Raises InputError for an unknown set of days, CertificateError where a certificate or a day's money fails.
     """
     find_day_set(days)
-    result.certify(jobs)
+    result.certify(jobs, progress)
     chosen, figures, tables = find_days(result.prepared, days), {}, []
     made = {result.case.number: result.decisions}
     for _, policy, judged in judge_all(result.prepared, made, chosen, result.case.policies):
@@ -284,6 +287,8 @@ def evaluate(result: Result, days: str = "held-out", jobs: int = 1) -> Evaluatio
         require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
         tables.append(economics.merge(physics, on="day").assign(policy=policy))
         figures[policy] = physical_figures(physics, chosen, result.prepared.instance.rules.chance_level)
+        if progress is not None:
+            progress(f"{chosen.n_days} {days} days judged under {policy}")
     headline = figures[result.case.policy] | {"policy": result.case.policy, "day_set": days}
     return Evaluation(headline, figures, pd.concat(tables, ignore_index=True))
 

@@ -293,17 +293,20 @@ class HostingResult:
             "stress_days_violated": self.stress["lindistflow_days_violated"],
         }
 
-    def certify(self, jobs: int = 1) -> dict[str, object]:
+    def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, object]:
         """Solve the plan's bounds again from its own scenarios, sweep its uncertainty sets again, and judge it again.
 
-        Raises CertificateError at the first figure that is not found again.
+        progress: is given a line at each step. Raises CertificateError at the first figure that is not found again.
         """
+        tell = progress or (lambda _text: None)
+        tell("the plan's bounds")
         check_plan(self.problem, self.asked, self.plan, jobs)
-        for name, stored, again in (
-            ("held_out", self.held_out, held_out_figures(self.problem, self.plan, jobs)),
-            ("stress", self.stress, stress_figures(self.problem, self.plan, jobs)),
+        for name, stored, figures in (
+            ("held_out", self.held_out, held_out_figures),
+            ("stress", self.stress, stress_figures),
         ):
-            for key, figure in again.items():
+            tell(f"the plan judged again: {name}")
+            for key, figure in figures(self.problem, self.plan, jobs).items():
                 require_close(f"hosting.{name}.{key}", stored[key], figure)
         return self.certificates()
 

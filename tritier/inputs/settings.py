@@ -283,6 +283,10 @@ class Settings(Section):
 
     name: Name = key("short name, which results carry")
     title: Annotated[str, Field(max_length=200), AfterValidator(plain)] = key("one line for readers", default="")
+    notes: Annotated[list[Annotated[str, Field(max_length=500), AfterValidator(plain)]], Field(max_length=50)] = key(
+        "what readers of results should mind, as what an import has left out: study check and solve repeat each",
+        default=[],
+    )
     files: Files = Files()
     season: Season
     load: Load

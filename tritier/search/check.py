@@ -6,6 +6,7 @@ these prove is summed exactly here, term by term, and compared with what the row
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import fsum
 
@@ -154,11 +155,19 @@ def check_row(joint: JointLP, row: Row) -> Row:
     return again
 
 
-def check_pool(joint: JointLP, pool: Pool, name: str, jobs: int = 1) -> list[Row]:
-    """The rows that a pool's bases prove. Raises CertificateError naming the first that says more than that."""
+def check_pool(
+    joint: JointLP, pool: Pool, name: str, jobs: int = 1, progress: Callable[[str], None] | None = None
+) -> list[Row]:
+    """The rows that a pool's bases prove. Raises CertificateError naming the first that says more than that.
+
+    progress: is given a line for each row, where one process checks them all.
+    """
     parts = max(1, min(joblib.effective_n_jobs(jobs), len(pool.rows)))
     shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
-    found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_rows)(packed, pool.items, share) for share in shares)
+    if parts == 1:
+        found = [_check_rows(packed, pool.items, pool.rows, name, progress)]
+    else:
+        found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_rows)(packed, pool.items, own) for own in shares)
     rows = [found[k % parts][k // parts] for k in range(len(pool.rows))]
     for k, row in enumerate(rows):
         if isinstance(row, str):
@@ -166,9 +175,17 @@ def check_pool(joint: JointLP, pool: Pool, name: str, jobs: int = 1) -> list[Row
     return rows
 
 
-def _check_rows(packed: np.ndarray, items: list[Item], rows: list[Row]) -> list[Row | str]:
+def _check_rows(
+    packed: np.ndarray,
+    items: list[Item],
+    rows: list[Row],
+    name: str = "",
+    progress: Callable[[str], None] | None = None,
+) -> list[Row | str]:
     joint, found = unpack(packed), []
-    for row in rows:
+    for k, row in enumerate(rows):
+        if progress is not None:
+            progress(f"proof, {name}: row {k + 1} of {len(rows)}")
         try:
             extend(joint, items[len(items_of(joint)) : items_in(joint, row.basis, items)])  # as when the row was made
             found.append(check_row(joint, row))

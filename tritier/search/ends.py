@@ -6,6 +6,7 @@ social cost and a safe lower bound of it are found again without a solve.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -137,13 +138,15 @@ def closed(joint: JointLP, request: Request) -> list[Row]:
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.social_cost - row.bound:.2g} $ left")
 
 
-def check_end(joint: JointLP, name: str, end: End, jobs: int = 1) -> list[Row]:
+def check_end(
+    joint: JointLP, name: str, end: End, jobs: int = 1, progress: Callable[[str], None] | None = None
+) -> list[Row]:
     """The rows that an end's bases prove (:func:`tritier.search.check.check_pool`).
 
     Raises CertificateError where its social cost does not lie between the bound and the point of its first row, or
     where that point is farther from the bound than the search for it allows.
     """
-    rows = check_pool(joint, end.pool, name, jobs)
+    rows = check_pool(joint, end.pool, name, jobs, progress)
     first, flat, lower = rows[0], name == "flat", lower_side(rows)
     asked = Request("answer" if flat else "least", flat_design(joint, end.design.tariff[0]))
     for figure, off, most in (

@@ -17,16 +17,18 @@ import pandas as pd
 
 from tritier.errors import InputError
 from tritier.inputs.documents import read_yaml
-from tritier.inputs.settings import Settings
+from tritier.inputs.settings import BLOCKS, MenuSettings, Settings
 from tritier.inputs.study import HIGHEST_LOAD, Study, read_study
 from tritier.inputs.tables import LoadMixRow, read_days, read_feeder, read_rows
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import downstream_matrix, main_line
 from tritier.provenance import sole_writer, whole_folder
-from tritier.studies.check import design_flows
-from tritier.studies.commented import commented_yaml
+from tritier.studies.check import design_flows, offered_limits
+from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import Grid, case_path, from_matpower, from_simbench, pandapower_grid
 
+OPTIONAL = ("passive", "deferrable_profiles", "plugged_in")  # tables of vehicles and heat pumps
+PARAMETERS, PLUGGED_IN = "parameters.csv", "mobility/plugged_in.csv"
 PROFILES = ("simbench/load_profiles.csv", "simbench/renewable_profiles.csv", "smard/prices.csv")
 SEASON = {
     "months": [3, 4, 5],
@@ -34,16 +36,26 @@ SEASON = {
     "exclude_dates": [
         *("2016-03-25", "2016-03-28", "2016-05-05", "2016-05-16"),
         *("2018-03-30", "2018-04-02", "2018-05-01", "2018-05-10", "2018-05-21"),
+        *("2016-01-01", "2016-10-03", "2016-12-26", "2018-01-01", "2018-10-03", "2018-12-25", "2018-12-26"),
     ],
 }
 # Limits offered, as shares of the largest flow on design days, by preset: of lines that leave the busbar, of laterals.
 LEVELS = {
     "smoke": ((0.85,), ()),
-    "fast": ((0.75, 0.85), (0.8,)),
+    "fast": ((0.75,), (0.8,)),
     "paper": ((0.65, 0.7, 0.75, 0.8, 0.9), (0.7, 0.8, 0.9)),
 }
 HEADS, LATERALS = 2, 3  # most lines of either kind whose limits the DSO sets
-VEHICLE, HEAT_PUMP = ("HLS", "APLS", "EV"), ("Air", "Soil")  # how SimBench's profiles of such loads begin
+DEMAND_CHARGE = 0.763  # $/kW and day
+# Energy charges by block [$/kWh], individual peak charges [$/kW], coincident ones as shares of the upstream demand
+# charge, P2P charges [$/kWh]: the case study's, by preset.
+CHARGES = {
+    "smoke": (([0.02], [0.02, 0.08], [0.02, 0.08]), [0.0], [0.0, 0.5], [0.04]),
+    "fast": (([0.02], [0.02, 0.05], [0.02, 0.08]), [0.0, 0.1], [0.0, 0.5, 1.0], [0.04]),
+    "paper": (([0.02], [0.02, 0.05], [0.02, 0.08]), [0.0, 0.1], [0.0, 0.25, 0.5, 0.75, 1.0], [0.04]),
+}
+FIXED_SHARE = 0.5  # of the cost to recover
+DEVICES = {"ev": ("HLS", "APLS", "EV"), "hp": ("Air", "Soil")}  # how SimBench's profiles of such loads begin
 
 
 def find_grid(source: str, root: int | None = None, opened: Iterable[int] = ()) -> Grid:
@@ -102,10 +114,10 @@ def new_study(out: Path, grid: Grid, data: Path) -> Study:
     try:
         write_tables(work, grid, data)
         content = settings_content(grid, work)
-        write_settings(work, content)
+        write_settings(work, content, data)
         content["menus"] = menus_by_flows(read_study(work))
-        write_settings(work, content)
-        (work / "README.md").write_text(readme(grid), encoding="utf-8")
+        write_settings(work, content, data)
+        (work / "README.md").write_text(readme(grid, content["notes"]), encoding="utf-8")
         read_study(work)
         work.chmod(0o755)
         work.replace(out)
@@ -131,7 +143,7 @@ def write_tables(work: Path, grid: Grid, data: Path) -> None:
     _write(rated, work / "branch.csv")
     shutil.copyfile(data / "smard/prices.csv", work / "prices.csv")
     if grid.profiles:
-        own_tables(work, grid)
+        own_tables(work, grid, data)
         return
     shutil.copyfile(data / "simbench/load_profiles.csv", work / "load_profiles.csv")
     shutil.copyfile(data / "simbench/renewable_profiles.csv", work / "renewable_profiles.csv")
@@ -149,45 +161,90 @@ def write_tables(work: Path, grid: Grid, data: Path) -> None:
     _write(prosumer_table(chosen, p_kw), work / "prosumers.csv")
 
 
-def own_tables(work: Path, grid: Grid) -> None:
-    """Load mix, prosumers and profiles of a feeder that brings its own loads, generators and storages."""
-    word = grid.loads["profile"].astype(str)
-    deferrable = word.str.startswith(VEHICLE + HEAT_PUMP)
-    loads = grid.loads[~deferrable & (grid.loads["p_kw"] > 0)]
+def own_tables(work: Path, grid: Grid, data: Path) -> None:
+    """Load mix, prosumers, vehicles, heat pumps and profiles of a feeder that brings its own.
+
+    Prosumers are the buses with load that own something to steer: generators, storages, vehicles or heat pumps.
+    """
+    loads = grid.loads[~of_devices(grid.loads) & (grid.loads["p_kw"] > 0)]
     mix = loads.groupby(["bus", "profile"], as_index=False)["p_kw"].sum().rename(columns={"p_kw": "weight"})
     _write(mix, work / "load_mix.csv")
     active = mix.groupby("bus")["weight"].sum()
-    bus = grid.bus.assign(p_kw=grid.bus["bus"].map(active).fillna(0.0))
+    reactive = grid.loads[of_devices(grid.loads)].groupby("bus")["q_kvar"].sum()  # devices have none in the model
+    bus = grid.bus.assign(
+        p_kw=grid.bus["bus"].map(active).fillna(0.0),
+        q_kvar=grid.bus["q_kvar"] - grid.bus["bus"].map(reactive).fillna(0.0),
+    )
     _write(bus, work / "bus.csv")
     load, renewable = grid.profiles["load"], grid.profiles["renewable"]
     _write(load[["time", *sorted(set(mix["profile"]))]], work / "load_profiles.csv")
+    if renewable.columns.size == 1:  # a table needs a column: one that nobody owns
+        renewable = renewable.assign(none=0.0)
     _write(renewable, work / "renewable_profiles.csv")
-    rows = []
-    storages = grid.storages.groupby("bus").sum()
-    for k, n in enumerate(sorted(set(grid.generators["bus"]) & set(active.index))):
-        own = grid.generators[grid.generators["bus"] == n]
-        sun, wind = own[own["kind"] != "wind"], own[own["kind"] == "wind"]
-        has = storages.loc[n] if n in storages.index else {"kwh": 0.0, "kw": 0.0}
-        rows.append(
-            {
-                "prosumer": f"bus{n}",
-                "bus": n,
-                "pv_kw": sun["kw"].sum(),
-                "pv_profile": _largest(sun, renewable.columns[1]),
-                "wind_kw": wind["kw"].sum(),
-                "wind_profile": _largest(wind, renewable.columns[1]),
-                "battery_kwh": has["kwh"],
-                "battery_kw": has["kw"],
-                "eta": ETA,
-                "degradation_usd_per_kwh": DEGRADATION,
-                "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
-            }
-        )
+    devices = own_devices(grid, load)
+    owners = sorted({*grid.generators["bus"], *grid.storages["bus"], *devices.index} & set(active.index))
+    rows = [own_prosumer(grid, n, k, str(renewable.columns[1])) for k, n in enumerate(owners)]
     if not rows:
-        raise InputError(
-            "--from", grid.source, "has no bus with both load and generation", "choose a scenario with some"
-        )
-    _write(pd.DataFrame(rows), work / "prosumers.csv")
+        what = "has no bus with load and generation, storage, vehicles or heat pumps"
+        raise InputError("--from", grid.source, what, "choose a scenario with some")
+    table = pd.DataFrame(rows)
+    if devices.empty:
+        _write(table, work / "prosumers.csv")
+        return
+    _write(table.join(devices, on="bus").fillna(dict.fromkeys(devices, 0)), work / "prosumers.csv")
+    passive = devices[~devices.index.isin(owners)].drop(columns=["ev_delay_h", "hp_delay_h"])
+    if not passive.empty:
+        _write(passive.rename_axis("bus").reset_index(), work / "passive.csv")
+    _write(asked_shapes(grid, load), work / "deferrable_profiles.csv")
+    shutil.copyfile(data / PLUGGED_IN, work / "plugged_in.csv")
+
+
+def of_devices(loads: pd.DataFrame) -> pd.Series:
+    """Which loads are vehicles or heat pumps, by their profile."""
+    return loads["profile"].astype(str).str.startswith(sum(DEVICES.values(), ()))
+
+
+def own_devices(grid: Grid, load: pd.DataFrame) -> pd.DataFrame:
+    """Vehicles and heat pumps of a feeder by bus, columns as in prosumers.csv; no row where it has none."""
+    found = {}
+    for kind, words in DEVICES.items():
+        own = grid.loads[grid.loads["profile"].astype(str).str.startswith(words)]
+        energy = 24 * own["p_kw"] * [load[name].mean() for name in own["profile"]]
+        found[f"{kind}_kwh_per_day"] = energy.groupby(own["bus"]).sum()
+        found[f"{kind}_kw"] = own.groupby("bus")["p_kw"].sum()
+        found[f"{kind}_delay_h"] = pd.Series({"ev": EV_DELAY_H, "hp": HP_DELAY_H}[kind], index=own["bus"].unique())
+    table = pd.DataFrame(found).fillna(0.0).sort_index()
+    return table.astype({f"{kind}_delay_h": int for kind in DEVICES})
+
+
+def asked_shapes(grid: Grid, load: pd.DataFrame) -> pd.DataFrame:
+    """Hourly kW that all vehicles and all heat pumps of a feeder draw if nobody waits: deferrable_profiles.csv."""
+    shapes = {}
+    for kind, words in DEVICES.items():
+        own = grid.loads[grid.loads["profile"].astype(str).str.startswith(words)]
+        if not own.empty:
+            shapes[kind] = load[own["profile"].tolist()].to_numpy() @ own["p_kw"].to_numpy()
+    return pd.DataFrame({"time": load["time"]} | shapes)
+
+
+def own_prosumer(grid: Grid, n: int, k: int, profile: str) -> dict[str, object]:
+    """The row of prosumers.csv for bus n, the k-th prosumer; profile: where it owns no generator."""
+    own = grid.generators[grid.generators["bus"] == n]
+    sun, wind = own[own["kind"] != "wind"], own[own["kind"] == "wind"]
+    storages = grid.storages[grid.storages["bus"] == n]
+    return {
+        "prosumer": f"bus{n}",
+        "bus": n,
+        "pv_kw": sun["kw"].sum(),
+        "pv_profile": _largest(sun, profile),
+        "wind_kw": wind["kw"].sum(),
+        "wind_profile": _largest(wind, profile),
+        "battery_kwh": storages["kwh"].sum(),
+        "battery_kw": storages["kw"].sum(),
+        "eta": ETA,
+        "degradation_usd_per_kwh": DEGRADATION,
+        "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
+    }
 
 
 def _largest(own: pd.DataFrame, default: str) -> str:
@@ -200,9 +257,12 @@ def settings_content(grid: Grid, work: Path) -> dict:
     load = {"profiles": "per_kw"} if grid.profiles else {"peak_kw": round(float(grid.bus["p_kw"].sum()), 3)}
     sun = {} if grid.profiles else {"pv_yield_factor": 1.3}
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in grid.name)
+    files = {role: f"{role}.csv" for role in OPTIONAL if (work / f"{role}.csv").is_file()}
     return {
         "name": name,
         "title": f"{name}: {len(grid.bus)} buses, spring weekdays",
+        "notes": [*grid.notes, *unused(grid)],
+        **({"files": files} if files else {}),
         "season": SEASON,
         "load": load,
         "renewables": sun | {"pv_shift_h": 1},
@@ -210,25 +270,43 @@ def settings_content(grid: Grid, work: Path) -> dict:
         "retail_usd_per_kwh": 0.2552,
         "feed_in_usd_per_kwh": 0.1412,
         "network_charge_usd_per_kwh": 0.0833,
+        "fixed_share": FIXED_SHARE,
+        "billing": "scenario",
         "demand": {"elasticity": -0.10, "flexibility": 0.10},
         "risk": {"alpha": 0.9},
         "chance_level": 0.05,
-        "demand_charge_usd_per_kw": 0.763,
+        "demand_charge_usd_per_kw": DEMAND_CHARGE,
         "peak_with_losses": True,
         "tariff_hours": {"off_peak": 8, "day": 10, "peak": 6},
-        "menus": {preset: _menu(preset, {}) for preset in LEVELS},
+        "menus": {preset: _menu(preset, {}, DEMAND_CHARGE) for preset in LEVELS},
     }
 
 
-def _menu(preset: str, capacity: dict[int, list[float]]) -> dict:
+def unused(grid: Grid) -> list[str]:
+    """What a feeder brings at its buses and the study does not hold, a line each."""
+    loaded = set(grid.loads.loc[~of_devices(grid.loads) & (grid.loads["p_kw"] > 0), "bus"])
+    lost = [
+        (f"{table} of {own[unit].sum():,.4g} {word}", len(own))
+        for table, unit, word in (("generators", "kw", "kW"), ("storages", "kwh", "kWh"))
+        if not (own := getattr(grid, table)).empty
+        and not (own := own[~own["bus"].isin(loaded)] if grid.profiles else own).empty
+    ]
+    why = "at buses without load" if grid.profiles else "of the source; rules place sun, wind and batteries"
+    return [f"left out: {count} {what} {why}" for what, count in lost]
+
+
+def _menu(preset: str, capacity: dict[int, list[float]], demand_charge: float) -> dict:
     """The menu of a preset: its charges, and the limits given."""
-    charges = {
-        "smoke": ({"off_peak": [0.05], "day": [0.05, 0.08], "peak": [0.08, 0.14]}, [0.02]),
-        "fast": ({"off_peak": [0.05, 0.08], "day": [0.05, 0.08], "peak": [0.08, 0.11]}, [0.02, 0.08]),
-        "paper": ({b: [0.02, 0.05, 0.08, 0.11] for b in ("off_peak", "day", "peak")}, [0.02, 0.04, 0.08]),
+    energy, individual, coincident, p2p = CHARGES[preset]
+    return {
+        "tariff": dict(zip(BLOCKS, energy, strict=True)),
+        "individual_peak": individual,
+        "coincident_peak": sorted(
+            {float(f"{share * demand_charge:.2g}" if share < 1 else demand_charge) for share in coincident}
+        ),
+        "p2p": p2p,
+        "capacity": capacity,
     }
-    tariff, p2p = charges[preset]
-    return {"tariff": tariff, "p2p": p2p, "capacity": capacity}
 
 
 def limited_lines(study: Study, flows: pd.DataFrame) -> tuple[list[int], list[int]]:
@@ -255,8 +333,44 @@ def menus_by_flows(study: Study) -> dict[str, dict]:
                 most = _round_up(max(2 * flow, rating if np.isfinite(rating) else 0.0))
                 tight = sorted({_round(share * flow) for share in levels})
                 capacity[line] = [x for x in tight if 0 < x < most] + [most]
-        menus[preset] = _menu(preset, {line: levels for line, levels in capacity.items() if len(levels) > 1})
+        kept = {line: levels for line, levels in capacity.items() if len(levels) > 1}
+        menus[preset] = _menu(preset, kept, study.settings.demand_charge_usd_per_kw)
     return menus
+
+
+def menus_are_by_rule(study: Study) -> bool:
+    """Whether the menus of a study are those that the rule gives for its own flows."""
+    by_rule = menus_by_flows(study)
+    return all(
+        preset in by_rule and menu == MenuSettings.model_validate(by_rule[preset])
+        for preset, menu in study.settings.menus.items()
+    )
+
+
+def renewed_menus(before: Study, after: Study, asked: bool) -> tuple[dict | None, str]:
+    """The menus of a study whose flows have changed, None where they stay, and a line that says which.
+
+    Menus that the rule gave are taken from the new flows by the rule, and so are others where that is ``asked``; those
+    that somebody chose stay.
+    """
+    if asked or menus_are_by_rule(before):
+        own = menus_by_flows(after)
+        return {preset: own[preset] for preset in before.settings.menus}, "menus: limits taken from the new flows"
+    was, now = tightest_shares(before), tightest_shares(after)
+    if was.empty or np.allclose(was, now, rtol=1e-3):
+        return None, ""
+    return None, (
+        f"menus: kept, since they are not the rule's: the tightest limits were {was.min():.3g} to {was.max():.3g} of "
+        f"their lines' largest flows and are {now.min():.3g} to {now.max():.3g} now; --renew-menus takes all from the "
+        "new flows"
+    )
+
+
+def tightest_shares(study: Study) -> pd.Series:
+    """The smallest limit of every line on any menu as a share of the line's largest flow on design days."""
+    flows = design_flows(study)
+    menus = [offered_limits(study, preset, flows) for preset in study.settings.menus]
+    return pd.concat(menus).groupby("line")["share"].min()
 
 
 def _round(x: float) -> float:
@@ -269,30 +383,39 @@ def _round_up(x: float) -> float:
     return float(np.ceil(x / step) * step)
 
 
-def write_settings(work: Path, content: dict) -> None:
+def write_settings(work: Path, content: dict, data: Path) -> None:
     """study.yaml with a comment on every key."""
-    (work / "study.yaml").write_text(commented_yaml(Settings, content), encoding="utf-8")
+    text = commented_yaml(Settings, content, sources_beside(content, data / PARAMETERS))
+    (work / "study.yaml").write_text(text, encoding="utf-8")
 
 
-def readme(grid: Grid) -> str:
+def readme(grid: Grid, notes: Iterable[str]) -> str:
     """What stands in the folder, where it is from, and which rules filled in what the feeder did not say."""
-    own = "the feeder's own loads, generators and storages with its own year of profiles"
+    own = "the feeder's own loads, generators, storages, vehicles and heat pumps with its own year of profiles"
     rule = (
         "rules over bus numbers: load shapes cyclic by bus, at most "
         f"{MOST_PROSUMERS} prosumers in the electrically far half of the feeder, solar, wind and battery power "
         "cyclic over the prosumers"
     )
+    told = "".join(f"- {note}\n" for note in notes)
+    shares = "; ".join(
+        f"{preset} {_percent(heads)} at the busbar, {_percent(sides)} at laterals"
+        for preset, (heads, sides) in LEVELS.items()
+    )
     return f"""# {grid.name}
 
-Feeder from `{grid.source}`. {grid.licence}.
+Feeder from `{grid.source}`. Licence: {grid.licence}.
 
 Who lives where and owns what: {own if grid.profiles else rule}.
 Ratings that the source does not give are the nominal current at the head and 1.25 times it, at least 100 A, elsewhere.
 Prices, tastes and charges in `study.yaml` are those of the book's case study; every key says what it is.
 Load and renewable profiles: SimBench (ODbL 1.0); prices: Bundesnetzagentur | SMARD.de (CC BY 4.0).
-
-Menus: limits of the lines that leave the busbar and of the largest laterals, at shares of what they carry on the design
-days when nobody shifts, stores or curtails, and one that never binds.
+{f"{chr(10)}Mind, as `study check` and `solve` say again:{chr(10)}{chr(10)}{told}" if told else ""}
+Menus: limits of the lines that leave the busbar (at most {HEADS}) and of the largest laterals (at most {LATERALS}), in
+shares of what they carry on the design days when nobody shifts, stores or curtails, and one that never binds:
+{shares}.
+Charges are the case study's: energy and P2P, individual and coincident peak, the latter in shares of the upstream
+demand charge, and a fixed part that carries up to {FIXED_SHARE:.0%} of the cost to recover.
 
 ```bash
 tritier study check .          # flows, voltages, what binds, what is not the study's own
@@ -300,6 +423,10 @@ tritier solve . --case 4 --preset smoke --out out
 tritier report out
 ```
 """
+
+
+def _percent(shares: Iterable[float]) -> str:
+    return ", ".join(f"{share:.0%}" for share in shares) or "none"
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
@@ -426,10 +553,11 @@ def devices(home: pd.Series) -> pd.DataFrame:
     )
 
 
-def electrify(folder: Path, out: Path, level: float, data: Path) -> Study:
+def electrify(folder: Path, out: Path, level: float, data: Path, renew: bool = False) -> tuple[Study, str]:
     """Write the electrified twin of a study: vehicles, heat pumps, spot-indexed prices, the dial at ``level``.
 
-    data: folder with ``simbench/deferrable_profiles.csv`` and ``mobility/plugged_in.csv``.
+    data: folder with ``simbench/deferrable_profiles.csv`` and ``mobility/plugged_in.csv``; renew: take menus from the
+    new flows even where they are not the rule's. Returns the twin, and a line on its menus (:func:`renewed_menus`).
     Raises InputError where the study cannot be read, has vehicles or heat pumps already, or ``out`` exists.
     """
     study = read_study(folder)
@@ -458,9 +586,12 @@ def electrify(folder: Path, out: Path, level: float, data: Path) -> Study:
             work / "passive.csv", index=False, lineterminator="\n"
         )
         content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
-        (work / "study.yaml").write_text(commented_yaml(Settings, content), encoding="utf-8")
+        write_settings(work, content, data)
+        menus, told = renewed_menus(study, read_study(work), renew)
+        if menus is not None:
+            write_settings(work, content | {"menus": menus}, data)
         read_study(work)
-    return read_study(out)
+    return read_study(out), told
 
 
 def electrified_settings(content: dict, study: Study, level: float) -> dict:
@@ -492,5 +623,5 @@ def electrified_settings(content: dict, study: Study, level: float) -> dict:
         "feed_in": {"kind": "market_value"},
         "billing": "scenario",
         "peak_with_losses": True,
-        "fixed_share": 0.5,
+        "fixed_share": FIXED_SHARE,
     }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tritier.inputs.documents import read_yaml
 from tritier.inputs.instance import Days, Prosumer
-from tritier.inputs.scenarios import bare_injection, design_days
+from tritier.inputs.scenarios import bare_injection, design_days, keep_prosumers
 from tritier.inputs.settings import Preset, Settings
 from tritier.inputs.study import Study
 from tritier.inputs.tables import DeferrableRow
 from tritier.model.network import lindistflow
 from tritier.provenance import digest, write_text
-from tritier.studies.commented import commented_yaml
+from tritier.studies.commented import commented_yaml, sources_beside
 
 CALIBRATED_BY = ("bus", "branch", "prosumers", "load_mix", "load_profiles", "renewable_profiles", "prices")
 
@@ -129,7 +132,21 @@ def warnings(study: Study, preset: str = "fast") -> list[str]:
     inside = (behind["v_min_pu"] > behind["lower"]).all() and (behind["v_max_pu"] < behind["upper"]).all()
     if inside and (lines["loading"] < 1).all():
         found.append("network: no voltage or rating is reached on design days; the network constrains nobody by itself")
-    return found + calibration_warnings(study)
+    return found + calibration_warnings(study) + own_notes(study, preset)
+
+
+def own_notes(study: Study, preset: str | Preset) -> list[str]:
+    """What study.yaml says of itself, and how many prosumers a preset leaves out, if it does."""
+    sizes = study.preset(preset)
+    kept, all_of = keep_prosumers(study, sizes.n_prosumers).prosumers, study.prosumers
+    found = list(study.settings.notes)
+    if len(kept) < len(all_of):
+        lost = sum(p.pv_kw + p.wind_kw for p in all_of) - sum(p.pv_kw + p.wind_kw for p in kept)
+        found.append(
+            f"presets.{sizes.name}.n_prosumers: {len(kept)} of {len(all_of)} prosumers take part; the others' "
+            f"{lost:,.0f} kW of sun and wind and their batteries are left out"
+        )
+    return found
 
 
 def menu_warnings(study: Study, preset: str, lines: pd.DataFrame) -> list[str]:
@@ -153,14 +170,22 @@ def calibration_warnings(study: Study) -> list[str]:
     ]
 
 
-def record_calibration(study: Study, scale: float, reference_value: float) -> None:
+def record_calibration(
+    study: Study,
+    scale: float,
+    reference_value: float,
+    menus: Mapping[str, Any] | None = None,
+    parameters: Path = Path(),
+) -> None:
     """Write both calibrated parameters into study.yaml, with the mark of the tables that they rest on.
 
-    The file is written anew, with the comments of its keys.
+    menus: those that take the place of the study's; parameters: the table of sources. The file is written anew, with
+    the comments of its keys.
     """
     path = study.paths["study"]
     content = read_yaml(path, "give a folder that holds study.yaml")
     content["load"] = content["load"] | {"scale": scale}
     content["reference_value_usd_per_kwh"] = reference_value
     content["calibrated_on"] = input_mark(study)
-    write_text(path, commented_yaml(Settings, content))
+    content |= {} if menus is None else {"menus": dict(menus)}
+    write_text(path, commented_yaml(Settings, content, sources_beside(content, parameters)))

@@ -15,37 +15,57 @@ from pydantic.fields import FieldInfo
 
 from tritier.inputs.documents import extra_of, section_of
 from tritier.inputs.settings import HostingSettings, Settings
-from tritier.inputs.tables import BranchRow, BusRow, LoadMixRow, PassiveRow, PluggedInRow, ProsumerRow
+from tritier.inputs.tables import NUMBER, BranchRow, BusRow, LoadMixRow, PassiveRow, PluggedInRow, ProsumerRow
 from tritier.reformulation.files import BilevelFile, TrilevelFile
 
-WIDTH = 116
+WIDTH = 112
 
 
-def commented_yaml(model: type[BaseModel], content: Mapping[str, Any], indent: str = "", off: str = "") -> str:
-    """The keys of a model with the given values; keys that keep their default stand as comments.
+def commented_yaml(model: type[BaseModel], content: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
+    """The keys of a model with the given values, above each what it means; keys that keep their default stand as
+    comments.
 
-    off: "# " within a section that is not given.
+    sources: where a value comes from, by dotted key (:func:`sources_beside`).
     """
+    return "\n".join(_keys(model, content, sources or {})) + "\n"
+
+
+def _keys(
+    model: type[BaseModel], content: Mapping[str, Any], sources: Mapping[str, str], below: str = "", off: str = ""
+) -> list[str]:
+    """Lines of a section; off: "# " within one that is not given."""
     lines: list[str] = []
     for name, field in model.model_fields.items():
-        inner = section_of(field.annotation) if _plain_section(field.annotation) else None
-        given = name in content
-        mark = off or ("" if given else "# ")
-        lines += _wrapped(_comment(name, field), indent)
-        if inner is not None:
-            below = commented_yaml(inner, content.get(name, {}), indent + "  ", mark)
-            lines += [f"{indent}{mark}{name}:", below.rstrip("\n")]
+        given, dotted = name in content, f"{below}{name}"
+        mark, value = off or ("" if given else "# "), content.get(name, {})
+        lines += _wrapped(_comment(name, field, given, sources.get(dotted, "")))
+        inner: type[BaseModel] | None = section_of(field.annotation)
+        if inner is not None and isinstance(field.annotation, type):
+            lines += [f"{mark}{name}:", *_indented(_keys(inner, value, sources, f"{dotted}.", mark))]
+        elif inner is not None and value and get_origin(field.annotation) is dict:
+            lines += [f"{name}:", *_indented(_by_name(inner, value, sources, dotted))]
         else:
-            lines += [f"{indent}{mark}{x}" for x in _entry(name, content[name] if given else _default(field))]
-    return "\n".join(lines) + "\n"
+            lines += [f"{mark}{x}" for x in _entry(name, value if given else _default(field))]
+    return lines
 
 
-def _plain_section(annotation: Any) -> bool:
-    """Whether a key holds one section, and not sections by name."""
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _by_name(
+    model: type[BaseModel], content: Mapping[str, Mapping[str, Any]], sources: Mapping[str, str], below: str
+) -> list[str]:
+    """Sections by name: the first with comments, the others, whose keys mean the same, without."""
+    first, *others = content
+    lines = [f"{first}:", *_indented(_keys(model, content[first], sources, f"{below}.<name>."))]
+    for name in others:
+        lines += _entry(name, content[name])
+    return lines
 
 
-def _comment(name: str, field: FieldInfo) -> str:
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _comment(name: str, field: FieldInfo, given: bool, source: str) -> str:
+    """Meaning, unit, range, default and source of a key."""
     extra = extra_of(field)
     unit = extra.get("unit", "-")
     text = field.description or (section_of(field.annotation).__doc__ or name).splitlines()[0].rstrip(".")
@@ -53,15 +73,17 @@ def _comment(name: str, field: FieldInfo) -> str:
     parts = [text + ("" if unit == "-" else f" [{unit}]"), *([bounds] if bounds else [])]
     if extra.get("note"):
         parts.append(f"where absent: {extra['note']}")
-    return "; ".join(parts)
+    elif given and not field.is_required() and isinstance(field.default, float | int | str) and field.default != "":
+        parts.append(f"where absent: {field.default}")
+    return "; ".join([*parts, *([f"source: {source}"] if source else [])])
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    lines, line = [], f"{indent}#"
+def _wrapped(text: str) -> list[str]:
+    lines, line = [], "#"
     for word in text.split():
         if len(line) + len(word) + 1 > WIDTH:
             lines.append(line)
-            line = f"{indent}#  "
+            line = "#  "
         line += f" {word}"
     return [*lines, line]
 
@@ -164,6 +186,25 @@ def sources_of(parameters: Path) -> dict[str, str]:
         for row in csv.DictReader(file):
             text = f"{row['parameter']}: {row['source']}"
             found[row["used as"]] = "; ".join(filter(None, (found.get(row["used as"]), text)))
+    return found
+
+
+def sources_beside(content: Mapping[str, Any], parameters: Path) -> dict[str, str]:
+    """Sources of those values of a study.yaml that are still the case study's, by dotted key; none where there is no
+    such table. Menus follow the case study's rules whatever their levels."""
+    if not parameters.is_file():
+        return {}
+    found: dict[str, str] = {}
+    with parameters.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            value: Any = content
+            for part in row["used as"].split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            levels = row["default"].split(", ")
+            told = [float(x) for x in levels] if all(map(NUMBER.fullmatch, levels)) else None
+            own = [float(x) for x in value.values()] if isinstance(value, Mapping) else [value]
+            if row["used as"].startswith("menus.<name>.") or (told is not None and own == told):
+                found.setdefault(row["used as"], row["source"])
     return found
 
 

@@ -29,9 +29,9 @@ class Grid:
     """A feeder and what stands at its buses, as tables; power in kW and kvar.
 
     ``bus``: bus, type, p_kw, q_kvar, vn_kv, vmin_pu, vmax_pu, slack first. ``branch``: line, from_bus, to_bus, r_ohm,
-    x_ohm, c_nf, closed, rating_a (NaN where none is given). ``loads``: bus, p_kw, profile. ``generators``: bus, kw,
-    kind (pv, wind or other), profile. ``storages``: bus, kwh, kw, eta. ``profiles``: hourly shapes by role, where the
-    source has its own.
+    x_ohm, c_nf, closed, rating_a (NaN where none is given). ``loads``: bus, p_kw, q_kvar, profile. ``generators``: bus,
+    kw, kind (pv, wind or other), profile. ``storages``: bus, kwh, kw, eta. ``profiles``: hourly shapes by role, where
+    the source has its own. ``notes``: what of the source is not in these tables, a line each.
     """
 
     name: str
@@ -39,9 +39,10 @@ class Grid:
     licence: str
     bus: pd.DataFrame
     branch: pd.DataFrame
-    loads: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "p_kw", "profile"]))
+    loads: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "p_kw", "q_kvar", "profile"]))
     generators: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "kw", "kind", "profile"]))
     storages: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["bus", "kwh", "kw", "eta"]))
+    notes: tuple[str, ...] = ()
     profiles: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
@@ -145,7 +146,60 @@ def from_pandapower(
         loads=_at_buses(net, "load", node, fed),
         generators=_generators(net, node, fed),
         storages=_storages(net, node, fed),
+        notes=tuple(_left_out(net, node, edges, fed)),
     )
+
+
+def _left_out(net: Any, node: dict[int, int], edges: list[tuple[int, int, int]], fed: set[int]) -> list[str]:
+    """What a feeder of ours cannot hold, a line each: loads and generators behind its own transformers, loads that
+    depend on voltage, conductance of lines."""
+    found = []
+    below, at = _behind_transformers(net, node, edges, fed)
+    parts = []
+    for table, word in (("load", "loads"), ("sgen", "generators"), ("storage", "storages")):
+        own = net[table][net[table].in_service.astype(bool)]
+        own = own[own.bus.map(node).isin(below)]
+        if len(own):
+            parts.append(f"{len(own)} {word} of {1e3 * float((own.p_mw.abs() * own.scaling).sum()):,.4g} kW")
+    if parts:
+        places = ", ".join(str(b + 1) for b in at[:5]) + (f" and {len(at) - 5} more" if len(at) > 5 else "")
+        found.append(
+            f"left out: {' and '.join(parts)} behind transformers at buses {places}, since a feeder is one voltage "
+            "level; enter them at these buses of the source to keep them"
+        )
+    load = net.load[net.load.in_service.astype(bool) & net.load.bus.map(node).isin(fed)]
+    columns = [c for c in load if c.startswith("const_")]
+    bent = load[(load[columns].fillna(0) != 0).any(axis=1)]
+    if len(bent):
+        power = 1e3 * float((bent.p_mw * bent.scaling).sum())
+        found.append(f"taken as constant power: {len(bent)} loads of {power:,.4g} kW that depend on voltage")
+    names = {k - 1 for k, a, _ in edges if a in fed}
+    leaky = net.line[net.line.index.isin(names) & (net.line.g_us_per_km.fillna(0) != 0)]
+    if len(leaky):
+        found.append(f"left out: the shunt conductance of {len(leaky)} lines")
+    return found
+
+
+def _behind_transformers(
+    net: Any, node: dict[int, int], edges: list[tuple[int, int, int]], fed: set[int]
+) -> tuple[set[int], list[int]]:
+    """Nodes that transformers of the feeder feed, and the feeder's own nodes that carry such transformers."""
+    off = set(net.switch.element[(net.switch.et == "t") & ~net.switch.closed.astype(bool)])
+    trafo = net.trafo[net.trafo.in_service.astype(bool) & ~net.trafo.index.isin(list(off))]
+    down = [
+        (node[int(h)], node[int(v)]) for h, v in zip(trafo.hv_bus, trafo.lv_bus, strict=True) if h in node and v in node
+    ]
+    joined = [*down, *((a, b) for _, a, b in edges), *((b, a) for _, a, b in edges)]
+    below: dict[int, list[int]] = {}
+    for a, b in joined:
+        below.setdefault(a, []).append(b)
+    reached, order = set(fed), list(fed)
+    for bus in order:  # grows while it is read
+        for other in below.get(bus, []):
+            if other not in reached:
+                reached.add(other)
+                order.append(other)
+    return reached - fed, sorted({a for a, b in down if a in fed and b not in fed})
 
 
 def require_supply(
@@ -282,6 +336,7 @@ def _at_buses(net: Any, table: str, node: dict[int, int], fed: set[int]) -> pd.D
         {
             "bus": own.bus.map(node).to_numpy(int) + 1,
             "p_kw": (1e3 * own.p_mw * own.scaling).to_numpy(float),
+            "q_kvar": (1e3 * own.q_mvar * own.scaling).to_numpy(float),
             "profile": profile.to_numpy(),
         }
     )
@@ -417,7 +472,9 @@ def from_matpower(path: Path, name: str, source: str, root: int | None = None, o
     base = _scalar(text, "baseMVA", source)
     bus, branch = _matrix(text, "bus", 13, source), _matrix(text, "branch", 11, source)
     bus, branch = _converted(text, bus, branch, base, source)
-    return _grid(bus, branch, base, name, source, root, set(opened))
+    grid = _grid(bus, branch, base, name, source, root, set(opened))
+    own = grid.bus["bus"].tolist()
+    return replace(grid, notes=_case_notes(text, set(own), own[0]))
 
 
 def case_path(name: str) -> Path:
@@ -507,6 +564,18 @@ def _grid(
         bus=_case_buses(bus, fed, int(slack[0])),
         branch=_case_branches(bus, branch, edges, base, source),
     )
+
+
+def _case_notes(text: str, fed: set[int], slack: int) -> tuple[str, ...]:
+    """Generators of a case that stand elsewhere than at its substation: they are not read."""
+    found = re.search(r"mpc\.gen\s*=\s*\[(.*?)\]\s*;", text, re.S)
+    rows = [r.split() for r in re.split(r"[;\n]", found.group(1).replace(",", " ")) if r.strip()] if found else []
+    rows = [r for r in rows if len(r) > 7 and all(re.fullmatch(NUMBER, x) for x in r)]
+    own = [r for r in rows if int(float(r[0])) in fed - {slack} and float(r[7]) > 0]
+    if not own:
+        return ()
+    power = 1e3 * sum(float(r[1]) for r in own)
+    return (f"left out: {len(own)} generators of {power:,.4g} kW of mpc.gen; rules place sun, wind and batteries",)
 
 
 def require_one_level(bus: np.ndarray, fed: set[int], source: str) -> None:
