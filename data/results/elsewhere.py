@@ -1,0 +1,123 @@
+"""Does it hold elsewhere? Cases 1, 2 and 4 on other electrified feeders: python data/results/elsewhere.py [NAME ...]
+
+Each feeder passes through ``study new`` and ``study electrify`` with no file edited, is solved and certified at preset
+fast, and judged on the even weeks of the season, which no design has seen. What is stored is left alone and what was
+begun goes on from ``_run/elsewhere``, so that a broken run loses minutes; delete a feeder's folder here for a fresh
+start. The substation holds the feeder's own voltage, or the smallest step above it at which some decisions shed nothing
+on every design day: the rule of ``data/studies/ieee33-2045/substation.py``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from tritier.cases.cases import CASES
+from tritier.cases.result import Result, made_from, read_result, solve_case
+from tritier.cases.solve import Prepared, prepare
+from tritier.evaluation.heldout import REAL, find, find_days, judged, note_origin
+from tritier.provenance import write_json
+from tritier.studies.build import electrify, find_grid, new_study
+
+DATA = Path(__file__).resolve().parents[1]
+HERE = DATA / "results" / "elsewhere"
+WORK = DATA.parent / "_run" / "elsewhere"
+FEEDERS = {"ieee69": "IEEE 69", "oberrhein2": "half of mv_oberrhein, 108 buses"}
+NUMBERS = (1, 2, 4)
+PRESET, HALF = "fast", REAL.half
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def study_of(name: str) -> Path:
+    """The feeder's electrified study, made by rule from its tables of buses and lines."""
+    today, then = WORK / name / "today", WORK / name / "electrified"
+    if not then.exists():
+        shutil.rmtree(today, ignore_errors=True)
+        today.parent.mkdir(parents=True, exist_ok=True)
+        tables = (DATA / "feeders" / f"{name}_{part}.csv" for part in ("bus", "branch"))
+        new_study(today, find_grid(",".join(map(str, tables))), DATA)
+        say(electrify(today, then, 1.0, DATA)[1])
+    return then
+
+
+def prepared_of(name: str) -> Prepared:
+    """The study at its preset, its substation at the voltage of the rule."""
+    folder, found = study_of(name), WORK / name / "voltage.json"
+    if not found.exists():
+        write_json(found, {"substation_voltage_pu": voltage_of(folder)})
+    held = json.loads(found.read_text())
+    own = prepare(folder, PRESET, half=HALF)
+    return own if held["substation_voltage_pu"] == own.study.feeder.v_slack else prepare(folder, PRESET, held, HALF)
+
+
+def voltage_of(folder: Path) -> float:
+    """The feeder's own substation voltage, or the first step above it at which nothing needs to be shed, p.u."""
+    spec = importlib.util.spec_from_file_location("substation", DATA / "studies" / "ieee33-2045" / "substation.py")
+    rule = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rule)
+    own = prepare(folder, "smoke").study.feeder.v_slack
+    for step in (own, *(x for x in rule.STEPS if x > own)):
+        least = rule.violation_kw(prepare(folder, "smoke", {"substation_voltage_pu": step}))
+        say(f"{step:g} p.u.: {(least > rule.NOTHING).sum()} of {least.size} design days, at most {least.max():.4g} kW")
+        if not (least > rule.NOTHING).any():
+            return step
+    return own
+
+
+def solved(name: str, prepared: Prepared, number: int) -> Result:
+    """A case, stored or solved."""
+    out = HERE / name / f"case-{number}"
+    if not made_from(out, prepared):
+        state = WORK / name / f"case-{number}.state.npz"
+        result = solve_case(prepared, number, jobs=2, progress=say, state=state)
+        result.write(out)
+        state.unlink(missing_ok=True)
+    return read_result(out, prepared.study.folder)
+
+
+def renew(name: str) -> None:
+    """Solve, certify and judge a feeder's cases, each kept as soon as it is there."""
+    prepared = prepared_of(name)
+    days = find_days(prepared, REAL.kind)
+    for number in NUMBERS:
+        result, kept = solved(name, prepared, number), HERE / name / f"case-{number}.csv"
+        if kept.exists():
+            continue
+        result.certify(2)
+        made = result.decisions
+        found = find(prepared, number, made, judged(prepared, number, made, days))
+        found.daily.to_csv(kept, index=False, float_format="%.10g", lineterminator="\n")
+        say(f"{name}, case {number}: {CASES[number].title}, {result.origin['seconds']:.0f} s")
+    study = prepared.study
+    about = {
+        "command": f"python data/results/elsewhere.py {name}",
+        "buses": int(study.feeder.bus.size),
+        "prosumers": len(prepared.instance.prosumers),
+        "substation_voltage_pu": study.feeder.v_slack,
+        "data_hash": study.data_hash,
+        "preset": PRESET,
+        "half": HALF,
+    }
+    note_origin(HERE / name, about)
+
+
+def daily(name: str) -> pd.DataFrame:
+    """All cases of a feeder on its unseen days, as stored."""
+    return pd.concat([pd.read_csv(HERE / name / f"case-{number}.csv") for number in NUMBERS], ignore_index=True)
+
+
+def main(names: list[str]) -> None:
+    for name in names or FEEDERS:
+        renew(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
