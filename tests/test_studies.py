@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,11 +20,14 @@ import pandapower.networks as pn
 import pandas as pd
 import pytest
 
+from tritier import cli
+from tritier.cases import solve
 from tritier.cases.certificate import GAIN, DesignProof
 from tritier.cases.result import design_warnings
 from tritier.cli import main
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json, read_yaml
+from tritier.inputs.scenarios import keep_prosumers
 from tritier.inputs.settings import Settings
 from tritier.inputs.study import hash_files, read_study
 from tritier.inputs.tables import read_feeder
@@ -39,7 +43,7 @@ from tritier.studies.check import (
     record_calibration,
     warnings,
 )
-from tritier.studies.commented import commented_yaml
+from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import from_pandapower
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -216,6 +220,48 @@ def two_levels(net):
     net.bus.loc[1, "vn_kv"] = 20.0
 
 
+def behind_a_transformer(net):
+    """Two homes and a roof in the low voltage below bus 2, a third behind an open switch of the transformer."""
+    for closed in (True, False):
+        low = pp.create_bus(net, 0.4)
+        trafo = pp.create_transformer(net, 1, low, "0.4 MVA 10/0.4 kV")
+        pp.create_load(net, low, p_mw=0.03, scaling=0.5)
+        if closed:
+            pp.create_load(net, low, p_mw=0.02)
+            pp.create_sgen(net, low, p_mw=0.01)
+        else:
+            pp.create_switch(net, 1, trafo, et="t", closed=False)
+            pp.create_switch(net, low, trafo, et="t", closed=False)
+
+
+def test_what_an_import_leaves_out_is_said_wherever_the_study_speaks(tmp_path, capsys):
+    net = two_buses()
+    behind_a_transformer(net)
+    net.load["const_z_p_percent"] = [100.0] + [0.0] * (len(net.load) - 1)
+    net.line["g_us_per_km"] = 1.0
+    pp.create_sgen(net, 1, p_mw=0.05)
+    grid = from_pandapower(net, "two", "two", "")
+    cut, bent, leaky = grid.notes
+    assert cut.startswith("left out: 2 loads of 35 kW and 1 generators of 10 kW behind transformers at buses 2, since")
+    assert bent.startswith("taken as constant power: 1 loads of 100 kW") and "1 lines" in leaky
+    pp.to_json(net, str(tmp_path / "net.json"))
+    assert main(["study", "new", str(tmp_path / "x"), "--from", str(tmp_path / "net.json")]) == 0
+    said, notes = capsys.readouterr().err, read_study(tmp_path / "x").settings.notes
+    assert notes == [*grid.notes, "left out: 1 generators of 50 kW of the source; rules place sun, wind and batteries"]
+    for note in notes:
+        assert f"mind: {note}\n" in said and note in (tmp_path / "x" / "README.md").read_text()
+        assert note in warnings(read_study(tmp_path / "x"))
+    assert from_pandapower(two_buses(), "two", "two", "").notes == ()
+
+
+def test_generators_of_a_matpower_case_are_not_read_and_that_is_said(tmp_path):
+    gen = "mpc.gen = [1 0 0 10 -10 1 100 1 10 0;];"
+    own = gen.replace("];", " 3 0.2 0 10 -10 1 100 1 10 0; 2 0.1 0 10 -10 1 100 0 10 0;];")
+    assert find_grid(case_file(tmp_path)).notes == ()
+    (note,) = find_grid(case_file(tmp_path, (gen, own))).notes
+    assert note.startswith("left out: 1 generators of 200 kW of mpc.gen")
+
+
 PANDAPOWER = [
     (ring, "lines 1, 2 form a loop"),
     (unbalanced, "unbalanced"),
@@ -350,6 +396,46 @@ def test_a_simbench_grid_with_its_year_is_a_study(tmp_path, monkeypatch):
     assert study.renewable_kw[0] == pytest.approx(np.full((366, 24), 50.0))
 
 
+def test_vehicles_heat_pumps_and_storages_of_a_simbench_grid_are_its_own(tmp_path, monkeypatch):
+    """They become devices of prosumers and of passive buses, and their loads are no demand."""
+    module = simbench_like()
+    net = module.get_simbench_net("1-MV-rural--2-sw")
+    far = pp.create_bus(net, 10.0)
+    pp.create_line_from_parameters(net, 1, far, 1.0, 0.1, 0.1, 0.0, 0.2)
+    for bus, kw, kvar, profile in ((1, 11, 2, "HLS_A_11.0"), (far, 22, 0, "HLS_A_11.0"), (1, 5, 1, "Air_Parallel_2")):
+        pp.create_load(net, bus, p_mw=kw / 1e3, q_mvar=kvar / 1e3)
+        net.load.loc[net.load.index[-1], "profile"] = profile
+    pp.create_storage(net, 1, p_mw=0.005, max_e_mwh=0.01)
+    pp.create_sgen(net, far, p_mw=0.02, type="PV")
+    net.sgen["profile"] = "PV1"
+    day = np.repeat(np.r_[np.zeros(18), np.full(6, 0.2)], 4)
+    net.profiles["load"]["HLS_A_11.0_pload"] = np.tile(day, 366)
+    net.profiles["load"]["Air_Parallel_2_pload"] = 0.25
+    monkeypatch.setitem(sys.modules, "simbench", module)
+    study = new_study(tmp_path / "new", find_grid("simbench:1-MV-rural--2-sw"), DATA)
+    (one,), (passive,) = study.prosumers, study.passive
+    assert (one.bus, one.battery_kwh, one.battery_kw) == (2, pytest.approx(10), pytest.approx(5))
+    assert (one.ev_kwh_per_day, one.ev_kw, one.ev_delay_h) == (pytest.approx(6 * 0.2 * 11), pytest.approx(11), 8)
+    assert (one.hp_kwh_per_day, one.hp_kw, one.hp_delay_h) == (pytest.approx(24 * 0.25 * 5), pytest.approx(5), 3)
+    assert (passive.bus, passive.ev_kwh_per_day) == (3, pytest.approx(6 * 0.2 * 22))
+    assert study.asked["ev"].mean() == pytest.approx(1) and not study.asked["ev"][:, :18].any()
+    assert study.feeder.p_kw.tolist() == pytest.approx([0, 100, 0]), "their loads are no demand"
+    assert study.feeder.q_kvar.tolist() == pytest.approx([0, 20, 0])
+    assert study.settings.notes == ["left out: 1 generators of 20 kW at buses without load"]
+
+
+def test_a_simbench_grid_whose_only_flexibility_are_vehicles_is_a_study(tmp_path, monkeypatch):
+    module = simbench_like(renewables=pd.DataFrame(index=range(4 * 8784)))
+    net = module.get_simbench_net("1-MV-rural--2-sw")
+    net.sgen = net.sgen.iloc[:0]
+    pp.create_load(net, 1, p_mw=0.011)
+    net.load.loc[net.load.index[-1], "profile"] = "HLS_A_11.0"
+    net.profiles["load"]["HLS_A_11.0_pload"] = 0.1
+    monkeypatch.setitem(sys.modules, "simbench", module)
+    (one,) = new_study(tmp_path / "new", find_grid("simbench:1-MV-rural--2-sw"), DATA).prosumers
+    assert (one.pv_kw, one.wind_kw, one.ev_kw) == (0, 0, pytest.approx(11))
+
+
 @pytest.mark.parametrize("name, source", [("simbench", "simbench:1-MV-rural--2-sw"), ("matpower", "matpower:case33bw")])
 def test_an_extra_that_is_absent_is_named_with_its_command(tmp_path, capsys, monkeypatch, name, source):
     monkeypatch.setitem(sys.modules, name, None)
@@ -440,6 +526,77 @@ def test_menus_come_from_the_flows_of_the_feeder_itself(ieee69):
     for line, levels in study.menu("fast").capacity:
         assert 0.7 * flow[line] < levels[0] < 0.9 * flow[line]
         assert levels[-1] > 1.5 * flow[line]
+
+
+def test_a_new_study_has_the_second_editions_charges(ieee69):
+    """As the book's study has them: a fixed part, both peak charges, bills by scenario."""
+    own, book = (read_study(folder).settings for folder in (ieee69, DATA / "studies" / "ieee33"))
+    for key in ("billing", "fixed_share", "peak_with_losses", "demand_charge_usd_per_kw", "retail", "feed_in", "risk"):
+        assert getattr(own, key) == getattr(book, key), key
+    assert set(book.season.exclude_dates) == set(own.season.exclude_dates)
+    for preset, menu in own.menus.items():
+        for key in ("tariff", "individual_peak", "coincident_peak", "p2p"):
+            assert getattr(menu, key) == getattr(book.menus[preset], key), (preset, key)
+
+
+def test_menus_by_rule_follow_the_load_and_others_stay(ieee69):
+    before, after = read_study(ieee69), read_study(ieee69, {"load.scale": 1.5})
+    assert build.menus_are_by_rule(before) and not build.menus_are_by_rule(after)
+    menus, told = build.renewed_menus(before, after, asked=False)
+    was, now = before.menu("fast").capacity, menus["fast"]["capacity"]
+    assert all(now[line][0] == pytest.approx(1.5 * levels[0], rel=0.02) for line, levels in was)
+    assert told == "menus: limits taken from the new flows"
+    chosen = {"menus.fast.p2p": [0.01]}
+    before, after = read_study(ieee69, chosen), read_study(ieee69, chosen | {"load.scale": 1.5})
+    menus, told = build.renewed_menus(before, after, asked=False)
+    assert menus is None
+    shares = re.fullmatch(r".*were ([\d.]+) to ([\d.]+) of .* are ([\d.]+) to ([\d.]+) now; --renew-menus .*", told)
+    least, most, least_now, most_now = map(float, shares.groups())
+    assert least_now == pytest.approx(least / 1.5, rel=0.01) and most_now == pytest.approx(most / 1.5, rel=0.01)
+    assert build.renewed_menus(before, after, asked=True)[0]["fast"]["p2p"] == [0.04]
+    assert build.renewed_menus(before, before, asked=False) == (None, ""), "nothing to say where flows stay"
+
+
+@pytest.mark.parametrize("words, renewed", [([], False), (["--renew-menus"], True)])
+def test_calibrate_says_what_becomes_of_menus(ieee69, tmp_path, capsys, monkeypatch, words, renewed):
+    """Chosen by hand they stay, and the line says how tight they are now; on request they are taken anew."""
+    study = tmp_path / "x"
+    shutil.copytree(ieee69, study)
+    text = (study / "study.yaml").read_text().replace("p2p: [0.04]", "p2p: [0.03]")
+    (study / "study.yaml").write_text(text)
+    monkeypatch.setattr(solve, "calibrate", lambda *_: solve.Calibration(1.4, 0.2, 3500.0, 1500.0))
+    verb = ["study", "calibrate", str(study), "--prosumer-cost", "3500", "--welfare", "1500", "--quiet"]
+    assert main([*verb, *words]) == 0
+    assert ("taken from the new flows" if renewed else "menus: kept") in capsys.readouterr().out
+    again = read_study(study)
+    assert again.settings.load.scale == 1.4 and again.settings.calibrated_on == input_mark(again)
+    assert build.menus_are_by_rule(again) == renewed
+    assert "source: BDEW" in (study / "study.yaml").read_text()
+    assert main([*verb, *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["load_scale"] == 1.4
+
+
+def test_comments_name_the_source_of_what_is_still_the_case_studys(ieee69):
+    text = (ieee69 / "study.yaml").read_text()
+    above = {line.partition(":")[0].strip(): "" for line in text.splitlines() if not line.lstrip().startswith("#")}
+    comment = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            comment += line.lstrip("# ") + " "
+            continue
+        key, comment = line.partition(":")[0].strip(), comment.strip()
+        above[key], comment = above[key] or comment, ""
+    assert "[$/kWh]" in above["retail_usd_per_kwh"] and "source: BDEW" in above["retail_usd_per_kwh"]
+    assert "where absent: 0.0" in above["fixed_share"] and "<= 1" in above["fixed_share"]
+    assert "source" not in above["peak_kw"], "the sum of this feeder's loads, not of IEEE 33's"
+    for key in ("individual_peak", "coincident_peak", "p2p", "capacity"):
+        assert "[$/k" in above[key] or "[kW]" in above[key], key
+    changed = {"name": "x", "retail_usd_per_kwh": 0.3, "feed_in_usd_per_kwh": 0.1412}
+    assert [*sources_beside(changed, DATA / "parameters.csv")] == ["feed_in_usd_per_kwh", *MENU_KEYS]
+    assert sources_beside(changed, DATA / "none.csv") == {}
+
+
+MENU_KEYS = [f"menus.<name>.{key}" for key in ("tariff", "individual_peak", "coincident_peak", "p2p")]
 
 
 def test_a_folder_that_is_there_is_left_alone_and_a_failure_leaves_nothing(tmp_path, ieee69):
@@ -561,6 +718,33 @@ def test_a_bad_option_of_a_study_verb_is_one_line(ieee69, capsys, words, told):
     assert (ieee69 / "study.yaml").read_bytes() == before
 
 
+def test_prosumers_that_a_preset_leaves_out_are_counted(ieee69):
+    study = read_study(ieee69, {"presets.smoke.n_prosumers": 3})
+    (line,) = [text for text in warnings(study, "smoke") if text.startswith("presets.smoke.n_prosumers")]
+    whole, kept = (sum(p.pv_kw + p.wind_kw for p in s.prosumers) for s in (study, keep_prosumers(study, 3)))
+    assert f"3 of {len(study.prosumers)} prosumers" in line and f"{whole - kept:,.0f} kW" in line
+    assert not [text for text in warnings(study, "fast") if text.startswith("presets")]
+
+
+def test_a_long_check_says_how_far_it_is(monkeypatch, capsys):
+    """Lines of a quick command are kept back, those of a slow one come at a pace; at a terminal time is told too."""
+    now = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    told: list[str] = []
+    tell = cli.paced(told.append)
+    for now[0], text in ((0.5, "soon"), (2.1, "a"), (3.0, "between"), (4.2, "b")):
+        tell(text)
+    assert told == ["a", "b"]
+    monkeypatch.undo()
+    monkeypatch.setattr(cli, "PACE", 0.01)
+    for quiet, lines in ((True, 0), (False, 2)):
+        with cli.at_work(quiet, "certifying"):
+            time.sleep(0.4)
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) >= lines if lines else not said
+        assert all(re.fullmatch(r"certifying: \d+ s", text) for text in said)
+
+
 def test_a_check_draws_the_feeder(ieee69, tmp_path, capsys):
     assert main(["study", "check", str(ieee69), "--preset", "smoke", "--plot", str(tmp_path / "map.svg")]) == 0
     assert "<svg" in (tmp_path / "map.svg").read_text() and "limits offered" in capsys.readouterr().out
@@ -628,7 +812,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(ieee69, tmp_path):
 
 def test_the_electrified_twin_is_the_electrified_study(tmp_path):
     """The same rules by another way: ieee33 made electric is the study ieee33-2045, to the digits of its tables."""
-    twin = electrify(DATA / "studies" / "ieee33", tmp_path / "twin", 1.0, DATA)
+    twin, told = electrify(DATA / "studies" / "ieee33", tmp_path / "twin", 1.0, DATA)
     study = read_study(DATA / "studies" / "ieee33-2045")
     for table in ("prosumers", "passive"):
         one, other = (pd.read_csv(s.paths[table]).set_index("bus") for s in (twin, study))
@@ -636,11 +820,16 @@ def test_the_electrified_twin_is_the_electrified_study(tmp_path):
         assert np.allclose(one.loc[other.index, numbers], other[numbers], rtol=2e-4), table
     for key in ("electrification", "retail", "feed_in", "billing", "batteries", "renewables"):
         assert getattr(twin.settings, key) == getattr(study.settings, key), key
+    assert twin.settings.menus == read_study(DATA / "studies" / "ieee33").settings.menus, "chosen by hand, so they stay"
+    assert "menus: kept" in told and "--renew-menus" in told
 
 
 def test_the_dial_is_that_of_the_command(ieee69, tmp_path):
-    half = electrify(ieee69, tmp_path / "half", 0.5, DATA)
+    half, told = electrify(ieee69, tmp_path / "half", 0.5, DATA)
     assert half.settings.electrification == 0.5
+    assert "taken from the new flows" in told and build.menus_are_by_rule(half)
+    was, now = (dict(s.menu("smoke").capacity)[1][0] for s in (read_study(ieee69), half))
+    assert now > 1.2 * was, "vehicles and heat pumps raise the flows, and the limits with them"
     assert (tmp_path / "half" / "plugged_in.csv").is_file()
     with pytest.raises(InputError, match="has vehicles or heat pumps"):
         electrify(tmp_path / "half", tmp_path / "again", 0.5, DATA)

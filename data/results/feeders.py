@@ -29,7 +29,7 @@ from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
 from tritier.provenance import commit
 from tritier.studies.build import find_grid
-from tritier.studies.grid import Grid
+from tritier.studies.grid import Grid, case_path
 
 FEEDERS = (
     "pandapower:case33bw",
@@ -54,8 +54,9 @@ def verb(*words: str) -> tuple[str, float]:
     return out.getvalue(), time.perf_counter() - begin
 
 
-def own_network(source: str, grid: Grid) -> Any:
-    """The pandapower network that a feeder comes from; a MATPOWER case is entered from the tables read of it."""
+def own_network(source: str) -> Any:
+    """The pandapower network that a feeder comes from; a MATPOWER case is entered from its file by a reading of its
+    own (:func:`case_network`)."""
     import pandapower as pp
 
     kind, _, name = source.partition(":")
@@ -67,13 +68,31 @@ def own_network(source: str, grid: Grid) -> Any:
         import simbench
 
         return simbench.get_simbench_net(name)
+    return case_network(case_path(name))
+
+
+def case_network(path: Path) -> Any:
+    """A MATPOWER case that states ohms and kilowatts, entered into pandapower as it states them: neither the package's
+    reader nor the per-unit conversions at the file's end have a part in it."""
+    import pandapower as pp
+
+    text = path.read_text()
+    if "r and x specified in ohms" not in text or "convert loads from kW to MW" not in text:
+        raise ValueError(f"{path.name} does not state ohms and kilowatts")
+    rows: dict[str, list[list[float]]] = {}
+    for line in text.splitlines():
+        word = line.strip()
+        if word.startswith("mpc.") and "[" in word:
+            table = rows.setdefault(word.split("=")[0].strip(), [])
+        elif word.endswith(";") and word[0].isdigit():
+            table.append([float(x) for x in word.rstrip(";").split()])
     net = pp.create_empty_network(f_hz=50)
-    for bus in grid.bus.itertuples():
-        pp.create_bus(net, bus.vn_kv, index=bus.bus - 1)
-        pp.create_load(net, bus.bus - 1, bus.p_kw / 1e3, bus.q_kvar / 1e3)
-    for k in grid.branch.itertuples():
-        ends = (k.from_bus - 1, k.to_bus - 1)
-        pp.create_line_from_parameters(net, *ends, 1.0, k.r_ohm, k.x_ohm, k.c_nf, 1.0, index=k.line - 1)
+    for number, _, p_kw, q_kvar, *rest in rows["mpc.bus"]:
+        pp.create_bus(net, rest[5], index=int(number) - 1)
+        pp.create_load(net, int(number) - 1, p_kw / 1e3, q_kvar / 1e3)
+    for k, (a, b, r_ohm, x_ohm, _, *rest) in enumerate(rows["mpc.branch"]):
+        ends, closed = (int(a) - 1, int(b) - 1), rest[5] == 1
+        pp.create_line_from_parameters(net, *ends, 1.0, r_ohm, x_ohm, 0.0, 1.0, index=k, in_service=closed)
     return net
 
 
@@ -116,7 +135,7 @@ def flows(source: str) -> dict[str, float]:
         feeder = read_feeder(bus, branch)
     flow = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar)
     losses, lowest = float(flow.losses_kw), float(np.min(flow.v_pu))
-    own_losses, own_lowest = own_flow(own_network(source, grid), grid)
+    own_losses, own_lowest = own_flow(own_network(source), grid)
     return {
         "losses_kw": losses,
         "v_min_pu": lowest,

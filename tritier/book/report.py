@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tritier.cases.certificate import PROOFS
 from tritier.cases.result import Result
+from tritier.evaluation import findings
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
 from tritier.plots.network import feeder_map
@@ -35,6 +37,7 @@ th, td { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0; border-bottom: 1px s
 td.n { text-align: right; } caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; } .warning { color: var(--bad); }
+summary { cursor: pointer; color: var(--soft); margin: 0.6rem 0; }
 pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-radius: 4px; }
 """
 
@@ -56,15 +59,15 @@ def page(folder: Path, solved: Result) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         *lead(folder, solved),
-        *section("Design", design_table(solved), picture_of_tariffs(solved)),
-        *section("Certificates", certificate_table(folder)),
+        *section("Design", *design_tables(solved), picture_of_tariffs(solved)),
+        *section("Certificates", *certificate_tables(folder)),
         *section("Feeder", picture_of_feeder(solved)),
         *section("Market", picture_of_trades(solved)),
         *(section("Search", picture_of_search(solved)) if solved.bounds is not None else []),
-        *section("Figures on the design scenarios", summary_table(folder)),
+        *section("Figures on the design scenarios", *summary_tables(folder)),
         *held_out(folder),
         *section("Where this comes from", provenance_table(folder)),
-        *section("What to do next", next_steps(folder)),
+        *section("What to do next", next_steps(folder, solved)),
     ]
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
@@ -81,7 +84,8 @@ def lead(folder: Path, solved: Result) -> list[str]:
     """The result in a sentence or two, and what to mind."""
     figures = json.loads((folder / "summary.json").read_text())
     text = (
-        f"Welfare {figures['welfare_usd']:,.0f} $ a day, prosumer cost {figures['prosumer_cost_usd']:,.0f} $ "
+        f"Welfare {figures['welfare_usd']:,.0f} $ a day ({figures['secured_welfare_usd']:,.0f} $ when the network is "
+        f"kept secure), prosumer cost {figures['prosumer_cost_usd']:,.0f} $ "
         f"({figures['prosumer_cost_after_refund_usd']:,.0f} $ after refunds), losses {figures['losses_kwh']:,.0f} kWh, "
         f"peak {figures['peak_kw']:,.0f} kW."
     )
@@ -130,18 +134,10 @@ def picture(fig: Figure, caption: str, alt: str) -> str:
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def design_table(solved: Result) -> str:
-    """Prices and limits of the design."""
-    design, rules = solved.decisions.design, solved.clearing.rules
-    names = {0: "off-peak", 1: "day", 2: "peak"} if rules.n_blocks == 3 else {}
-    rows: list[tuple[str, object, str]] = [
-        (f"energy charge, {names.get(b, f'block {b + 1}')}", x, "$/kWh") for b, x in enumerate(design.tariff)
-    ]
-    rows.append(("P2P charge", design.p2p, "$/kWh"))
-    for line, limit in design.capacity:
-        top = max(dict(solved.clearing.menu.capacity)[line])
-        rows.append((f"limit of line {line}", "none" if limit >= top else limit, "kW"))
-    return table(pd.DataFrame(rows, columns=["decision", "value", "unit"]))
+def design_tables(solved: Result) -> list[str]:
+    """What was chosen from which menu, and the bounds that prove it."""
+    anchor, fixed = solved.prepared.study.settings.network_charge_usd_per_kwh, float(solved.decisions.fixed.sum())
+    return [table(findings.choice_table(solved.clearing.menu, solved.decisions.design, anchor, fixed))]
 
 
 def picture_of_tariffs(solved: Result) -> str:
@@ -157,14 +153,18 @@ def picture_of_tariffs(solved: Result) -> str:
     return picture(fig, "Energy charge and mean power at the feeder head by hour.", "Tariffs and head flow by hour")
 
 
-def certificate_table(folder: Path) -> str:
-    """Every certificate as it is stored, recomputed by ``tritier certify``."""
-    rows = [
-        (f"{part}.{name}", value)
-        for part, figures in json.loads((folder / "certificate.json").read_text()).items()
-        for name, value in figures.items()
-    ]
-    return table(pd.DataFrame(rows, columns=["certificate", "value"]))
+def certificate_tables(folder: Path) -> list[str]:
+    """What is proved of the design, where it has a menu, and every certificate; all as stored, below in full."""
+    stored = json.loads((folder / "certificate.json").read_text())
+    rows = [(f"{part}.{name}", value) for part, figures in stored.items() for name, value in figures.items()]
+    shown = [table(findings.design_table(stored["design"]))] if "design" in stored else []
+    whole = table(pd.DataFrame(rows, columns=["certificate", "value"]))
+    return [*shown, table(findings.certificate_table(stored)), folded("certificate.json", whole)]
+
+
+def folded(title: str, inside: str) -> str:
+    """A part that opens by a click, and without a script."""
+    return f"<details><summary>{html.escape(title)}</summary>{inside}</details>"
 
 
 def picture_of_feeder(solved: Result) -> str:
@@ -195,10 +195,14 @@ def picture_of_search(solved: Result) -> str:
     return picture(fig, "Bounds on the social cost of the best design against LPs solved.", "Bounds by LPs solved")
 
 
-def summary_table(folder: Path) -> str:
+def summary_tables(folder: Path) -> list[str]:
+    """The headline figures, and all of them folded."""
     figures = json.loads((folder / "summary.json").read_text())
     rows = [(name, value) for name, value in figures.items() if not isinstance(value, list)]
-    return table(pd.DataFrame(rows, columns=["figure", "value"]))
+    return [
+        table(findings.headline_table(figures)),
+        folded("summary.json", table(pd.DataFrame(rows, columns=["figure", "value"]))),
+    ]
 
 
 def held_out(folder: Path) -> list[str]:
@@ -209,6 +213,7 @@ def held_out(folder: Path) -> list[str]:
     daily = pd.read_csv(path)
     columns = {
         "welfare_usd": "welfare [$]",
+        "secured_welfare_usd": "welfare, secured [$]",
         "prosumer_cost_usd": "prosumer cost [$]",
         "losses_kwh": "losses [kWh]",
         "peak_kw": "peak [kW]",
@@ -227,10 +232,28 @@ def provenance_table(folder: Path) -> str:
     return table(pd.DataFrame(rows, columns=["key", "value"]))
 
 
-def next_steps(folder: Path) -> str:
-    name = html.escape(folder.name)
-    return (
-        f"<pre>tritier certify {name}                    # every certificate again, from what is stored\n"
-        f"tritier evaluate {name} --days held-out   # the design on days it has not seen\n"
-        f"tritier report {name}                     # this page anew</pre>"
-    )
+def next_steps(folder: Path, solved: Result) -> str:
+    """Commands that this result still lacks, and those that make it anew."""
+    place, study = str(folder), os.path.relpath(solved.prepared.study.folder)
+    larger = {"smoke": "fast", "fast": "paper"}.get(solved.prepared.preset.name)
+    steps = [
+        (f"tritier certify {place}", "every certificate again, from what is stored"),
+        (f"tritier evaluate {place} --days held-out", "the design on days it has not seen"),
+        *(
+            [(f"tritier solve {study} --case {solved.case.number} --preset {larger} --out {place}-{larger}", "larger")]
+            if larger
+            else []
+        ),
+        *(
+            [(f"tritier solve {study} --case 1 --preset {solved.prepared.preset.name} --out {place}-1", "the baseline")]
+            if solved.case.number != 1
+            else []
+        ),
+        (f"tritier report {place}", "this page anew"),
+    ]
+    if not solved.prepared.study.asked:
+        steps.append(
+            (f"tritier study electrify {study} --out {study}-electric", "its twin with vehicles and heat pumps")
+        )
+    wide = max(len(command) for command, _ in steps)
+    return f"<pre>{html.escape(chr(10).join(f'{command:{wide}}  # {why}' for command, why in steps))}</pre>"

@@ -403,7 +403,7 @@ def _hourly_profiles(net: Any, grid: Grid, source: str) -> dict[str, pd.DataFram
             raise InputError("--from", source, f"has profiles of {len(values)} quarter hours", "give a whole year")
         if not np.isfinite(values).all():
             raise InputError("--from", source, "has profiles with gaps", "use a SimBench code with whole profiles")
-        hourly = np.maximum(values.reshape(-1, 4, len(columns)).mean(axis=1), 0.0)
+        hourly = np.maximum(values.reshape(len(values) // 4, 4, len(columns)).mean(axis=1), 0.0)
         frame = pd.DataFrame(hourly, columns=[name for name, _ in columns])
         days = len(frame) // 24
         if days * 24 != len(frame) or days not in (365, 366):
