@@ -136,19 +136,55 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(
-    "name, root", [("case33bw", None), ("create_kerber_dorfnetz", None), ("simple_mv_open_ring_net", None)]
-)
-def test_an_imported_feeder_flows_as_in_pandapower(tmp_path, name, root):
-    net = getattr(pn, name)()
-    grid = from_pandapower(net, name, f"pandapower:{name}", "BSD-3", root)
-    grid.bus.to_csv(tmp_path / "bus.csv", index=False)
-    grid.branch.to_csv(tmp_path / "branch.csv", index=False)
-    feeder = read_feeder(tmp_path / "bus.csv", tmp_path / "branch.csv")
+def flow_of(grid, folder: Path) -> tuple[float, float]:
+    """Losses and lowest voltage of an imported feeder by our AC power flow."""
+    grid.bus.to_csv(folder / "bus.csv", index=False)
+    grid.branch.to_csv(folder / "branch.csv", index=False)
+    feeder = read_feeder(folder / "bus.csv", folder / "branch.csv")
     flow = ac_power_flow(feeder, feeder.p_kw, feeder.q_kvar)
-    losses, lowest = script().own_flow(net, grid)
-    assert float(flow.losses_kw) == pytest.approx(losses, abs=1e-3)
-    assert float(flow.v_pu.min()) == pytest.approx(lowest, abs=1e-5)
+    return float(flow.losses_kw), float(flow.v_pu.min())
+
+
+def agree(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) < 1e-3 and abs(one[1] - other[1]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["case33bw", "create_kerber_dorfnetz", "simple_mv_open_ring_net"])
+def test_an_imported_feeder_flows_as_in_pandapower(tmp_path, name):
+    net = getattr(pn, name)()
+    grid = from_pandapower(net, name, f"pandapower:{name}", "BSD-3", None)
+    assert agree(flow_of(grid, tmp_path), script().own_flow(net, grid))
+
+
+def test_a_line_open_at_one_end_draws_its_charging(tmp_path):
+    """A ring of cables, one of them opened at its far end: it stays under voltage and loads the others."""
+    net = two_buses(c_nf_per_km=4000.0)
+    far = pp.create_bus(net, 10.0)
+    for ends in ((0, far), (1, far)):
+        pp.create_line_from_parameters(net, *ends, 5.0, 0.3, 0.1, 4000.0, 0.2)
+    pp.create_switch(net, far, 2, et="l", closed=False)
+    grid = from_pandapower(net, "ring", "ring", "")
+    assert grid.branch[["line", "from_bus", "to_bus"]].to_numpy().tolist() == [[1, 1, 2], [2, 1, 3], [3, 2, 4]]
+    own, dead = flow_of(grid, tmp_path), grid.branch["line"] != 3
+    assert agree(own, script().own_flow(net, grid))
+    without = replace(grid, bus=grid.bus.iloc[:3], branch=grid.branch[dead])
+    assert not agree(own, flow_of(without, tmp_path)), "without it losses are others"
+    assert from_pandapower(net, "ring", "ring", "", opened=[3]).branch["line"].tolist() == [1, 2]
+
+
+def test_a_matpower_case_flows_as_its_own_ohms_and_kilowatts_say(tmp_path):
+    """Entered into pandapower by a reading of its own, to which an import of other impedances or loads does not fit."""
+    source = case_file(
+        tmp_path,
+        ("[ %% ohms", "[ %% (r and x specified in ohms)"),
+        ("Vbase =", "%% convert loads from kW to MW\nVbase ="),
+    )
+    grid = find_grid(source)
+    truth = script().own_flow(script().case_network(Path(source)), grid)
+    assert agree(flow_of(grid, tmp_path), truth) and truth[0] > 0.1
+    halved = replace(grid, branch=grid.branch.assign(r_ohm=grid.branch["r_ohm"] / 2))
+    lighter = replace(grid, bus=grid.bus.assign(p_kw=grid.bus["p_kw"] * 0.95))
+    assert not agree(flow_of(halved, tmp_path), truth) and not agree(flow_of(lighter, tmp_path), truth)
 
 
 def two_buses(**changes):

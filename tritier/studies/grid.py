@@ -130,6 +130,9 @@ def from_pandapower(
     lines = _closed_lines(net, opened, source)
     edges = [(int(k) + 1, node[row.from_bus], node[row.to_bus]) for k, row in lines.iterrows()]
     busbar = _busbar(net, node, edges, root, source)
+    stubs = _stubs(net, node, opened)
+    edges += stubs
+    lines = net.line.loc[[k - 1 for k, _, _ in edges]]
     fed = spanning_tree(source, edges, busbar)
     require_supply(net, node, edges, fed, source)
     require_no_shunts(net, node, fed, source)
@@ -258,6 +261,20 @@ def _closed_lines(net: Any, opened: Iterable[int], source: str) -> pd.DataFrame:
     use = net.line.in_service.astype(bool) & ~net.line.index.isin(list(cut))
     use &= net.line.from_bus.map(alive) & net.line.to_bus.map(alive)
     return net.line[use]
+
+
+def _stubs(net: Any, node: dict[int, int], opened: Iterable[int]) -> list[tuple[int, int, int]]:
+    """Lines that a switch opens at one end alone, each to a bus of its own, numbered behind the network's: under
+    voltage to their open end, they draw their charging."""
+    found = []
+    apart = net.switch[(net.switch.et == "l") & ~net.switch.closed.astype(bool)]
+    for k, row in net.line[net.line.in_service.astype(bool)].iterrows():
+        ends = (int(row.from_bus), int(row.to_bus))
+        off = set(apart.bus[apart.element == k].astype(int))
+        if k + 1 not in set(opened) and len(off) == 1 and row.c_nf_per_km > 0 and all(b in node for b in ends):
+            (near,) = set(ends) - off
+            found.append((int(k) + 1, node[near], int(net.bus.index.max()) + 1 + len(found)))
+    return found
 
 
 def _busbar(net: Any, node: dict[int, int], edges: list[tuple[int, int, int]], root: int | None, source: str) -> int:
