@@ -687,6 +687,7 @@ def test_what_is_not_meant_is_said_by_solve_and_stands_in_the_summary(ieee69, tm
     line, levels = study.menu("smoke").capacity[0]
     alone = {
         "menus.smoke.tariff": {b: [0.0833] for b in ("off_peak", "day", "peak")},
+        "menus.smoke.coincident_peak": [0.0],
         "menus.smoke.p2p": [0.0833],
         "menus.smoke.capacity": {line: [levels[-1], 2 * levels[-1]]},
         "load.scale": 0.99,

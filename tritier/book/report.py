@@ -185,7 +185,9 @@ def picture_of_trades(solved: Result) -> str:
     ceiling, floor = instance.retail.mean(axis=1) + tau, instance.feed_in.mean(axis=1)
     buses = np.array([p.bus for p in instance.prosumers])
     fig = trades_by_hour(buses, decisions["zb"] - decisions["zs"], decisions["lambda"], ceiling, floor)
-    return picture(fig, "P2P price, and who buys (red) and sells (blue), by hour.", "P2P price and net purchases")
+    return picture(
+        fig, "P2P price, and what each prosumer buys, negative where it sells, by hour.", "P2P price and net purchases"
+    )
 
 
 def picture_of_search(solved: Result) -> str:
@@ -226,9 +228,7 @@ def held_out(folder: Path) -> list[str]:
 
 def provenance_table(folder: Path) -> str:
     origin = json.loads((folder / "provenance.json").read_text())
-    rows = [
-        (key, value if isinstance(value, int | float | str) else json.dumps(value)) for key, value in origin.items()
-    ]
+    rows = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in origin.items()]
     return table(pd.DataFrame(rows, columns=["key", "value"]))
 
 
@@ -255,5 +255,5 @@ def next_steps(folder: Path, solved: Result) -> str:
         steps.append(
             (f"tritier study electrify {study} --out {study}-electric", "its twin with vehicles and heat pumps")
         )
-    wide = max(len(command) for command, _ in steps)
-    return f"<pre>{html.escape(chr(10).join(f'{command:{wide}}  # {why}' for command, why in steps))}</pre>"
+    lines = "\n".join(f"# {why}\n{command}" for command, why in steps)
+    return f"<pre>{html.escape(lines)}</pre>"
