@@ -16,8 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tritier.cases.certificate import PROOFS
-from tritier.cases.result import Result
-from tritier.evaluation import findings
+from tritier.cases.result import Result, certificate_table, choice_table, design_table, headline_table
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
 from tritier.plots.network import feeder_map
@@ -137,7 +136,7 @@ def picture(fig: Figure, caption: str, alt: str) -> str:
 def design_tables(solved: Result) -> list[str]:
     """What was chosen from which menu, and the bounds that prove it."""
     anchor, fixed = solved.prepared.study.settings.network_charge_usd_per_kwh, float(solved.decisions.fixed.sum())
-    return [table(findings.choice_table(solved.clearing.menu, solved.decisions.design, anchor, fixed))]
+    return [table(choice_table(solved.clearing.menu, solved.decisions.design, anchor, fixed))]
 
 
 def picture_of_tariffs(solved: Result) -> str:
@@ -157,9 +156,9 @@ def certificate_tables(folder: Path) -> list[str]:
     """What is proved of the design, where it has a menu, and every certificate; all as stored, below in full."""
     stored = json.loads((folder / "certificate.json").read_text())
     rows = [(f"{part}.{name}", value) for part, figures in stored.items() for name, value in figures.items()]
-    shown = [table(findings.design_table(stored["design"]))] if "design" in stored else []
+    shown = [table(design_table(stored["design"]))] if "design" in stored else []
     whole = table(pd.DataFrame(rows, columns=["certificate", "value"]))
-    return [*shown, table(findings.certificate_table(stored)), folded("certificate.json", whole)]
+    return [*shown, table(certificate_table(stored)), folded("certificate.json", whole)]
 
 
 def folded(title: str, inside: str) -> str:
@@ -202,7 +201,7 @@ def summary_tables(folder: Path) -> list[str]:
     figures = json.loads((folder / "summary.json").read_text())
     rows = [(name, value) for name, value in figures.items() if not isinstance(value, list)]
     return [
-        table(findings.headline_table(figures)),
+        table(headline_table(figures)),
         folded("summary.json", table(pd.DataFrame(rows, columns=["figure", "value"]))),
     ]
 

@@ -20,7 +20,15 @@ from joblib import effective_n_jobs
 
 from tritier.cases import store
 from tritier.cases.cases import Case, find_case
-from tritier.cases.certificate import DesignProof, check_proof, recheck, require
+from tritier.cases.certificate import (
+    COMPLEMENTARITY,
+    GAIN,
+    RESIDUAL,
+    DesignProof,
+    check_proof,
+    recheck,
+    require,
+)
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
@@ -37,7 +45,7 @@ from tritier.cases.solve import (
 )
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
-from tritier.inputs.instance import Design, Instance
+from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.study import Study, located
 from tritier.provenance import (
     commit,
@@ -379,6 +387,99 @@ def read_result(folder: str | Path, study: str | Path | None = None) -> Result:
     decisions, days = store.unpacked(folder / "decisions.npz", prepared.instance, case, clearing)
     bounds, trace = store.stored_bounds(folder, case), store.read_trace(folder)
     return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, folder=folder)
+
+
+# Tables of a result, as chapters and reports show them.
+
+
+HEADLINES = (
+    ("welfare_usd", "welfare", "$/day", 1),
+    ("social_cost_usd", "social cost", "$/day", 1),
+    ("prosumer_cost_usd", "prosumer cost", "$/day", 1),
+    ("prosumer_cost_after_refund_usd", "prosumer cost after refund", "$/day", 1),
+    ("prosumer_cvar_usd", "CVaR of prosumer cost over scenarios", "$/day", 1),
+    ("ac_losses_kwh", "losses (AC)", "kWh/day", 1),
+    ("peak_kw", "peak of the feeder head", "kW", 1),
+    ("p2p_kwh", "P2P volume", "kWh/day", 1),
+    ("curtailed_kwh", "curtailed", "kWh/day", 1),
+    ("dso_revenue_usd", "revenue of the DSO", "$/day", 1),
+    ("dso_surplus_usd", "surplus of the DSO, refunded", "$/day", 1),
+    ("congestion_rent_usd", "congestion rent, refunded", "$/day", 1),
+    ("violation_share_ac", "bus-hours outside the band (AC)", "%", 100),
+)
+
+
+def certificate_table(certificate: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The figures of a certificate that must be zero, or nearly so, each with what it may be at most."""
+    parts = {name: dict(part) for name, part in certificate.items()}
+    rows = [
+        (
+            "largest gain of a prosumer from deviating",
+            "share of its cost",
+            parts["equilibrium"]["max_relative_gain"],
+            GAIN,
+        ),
+        ("gain of the platform from deviating", "$/day", parts["equilibrium"]["platform_gain_usd"], None),
+        ("rows and bounds of the follower", "kW or $", parts["follower"]["primal"], RESIDUAL),
+        ("reduced costs of the follower", "$/kWh", parts["follower"]["dual"], RESIDUAL),
+        ("complementarity of the follower", "$", parts["follower"]["complementarity"], COMPLEMENTARITY),
+        ("duality gap of the follower", "relative", abs(parts["follower"]["duality_gap"]), RESIDUAL),
+        ("violations bought at the declared price", "kWh/day", parts["follower"]["slack_kwh"], RESIDUAL),
+        ("money that appears or vanishes", "$/day", parts["money"]["imbalance_usd"], None),
+        ("revenue missing for cost recovery", "$/day", max(0.0, -parts["revenue"]["slack_usd"]), 1e-4),
+    ]
+    table = pd.DataFrame(rows, columns=["figure", "unit", "found", "at most"])
+    return table.assign(
+        **{c: ["–" if pd.isna(x) else f"{x:.1e}" if x else "0" for x in table[c]] for c in table.columns[2:]}
+    )
+
+
+def design_table(design: Mapping[str, Any]) -> pd.DataFrame:
+    """Bounds on the best design of the menu, and what could be gained at most, from a certificate's part ``design``."""
+    flat, first, low, high = (float(design[k]) for k in ("flat", "first_best", "lower_bound", "upper_bound"))
+    rows = [
+        ("social cost of the flat tariff", "$/day", f"{flat:,.2f}"),
+        ("social cost of the design found", "$/day", f"{high:,.2f}"),
+        ("lower bound of all designs of the menu", "$/day", f"{low:,.2f}"),
+        ("first best, without incentives", "$/day", f"{first:,.2f}"),
+        ("gain of the design", "% of what is achievable", f"{100 * (flat - high) / (flat - first):.1f}"),
+        ("gap", "% of what is achievable", f"{100 * float(design['gap']):.2f}"),
+        ("gap", "$/day", f"{float(design['gap_usd']):,.2f}"),
+        ("gap", "% of social cost", f"{100 * float(design['gap_relative']):.3f}"),
+        ("proof", "", str(design["proof"])),
+        ("points of the menu", "", f"{int(design['menu_points']):,}"),
+        ("LP solves", "", f"{int(design['lp_solves']):,}"),
+    ]
+    return pd.DataFrame(rows, columns=["figure", "unit", "value"])
+
+
+def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) -> pd.DataFrame:
+    """What the DSO chose, from which menu, beside the flat tariff in $/kWh; ``fixed``: what all customers pay as a
+    fixed charge, $/day."""
+    blocks = ("off-peak", "day", "peak")
+    text = {f"tau_{b}": (f"energy charge, {name}", "$/kWh", f"{flat:.4f}") for b, name in enumerate(blocks)}
+    text |= {
+        "tau_p": ("P2P charge", "$/kWh", "–"),
+        "tau_k": ("individual peak charge", "$/kW", "none"),
+        "tau_c": ("coincident peak charge", "$/kW", "none"),
+    }
+    rows = []
+    for (key, levels), chosen in zip(menu.prices.items(), design.prices.tolist(), strict=True):
+        name, unit, today = text[key]
+        rows.append((name, unit, ", ".join(f"{x:g}" for x in levels), f"{chosen:g}", today))
+    rows.append(("fixed charge, all customers", "$/day", "what the others leave", f"{fixed:,.0f}", "none"))
+    limits = dict(design.capacity)
+    for line, levels in menu.capacity:
+        offered = ", ".join("none" if x == max(levels) else f"{x:,.0f}" for x in levels)
+        chosen = "none" if limits[line] == max(levels) else f"{limits[line]:,.0f}"
+        rows.append((f"limit of line {line}", "kW", offered, chosen, "none"))
+    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", "Case 1"])
+
+
+def headline_table(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """The headline figures of a case, expected over its design scenarios."""
+    rows = [(text, unit, round(factor * float(summary[key]), 6) + 0.0) for key, text, unit, factor in HEADLINES]
+    return pd.DataFrame(rows, columns=["figure", "unit", "value"])
 
 
 # Cases as they are stored with the data, so that a book need not solve them again: today's feeder at preset paper, the

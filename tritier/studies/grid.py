@@ -266,7 +266,7 @@ def _closed_lines(net: Any, opened: Iterable[int], source: str) -> pd.DataFrame:
 def _stubs(net: Any, node: dict[int, int], opened: Iterable[int]) -> list[tuple[int, int, int]]:
     """Lines that a switch opens at one end alone, each to a bus of its own, numbered behind the network's: under
     voltage to their open end, they draw their charging."""
-    found = []
+    found: list[tuple[int, int, int]] = []
     apart = net.switch[(net.switch.et == "l") & ~net.switch.closed.astype(bool)]
     for k, row in net.line[net.line.in_service.astype(bool)].iterrows():
         ends = (int(row.from_bus), int(row.to_bus))
