@@ -164,18 +164,19 @@ def solvers_figure(table: pd.DataFrame, limit: float) -> Figure:
     """Share of problems answered rightly and median seconds of each engine by size; columns ``engine``, ``nx``,
     ``verdict``, ``seconds``; the limit in seconds is a line."""
     fig, (share, time) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
-    for colour, (engine, part) in zip(COLOURS, table.groupby("engine", sort=False), strict=False):
+    lines = zip(COLOURS, ("o-", "s--", "^-.", "D:"), table.groupby("engine", sort=False), strict=False)
+    for colour, line, (engine, part) in lines:
         sizes = part.groupby("nx")
         right = sizes["verdict"].apply(lambda words: (words == "right").mean())
-        share.plot(right.index, 100 * right, "o-", color=colour, label=engine)
-        time.plot(right.index, sizes["seconds"].median(), "o-", color=colour, label=engine)
+        share.plot(right.index, 100 * right, line, color=colour, label=engine)
+        time.plot(right.index, sizes["seconds"].median(), line, color=colour, label=engine)
     time.axhline(limit, color=GREY, linestyle="--")
     time.set_yscale("log")
     share.set_ylabel("right answers [%]")
-    time.set_ylabel("median time [s]")
+    time.set_ylabel("median processor time [s]")
     for ax in (share, time):
         ax.set_xlabel("variables at each level [-]")
-    share.legend()
+    fig.legend(*share.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
     return finish(fig)
 
 

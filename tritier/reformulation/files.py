@@ -114,8 +114,13 @@ class BilevelFile(ProblemFile):
     @field_validator("integer", "menu")
     @classmethod
     def of_the_leader(cls, positions: Any, info: ValidationInfo) -> Any:
-        nx = info.data.get("nx", MAX_VARIABLES)
+        nx, ny = info.data.get("nx", MAX_VARIABLES), info.data.get("ny", 0)
         for j in positions:
+            if nx <= j < nx + ny:
+                raise ValueError(
+                    f"{j} is a follower's variable: a mixed-integer follower has no optimality conditions that could "
+                    "be solved here; relax it, or use a solver for such followers"
+                )
             if j >= nx:
                 raise ValueError(f"{j} is no position of a leader's variable; use 0 to {nx - 1}")
         return positions
