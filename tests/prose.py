@@ -80,7 +80,7 @@ def of_page(path: Path) -> Iterator[tuple[str, str]]:
             ("alt text", look.get("image", {}).get("alt", "")),
         ):
             yield f"{path.stem}, {place} in cell {k}", text
-        if cell.cell_type == "code" and "show_interactive(" in cell.source:
+        if cell.cell_type == "code" and re.search(r"\bshow_(?:interactive|table)\(", cell.source):
             for text in spoken(cell.source):
                 yield f"{path.stem}, text in cell {k}", text
 

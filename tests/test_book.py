@@ -9,12 +9,14 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tritier import book as chapter
-from tritier.book.build import build_book, build_html, clear_leftovers, publish_figures, with_provenance
-from tritier.book.page import LISTING
+from tritier.book.build import build_book, build_html, clear_leftovers, launchable, publish_figures, with_provenance
+from tritier.book.page import LISTING, myst_table
 from tritier.book.run import Book, gate, run_stale, stale
 from tritier.errors import InputError
 from tritier.plots import style as plots
@@ -261,6 +263,27 @@ def test_a_chapter_that_failed_or_did_not_run_fails_the_build(copy, capsys, dama
     assert not (copy.root / "_build").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "public"),
+    [
+        ("https://github.com/someone/tritier.git", "https://github.com/someone/tritier"),
+        ("git@gitlab.com:someone/tritier.git", "https://gitlab.com/someone/tritier"),
+        ("https://github.com/someone/tritier", "https://github.com/someone/tritier"),
+        ("/srv/git/tritier", None),
+        ("https://example.org/github.com/a/b", None),
+        ("", None),
+    ],
+)
+def test_a_clone_of_a_public_repository_opens_on_binder(url, public):
+    config = (ROOT / "_config.yml").read_text()
+    told = yaml.safe_load(launchable(config, url))
+    assert told.get("repository", {}).get("url") == public
+    assert ("binderhub_url" in told["launch_buttons"]) == (public is not None)
+    if public is None:
+        assert launchable(config, url) == config
+    assert told["sphinx"] == yaml.safe_load(config)["sphinx"]
+
+
 def test_figures_need_a_caption_and_carry_their_provenance(tmp_path):
     output = nbformat.v4.new_output("display_data", data={"image/svg+xml": "<svg/>"})
     files = ["a.svg", "a.pdf", "a.csv"]
@@ -325,8 +348,11 @@ def write_glued(book: Book, sentence: str) -> None:
     glued = nbformat.v4.new_output("display_data", data=data)
     glued.metadata = {"scrapbook": {"mime_prefix": "application/papermill.record/", "name": "toy_size"}}
     (book.root / "chapters").mkdir()
+    data = {"text/html": "<table></table>", "text/markdown": myst_table(["m"], [["2.5"]], "Lengths")}
+    listed = nbformat.v4.new_output("display_data", data=data, metadata={"tritier": {"table": "Lengths"}})
     cells = [
         new_markdown_cell(f"# Glued\n\n{sentence}"),
+        new_code_cell("show_table(lengths)", outputs=[listed], execution_count=2),
         new_code_cell('glue("toy_size", 2.5)', outputs=[glued], execution_count=1),
     ]
     book.run_folder.mkdir(parents=True)
@@ -342,7 +368,10 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
     html = tmp_path / "_build" / "html"
     text = (html / "intro.html").read_text()
     assert '#equation-eq-toy"' in text.partition("toybook.links")[2], "no link from the function back to its equation"
-    assert "It measures 2.5 m." in re.sub("<[^>]*>", "", (html / "chapters" / "01-toy.html").read_text())
+    glued = re.sub("<[^>]*>", "", (html / "chapters" / "01-toy.html").read_text())
+    assert "It measures 2.5 m." in glued
+    assert re.search(r"Table 1\s+Lengths", glued), "the table has no number"
+    assert "preset smoke" in glued
     assert 'src="https' not in text
     assert "THEBE_JS_URL" not in text
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
@@ -437,16 +466,22 @@ def test_a_long_listing_is_folded_and_says_how_long_it_is(monkeypatch):
 
 
 def test_tables_print_significant_digits(monkeypatch):
-    import pandas as pd
+    frame = pd.DataFrame({"losses [kWh]": [1234.5678, 0.012356, None], "of": ["a | b", "*c*", "x_1"]})
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Losses", digits=4))
+    for text in ("<caption>Losses</caption>", "<td>1,235</td>", "<td>0.01236</td>", "<td>–</td>"):
+        assert text in table["text/html"]
+    first, head, _, *rows, last, _ = table["text/markdown"].split("\n")
+    assert (first, head, last) == (":::{table} Losses", r"| losses \[kWh\] | of |", ":::")
+    assert rows == [r"| 1\,235 | a \| b |", r"| 0\.01236 | \*c\* |", r"| – | x\_1 |"]
+    frame = pd.DataFrame({"a": ["3.2e-16"], "b": ["re-run 7"]})
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Powers"))
+    assert '<td><span class="number">3.2e-16</span></td>' in table["text/html"]
+    assert r"| [3\.2e\-16]{.number} | re\-run 7 |" in table["text/markdown"]
 
-    frame = pd.DataFrame({"losses [kWh]": [1234.5678, 0.012356, None]})
-    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, digits=4))
-    assert "<td>1,235</td>" in table.data
-    assert "<td>0.01236</td>" in table.data
-    assert "<td>–</td>" in table.data
-    (table,) = shown(monkeypatch, lambda: chapter.show_table(pd.DataFrame({"a": ["3.2e-16"], "b": ["re-run 7"]})))
-    assert '<td><span class="number">3.2e-16</span></td>' in table.data
-    assert "<td>re-run 7</td>" in table.data
+
+def test_a_table_without_a_caption_is_refused():
+    with pytest.raises(TypeError, match="caption"):
+        chapter.show_table(pd.DataFrame({"a": [1.0]}))
 
 
 def test_a_chapter_opened_where_it_lies_moves_to_the_repository_root(tmp_path, monkeypatch):

@@ -108,3 +108,34 @@ def test_a_long_listing_is_folded(path):
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     shown = [c.source for c in cells if not FOLDED & set(c.metadata.get("tags", []))]
     assert [s.splitlines()[0] for s in shown if sum(bool(x.strip()) for x in s.splitlines()) > LISTING] == []
+
+
+def bare_tables(text: str) -> list[str]:
+    """Heads of Markdown tables that stand under no caption."""
+    inside = re.sub(r"^:::\{table\} \S.*?^:::$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^(\|.*)\n\|[ :|-]+\|$", inside, re.MULTILINE) + re.findall(
+        r"\{(?:list-)?table\}\s*$", inside, re.M
+    )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_table_has_a_caption_of_its_own(path):
+    """Sphinx numbers a table that has a caption; those of results get theirs from ``show_table``."""
+    if path.suffix == ".md":
+        assert bare_tables(path.read_text()) == []
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    assert [head for cell in cells if cell.cell_type == "markdown" for head in bare_tables(cell.source)] == []
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    assert not [source for source in code if re.search(r"\bdisplay\(|HTML\(|to_html\(|\.style\b", source)]
+    captions = [text for source in code if "show_table(" in source for text in spoken(source)]
+    assert len(captions) >= sum(source.count("show_table(") for source in code)
+    assert len(set(captions)) == len(captions) and all(len(text.split()) > 1 for text in captions)
+
+
+def test_a_table_without_caption_is_seen():
+    table = "| a | b |\n|---|---|\n| 1 | 2 |"
+    assert bare_tables(table) == ["| a | b |"]
+    assert bare_tables(f":::{{table}} Numbers\n{table}\n:::") == []
+    assert bare_tables(f":::{{table}}\n{table}\n:::") != []
+    assert bare_tables("```{list-table}\n* - a\n```") != []

@@ -237,8 +237,12 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     grid = findings.grid(found)
     assert len(grid) == 5
     assert grid.groupby("case")["headline"].sum().tolist() == [1, 1]
-    physics, money = findings.policy_tables(grid)
-    assert len(physics) == len(money) == 5
+    drawn = findings.intervals(grid)
+    assert (drawn["day_share_low"] <= drawn["day_share"]).all() and (
+        drawn["day_share"] <= drawn["day_share_high"]
+    ).all()
+    width = drawn["welfare_usd_high"] - drawn["welfare_usd_low"]
+    assert width.tolist() == pytest.approx((2 * grid["welfare_usd_half"]).tolist())
     assert len(findings.certificate_table(cases[1].certificates())) == 9
     assert findings.headline_table(cases[1].summary())["value"].notna().all()
 

@@ -100,14 +100,13 @@ def test_verdicts_on_the_paper_stand(study):
     assert words.set_index(["figure", "unit"])["verdict"].to_dict() == VERDICTS[study.study.name]
 
 
-def test_display_leaves_out_intervals_that_are_none(study):
-    table = findings.kept_table(study.study.name, study.instance.rules.alpha)
-    physics, money = findings.unseen_tables(table)
-    resampled = physics["days"] == RESAMPLED.name
-    assert not physics.loc[resampled, "days with a violation"].str.contains("≤").any()
-    assert physics.loc[~resampled, "days with a violation"].str.contains("≤").all()
-    assert not money.loc[resampled, "welfare [$]"].str.contains("±|nan").any()
-    assert (money.loc[money["case"] == 1, "welfare against Case 1 [$/day]"] == "–").all()
+def test_days_that_are_no_observations_get_no_intervals(study):
+    drawn = findings.intervals(findings.kept_table(study.study.name, study.instance.rules.alpha))
+    ends = drawn[["day_share_low", "ac_losses_kwh_low", "welfare_usd_high", "prosumer_cost_usd_high"]]
+    resampled = drawn["set"] == RESAMPLED.name
+    assert ends[resampled].isna().all(axis=None)
+    assert np.isfinite(ends[~resampled]).all(axis=None)
+    assert drawn.loc[drawn["case"] == 1, "welfare_change"].isna().all()
 
 
 def test_halves_swap_and_other_seasons_keep_to_their_days():

@@ -6,19 +6,21 @@ import dataclasses
 import importlib
 import json
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 from sphinx.application import Sphinx
 
 import tritier
-from tritier.book.page import PACKAGES, downloads
+from tritier.book.page import PACKAGES, captioned, downloads
 from tritier.book.run import PRESETS, Book, gate, run_stale
 from tritier.errors import InputError
 from tritier.provenance import commit, versions
@@ -26,6 +28,7 @@ from tritier.studies.commented import reference, sources_of
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
 DOWNLOADS = (".svg", ".pdf", ".csv")
+PUBLIC = re.compile(r"(?:https://|git@)(?P<host>git(?:hub|lab)\.com)[/:](?P<path>[\w.-]+/[\w.-]+?)(?:\.git)?/?")
 # Floors of the package, lowest first: a module imports from its own floor and from lower ones only.
 FLOORS = (
     ("errors", "provenance"),
@@ -72,11 +75,6 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("$", "\\$")
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def nomenclature(modules: list[str]) -> str:
     """Tables of symbols, one for each dataclass of these modules whose fields carry symbol, unit, shape and text."""
     parts = []
@@ -88,7 +86,8 @@ def nomenclature(modules: list[str]) -> str:
             rows = [_row(f.name, f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata]
             if rows:
                 link = f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}"
-                table = _table(("symbol", "name", "meaning", "unit", "shape"), rows)
+                head = ("symbol", "name", "meaning", "unit", "shape")
+                table = captioned([head, *rows], f"Fields of `{kind.__name__}`, in `{name}`")
                 parts.append(f"### {kind.__name__}\n\n{link}\n\n{table}")
     return "\n".join(parts)
 
@@ -112,7 +111,7 @@ def api(book: Book) -> str:
     public = block.format(book.package, "")
     if book.package == tritier.__name__:  # a book of another package has no such list
         rows = [(_link(name), _cell(_first_line(getattr(tritier, name)))) for name in tritier.__all__]
-        public += "\n" + _table(("name", "what it is"), rows)
+        public += "\n" + captioned([("name", "what it is"), *rows], f"What `import {book.package}` offers")
     return "\n".join([public, *(block.format(name, "   :members:\n") for name in modules_of(book))])
 
 
@@ -141,9 +140,9 @@ def status(book: Book) -> str:
     made_with = tuple(versions(PACKAGES).items())
     return (
         f"Preset `{book.preset}`, built from commit `{commit()}`.\n\n"
-        + _table(head, rows)
+        + captioned([head, *rows], "When, for how long and from what each chapter was computed")
         + "\n"
-        + _table(("package", "version"), made_with)
+        + captioned([("package", "version"), *made_with], "Packages that computed it")
     )
 
 
@@ -155,7 +154,7 @@ def figures(book: Book) -> str:
         links = [link for cell in notebook.cells for link in _figure_links(cell, chapter)]
         if links:
             rows.append((f"[{_title(notebook)}](chapters/{chapter})", ", ".join(links)))
-    return _table(("chapter", "figures"), rows)
+    return captioned([("chapter", "figures"), *rows], "Figures of the book, by chapter")
 
 
 def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
@@ -178,8 +177,8 @@ def _code(text: str) -> str:
     return f"`{text}`"
 
 
-def with_provenance(path: Path) -> str:
-    """An executed notebook whose figures say below their captions where they come from.
+def with_provenance(path: Path, ran: str = "") -> str:
+    """An executed notebook that says below its title how it was ``ran``, and below each figure where that comes from.
 
     The cell that papermill put in for the parameters is left out: the provenance says the preset.
 
@@ -188,9 +187,14 @@ def with_provenance(path: Path) -> str:
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    if ran:
+        title, _, rest = notebook.cells[0].source.partition("\n")
+        notebook.cells[0].source = f'{title}\n\n<p class="provenance">{ran}</p>\n{rest}'
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             about = output.get("metadata", {}).get("tritier", {})
+            if "table" in about:
+                del output["data"]["text/html"]  # what is left is numbered
             if "provenance" not in about:
                 continue
             look = cell.metadata.get("mystnb", {})
@@ -208,6 +212,23 @@ def with_provenance(path: Path) -> str:
     return nbformat.writes(notebook)
 
 
+def remote(root: Path) -> str:
+    """Where the repository was cloned from; empty where it was not."""
+    told = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root, capture_output=True, text=True)
+    return told.stdout.strip() if told.returncode == 0 else ""
+
+
+def launchable(config: str, url: str) -> str:
+    """The book's configuration with a button that opens a chapter on Binder, where the clone is of a public host."""
+    found = PUBLIC.fullmatch(url)
+    if found is None:
+        return config
+    told = yaml.safe_load(config)
+    told["repository"] = {"url": "https://{host}/{path}".format(**found.groupdict()), "branch": "HEAD"}
+    told["launch_buttons"] |= {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}
+    return str(yaml.safe_dump(told, sort_keys=False))
+
+
 def stage(book: Book) -> Path:
     """Lay out what Sphinx reads: pages, executed chapters, generated tables, scripts for reading offline."""
     import plotly
@@ -217,10 +238,13 @@ def stage(book: Book) -> Path:
     for name in COPIED:
         if (book.root / name).is_file():
             wanted[name] = (book.root / name).read_bytes()
+    wanted["_config.yml"] = launchable((book.root / "_config.yml").read_text(), remote(book.root)).encode()
     for page in book.pages:
         name = Path(page).name
         if name in book.chapters:
-            wanted[f"{page}.ipynb"] = with_provenance(book.executed(name)).encode()
+            r = book.record(name)
+            ran = f"Run at preset {book.preset} in {r['seconds']:.0f} s, commit {r['commit']}."
+            wanted[f"{page}.ipynb"] = with_provenance(book.executed(name), ran).encode()
         else:
             wanted[f"{page}.md"] = (book.root / f"{page}.md").read_bytes()
     for folder in FOLDERS:

@@ -10,12 +10,14 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
@@ -31,6 +33,7 @@ PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-mod
 LISTING = 15  # lines of code that are shown without being asked for
 EQUATION = re.compile(r":eq:`([^`]+)`")
 POWER = re.compile(r"\b\d[\d.]*e[-+]\d+\b")  # a browser would break the line at its hyphen
+PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")  # Markdown reads none of it behind a backslash
 
 
 @dataclass(frozen=True)
@@ -220,14 +223,52 @@ def show_interactive(fig: go.Figure, alt: str, caption: str = "", page: Page | N
     display(show, metadata={"tritier": {"interactive": name, "files": files}})
 
 
-def show_table(frame: pd.DataFrame, digits: int = 4) -> None:
-    """Display a table without its index; floats with ``digits`` significant digits, gaps as an en dash."""
-    from IPython.display import HTML, display
+def show_table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
+    """Display a table without its index, under its caption; the book numbers it by chapter.
 
-    def number(x: float) -> str:
-        if x and abs(x) < 1e-4:
-            return f"{x:.{digits - 1}e}"
-        return f"{x:,.{max(0, digits - 1 - floor(log10(abs(x))))}f}" if x else "0"
+    Args:
+        frame: floats are shown with ``digits`` significant digits, gaps as an en dash.
+        caption: what the table shows, as MyST text.
+        digits: significant digits.
+    """
+    from IPython.display import display
 
-    text = frame.to_html(index=False, border=0, na_rep="–", float_format=number, classes="table", justify="left")
-    display(HTML(POWER.sub(r'<span class="number">\g<0></span>', text)))
+    text = frame.map(lambda value: _as_text(value, digits))
+    told = text.to_html(index=False, border=0, classes="table", justify="left")
+    told = told.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
+    shown = {"text/html": POWER.sub(r'<span class="number">\g<0></span>', told)}
+    shown["text/markdown"] = myst_table([str(c) for c in text.columns], text.to_numpy().tolist(), caption)
+    display(shown, raw=True, metadata={"tritier": {"table": caption}})
+
+
+def _as_text(value: object, digits: int) -> str:
+    """A cell of a table: a float with so many significant digits, a gap as an en dash."""
+    if value is None or value is pd.NaT or value != value:
+        return "–"
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if value and abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    return (
+        f"{value:,.{max(0, digits - 1 - floor(log10(abs(value))))}f}" if value and np.isfinite(value) else f"{value:g}"
+    )
+
+
+def myst_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A captioned table, which Sphinx numbers, of plain text: nothing in a cell is read as Markdown."""
+
+    def plain(text: str) -> str:
+        return PUNCTUATION.sub(r"\\\g<0>", text)
+
+    def cell(text: str) -> str:
+        text = " ".join(text.split())
+        powers = [f"[{plain(power)}]{{.number}}" for power in POWER.findall(text)]
+        return "".join(a + b for a, b in zip_longest(map(plain, POWER.split(text)), powers, fillvalue=""))
+
+    return captioned([[cell(c) for c in head], *([cell(c) for c in row] for row in rows)], caption)
+
+
+def captioned(lines: Sequence[Sequence[str]], caption: str) -> str:
+    """A captioned table of MyST text; its first line is the head."""
+    told = ["| " + " | ".join(line) + " |" for line in (lines[0], ["---"] * len(lines[0]), *lines[1:])]
+    return "\n".join([f":::{{table}} {caption}", *told, ":::", ""])

@@ -373,57 +373,14 @@ def _change(
     return *row, word, reason(word, paper, change.mean)
 
 
-def policy_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A :func:`~tritier.evaluation.findings.grid` for display: physics, economics; ``*`` marks headline policies."""
-    name = table["policy"] + np.where(table["headline"], " *", "")
-    first = {"case": table["case"], "policy": name}
-    upper = [f"{r.days_hit} of {r.days} (≤ {100 * r.day_high:.1f} %)" for r in table.itertuples()]
-    physics = first | {
-        "days with a violation": upper,
-        "bus-hours, mean [%]": spread(table, "ac_violation_share", ".3f", 100),
-        "largest bus-hour [%]": [f"{100 * x:.1f}" for x in table["largest_share"]],
-        "depth [0.001 p.u.]": [f"{1e3 * x:.1f}" for x in table["depth_pu"]],
-    }
-    money = first | {
-        "AC losses [kWh]": spread(table, "ac_losses_kwh", ",.0f"),
-        "prosumer cost [$]": spread(table, "prosumer_cost_usd", ",.0f"),
-        "welfare [$]": spread(table, "welfare_usd", ",.0f"),
-    }
-    return pd.DataFrame(physics), pd.DataFrame(money)
-
-
-def unseen_tables(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Headline policies of :func:`tritier.evaluation.findings.unseen_rows` for display: physics, then economics."""
-    own = table[table["headline"]]
-    first = {"days": own["set"], "case": own["case"]}
-    hits = zip(own["days_hit"], own["days"], own["day_high"], strict=True)
-    physics = first | {
-        "days with a violation": [
-            f"{k} of {n}" + ("" if np.isnan(high) else f" (≤ {100 * high:.1f} %)") for k, n, high in hits
-        ],
-        "bus-hours: promised [%]": (100 * own["promised_share"]).round(3),
-        "in LinDistFlow [%]": (100 * own["lindistflow_share"]).round(3),
-        "in AC [%]": (100 * own["ac_share"]).round(3),
-        "overloaded line-hours [%]": (100 * own["ac_overload_share"]).round(3),
-        "AC losses [kWh]": spread(own, "ac_losses_kwh", ",.0f"),
-    }
-    change = own[["welfare_change", "welfare_change_low", "welfare_change_high"]].to_numpy()
-    money = first | {
-        "prosumer cost [$]": spread(own, "prosumer_cost_usd", ",.0f"),
-        "its CVaR over days [$]": [f"{x:,.0f}" for x in own["prosumer_cost_cvar_usd"]],
-        "welfare [$]": spread(own, "welfare_usd", ",.0f"),
-        "welfare against Case 1 [$/day]": [
-            "–" if np.isnan(x) else f"{x:+.1f}" + ("" if np.isnan(low) else f" ({low:+.1f} to {high:+.1f})")
-            for x, low, high in change
-        ],
-    }
-    return pd.DataFrame(physics), pd.DataFrame(money)
-
-
-def spread(table: pd.DataFrame, column: str, form: str, factor: float = 1.0) -> list[str]:
-    """Mean and half-width of its interval as text."""
-    pairs = zip(factor * table[column], factor * table[f"{column}_half"], strict=True)
-    return [f"{x:{form}}" + (f" ± {h:{form}}" if h and not np.isnan(h) else "") for x, h in pairs]
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """A :func:`grid` or :func:`unseen_rows` with the ends of each interval: ``<column>_low`` and ``<column>_high``."""
+    found = table.assign(day_share=table["days_hit"] / table["days"])
+    found = found.assign(day_share_low=found["day_low"], day_share_high=found["day_high"])
+    for column in [name.removesuffix("_half") for name in table.columns if name.endswith("_half")]:
+        for end, sign in (("low", -1), ("high", 1)):
+            found[f"{column}_{end}"] = table[column] + sign * table[f"{column}_half"]
+    return found
 
 
 def change_table(daily: pd.DataFrame, case: int, base: int = 1) -> pd.DataFrame:

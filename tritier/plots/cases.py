@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from tritier.plots.style import (
     BLACK,
@@ -386,4 +386,43 @@ def changes_with_intervals(rows: pd.DataFrame) -> Figure:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("change against Case 1 [%]")
     ax.figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
+    return finish(fig)
+
+
+PANELS = {
+    "day_share": ("days with a\nviolation [%]", 100.0),
+    "ac_violation_share": ("bus-hours outside\nthe band [%]", 100.0),
+    "ac_losses_kwh": ("AC losses\n[kWh/day]", 1.0),
+    "prosumer_cost_usd": ("prosumer cost\n[$/day]", 1.0),
+    "welfare_usd": ("welfare\n[$/day]", 1.0),
+}
+
+
+def dots_with_intervals(table: pd.DataFrame, group: str, panels: Mapping[str, tuple[str, float]] = PANELS) -> Figure:
+    """Means over days with their 95 % intervals, a row for each case within each group of days or policies.
+
+    Args:
+        table: columns ``case``, ``headline``, that of ``group``, and for each panel its mean, ``<panel>_low`` and
+            ``<panel>_high``; ends that are not finite are not drawn (:func:`tritier.evaluation.findings.intervals`).
+        group: column by which rows stand together, in the order in which its values occur.
+        panels: title and factor by column. Open dots: not the headline policy of the case.
+    """
+    order = table[group].drop_duplicates().tolist()
+    rows = table.sort_values([group, "case"], key=lambda s: s.map(order.index) if s.name == group else s)
+    y = np.arange(len(rows)) + 0.6 * np.unique(rows[group].map(order.index), return_inverse=True)[1]
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 1.1 + 0.21 * y[-1]), sharey=True)
+    for ax, (column, (title, factor)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        for at, row in zip(y, rows.to_dict("records"), strict=True):
+            colour, ends = CASE_COLOURS[row["case"]], (row[f"{column}_low"], row[f"{column}_high"])
+            if np.isfinite(ends).all():
+                ax.hlines(at, *(factor * end for end in ends), color=colour, lw=1.4)
+            face = colour if row["headline"] else "white"
+            ax.plot(factor * row[column], at, "o", color=colour, mfc=face, ms=5.5, label=f"{row[group]}, {row['case']}")
+        ax.set_xlabel(title, fontsize=8.5)
+        ax.tick_params(labelsize=8)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    first = np.atleast_1d(axes)[0]
+    first.set_yticks(y, [f"{name} · {case}" for name, case in zip(rows[group], rows["case"], strict=True)])
+    first.set_ylabel(f"{group} · case", fontsize=8.5)
+    first.set_ylim(y[-1] + 0.7, -0.7)
     return finish(fig)

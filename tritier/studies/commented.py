@@ -233,7 +233,8 @@ def table_of(file: str, model: type[BaseModel], sources: Mapping[str, str]) -> s
         cells = (f"`{name}`", meaning, extra.get("unit", "-"), kind, default_of(field, extra.get("note", "")))
         rows.append(f"| {' | '.join(map(escaped, cells))} |")
     about = " ".join((model.__doc__ or "").split())
-    return "\n".join([f"## {file}\n", f"{about}\n", *head, *rows, ""])
+    caption = f":::{{table}} {'Columns' if what == 'Column' else 'Keys'} of `{file}`"
+    return "\n".join([f"## {file}\n", f"{about}\n", caption, *head, *rows, ":::", ""])
 
 
 def escaped(cell: str) -> str:
