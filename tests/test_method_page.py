@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_deferrable import electrified
 
-from tritier.cases.decisions import injection_prices, p2p_price, peak_prices
+from tritier.cases.decisions import decisions_of, injection_prices, p2p_price, peak_prices
 from tritier.inputs.instance import Design, Instance
 from tritier.model.devices import block_value
 from tritier.model.prosumer import prosumer_boxes
@@ -94,6 +94,20 @@ def test_the_lines_bind_and_a_wrong_sign_would_be_seen(lines):
     for term in ("gp", "gm", "zb", "zs", "served"):
         own = {name: line for name, line in lines.items() if name.endswith(f" {term}")}
         assert max(signs(-left, x, box) for left, x, box in own.values()) > 100 * TIGHT, term
+
+
+def test_a_blocks_price_is_capped_and_the_delivered_price_is_not():
+    """Chapter 6: mu is at most the declared price, pi / p up to 1 / epsilon times that; slack is bought here."""
+    market, joint, _ = solved()
+    response = optimistic_response(joint, replace(DESIGN, capacity=((1, 60.0),)), revenue=False)
+    found = decisions_of(joint, response)
+    declared, p = market.rules.violation_price, market.days.probability
+    assert response.social.violation > declared  # more than a kWh is bought
+    assert found["mu"].max() == pytest.approx(declared, abs=1e-6)
+    delivered = injection_prices(joint, joint.blocks, response.y) / p
+    assert declared + 0.01 < np.abs(delivered).max()
+    chapter = (ROOT / "chapters" / "06-market-and-equilibrium.ipynb").read_text()
+    assert "no network price exceeds" not in chapter and "The price delivered at a bus in one scenario" in chapter
 
 
 def test_every_function_the_page_names_exists():
