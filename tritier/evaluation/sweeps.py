@@ -26,10 +26,11 @@ from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
-from tritier.cases.solve import Prepared, judge, prepare
+from tritier.cases.solve import Prepared, judge, judge_all, prepare
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
-from tritier.evaluation.findings import PARTS
-from tritier.evaluation.inference import clustered, week_of
+from tritier.evaluation.findings import HARD, JUDGED, OWN, PARTS, headline
+from tritier.evaluation.heldout import refunded
+from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Rules
 from tritier.inputs.scenarios import held_out_days
@@ -37,7 +38,7 @@ from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Network
 from tritier.model.devices import block_value
 from tritier.model.dso import SocialCost
-from tritier.provenance import commit, digest, package_hash, versions, write_json
+from tritier.provenance import commit, digest, package_hash, versions, whole_file, write_json
 
 DESIGNS = ("menu", "flat")
 ROW = "application/vnd.tritier.row+json"  # the output by which a notebook hands over its row
@@ -665,3 +666,251 @@ def read_stored(folder: Path) -> tuple[pd.DataFrame, Mapping[str, object]]:
     text = rows.select_dtypes(exclude="number").columns
     rows[text] = rows[text].fillna("")
     return rows.copy(), read_json(folder / "sweeps.json")
+
+
+# Where does coordination pay? Cases 1, 2 and 4 over electrification and price regime, each setting with a design of its
+# own, judged on the real days of the half of the season that did not design. ``data/results/map/run.py`` stores a row
+# for each setting, case, policy and day; intervals and verdicts are computed when they are read.
+#
+# Fixed before any result: the settings, preset and menu below, the quantities and policies of
+# :data:`tritier.evaluation.findings.JUDGED`, and the rule of the verdict. A change is *not resolved* where Holm's p
+# over the settings of its quantity, policy and base case is above 5 %; else it *rises* or *falls* by its sign.
+
+MAP_STUDY = "data/studies/ieee33-2045"
+MAP_PRESET = "fast"
+MAP_CASES = (1, 2, 4)
+ELECTRIFICATION = (0.0, 1.0, 0.4, 0.6, 0.2, 0.8)  # a coarse map is done before a fine one
+REGIMES = {
+    "fixed": {"retail.kind": "fixed", "feed_in.kind": "fixed"},
+    "spot-indexed": {"retail.kind": "spot_indexed", "feed_in.kind": "market_value"},
+}
+MAP_SIZE = {  # fewer scenarios than the preset has, and of its menu the charges and limits without the energy steps
+    "n_scenarios": 4,
+    f"menus.{MAP_PRESET}.tariff": "{off_peak: [0.02], day: [0.02], peak: [0.02]}",
+    f"menus.{MAP_PRESET}.individual_peak": "[0.0]",
+    f"menus.{MAP_PRESET}.coincident_peak": "[0.0, 0.38, 0.763]",
+    f"menus.{MAP_PRESET}.p2p": "[0.04]",
+    f"menus.{MAP_PRESET}.capacity": "{1: [1700, 4700]}",
+}
+AT = ["electrification", "prices"]  # what names a setting
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the map."""
+
+    electrification: float
+    prices: str
+
+    @property
+    def name(self) -> str:
+        return f"e{round(100 * self.electrification):03d}-{self.prices}"
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What is changed in the study."""
+        return {**MAP_SIZE, **REGIMES[self.prices], "electrification": self.electrification}
+
+
+SETTINGS = tuple(Setting(e, prices) for e in ELECTRIFICATION for prices in REGIMES)
+
+
+def map_key(setting: Setting, data: str) -> str:
+    """Hash of what decides a setting's figures; ``data``: :func:`inputs_hash` of the study as it stands."""
+    return digest(json.dumps([data, MAP_PRESET, MAP_CASES, setting.changes], sort_keys=True))
+
+
+def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Cases solved, certified and judged on held-out days under their own policy and under hard-limit redispatch.
+
+    Returns:
+        One row per case, policy and day: :data:`tritier.evaluation.findings.JUDGED`, social cost and the head's peak;
+        and by case its design, its bounds where it has a menu, and its seconds.
+
+    Raises CertificateError where a certificate fails, InputError where no design keeps the network's limits.
+    """
+    days, tables, about = held_out_days(prepared.study, prepared.preset, prepared.half), [], {}
+    for number in numbers:
+        begin = time.perf_counter()
+        solved = solve_case(prepared, number)
+        solved.certificates()
+        made, policies = {number: solved.decisions}, (solved.case.policy, HARD)
+        for _, policy, day in judge_all(prepared, made, days, policies):
+            table = refunded(prepared, daily_table(day, solved.decisions)).merge(physics_table(day), on="day")
+            tables.append(table[["day", *JUDGED, "social_cost_usd", "peak_kw"]].assign(case=number, policy=policy))
+        told: dict[str, object] = {"design": asdict(solved.design), "seconds": round(time.perf_counter() - begin, 1)}
+        about[f"case_{number}"] = told | ({} if solved.bounds is None else {"bounds": asdict(solved.bounds)})
+    return pd.concat(tables, ignore_index=True), about
+
+
+def keep_setting(folder: Path, setting: Setting, data: str, daily: pd.DataFrame, about: Mapping[str, object]) -> None:
+    """Write one setting: its judged days as CSV, and where they come from as JSON, last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / f"{setting.name}.csv") as part:
+        daily.to_csv(part, index=False, float_format="%.10g", lineterminator="\n")
+    origin = {
+        "command": "python data/results/map/run.py",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "key": map_key(setting, data),
+        "table": digest((folder / f"{setting.name}.csv").read_bytes()),
+        "setting": asdict(setting),
+        "changes": setting.changes,
+        "versions": versions(),
+    }
+    write_json(folder / f"{setting.name}.json", origin | dict(about))
+
+
+def setting_is_kept(folder: Path, setting: Setting, data: str) -> bool:
+    """Whether a setting is stored for the present data, menu and size."""
+    path = folder / f"{setting.name}.json"
+    return path.is_file() and read_json(path).get("key") == map_key(setting, data)
+
+
+def read_setting(folder: Path, setting: Setting) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """A stored setting. Raises InputError where it is missing, or its table is not the one that was written."""
+    path, again = folder / f"{setting.name}.csv", "run python data/results/map/run.py"
+    about = path.with_suffix(".json")
+    if not about.is_file() or not path.is_file():
+        raise InputError(path, "file", "is missing", again)
+    origin = read_json(about)
+    if digest(path.read_bytes()) != origin.get("table"):
+        raise InputError(path, "table", f"is not the one that {about.name} speaks of", f"delete both, {again}")
+    daily = pd.read_csv(path)
+    check_setting(path, daily)
+    return daily.assign(**asdict(setting)), origin
+
+
+def check_setting(path: Path, daily: pd.DataFrame) -> None:
+    """What judged days of one setting have in common: the same days in every case and policy, and welfare and social
+    cost that add up to the value of the day's consumption, whoever plays it.
+
+    Raises InputError where they do not.
+    """
+    mend = "delete it and run python data/results/map/run.py"
+    wide = daily.assign(value=daily["welfare_usd"] + daily["social_cost_usd"])
+    wide = wide.pivot(index="day", columns=["case", "policy"], values="value")
+    if set(wide.columns.get_level_values("case")) != set(MAP_CASES) or wide.columns.size != 2 * len(MAP_CASES):
+        raise InputError(path, "column case", f"does not hold cases {MAP_CASES} under two policies each", mend)
+    if wide.isna().any(axis=None):
+        raise InputError(path, "column day", "differs from case to case", mend)
+    off = (wide.max(axis=1) - wide.min(axis=1)) / wide.abs().max(axis=1)
+    if off.max() > 1e-7:
+        raise InputError(path, "column welfare_usd", f"does not fit social cost on {off.idxmax()}", mend)
+
+
+def stored_settings(folder: Path) -> tuple[Setting, ...]:
+    """The settings that are stored, each electrification only with all price regimes: half a row compares nothing."""
+    done = {s for s in SETTINGS if (folder / f"{s.name}.json").is_file()}
+    return tuple(s for s in SETTINGS if all(Setting(s.electrification, prices) in done for prices in REGIMES))
+
+
+def read_map(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The stored map: judged days of its settings, and a row for each setting of what the design gains in sample.
+
+    Columns of the latter: ``design_gain`` and ``first_best_gain`` are what the design, and what any design at most,
+    saves of the social cost under the flat tariff on the design scenarios, $/day; ``share`` is their ratio.
+    """
+    tables, rows = [], []
+    for setting in stored_settings(folder) or SETTINGS:
+        daily, origin = read_setting(folder, setting)
+        tables.append(daily)
+        case = origin["case_4"]
+        rows.append(
+            asdict(setting)
+            | {key: case["bounds"][key] for key in ("flat", "upper_bound", "lower_bound", "first_best")}
+            | {"coincident": case["design"]["coincident"], "tariff": max(case["design"]["tariff"])}
+            | {"limit": dict(case["design"]["capacity"]).get(1, np.inf)}
+            | {"seconds": sum(origin[f"case_{k}"]["seconds"] for k in MAP_CASES), "date": origin["date"]}
+        )
+    bounds = pd.DataFrame(rows)
+    bounds["design_gain"] = bounds["flat"] - bounds["upper_bound"]
+    bounds["first_best_gain"] = bounds["flat"] - bounds["first_best"]
+    bounds["share"] = bounds["design_gain"] / bounds["first_best_gain"]
+    return pd.concat(tables, ignore_index=True), bounds.sort_values(AT[::-1], ignore_index=True)
+
+
+def map_rows(daily: pd.DataFrame) -> pd.DataFrame:
+    """Change of Case 4 against Cases 1 and 2 in each setting, paired by day, with intervals clustered by week.
+
+    One row per setting, base case, kind (own policy, or hard-limit redispatch in both) and quantity: mean of the base,
+    change with its interval, Holm's p over the settings, and the word that follows (:func:`resolved`).
+    """
+    rows = []
+    for (e, prices), own in daily.groupby(AT):
+        for kind, table in ((OWN, headline(own)), (HARD, own[own["policy"] == HARD])):
+            wide = table.pivot(index="day", columns="case", values=[*JUDGED])
+            week = week_of(wide.index.tolist())
+            for base in (1, 2):
+                for quantity in JUDGED:
+                    was = wide[quantity][base].to_numpy(dtype=float)
+                    step = clustered(wide[quantity][4].to_numpy(dtype=float) - was, week)
+                    figures = (was.mean(), step.mean, step.low, step.high, step.weeks, step.days, step.p_value)
+                    rows.append((e, prices, base, kind, quantity, *figures))
+    names = [*AT, "base", "kind", "quantity", "base_mean", "change", "low", "high", "weeks", "days", "p_value"]
+    found = pd.DataFrame(rows, columns=names)
+    found["p_value"] = found.groupby(["base", "kind", "quantity"])["p_value"].transform(holm)
+    found["word"] = [resolved(c, p) for c, p in zip(found["change"], found["p_value"], strict=True)]
+    return found.sort_values(["prices", "electrification"], kind="stable", ignore_index=True)
+
+
+def resolved(change: float, p_value: float) -> str:
+    """What a test says of a change: it rises, it falls, or not resolved."""
+    if p_value > 1 - CONFIDENCE:
+        return "not resolved"
+    return "rises" if change > 0 else "falls"
+
+
+def of_map(rows: pd.DataFrame, quantity: str = "welfare_usd", kind: str = OWN, base: int = 1) -> pd.DataFrame:
+    """Rows of one quantity, policy and base case, a setting each."""
+    return rows[(rows["quantity"] == quantity) & (rows["kind"] == kind) & (rows["base"] == base)]
+
+
+def map_table(rows: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:
+    """The map as a table to be read, a row for each setting, ``*`` behind changes that are not resolved."""
+    told = bounds[AT].rename(columns={"prices": "price regime"})
+    columns = (
+        ("welfare over Case 1 [$/day]", "welfare_usd", OWN, 1, 1, "{:+,.0f}"),
+        ("over Case 2", "welfare_usd", OWN, 2, 1, "{:+,.0f}"),
+        ("secured, over Case 1", "secured_welfare_usd", OWN, 1, 1, "{:+,.0f}"),
+        ("secured, over Case 2", "secured_welfare_usd", OWN, 2, 1, "{:+,.0f}"),
+        ("redispatch in both, over Case 1", "welfare_usd", HARD, 1, 1, "{:+,.0f}"),
+        ("prosumer cost after refund [$/day]", "prosumer_cost_after_refund_usd", OWN, 1, 1, "{:+,.0f}"),
+        ("losses (AC) [kWh/day]", "ac_losses_kwh", OWN, 1, 1, "{:+,.0f}"),
+    )
+    for title, quantity, kind, base, factor, form in columns:
+        own = of_map(rows, quantity, kind, base)
+        told[title] = [
+            f"{form.format(factor * r.change)} ± {factor * (r.high - r.low) / 2:,.0f}"
+            + ("*" if r.word == "not resolved" else "")
+            for r in bounds[AT].merge(own, on=AT).itertuples()
+        ]
+    band = bounds[AT].merge(of_map(rows, "ac_violation_share"), on=AT)
+    pairs = zip(100 * band["base_mean"], 100 * (band["base_mean"] + band["change"]), strict=True)
+    told["bus-hours outside the band, Cases 1, 4 [%]"] = [f"{was:.2f}, {now:.2f}" for was, now in pairs]
+    return told
+
+
+MAP_COMPARED = (  # what is said of welfare, in words: (comparison, quantity, kind, base case)
+    ("over Case 1", "welfare_usd", OWN, 1),
+    ("over Case 1, secured", "secured_welfare_usd", OWN, 1),
+    ("over Case 1, hard-limit redispatch in both", "welfare_usd", HARD, 1),
+    ("over Case 2", "welfare_usd", OWN, 2),
+    ("over Case 2, secured", "secured_welfare_usd", OWN, 2),
+    ("over Case 2, hard-limit redispatch in both", "welfare_usd", HARD, 2),
+)
+
+
+def map_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """At which electrifications welfare rises, falls or is not resolved, a row per price regime and comparison."""
+    found = []
+    for regime in dict.fromkeys(rows["prices"]):
+        for label, quantity, kind, base in MAP_COMPARED:
+            own = of_map(rows, quantity, kind, base)
+            own = own[own["prices"] == regime]
+            told = {
+                word: ", ".join(f"{e:g}" for e in own.loc[own["word"] == word, "electrification"]) or "nowhere"
+                for word in ("rises", "falls", "not resolved")
+            }
+            found.append({"prices": regime, "welfare of Case 4": label} | told)
+    return pd.DataFrame(found)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tritier.evaluation.findings import HARD, OWN
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
 from tritier.plots.network import feeder_map
@@ -353,4 +354,47 @@ def cleared_and_judged(labels: Sequence[str], cleared: Sequence[float], judged: 
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("lost value of demand [\\$/day]")
     ax.legend(loc="lower right")
+    return finish(fig)
+
+
+MAP_SERIES = (  # label, quantity, kind, base case, marker, colour
+    ("over Case 1", "welfare_usd", OWN, 1, "o", BLUE),
+    ("over Case 1, secured", "secured_welfare_usd", OWN, 1, "s", RED),
+    ("over Case 1, redispatch in both", "welfare_usd", HARD, 1, "D", GREEN),
+    ("over Case 2", "welfare_usd", OWN, 2, "^", ORANGE),
+)
+
+
+def coordination_map(rows: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
+    """Where coordination pays: gain of welfare of Case 4 over electrification, a column for each price regime.
+
+    ``rows`` and ``bounds``: :py:func:`tritier.evaluation.sweeps.map_rows` and ``read_map``. Above, held-out days with
+    95 % intervals, open where the change is not resolved; below, what the design and the first best save in sample.
+    """
+    regimes = list(dict.fromkeys(rows["prices"]))
+    shape = {"sharex": True, "sharey": "row", "squeeze": False, "height_ratios": (1.7, 1)}
+    fig, axes = plt.subplots(2, len(regimes), figsize=(WIDTH, 6.2), **shape)
+    for (upper, lower), regime in zip(axes.T, regimes, strict=True):
+        for k, (label, quantity, kind, base, marker, colour) in enumerate(MAP_SERIES):
+            own = rows[(rows["quantity"] == quantity) & (rows["kind"] == kind) & (rows["base"] == base)]
+            own = own[own["prices"] == regime].sort_values("electrification")
+            x, reach = own["electrification"] + 0.018 * (k - 1.5), (own["high"] - own["low"]) / 2
+            upper.errorbar(x, own["change"], yerr=reach, fmt="-", color=colour, lw=1, elinewidth=1.4, capsize=2)
+            sure = own["word"] != "not resolved"
+            for some, fill in ((sure, colour), (~sure, "white")):
+                upper.plot(x[some], own["change"][some], marker, color=colour, mfc=fill, ms=5.5)
+            upper.plot([], [], marker, color=colour, label=label)
+        upper.axhline(0, color=BLACK, lw=1)
+        upper.set_title(f"{regime} prices")
+        found = bounds[bounds["prices"] == regime].sort_values("electrification")
+        place = found["electrification"]
+        lower.bar(place, found["first_best_gain"], 0.13, color="white", ec=GREY, hatch="///", label="first best")
+        lower.bar(place, found["design_gain"], 0.13, color=SKY, ec=BLUE, label="design")
+        lower.set_xlabel("electrification [share of 2045]")
+        lower.set_xticks(sorted(set(rows["electrification"])))
+    axes[0, 0].set_ylabel("held out: gain of welfare\nof Case 4 [\\$/day]")
+    axes[1, 0].set_ylabel("scenarios: saved\nagainst flat [\\$/day]")
+    axes[1, 0].legend(loc="upper left", fontsize=8.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8.5)
     return finish(fig)

@@ -1,0 +1,186 @@
+"""The map of where coordination pays: rows by hand, a setting solved again, and forgeries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tritier.cases.cases import CASES
+from tritier.cases.result import solve_case
+from tritier.cases.solve import judge, prepare
+from tritier.errors import InputError
+from tritier.evaluation import sweeps
+from tritier.evaluation.findings import HARD, JUDGED
+from tritier.inputs.scenarios import held_out_days
+from tritier.inputs.study import read_study
+from tritier.plots import results as plots
+from tritier.provenance import digest
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = ROOT / sweeps.MAP_STUDY
+SMALL = {"n_prosumers": 5, "n_scenarios": 2, "days_used": 6, "load.scale": 0.85}
+SETTING = sweeps.Setting(0.2, "spot-indexed")
+DAYS = ("2016-03-07", "2016-03-08", "2016-03-21", "2016-04-04")  # of three weeks
+
+
+@pytest.fixture(scope="module")
+def small():
+    return prepare(STUDY, sweeps.MAP_PRESET, SETTING.changes | SMALL)
+
+
+@pytest.fixture(scope="module")
+def solved(small):
+    return sweeps.map_days(small)
+
+
+def by_hand(gain: float, noise: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)) -> pd.DataFrame:
+    """Judged days of one setting: each quantity is 100 in Cases 1 and 2, and moves by gain and noise in Case 4."""
+    tables = []
+    for number in sweeps.MAP_CASES:
+        value = 100.0 + (gain + np.array(noise) if number == 4 else 0.0)
+        for policy in (CASES[number].policy, HARD):
+            table = pd.DataFrame({"day": DAYS} | {quantity: value + np.zeros(4) for quantity in JUDGED})
+            told = {"social_cost_usd": 1000.0 - table["welfare_usd"], "peak_kw": 1.0}
+            tables.append(table.assign(**told, case=number, policy=policy))
+    return pd.concat(tables, ignore_index=True)
+
+
+def whole_map(gain: float = 50.0) -> pd.DataFrame:
+    """A map in which coordination pays at spot-indexed prices alone."""
+    noise = (8.0, -4.0, 2.0, -6.0)
+    tables = [by_hand(gain * (s.prices != "fixed"), noise).assign(**asdict(s)) for s in sweeps.SETTINGS]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_the_settings_are_six_by_two_and_a_coarse_map_comes_first():
+    assert len({s.name for s in sweeps.SETTINGS}) == len(sweeps.SETTINGS) == 12
+    assert sorted({s.electrification for s in sweeps.SETTINGS}) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert {s.electrification for s in sweeps.SETTINGS[:4]} == {0, 1}
+
+
+def test_a_setting_reaches_the_model(small):
+    settings = small.study.settings
+    assert (settings.electrification, settings.retail.kind, settings.feed_in.kind) == (
+        0.2,
+        "spot_indexed",
+        "market_value",
+    )
+    fixed = read_study(STUDY, {k: v for k, v in sweeps.Setting(0.4, "fixed").changes.items() if k != "n_scenarios"})
+    assert (fixed.settings.electrification, fixed.settings.retail.kind, fixed.settings.feed_in.kind) == (
+        0.4,
+        "fixed",
+        "fixed",
+    )
+    assert small.instance.menu.coincident == (0.0, 0.38, 0.763)
+
+
+def test_rows_of_a_setting_are_what_the_cases_give(small, solved):
+    """Case 4 less Case 1 on the same days, by the public functions and the textbook's formula over weeks."""
+    rows = sweeps.map_rows(solved[0].assign(**asdict(SETTING)))
+    days, welfare = held_out_days(small.study, small.preset, small.half), {}
+    for number in (1, 4):
+        result = solve_case(small, number)
+        day = judge(small, result.case, result.decisions, days, result.case.policy)
+        welfare[number] = sweeps.daily_table(day, result.decisions)["welfare_usd"].to_numpy()
+    step = welfare[4] - welfare[1]
+    own = sweeps.of_map(rows).iloc[0]
+    assert own["change"] == pytest.approx(step.mean(), rel=1e-6)
+    assert (own["days"], own["weeks"]) == (6, 6)  # a day in each week: the clustered interval is the plain one
+    half = stats.t.ppf(0.975, 5) * step.std(ddof=1) / np.sqrt(6)
+    assert own["high"] - own["low"] == pytest.approx(2 * half, rel=1e-6)
+
+
+def test_bounds_of_a_setting_are_in_order(solved):
+    bounds = solved[1]["case_4"]["bounds"]
+    assert bounds["first_best"] <= bounds["lower_bound"] + 0.01 < bounds["upper_bound"] + 0.02
+    assert bounds["upper_bound"] < bounds["flat"]
+
+
+def test_a_gain_in_one_price_regime_is_told_as_such():
+    rows = sweeps.map_rows(whole_map())
+    own = sweeps.of_map(rows)
+    assert set(own.loc[own["prices"] == "fixed", "word"]) == {"not resolved"}
+    assert set(own.loc[own["prices"] == "spot-indexed", "word"]) == {"rises"}
+    assert own.loc[own["prices"] == "spot-indexed", "change"].tolist() == pytest.approx([50.0] * 6)
+    told = sweeps.map_verdicts(rows).set_index(["prices", "welfare of Case 4"])
+    assert told.loc[("spot-indexed", "over Case 1"), "rises"] == "0, 0.2, 0.4, 0.6, 0.8, 1"
+    assert told.loc[("fixed", "over Case 1"), ["rises", "falls"]].tolist() == ["nowhere", "nowhere"]
+    fallen = sweeps.of_map(sweeps.map_rows(whole_map(-50.0)))
+    assert set(fallen.loc[fallen["prices"] == "spot-indexed", "word"]) == {"falls"}
+
+
+def test_verdicts_are_corrected_for_the_number_of_settings():
+    """A change that stands alone at 5 % does not among twelve."""
+    alone = by_hand(12.0, (4.0, -2.0, 1.0, -3.0)).assign(**asdict(SETTING))
+    p = sweeps.of_map(sweeps.map_rows(alone))["p_value"].iloc[0]
+    assert 0.05 / 12 < p < 0.05
+    among = pd.concat([alone.assign(**asdict(s)) for s in sweeps.SETTINGS])
+    assert set(sweeps.of_map(sweeps.map_rows(among))["word"]) == {"not resolved"}
+
+
+def test_a_setting_is_kept_for_its_data_and_read_back(tmp_path, solved):
+    sweeps.keep_setting(tmp_path, SETTING, "data", *solved)
+    assert sweeps.setting_is_kept(tmp_path, SETTING, "data")
+    assert not sweeps.setting_is_kept(tmp_path, SETTING, "other data")
+    assert not sweeps.setting_is_kept(tmp_path, sweeps.Setting(0.2, "fixed"), "data")
+    daily, origin = sweeps.read_setting(tmp_path, SETTING)
+    assert daily["welfare_usd"].to_numpy() == pytest.approx(solved[0]["welfare_usd"].to_numpy(), rel=1e-9)
+    assert origin["case_4"]["bounds"] == solved[1]["case_4"]["bounds"]
+
+
+def forge(folder: Path, change, sign: bool) -> None:
+    """Change a stored table, and with ``sign`` its hash too."""
+    path = folder / f"{SETTING.name}.csv"
+    change(pd.read_csv(path)).to_csv(path, index=False)
+    if sign:
+        about = path.with_suffix(".json")
+        about.write_text(json.dumps(json.loads(about.read_text()) | {"table": digest(path.read_bytes())}))
+
+
+def better(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(welfare_usd=table["welfare_usd"] + 100 * (table["case"] == 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "sign", "says"),
+    [
+        (better, False, "is not the one that"),
+        (better, True, "does not fit social cost"),
+        (lambda t: t.drop(index=3), True, "differs from case to case"),
+        (lambda t: t[t["case"] != 2], True, "does not hold cases"),
+    ],
+    ids=["unsigned", "welfare", "a day left out", "a case left out"],
+)
+def test_a_forged_setting_is_refused(tmp_path, change, sign, says):
+    sweeps.keep_setting(tmp_path, SETTING, "data", by_hand(50.0), {})
+    sweeps.read_setting(tmp_path, SETTING)
+    forge(tmp_path, change, sign)
+    with pytest.raises(InputError, match=says):
+        sweeps.read_setting(tmp_path, SETTING)
+
+
+def test_an_electrification_is_shown_with_both_price_regimes_only(tmp_path):
+    for name, shown in (("e000-fixed", 0), ("e100-fixed", 0), ("e100-spot-indexed", 2), ("e000-spot-indexed", 4)):
+        (tmp_path / f"{name}.json").write_text("{}")
+        assert len(sweeps.stored_settings(tmp_path)) == shown
+
+
+def test_a_setting_that_is_missing_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"e020-spot-indexed.csv.*is missing"):
+        sweeps.read_setting(tmp_path, SETTING)
+
+
+def test_the_figure_draws_the_rows():
+    rows = sweeps.map_rows(whole_map())
+    bounds = pd.DataFrame([asdict(s) | {"design_gain": 3.0, "first_best_gain": 5.0} for s in sweeps.SETTINGS])
+    fig = plots.coordination_map(rows, bounds)
+    upper = fig.axes[1]
+    assert "spot-indexed prices" in {upper.get_title(loc=where) for where in ("left", "center")}
+    assert upper.containers[0].lines[0].get_ydata() == pytest.approx([50.0] * 6)
+    assert {bar.get_height() for bar in fig.axes[3].patches} == {3.0, 5.0}
