@@ -1,4 +1,4 @@
-"""The map of where coordination pays: rows by hand, a setting solved again, and forgeries."""
+"""The map of where coordination pays: rows by hand, a setting solved again, the stored map, and forgeries of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tritier.plots import results as plots
 from tritier.provenance import digest
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = ROOT / sweeps.MAP_STUDY
+STUDY, STORED = ROOT / sweeps.MAP_STUDY, ROOT / "data" / "results" / "map"
 SMALL = {"n_prosumers": 5, "n_scenarios": 2, "days_used": 6, "load.scale": 0.85}
 SETTING = sweeps.Setting(0.2, "spot-indexed")
 DAYS = ("2016-03-07", "2016-03-08", "2016-03-21", "2016-04-04")  # of three weeks
@@ -184,3 +184,41 @@ def test_the_figure_draws_the_rows():
     assert "spot-indexed prices" in {upper.get_title(loc=where) for where in ("left", "center")}
     assert upper.containers[0].lines[0].get_ydata() == pytest.approx([50.0] * 6)
     assert {bar.get_height() for bar in fig.axes[3].patches} == {3.0, 5.0}
+
+
+# Stored ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored():
+    daily, bounds = sweeps.read_map(STORED)
+    return daily, sweeps.map_rows(daily), bounds
+
+
+def test_the_stored_map_is_of_todays_data_and_has_both_ends_of_both_dials(stored):
+    data, shown = sweeps.inputs_hash(read_study(STUDY)), sweeps.stored_settings(STORED)
+    assert [s.name for s in shown if not sweeps.setting_is_kept(STORED, s, data)] == []
+    assert {s.name for s in sweeps.SETTINGS if s.electrification in (0, 1)} <= {s.name for s in shown}
+    assert {p.stem for p in STORED.glob("*.csv")} == {s.name for s in shown}
+    days = set(held_out_days(read_study(STUDY), sweeps.MAP_PRESET).label)
+    assert all(set(own["day"]) == days for _, own in stored[0].groupby(sweeps.AT))
+
+
+def test_stored_bounds_are_in_order(stored):
+    bounds = stored[2]
+    assert (bounds["lower_bound"] <= bounds["upper_bound"] + 1e-6).all()
+    assert (bounds["first_best"] <= bounds["upper_bound"] + 1e-6).all()
+    gap = (bounds["upper_bound"] - bounds["lower_bound"]) / (bounds["flat"] - bounds["first_best"])
+    assert gap.max() <= 0.05
+    assert bounds["share"].between(0, 1 + 1e-9).all()
+
+
+def test_a_stored_setting_is_what_case_1_gives_again(stored):
+    setting = sweeps.Setting(1.0, "spot-indexed")
+    fresh, _ = sweeps.map_days(prepare(STUDY, sweeps.MAP_PRESET, setting.changes), (1,))
+    mine = stored[0]
+    mine = mine[(mine["electrification"] == 1) & (mine["prices"] == setting.prices) & (mine["case"] == 1)]
+    both = mine.merge(fresh, on=["day", "policy"], suffixes=("", "_fresh"))
+    assert len(both) == len(fresh) == len(mine)
+    for quantity in ("welfare_usd", "secured_welfare_usd", "prosumer_cost_after_refund_usd", "ac_losses_kwh"):
+        assert both[quantity].to_numpy() == pytest.approx(both[f"{quantity}_fresh"].to_numpy(), rel=1e-5, abs=1e-3)
