@@ -7,6 +7,7 @@ one day each, leave a face of decisions that the agents are indifferent about; o
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,7 +50,8 @@ from tritier.reformulation.lp import (
 )
 
 VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
-ROUNDS = 40  # of network rows before giving up
+ROUNDS = 40  # of network rows and tangents before giving up
+CLOSE = 1e-3  # $: the least social cost of a day is known to so much
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
 
 
@@ -106,7 +108,9 @@ def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarr
     days, highest = d.shape[1], float(np.abs(d.retail).max() + np.abs(d.feed_in).max() + d.highest)
     money = 10 * (cost_box(d) + highest * sum(z.sum() for z in trades.values()))
     boxes = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
-    boxes = {term: (np.zeros_like(upper), upper) for term, upper in boxes.items()}
+    boxes = {
+        term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in boxes.items()
+    }  # a trade is 0 to rounding
     boxes |= meter_boxes(d, boxes["gp"][1])
     for device in d.devices:
         boxes |= device.boxes()
@@ -366,8 +370,9 @@ class Limits:
 class Society:
     """Least social cost of a day among the decisions that no agent minds (:eq:`eq-social-cost`).
 
-    Losses are linear at the stored flows. Their cost is convex, so the least of this LP bounds the exact one from
-    below, and equals it where the stored day is the best.
+    Losses are convex, so tangents at the stored flows bound them from below. Where the stored day is not seen to be the
+    best by these alone, tangents are added at the least of the convex program itself, as an interior point finds it; the
+    bound remains that of an LP, so nothing hangs on how exact that point is.
     """
 
     def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, worth: Worth) -> None:
@@ -375,73 +380,134 @@ class Society:
         self.instance: Instance = own.day.instance
         lp, self.columns = own.of_day(w)
         self.lp = face_of(lp, found.reduced, found.y)
-        network, flow = limits.network, limits.network.matrices.flows(limits.load[..., w])
-        self.slope = network.matrices.downstream.T @ loss_gradient(flow, self.instance.feeder)  # (N, T), per kW drawn
-        self.loss = losses_kw(flow, network.reactive_flow[..., w], self.instance.feeder)  # (T,), kW, as stored
+        self.stored = own.x[self.columns]
+        self.loss, self.tangents = self._losses(limits.load[..., w]), [limits.load[..., w]]
         self.cost = self._cost()
 
+    def _losses(self, load: np.ndarray) -> np.ndarray:
+        """Losses of every hour at net loads (N, T), kW, (T,)."""
+        network = self.limits.network
+        return losses_kw(network.matrices.flows(load), network.reactive_flow[..., self.w], self.instance.feeder)
+
     def _cost(self) -> np.ndarray:
-        """Social cost per unit of every column of the day: wholesale and losses of exchanges, costs of devices."""
-        instance, w = self.instance, self.w
-        per_kwh = instance.days.wholesale[:, w] + loss_price(instance)[:, w] * self.slope
-        c = self.own.exchange(w, per_kwh[instance.prosumer_bus])
-        for i in range(instance.prosumer_bus.size):
-            c[self.own.at(SOCIAL, i)[w]] = 1.0
+        """Social cost but losses and peak per unit of every column: wholesale of exchanges, costs of devices."""
+        bus = self.instance.prosumer_bus
+        wholesale = np.broadcast_to(self.instance.days.wholesale[:, self.w], (bus.size, self.instance.days.n_hours))
+        c = self.own.exchange(self.w, wholesale)
+        for i in range(bus.size):
+            c[self.own.at(SOCIAL, i)[self.w]] = 1.0
         return c[self.columns]
 
     def above_least(self) -> float:
         """Social cost of the stored day above the least, $; of either sign."""
-        x, load = self.own.x[self.columns], self.limits.load[..., self.w]
-        peak = float(charged_peak(self.instance, load.sum(axis=0), self.loss))
-        charge = self.instance.rules.demand_charge
+        instance, load = self.instance, self.limits.load[..., self.w]
+        peak = float(charged_peak(instance, load.sum(axis=0), self.loss))
+        price, charge = loss_price(instance)[:, self.w], instance.rules.demand_charge
+        stored = float(self.cost @ self.stored + price @ self.loss) + charge * peak
         held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
         held = list(dict.fromkeys(held))
         for _ in range(ROUNDS):
-            least, point = self._least(held)
-            fresh = self._violated(point, held)
-            if not fresh:
-                return float(self.cost @ x) + charge * peak - least
-            held += fresh
-        raise CertificateError("days.society", len(held), 0.0, f"network rows of day {self.w} are still violated")
+            least, point, loss = self._least(held)
+            if fresh := self._violated(point, held):
+                held += fresh
+                continue
+            short = self._losses(self._load(point)) - loss
+            if stored - least <= CLOSE or (price + charge) @ np.maximum(short, 0) <= CLOSE:
+                return stored - least
+            self.tangents += [self._load(point), self._load(self._minimiser(held))]
+        raise CertificateError("days.society", len(held), 0.0, f"rows and tangents of day {self.w} come without an end")
 
-    def _least(self, held: list[Limit]) -> tuple[float, np.ndarray]:
-        """Least social cost with the given network limits, as a safe bound, $, and its point."""
-        n, hours = self.columns.size, self.instance.days.n_hours
-        rows, upper, lower, price = self._network_rows(held)
-        head = sp.csr_array(np.array([self._head(t) for t in range(hours)]))
-        load = self.limits.load[..., self.w].sum(axis=0)
-        passive = metered(self.instance, load, self.loss) - head @ self.own.x[self.columns]
-        slacks = rows.shape[1] - n
-        matrix = sp.vstack([
-            sp.hstack([self.lp.matrix, sp.csr_array((self.lp.matrix.shape[0], slacks + 1))]),
-            sp.hstack([rows, sp.csr_array((rows.shape[0], 1))]),
-            sp.hstack([head, sp.csr_array((hours, slacks)), -np.ones((hours, 1))]),
-        ])  # fmt: skip
-        most = 1e3 + 10 * np.abs(self.limits.load).sum(axis=0).max()
-        lp = ParametricLP(
-            np.concatenate([self.cost, np.zeros(slacks), [self.instance.rules.demand_charge]]),
-            sp.csr_array(matrix),
-            np.concatenate([self.lp.row_lower, lower, np.full(hours, -np.inf)]),
-            np.concatenate([self.lp.row_upper, upper, -passive]),
-            np.concatenate([self.lp.col_lower, np.zeros(slacks + 1)]),
-            np.concatenate([self.lp.col_upper, np.where(price, most, 0.0), [most]]),
-            {}, {},
-        )  # fmt: skip
+    def _least(self, held: list[Limit]) -> tuple[float, np.ndarray, np.ndarray]:
+        """Least social cost with the given network limits, as a safe bound, $, its point, and its losses (T,)."""
+        lp = self._lp(held)
         found = solve_lp(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         if found.status != Status.OPTIMAL:
             raise CertificateError("days.society", 1.0, 0.0, f"the agents' choices of day {self.w} are {found.status}")
-        return safe_bound(lp, lp.cost, found.y), found.x
+        return safe_bound(lp, lp.cost, found.y), found.x, found.x[-self.loss.size :]
 
-    def _head(self, t: int) -> np.ndarray:
+    def _minimiser(self, held: list[Limit]) -> np.ndarray:
+        """Where the social cost with the losses themselves is least, by an interior point, for a tangent there."""
+        lp, hours, bus = self._lp(held), self.loss.size, self.instance.prosumer_bus
+        matrices = self.limits.network.matrices
+        z, loss = cp.Variable(lp.cost.size), [lp.cost.size - hours + t for t in range(hours)]
+        load, root = (
+            self.limits.load[..., self.w],
+            np.sqrt(self.instance.feeder.r_ohm / self.instance.feeder.z_base_ohm),
+        )
+        reactive = self.limits.network.reactive_flow[..., self.w]
+        below, above = np.isfinite(lp.row_lower), np.isfinite(lp.row_upper)
+        rows = [z >= lp.col_lower, z <= lp.col_upper]
+        rows += [lp.matrix[below] @ z >= lp.row_lower[below], lp.matrix[above] @ z <= lp.row_upper[above]]
+        for t in range(hours):
+            per_kw = root[:, None] * matrices.flows(np.eye(load.shape[0]))[:, bus]  # (L, I)
+            move = sp.csr_array(np.array([self._drawn(t, line) for line in per_kw]))
+            flow = root * matrices.flows(load)[:, t] + move @ (z[: self.columns.size] - self.stored)
+            rows.append(cp.sum_squares(cp.hstack([flow, root * reactive[:, t]])) <= z[loss[t]])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            cp.Problem(cp.Minimize(lp.cost @ z), rows).solve(solver=cp.CLARABEL)
+        if z.value is None:
+            raise CertificateError("days.society", 1.0, 0.0, f"no interior point for day {self.w}")
+        return np.asarray(z.value)
+
+    def _lp(self, held: list[Limit]) -> ParametricLP:
+        """Social cost over the day's columns, the slacks of the given network limits, the peak and the losses (T,)."""
+        n, instance, hours = self.columns.size, self.instance, self.instance.days.n_hours
+        rows, upper, lower, price = self._network_rows(held)
+        slacks = rows.shape[1] - n
+        load = self.limits.load[..., self.w].sum(axis=0)
+        head = sp.csr_array(np.array([self._drawn(t) for t in range(hours)]))
+        lossy, side = self._tangent_rows()
+        eye = sp.eye_array(hours)
+        matrix = sp.vstack([
+            sp.hstack([self.lp.matrix, sp.csr_array((self.lp.matrix.shape[0], slacks + 1 + hours))]),
+            sp.hstack([rows, sp.csr_array((rows.shape[0], 1 + hours))]),
+            sp.hstack([head, sp.csr_array((hours, slacks)), -np.ones((hours, 1)), metered(instance, 0.0, 1.0) * eye]),
+            sp.hstack([lossy, sp.csr_array((side.size, slacks + 1)), sp.vstack([-eye] * len(self.tangents))]),
+        ])  # fmt: skip
+        most = 1e3 + 10 * np.abs(self.limits.load).sum(axis=0).max()
+        charges = [np.zeros(slacks), [instance.rules.demand_charge], loss_price(instance)[:, self.w]]
+        return ParametricLP(
+            np.concatenate([self.cost, *charges]),
+            sp.csr_array(matrix),
+            np.concatenate([self.lp.row_lower, lower, np.full(hours + side.size, -np.inf)]),
+            np.concatenate([self.lp.row_upper, upper, head @ self.stored - load, side]),
+            np.concatenate([self.lp.col_lower, np.zeros(slacks + 1 + hours)]),
+            np.concatenate([self.lp.col_upper, np.where(price, most, 0.0), np.full(1 + hours, most)]),
+            {}, {},
+        )  # fmt: skip
+
+    def _drawn(self, t: int, per_kw: np.ndarray | float = 1.0) -> np.ndarray:
+        """Row over the day's columns: what prosumers draw in hour t, weighed by ``per_kw`` (I,)."""
         value = np.zeros((self.instance.prosumer_bus.size, self.instance.days.n_hours))
-        value[:, t] = metered(self.instance, 1.0, self.slope[self.instance.prosumer_bus, t])
+        value[:, t] = per_kw
         return self.own.exchange(self.w, value)[self.columns]
+
+    def _tangent_rows(self) -> tuple[sp.csr_array, np.ndarray]:
+        """Tangents of the losses of every hour at the flows kept, over the day's columns, and their sides."""
+        matrices, bus, rows, sides = self.limits.network.matrices, self.instance.prosumer_bus, [], []
+        base = self.limits.load[..., self.w]
+        for load in self.tangents:
+            slope = matrices.downstream.T @ loss_gradient(matrices.flows(load), self.instance.feeder)  # (N, T)
+            loss = self._losses(load)
+            for t in range(self.instance.days.n_hours):
+                rows.append(self._drawn(t, slope[bus, t]))
+                sides.append(rows[-1] @ self.stored + slope[:, t] @ (load - base)[:, t] - loss[t])
+        return sp.csr_array(np.array(rows)), np.array(sides)
+
+    def _load(self, point: np.ndarray) -> np.ndarray:
+        """Net load of every bus at a point of the day, kW, (N, T)."""
+        load, moved = self.limits.load[..., self.w].copy(), np.zeros(self.own.x.size)
+        moved[self.columns] = point[: self.columns.size] - self.stored
+        for i, bus in enumerate(self.instance.prosumer_bus):
+            load[bus] += moved[self.own.at("gp", i)[:, self.w]] - moved[self.own.at("gm", i)[:, self.w]]
+        return load
 
     def _network_rows(self, held: list[Limit]) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray]:
         """Rows of network limits over the day's columns and their slacks, upper and lower sides, and which slacks may
         be used: a limit whose multipliers fall short of its price is not exceeded, one with a multiplier is reached."""
         bus, t_all = self.instance.prosumer_bus, self.instance.days.n_hours
-        own = self.own.x[self.columns]
+        own = self.stored
         rows, upper, lower, keys, left = [], [], [], {}, []
         for limit in held:
             nu = self.worth.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
@@ -464,11 +530,7 @@ class Society:
 
     def _violated(self, point: np.ndarray, held: list[Limit]) -> list[Limit]:
         """Limits without rows that a point of the day violates."""
-        instance, w, load = self.instance, self.w, self.limits.load[..., self.w].copy()
-        moved = np.zeros(self.own.x.size)
-        moved[self.columns] = point[: self.columns.size] - self.own.x[self.columns]
-        for i, bus in enumerate(instance.prosumer_bus):
-            load[bus] += moved[self.own.at("gp", i)[:, w]] - moved[self.own.at("gm", i)[:, w]]
+        w, load = self.w, self._load(point)
         held = set(held)
         return [
             limit for limit in self.limits.all
