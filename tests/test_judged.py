@@ -73,6 +73,16 @@ def test_false_prices_are_refused(policy, peaks):
             check_judged(replace(day, pi=pi), decisions)
 
 
+def test_a_trade_below_zero_by_rounding_closes_no_meter(peaks):
+    """A purchase of -6e-17 kW, as an LP leaves it, once left a meter with a largest export below its least."""
+    judge, decisions = peaks
+    purchase = decisions["zb"].copy()
+    purchase[np.abs(purchase) < 1e-12] = -6.2e-17
+    assert (purchase < 0).any()
+    rounded = replace(decisions, arrays=decisions.arrays | {"zb": purchase})
+    check_days(judge.judge(rounded, "network-blind"), rounded)
+
+
 def test_false_violations_are_refused(peaks):
     judge, decisions = peaks
     day = Recourse(rated(judge.instance, 150.0)).judge(decisions, "hard-limit redispatch")

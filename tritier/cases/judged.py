@@ -371,7 +371,7 @@ class Society:
     """Least social cost of a day among the decisions that no agent minds (:eq:`eq-social-cost`).
 
     Losses are convex, so tangents at the stored flows bound them from below. Where the stored day is not seen to be the
-    best by these alone, tangents are added at the least of the convex program itself, as an interior point finds it; the
+    best by these alone, tangents are added at the least of the convex program, as an interior point finds it. The
     bound remains that of an LP, so nothing hangs on how exact that point is.
     """
 

@@ -685,7 +685,7 @@ REGIMES = {
     "spot-indexed": {"retail.kind": "spot_indexed", "feed_in.kind": "market_value"},
 }
 # Four scenarios were too few, seen before any setting was judged: one typical day then carries 60 % of the probability,
-# and its prices decide at which hour vehicles meet, so that the flat tariff's peak falls and rises with electrification.
+# and its prices decide at which hour vehicles meet, so that the peak of the flat tariff falls as electrification rises.
 MAP_SIZE = {  # fewer scenarios than the preset has, and of its menu the charges and limits without the energy steps
     "n_scenarios": 8,
     f"menus.{MAP_PRESET}.tariff": "{off_peak: [0.02], day: [0.02], peak: [0.02]}",
@@ -731,7 +731,8 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
 
     Raises CertificateError where a certificate fails, InputError where no design keeps the network's limits.
     """
-    days, tables, about = held_out_days(prepared.study, prepared.preset, prepared.half), [], {}
+    days, tables = held_out_days(prepared.study, prepared.preset, prepared.half), []
+    about: dict[str, object] = {}
     for number in numbers:
         begin = time.perf_counter()
         solved = solve_case(prepared, number)
