@@ -713,13 +713,23 @@ class Setting:
         """What is changed in the study."""
         return {**MAP_SIZE, **REGIMES[self.prices], "electrification": self.electrification}
 
+    @property
+    def cases(self) -> tuple[int, ...]:
+        """The cases that are solved and judged."""
+        return MAP_CASES
+
+    @property
+    def place(self) -> dict[str, object]:
+        """Where it stands on the map."""
+        return asdict(self)
+
 
 SETTINGS = tuple(Setting(e, prices) for e in ELECTRIFICATION for prices in REGIMES)
 
 
-def map_key(setting: Setting, data: str) -> str:
+def map_key(setting: Setting | Step, data: str) -> str:
     """Hash of what decides a setting's figures; ``data``: :func:`inputs_hash` of the study as it stands."""
-    return digest(json.dumps([data, MAP_PRESET, MAP_CASES, setting.changes], sort_keys=True))
+    return digest(json.dumps([data, MAP_PRESET, setting.cases, setting.changes], sort_keys=True))
 
 
 def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd.DataFrame, dict[str, object]]:
@@ -746,33 +756,35 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
     return pd.concat(tables, ignore_index=True), about
 
 
-def keep_setting(folder: Path, setting: Setting, data: str, daily: pd.DataFrame, about: Mapping[str, object]) -> None:
+def keep_setting(
+    folder: Path, setting: Setting | Step, data: str, daily: pd.DataFrame, about: Mapping[str, object]
+) -> None:
     """Write one setting: its judged days as CSV, and where they come from as JSON, last."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{setting.name}.csv") as part:
         daily.to_csv(part, index=False, float_format="%.10g", lineterminator="\n")
     origin = {
-        "command": "python data/results/map/run.py",
+        "command": f"python data/results/{folder.name}/run.py",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
         "key": map_key(setting, data),
         "table": digest((folder / f"{setting.name}.csv").read_bytes()),
-        "setting": asdict(setting),
+        "setting": setting.place,
         "changes": setting.changes,
         "versions": versions(),
     }
     write_json(folder / f"{setting.name}.json", origin | dict(about))
 
 
-def setting_is_kept(folder: Path, setting: Setting, data: str) -> bool:
+def setting_is_kept(folder: Path, setting: Setting | Step, data: str) -> bool:
     """Whether a setting is stored for the present data, menu and size."""
     path = folder / f"{setting.name}.json"
     return path.is_file() and read_json(path).get("key") == map_key(setting, data)
 
 
-def read_setting(folder: Path, setting: Setting) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+def read_setting(folder: Path, setting: Setting | Step) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """A stored setting. Raises InputError where it is missing, or its table is not the one that was written."""
-    path, again = folder / f"{setting.name}.csv", "run python data/results/map/run.py"
+    path, again = folder / f"{setting.name}.csv", f"run python data/results/{folder.name}/run.py"
     about = path.with_suffix(".json")
     if not about.is_file() or not path.is_file():
         raise InputError(path, "file", "is missing", again)
@@ -780,21 +792,21 @@ def read_setting(folder: Path, setting: Setting) -> tuple[pd.DataFrame, Mapping[
     if digest(path.read_bytes()) != origin.get("table"):
         raise InputError(path, "table", f"is not the one that {about.name} speaks of", f"delete both, {again}")
     daily = pd.read_csv(path)
-    check_setting(path, daily)
-    return daily.assign(**asdict(setting)), origin
+    check_setting(path, daily, setting.cases)
+    return daily.assign(**setting.place), origin
 
 
-def check_setting(path: Path, daily: pd.DataFrame) -> None:
+def check_setting(path: Path, daily: pd.DataFrame, cases: Sequence[int]) -> None:
     """What judged days of one setting have in common: the same days in every case and policy, and welfare and social
     cost that add up to the value of the day's consumption, whoever plays it.
 
     Raises InputError where they do not.
     """
-    mend = "delete it and run python data/results/map/run.py"
+    mend = f"delete it and run python data/results/{path.parent.name}/run.py"
     wide = daily.assign(value=daily["welfare_usd"] + daily["social_cost_usd"])
     wide = wide.pivot(index="day", columns=["case", "policy"], values="value")
-    if set(wide.columns.get_level_values("case")) != set(MAP_CASES) or wide.columns.size != 2 * len(MAP_CASES):
-        raise InputError(path, "column case", f"does not hold cases {MAP_CASES} under two policies each", mend)
+    if set(wide.columns.get_level_values("case")) != set(cases) or wide.columns.size != 2 * len(cases):
+        raise InputError(path, "column case", f"does not hold cases {cases} under two policies each", mend)
     if wide.isna().any(axis=None):
         raise InputError(path, "column day", "differs from case to case", mend)
     off = (wide.max(axis=1) - wide.min(axis=1)) / wide.abs().max(axis=1)
@@ -917,3 +929,114 @@ def map_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
             }
             found.append({"prices": regime, "welfare of Case 4": label} | told)
     return pd.DataFrame(found)
+
+
+# What does what? At two ends of the map, the cases one after the other, and Case 4 with one instrument at a time, each
+# recovering the same cost, at the size and on the days of the map. ``data/results/steps/run.py`` stores a step's judged
+# days. Fixed before any result: the steps and menus below; the base, Case 1; and the map's rule of the verdict, Holm's
+# correction over the steps of a setting. With 9 cents in every hour an energy charge recovers the cost on its own.
+
+LOW, EVEN, BLOCKS = ([0.02], [0.02], [0.02]), ([0.09], [0.09], [0.09]), ([0.02, 0.05], [0.05, 0.08], [0.08, 0.14, 0.2])
+FREE, LIMITED = [4700], [1700, 4700]  # levels of the head's limit, kW: the larger one never binds
+
+
+def menu_of(
+    tariff: Sequence[Sequence[float]],
+    individual: Sequence[float] = (0.0,),
+    coincident: Sequence[float] = (0.0,),
+    head: Sequence[int] = FREE,
+) -> dict[str, object]:
+    """A menu as changes of the study: import charges of three blocks, $/kWh, peak charges, $/kW, head limits, kW."""
+    blocks = ", ".join(f"{b}: {list(v)}" for b, v in zip(("off_peak", "day", "peak"), tariff, strict=True))
+    return {
+        f"menus.{MAP_PRESET}.tariff": f"{{{blocks}}}",
+        f"menus.{MAP_PRESET}.individual_peak": str(list(individual)),
+        f"menus.{MAP_PRESET}.coincident_peak": str(list(coincident)),
+        f"menus.{MAP_PRESET}.capacity": f"{{1: {list(head)}}}",
+    }
+
+
+TOGETHER = menu_of(([0.02], [0.02, 0.05], [0.02, 0.08]), (0.0, 0.1), (0.0, 0.38, 0.763), LIMITED)
+STEPS: dict[str, tuple[str, int, dict[str, object]]] = {  # key: title, case, changes beyond the setting's
+    "passive": ("Case 0: nothing moves", 0, {}),
+    "flexible": ("Case 1: own flexibility, flat tariff", 1, {}),
+    "market": ("Case 2: and P2P trade", 2, {}),
+    "network": ("and the network seen, flat tariff", 4, menu_of(LOW)),
+    "limit": ("a limit of the head alone", 4, menu_of(EVEN, head=LIMITED)),
+    "blocks": ("energy charges by block alone", 4, menu_of(BLOCKS)),
+    "individual": ("the individual peak charge alone", 4, menu_of(([0.02], [0.02, 0.05], [0.02, 0.05]), (0.2, 0.4))),
+    "coincident": ("the coincident peak charge alone", 4, menu_of(LOW, coincident=(0.38, 0.763))),
+    "all": ("Case 4: all together", 4, TOGETHER),
+    "forecast": ("Case 3: all, but designed on the forecast", 3, TOGETHER),
+    "neutral": ("all, prosumers without risk aversion", 4, TOGETHER | {"risk.beta": 0.0}),
+    "no-fixed": ("all, without a fixed part", 4, TOGETHER | {"fixed_share": 0.0}),
+}
+STEP_BASE = "flexible"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step at one end of the map."""
+
+    setting: Setting
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting.name}-{self.key}"
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What is changed in the study."""
+        return self.setting.changes | STEPS[self.key][2]
+
+    @property
+    def cases(self) -> tuple[int, ...]:
+        """The case that is solved and judged."""
+        return (STEPS[self.key][1],)
+
+    @property
+    def place(self) -> dict[str, object]:
+        """Where it stands on the map, and which step it is."""
+        return asdict(self.setting) | {"step": self.key}
+
+
+STEP_SETTINGS = (Setting(1.0, "spot-indexed"), Setting(0.0, "fixed"))
+ALL_STEPS = tuple(Step(setting, key) for setting in STEP_SETTINGS for key in STEPS)
+
+
+def read_steps(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Judged days of all stored steps, and a row for each of its design. Raises InputError where a base is missing."""
+    tables, rows = [], []
+    for step in ALL_STEPS:
+        if step.key != STEP_BASE and not (folder / f"{step.name}.json").is_file():
+            continue
+        daily, origin = read_setting(folder, step)
+        tables.append(daily)
+        case = origin[f"case_{step.cases[0]}"]
+        rows.append(step.place | {"title": STEPS[step.key][0], "seconds": case["seconds"]} | case["design"])
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(rows)
+
+
+def step_rows(daily: pd.DataFrame) -> pd.DataFrame:
+    """Change of each step against Case 1 at the same end of the map, paired by day, intervals clustered by week.
+
+    One row per setting, step, kind (own policy, or hard-limit redispatch in both) and quantity, as :func:`map_rows`.
+    """
+    rows = []
+    for (e, prices), end in daily.groupby(AT):
+        for kind, table in ((OWN, headline(end)), (HARD, end[end["policy"] == HARD])):
+            wide = table.pivot(index="day", columns="step", values=[*JUDGED])
+            week = week_of(wide.index.tolist())
+            for key in (k for k in STEPS if k in set(end["step"]) and k != STEP_BASE):
+                for quantity in JUDGED:
+                    was = wide[quantity][STEP_BASE].to_numpy(dtype=float)
+                    step = clustered(wide[quantity][key].to_numpy(dtype=float) - was, week)
+                    figures = (was.mean(), step.mean, step.low, step.high, step.weeks, step.days, step.p_value)
+                    rows.append((e, prices, key, STEPS[key][0], kind, quantity, *figures))
+    names = [*AT, "step", "title", "kind", "quantity"]
+    names += ["base_mean", "change", "low", "high", "weeks", "days", "p_value"]
+    found = pd.DataFrame(rows, columns=names)
+    found["p_value"] = found.groupby([*AT, "kind", "quantity"])["p_value"].transform(holm)
+    found["word"] = [resolved(c, p) for c, p in zip(found["change"], found["p_value"], strict=True)]
+    return found
