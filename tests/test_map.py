@@ -214,11 +214,38 @@ def test_stored_bounds_are_in_order(stored):
 
 
 def test_a_stored_setting_is_what_case_1_gives_again(stored):
-    setting = sweeps.Setting(1.0, "spot-indexed")
+    setting = sweeps.Setting(0.0, "fixed")
     fresh, _ = sweeps.map_days(prepare(STUDY, sweeps.MAP_PRESET, setting.changes), (1,))
     mine = stored[0]
-    mine = mine[(mine["electrification"] == 1) & (mine["prices"] == setting.prices) & (mine["case"] == 1)]
+    mine = mine[(mine["electrification"] == 0) & (mine["prices"] == setting.prices) & (mine["case"] == 1)]
     both = mine.merge(fresh, on=["day", "policy"], suffixes=("", "_fresh"))
     assert len(both) == len(fresh) == len(mine)
     for quantity in ("welfare_usd", "secured_welfare_usd", "prosumer_cost_after_refund_usd", "ac_losses_kwh"):
         assert both[quantity].to_numpy() == pytest.approx(both[f"{quantity}_fresh"].to_numpy(), rel=1e-5, abs=1e-3)
+
+
+def test_the_map_in_brief_is_the_readmes():
+    brief = sweeps.map_answer(STORED)
+    assert (STORED.parent / "map.md").read_text() == brief
+    assert f"<!-- map -->\n{brief}<!-- /map -->" in (ROOT / "README.md").read_text()
+
+
+def test_what_the_map_says(stored):
+    """The words of the chapter and the first page: coordination pays in every setting, and the more, the more is
+    electrified; secured welfare is resolved at little electrification only."""
+    _, rows, bounds = stored
+    assert {s.name for s in sweeps.stored_settings(STORED)} == {s.name for s in sweeps.SETTINGS}
+    for kind, base in ((sweeps.OWN, 1), (HARD, 1), (sweeps.OWN, 2), (HARD, 2)):
+        own = sweeps.of_map(rows, kind=kind, base=base)
+        assert set(own["word"]) == {"rises"}
+        for _, regime in own.groupby("prices"):
+            assert regime.sort_values("electrification")["change"].is_monotonic_increasing
+    secured = sweeps.of_map(rows, "secured_welfare_usd")
+    assert (secured["change"] > 0).all()
+    assert set(secured.loc[secured["electrification"] == 1, "word"]) == {"not resolved"}
+    assert set(secured.loc[secured["electrification"] == 0, "word"]) == {"rises"}
+    assert set(sweeps.of_map(rows, "prosumer_cost_after_refund_usd")["word"]) == {"falls"}
+    assert set(sweeps.of_map(rows, "ac_losses_kwh")["word"]) == {"falls"}
+    assert set(sweeps.of_map(rows, "ac_violation_share")["word"]) == {"not resolved"}
+    for _, regime in bounds.groupby("prices"):
+        assert regime.sort_values("electrification")["share"].iloc[-1] > regime["share"].iloc[0]

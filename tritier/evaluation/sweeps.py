@@ -906,6 +906,24 @@ def map_table(rows: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:
     return told
 
 
+def map_answer(folder: Path) -> str:
+    """The map in brief, as Markdown: gains of welfare over Case 1 with their intervals, by electrification."""
+    rows = map_rows(read_map(folder)[0])
+    regimes = list(REGIMES)
+    lines = ["| electrification | " + " | ".join(f"{regime} prices" for regime in regimes) + " |", "|---" * 3 + "|"]
+    for e in sorted(set(rows["electrification"])):
+        cells = []
+        for regime in regimes:
+            own, same = (of_map(rows, kind=kind).set_index(AT).loc[(e, regime)] for kind in (OWN, HARD))
+            unsure = ", not resolved" if "not resolved" in (own["word"], same["word"]) else ""
+            cells.append(
+                f"{own['change']:+,.0f} ({own['low']:+,.0f} to {own['high']:+,.0f}); "
+                f"{same['change']:+,.0f} ({same['low']:+,.0f} to {same['high']:+,.0f}){unsure}"
+            )
+        lines.append(f"| {e:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 MAP_COMPARED = (  # what is said of welfare, in words: (comparison, quantity, kind, base case)
     ("over Case 1", "welfare_usd", OWN, 1),
     ("over Case 1, secured", "secured_welfare_usd", OWN, 1),

@@ -22,6 +22,7 @@ from tritier.evaluation.sweeps import (
     Setting,
     inputs_hash,
     keep_setting,
+    map_answer,
     map_days,
     setting_is_kept,
 )
@@ -52,6 +53,7 @@ def main() -> None:
     failures = [text for text in joblib.Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(tasks) if text]
     if failures:
         sys.exit("\n".join(failures))
+    (HERE.parent / "map.md").write_text(map_answer(HERE))
 
 
 if __name__ == "__main__":
