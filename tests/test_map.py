@@ -249,3 +249,56 @@ def test_what_the_map_says(stored):
     assert set(sweeps.of_map(rows, "ac_violation_share")["word"]) == {"not resolved"}
     for _, regime in bounds.groupby("prices"):
         assert regime.sort_values("electrification")["share"].iloc[-1] > regime["share"].iloc[0]
+
+
+# Steps ----------------------------------------------------------------------------------------------------------------
+
+STEPS_STORED = STORED.parent / "steps"
+
+
+def step_by_hand(key: str, gain: float, noise: tuple[float, ...]) -> pd.DataFrame:
+    """Judged days of one step: welfare is 100 and moves by gain and noise, all else stays."""
+    number = sweeps.STEPS[key][1]
+    table = by_hand(0.0)
+    table = table[table["case"] == 1].assign(case=number)
+    table["policy"] = np.where(table["policy"] == HARD, HARD, CASES[number].policy)
+    table["welfare_usd"] += np.tile(gain + np.array(noise), 2)
+    return table.assign(**sweeps.Step(SETTING, key).place)
+
+
+def test_a_step_is_told_against_case_1_of_its_end():
+    noise = (0.4, -0.2, 0.1, -0.3)
+    days = [step_by_hand(key, gain, noise) for key, gain in (("flexible", 0.0), ("market", 5.0), ("all", 80.0))]
+    days[0]["welfare_usd"] = 100.0
+    rows = sweeps.step_rows(pd.concat(days))
+    own = rows[(rows["quantity"] == "welfare_usd") & (rows["kind"] == sweeps.OWN)].set_index("step")
+    assert own["change"].to_dict() == pytest.approx({"market": 5.0, "all": 80.0})
+    assert set(own["word"]) == {"rises"}
+    fig = plots.steps_apart(rows)
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == [
+        sweeps.STEPS[k][0] for k in ("market", "all")
+    ]
+
+
+def test_each_instrument_alone_leaves_the_others_out():
+    menus = {key: prepare(STUDY, sweeps.MAP_PRESET, sweeps.Step(SETTING, key).changes).instance.menu for key in
+             ("network", "limit", "blocks", "individual", "coincident")}  # fmt: skip
+    for key, menu in menus.items():
+        assert (len({len(set(block)) > 1 for block in menu.tariff} | {False}) == 2) == (key in ("blocks", "individual"))
+        assert (max(menu.peak) > 0) == (key == "individual")
+        assert (max(menu.coincident) > 0) == (key == "coincident")
+        assert (len(menu.capacity[0][1]) > 1) == (key == "limit")
+
+
+def test_stored_steps_are_of_todays_data():
+    data = sweeps.inputs_hash(read_study(STUDY))
+    found = [s for s in sweeps.ALL_STEPS if (STEPS_STORED / f"{s.name}.json").is_file()]
+    assert len(found) > 6
+    assert [s.name for s in found if not sweeps.setting_is_kept(STEPS_STORED, s, data)] == []
+    daily, designs = sweeps.read_steps(STEPS_STORED)
+    assert len(designs) == len(found)
+    base = daily[daily["step"] == sweeps.STEP_BASE]
+    mapped, _ = sweeps.read_setting(STORED, sweeps.STEP_SETTINGS[0])
+    mine = base[base["electrification"] == 1].merge(mapped[mapped["case"] == 1], on=["day", "policy"])
+    assert len(mine) == 58
+    assert mine["welfare_usd_x"].to_numpy() == pytest.approx(mine["welfare_usd_y"].to_numpy(), abs=0.01)

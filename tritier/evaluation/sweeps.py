@@ -1024,9 +1024,13 @@ ALL_STEPS = tuple(Step(setting, key) for setting in STEP_SETTINGS for key in STE
 
 
 def read_steps(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Judged days of all stored steps, and a row for each of its design. Raises InputError where a base is missing."""
+    """Judged days of the steps that are stored, and a row for each of its design; an end without its base is left out.
+
+    Raises InputError where no base is stored.
+    """
     tables, rows = [], []
-    for step in ALL_STEPS:
+    ends = [s for s in STEP_SETTINGS if (folder / f"{Step(s, STEP_BASE).name}.json").is_file()] or STEP_SETTINGS
+    for step in (Step(setting, key) for setting in ends for key in STEPS):
         if step.key != STEP_BASE and not (folder / f"{step.name}.json").is_file():
             continue
         daily, origin = read_setting(folder, step)

@@ -398,3 +398,36 @@ def coordination_map(rows: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8.5)
     return finish(fig)
+
+
+def steps_apart(rows: pd.DataFrame) -> Figure:
+    """What each step and each instrument alone changes against Case 1, a column for each end of the map.
+
+    ``rows``: :py:func:`tritier.evaluation.sweeps.step_rows`. Welfare on held-out days with 95 % intervals, each case
+    under its own policy and both under hard-limit redispatch; open where the change is not resolved. Case 0 is left out
+    of the latter: where nothing can move, redispatch sheds load, at a price of another order.
+    """
+    own = rows[(rows["quantity"] == "welfare_usd") & ((rows["step"] != "passive") | (rows["kind"] == OWN))]
+    ends = list(own.groupby(["electrification", "prices"], sort=True))
+    fig, axes = plt.subplots(1, len(ends), figsize=(WIDTH, 4.4), sharey=True, squeeze=False)
+    titles = list(dict.fromkeys(own["title"]))
+    for ax, ((e, prices), end) in zip(axes[0], ends, strict=True):
+        for shift, kind, marker, colour in ((-0.13, OWN, "o", BLUE), (0.13, HARD, "D", GREEN)):
+            some = end[end["kind"] == kind]
+            place = np.array([titles.index(title) for title in some["title"]]) + shift
+            reach = (some["high"] - some["low"]) / 2
+            ax.errorbar(some["change"], place, xerr=reach, fmt="none", color=colour, elinewidth=1.4, capsize=2)
+            sure = (some["word"] != "not resolved").to_numpy()
+            for chosen, fill in ((sure, colour), (~sure, "white")):
+                ax.plot(some["change"][chosen], place[chosen], marker, color=colour, mfc=fill, ms=5.5)
+            ax.plot(
+                [], [], marker, color=colour, label="own policies" if kind == OWN else "hard-limit redispatch in both"
+            )
+        ax.axvline(0, color=BLACK, lw=1)
+        ax.set_title(f"electrification {e:g}, {prices} prices")
+        ax.set_xlabel("change of welfare against Case 1 [\\$/day]")
+        ax.set_yticks(range(len(titles)), titles)
+    axes[0, 0].invert_yaxis()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8.5)
+    return finish(fig)
