@@ -79,8 +79,8 @@ def test_three_commands_that_exist():
     assert "tritier solve data/studies/ieee33 --case 4" in block[2]
 
 
-def test_one_figure_and_the_table_of_all_figures():
-    assert INTRO.count("```{figure}") == 1
+def test_two_figures_and_the_table_of_all_figures():
+    assert re.findall(r"```{figure} (\S+)", INTRO) == ["figures/three-levels.svg", "figures/coordination-map.svg"]
     assert "_generated/figures.txt" in INTRO
 
 

@@ -16,9 +16,10 @@ from tritier.cases.result import solve_case
 from tritier.cases.solve import judge, prepare
 from tritier.errors import InputError
 from tritier.evaluation import sweeps
-from tritier.evaluation.findings import HARD, JUDGED
+from tritier.evaluation.findings import JUDGED
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import read_study
+from tritier.model.dso import HARD
 from tritier.plots import results as plots
 from tritier.provenance import digest
 

@@ -37,6 +37,7 @@ from tritier.evaluation.heldout import (
 )
 from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
 from tritier.model.chance import Network
+from tritier.model.dso import HARD, OWN
 from tritier.model.risk import sample_cvar
 
 CALIBRATED = 1e-3  # relative: a calibrated figure agrees with the paper's
@@ -52,7 +53,6 @@ COMPARED = (
     ("curtailed_kwh", "curtailed", "kWh/day", 1),
     ("ac_violation_share", "bus-hours outside the band", "%", 100),
 )
-OWN, HARD = "own policy", "hard-limit redispatch"
 HIT = "days_with_a_violation"
 JUDGED = {
     "welfare_usd": "welfare, $/day",

@@ -28,7 +28,7 @@ from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
 from tritier.cases.solve import Prepared, judge, judge_all, prepare
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
-from tritier.evaluation.findings import HARD, JUDGED, OWN, PARTS, headline
+from tritier.evaluation.findings import JUDGED, PARTS, headline
 from tritier.evaluation.heldout import refunded
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
@@ -37,7 +37,7 @@ from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Network
 from tritier.model.devices import block_value
-from tritier.model.dso import SocialCost
+from tritier.model.dso import HARD, OWN, SocialCost
 from tritier.provenance import commit, digest, package_hash, versions, whole_file, write_json
 
 DESIGNS = ("menu", "flat")

@@ -17,6 +17,11 @@ from tritier.model.network import losses_kw
 from tritier.model.prosumer import device_costs
 from tritier.model.risk import Term
 
+OWN, HARD = (
+    "own policy",
+    "hard-limit redispatch",
+)  # how an operator judges two cases: each by its own rule, both by this
+
 
 @dataclass(frozen=True, eq=False)
 class LeaderBooks:

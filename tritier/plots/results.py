@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tritier.evaluation.findings import HARD, OWN
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
+from tritier.model.dso import HARD, OWN
 from tritier.plots.network import feeder_map
 from tritier.plots.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, RED, SKY, WIDTH, finish
 from tritier.reformulation.milp import envelope
