@@ -74,13 +74,14 @@ def test_infeasible_because_of_a_small_m_is_not_believed():
         solve(PINEDA, "bigm", big_m=0.5)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_unbounded_is_its_own_outcome(mode):
+@pytest.mark.parametrize("integer", [[], [0]], ids=["continuous", "integer"])
+@pytest.mark.parametrize("mode", ["auto", *MODES])
+def test_unbounded_is_its_own_outcome(mode, integer):
     """x grows without limit and the follower answers y = x."""
     problem = linear_bilevel([-1.0, -1.0], [0.0, 1.0], 1, lower=([[-1.0, 1.0]], [0.0], [INF]), x_bounds=[(0, INF)],
-                             y_bounds=[(0, INF)])  # fmt: skip
+                             y_bounds=[(0, INF)], integer=integer)  # fmt: skip
     found = solve(problem, mode)
-    assert (found.status, found.objective, found.bound) == ("unbounded", None, -INF)
+    assert (found.status, found.objective, found.bound, found.proof) == ("unbounded", None, -INF, "ray")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -393,7 +393,8 @@ def _polish(kkt: KKT, answer: Answer) -> Point | None:
     """The LP on the pattern of SCIP's point: tight where the slack is the smaller of the pair.
 
     Pairs whose slack and multiplier are both small could go either way; where the first pattern misses SCIP's
-    objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept. None where F is unbounded on a pattern.
+    objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept. None where F is unbounded on a pattern:
+    discrete variables are held, but integers without a bound are let go to see.
     """
     x, y, mu, slack = answer.point
     p = kkt.problem
@@ -401,6 +402,9 @@ def _polish(kkt: KKT, answer: Answer) -> Point | None:
     for j in np.flatnonzero(p.discrete):
         levels = p.menu[j]
         fixed[j] = round(x[j]) if levels is None else min(levels, key=lambda v, at=x[j]: abs(at - v))
+    unending = (
+        p.integer & (np.isinf(p.x_lower) | np.isinf(p.x_upper)) & np.array([m is None for m in p.menu], dtype=bool)
+    )
     scale = np.maximum(1.0, np.abs(kkt.h))
     first, size = slack / scale <= np.abs(mu), np.maximum(slack / scale, np.abs(mu))
     unclear = [k for k in kkt.pairs[np.argsort(size[kkt.pairs], kind="stable")] if size[k] <= 1e-3][:AMBIGUOUS]
@@ -411,6 +415,9 @@ def _polish(kkt: KKT, answer: Answer) -> Point | None:
         tight = first.copy()
         tight[unclear] ^= np.array(flips, dtype=bool)
         status, *found = pattern_lp(kkt, tight, fixed)
+        # with rational data a ray of the relaxation passes through integers again and again
+        if unending.any() and status == Status.OPTIMAL:
+            status = pattern_lp(kkt, tight, np.where(unending, np.nan, fixed))[0]
         if status == Status.UNBOUNDED:
             return None
         if status == Status.OPTIMAL and (value := p.leader_cost(*found[:2])) < cost:
