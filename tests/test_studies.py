@@ -298,7 +298,29 @@ def test_generators_of_a_matpower_case_are_not_read_and_that_is_said(tmp_path):
     assert note.startswith("left out: 1 generators of 200 kW of mpc.gen")
 
 
+def load_without_number(net):
+    pp.create_load(net, 1, p_mw=np.nan)
+
+
+def load_nowhere(net):
+    pp.create_load(net, 1, p_mw=0.1)
+    net.load.loc[net.load.index[-1], "bus"] = 77
+
+
+def line_to_nowhere(net):
+    pp.create_line_from_parameters(net, 0, 1, 1.0, 0.1, 0.1, 0.0, 0.2)
+    net.line.loc[1, "to_bus"] = 88
+
+
+def no_line_at_all(net):
+    net.line.loc[0, "parallel"] = 0
+
+
 PANDAPOWER = [
+    (load_without_number, "holds a load at bus 2 that is no number"),
+    (load_nowhere, "load 2 is at a bus that it does not have"),
+    (line_to_nowhere, "line 2 is at a bus that it does not have"),
+    (no_line_at_all, "line 1 has an impedance that is no number"),
     (ring, "lines 1, 2 form a loop"),
     (unbalanced, "unbalanced"),
     (generator, "holds a gen"),
@@ -368,8 +390,27 @@ TABLES = {
     "negative impedance": ("branch.csv", "1,1,2,0.1,", "1,1,2,-0.1,", "branch.csv: column r_ohm"),
     "a phase a bus": ("bus.csv", "bus,type,p_kw,", "bus,type,p_a_kw,", "bus.csv: column p_kw"),
     "a word for a number": ("bus.csv", "2,pq,100,", "2,pq,much,", "bus.csv: column p_kw"),
+    "a load below nothing": ("bus.csv", "2,pq,100,", "2,pq,-100,", "bus.csv: column p_kw"),
+    "limits upside down": (
+        "bus.csv",
+        "2,pq,100,30,10,0.95,1.05",
+        "2,pq,100,30,10,1.05,0.95",
+        "bus.csv: column vmin_pu",
+    ),
+    "a bus twice": ("bus.csv", "3,pq,80,", "2,pq,80,", "bus.csv: column bus"),
+    "another level": ("bus.csv", "3,pq,80,20,10,", "3,pq,80,20,20,", "bus.csv: column vn_kv"),
+    "semicolons": ("bus.csv", "bus,type,p_kw,q_kvar,", "bus;type;p_kw;q_kvar;", "bus.csv: "),
+    "a line of no length": ("branch.csv", "1,1,2,0.1,0.05,", "1,1,2,0,0,", "branch.csv: column r_ohm"),
+    "a rating below nothing": ("branch.csv", "0.05,1,20", "0.05,1,-20", "branch.csv: column rating_a"),
     "an unknown bus": ("branch.csv", "1,1,2,0.1,", "1,1,9,0.1,", "branch.csv"),
 }
+
+
+def test_a_network_that_cannot_carry_its_load_ends_in_one_line_and_no_folder(tmp_path, capsys):
+    net, source = two_buses(), str(tmp_path / "net.json")
+    net.load.p_mw = 900.0
+    pp.to_json(net, source)
+    assert "has no power flow: its lines cannot carry its loads; lower loads" in refused(source, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("what", TABLES)
@@ -642,7 +683,7 @@ def test_a_folder_that_is_there_is_left_alone_and_a_failure_leaves_nothing(tmp_p
     with pytest.raises(InputError, match="does not exist"):
         new_study(tmp_path / "new", grid, tmp_path)
     heavy = grid.bus.assign(p_kw=30 * grid.bus["p_kw"])
-    with pytest.raises(Exception, match="no solution"):
+    with pytest.raises(InputError, match="has no power flow: its lines cannot carry its loads"):
         new_study(tmp_path / "new", type(grid)(grid.name, grid.source, "", heavy, grid.branch), DATA)
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tritier.errors import InputError
+from tritier.errors import InputError, SolverError
 from tritier.inputs.documents import read_yaml
 from tritier.inputs.settings import BLOCKS, MenuSettings, Settings
 from tritier.inputs.study import HIGHEST_LOAD, Study, read_study
@@ -126,6 +126,9 @@ def new_study(out: Path, grid: Grid, data: Path) -> Study:
         if isinstance(error, InputError) and error.file.startswith(str(work)):  # the folder is gone: name the source
             what = f"{Path(error.file).name}: {error.field}: {error.problem}"
             raise InputError("--from", grid.source, f"gives a table that cannot be read: {what}", error.mend) from error
+        if isinstance(error, SolverError):  # of a power flow at nominal load, or on design days
+            what = "has no power flow: its lines cannot carry its loads"
+            raise InputError("--from", grid.source, what, "lower loads, or mend impedances and kV") from error
         raise
     return read_study(out)
 

@@ -126,6 +126,7 @@ def from_pandapower(
     for table in FOREIGN:
         if table in net and len(net[table]) and net[table].get("in_service", pd.Series([True])).any():
             raise InputError("--from", source, f"holds a {table}, which a feeder cannot have", "take it out of service")
+    require_whole(net, source)
     node = _fused(net)
     lines = _closed_lines(net, opened, source)
     edges = [(int(k) + 1, node[row.from_bus], node[row.to_bus]) for k, row in lines.iterrows()]
@@ -203,6 +204,21 @@ def _behind_transformers(
                 reached.add(other)
                 order.append(other)
     return reached - fed, sorted({a for a, b in down if a in fed and b not in fed})
+
+
+def require_whole(net: Any, source: str) -> None:
+    """Raise InputError naming a load or line of a network that stands at no bus, or a load that is no number: a sum
+    would lose it."""
+    known = set(net.bus.index)
+    for table, ends in (("load", ("bus",)), ("line", ("from_bus", "to_bus"))):
+        own = net[table][net[table].in_service.astype(bool)]
+        for k in own.index[~own[list(ends)].isin(known).all(axis=1)]:
+            problem = f"{table} {int(k) + 1} is at a bus that it does not have"
+            raise InputError("--from", source, problem, f"mend {' or '.join(ends)}, or take the {table} out of service")
+    load = net.load[net.load.in_service.astype(bool)]
+    for bus in load.bus[~np.isfinite(load[["p_mw", "q_mvar", "scaling"]].astype(float)).all(axis=1)]:
+        mend = "mend its p_mw, q_mvar or scaling, or take it out of service"
+        raise InputError("--from", source, f"holds a load at bus {int(bus) + 1} that is no number", mend)
 
 
 def require_supply(
@@ -327,7 +343,8 @@ def _branch_table(lines: pd.DataFrame, ends: dict[int, tuple[int, int]], f_hz: f
     """Branch file of the lines whose ends are given; parallel lines are one."""
     own = lines.loc[[k - 1 for k in ends]]
     length, parallel = own.length_km.to_numpy(float), own.parallel.to_numpy(float)
-    r, x = (own[c].to_numpy(float) * length / parallel for c in ("r_ohm_per_km", "x_ohm_per_km"))
+    with np.errstate(divide="ignore", invalid="ignore"):  # refused below
+        r, x = (own[c].to_numpy(float) * length / parallel for c in ("r_ohm_per_km", "x_ohm_per_km"))
     require_impedance(source, list(ends), r, x, "mend r_ohm_per_km, x_ohm_per_km, length_km or parallel")
     limit = own.max_i_ka.to_numpy(float) * own.df.to_numpy(float) * parallel
     return pd.DataFrame(
@@ -499,7 +516,8 @@ def case_path(name: str) -> Path:
     folder = Path(package("matpower", f"matpower:{name}").__file__).parent / "data"
     path = folder / f"{name}.m"
     if not path.is_file():
-        near = ", ".join(sorted(p.stem for p in folder.glob(f"{name[:6]}*.m"))[:6])
+        names = sorted(p.stem for p in folder.glob("case*.m"))
+        near = ", ".join(([own for own in names if own.startswith(name[:6])] or names)[:6])
         raise InputError("--from", f"matpower:{name}", "is no case of MATPOWER", f"use one of its names, as {near}")
     return path
 
