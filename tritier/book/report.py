@@ -33,12 +33,16 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
 th, td { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0; border-bottom: 1px solid var(--line); }
-td.n { text-align: right; } caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
+td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
+caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; } .warning { color: var(--bad); }
 summary { cursor: pointer; color: var(--soft); margin: 0.6rem 0; }
 pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-radius: 4px; }
 """
+
+
+SHORT = 24  # characters: a cell that is not broken over lines, on a phone either
 
 
 def write_report(folder: Path, solved: Result, out: Path | None = None) -> Path:
@@ -106,7 +110,8 @@ def table(frame: pd.DataFrame, caption: str = "") -> str:
     def cell(x: object) -> str:
         if isinstance(x, int | float | np.number) and not isinstance(x, bool):
             return f'<td class="n">{number(float(x))}</td>'
-        return f"<td>{html.escape(str(x))}</td>"
+        whole = ' class="w"' if len(str(x)) <= SHORT else ""
+        return f"<td{whole}>{html.escape(str(x))}</td>"
 
     head = "".join(f"<th>{html.escape(str(c))}</th>" for c in frame.columns)
     rows = "".join(f"<tr>{''.join(cell(x) for x in row)}</tr>" for row in frame.itertuples(index=False))

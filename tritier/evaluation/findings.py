@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -134,26 +135,38 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
     return found.assign(p_value=holm(found["p_value"]))
 
 
+HITS = ["days with a voltage violation, own policies", "the same under hard-limit redispatch"]
+
+
+def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
+    """Case 4 against a base case on unseen days as the book words it, by the text of the row: change, interval, and
+    whether Holm's test tells it from zero."""
+    pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[base]
+    cells = {}
+    for text, kind, quantity, form in ANSWER:
+        row = pair.loc[(kind, quantity)]
+        percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if row.base_mean > 0 else ""
+        sure = "" if row.p_value <= 1 - CONFIDENCE else ", not resolved"
+        cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{sure}"
+    for text, kind in zip(HITS, (OWN, HARD), strict=True):
+        hit = pair.loc[(kind, HIT)]
+        cells[text] = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
+    return cells
+
+
+def elsewhere(folder: Path) -> dict[str, pd.DataFrame]:
+    """Judged days of the feeders that ``data/results/elsewhere.py`` has finished, by name: cases below one another."""
+    done = sorted(about.parent for about in folder.glob("*/origin.json"))
+    return {d.name: pd.concat([pd.read_csv(p) for p in sorted(d.glob("case-*.csv"))]) for d in done}
+
+
 def answer() -> str:
     """The book's answer as a table in Markdown: Case 4 against Case 1 on unseen real days of the season, a column a
     study, with 95 % intervals clustered by week; what Holm's test does not tell from zero is marked."""
     studies, columns = kept_studies(), []
     for study in studies:
-        daily = kept_days(study)
-        pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[1]
-        cells = []
-        for _, kind, quantity, form in ANSWER:
-            row = pair.loc[(kind, quantity)]
-            percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if row.base_mean > 0 else ""
-            sure = "" if row.p_value <= 1 - CONFIDENCE else ", not resolved"
-            cells.append(f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{sure}")
-        for kind in (OWN, HARD):
-            hit = pair.loc[(kind, HIT)]
-            days = daily["day"].nunique()
-            cells.append(f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {days}")
-        columns.append(cells)
-    names = [text for text, *_ in ANSWER]
-    names += ["days with a voltage violation, own policies", "the same under hard-limit redispatch"]
+        columns.append(list(answer_cells(kept_days(study)).values()))
+    names = [text for text, *_ in ANSWER] + HITS
     lines = [
         "| Case 4 against Case 1 | " + " | ".join(HEADINGS[study] for study in studies) + " |",
         "|---" * (1 + len(columns)) + "|",
