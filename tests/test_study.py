@@ -124,7 +124,7 @@ def test_the_flat_tariff_of_case_1_is_the_anchor(solved):
     case = solved[1]
     anchor = case.prepared.study.settings.network_charge_usd_per_kwh
     assert case.decisions.design.tariff == pytest.approx((anchor,) * 3, abs=1e-8)
-    base = anchored_baseline(case.prepared, True)
+    base, _ = anchored_baseline(case.prepared, True)
     assert case.clearing.fixed_cost == pytest.approx(anchor * base.energy.sum() - base.social.network, rel=1e-12)
     assert {solved[n].clearing.fixed_cost for n in (0, 2, 3)} == {case.clearing.fixed_cost}
 

@@ -47,14 +47,14 @@ from tritier.model.prosumer import (
 )
 from tritier.model.risk import cvar, cvar_rows, value_at_risk
 from tritier.model.tariff import charges, fixed_charge, revenue_slack, without_fixed_part
-from tritier.reformulation.joint import JointLP, follower_lp
+from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
 from tritier.search.check import BOUND, check_pool
 from tritier.search.ends import ENDS, End, check_end
 from tritier.search.flat import check_flat, flat_design
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates
-from tritier.search.pool import Pool
+from tritier.search.pool import Pool, at_first_basis, build
 from tritier.search.responses import ROUNDS, only
 from tritier.search.scip import below, prove
 
@@ -92,7 +92,7 @@ class FollowerResiduals:
 
 def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: bool) -> JointLP:
     """The joint follower with exactly the priced blocks of stored decisions, at their design."""
-    joint = JointLP(instance, market, network, follower_lp(instance, market))
+    joint = JointLP(instance, market, network)
     for block in decisions.blocks:
         joint.add_block(block)
     joint.offer(decisions.design)
@@ -485,11 +485,11 @@ def check_proof(
 
     Raises CertificateError at the first figure that is not proved, from either side.
     """
-    rows, instance = [], joint.instance
+    rows, instance, lp = [], joint.instance, (joint.sees_network, joint.bare)
     for name in ENDS:
         rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs, progress)
     flat = pools["flat"].rows[0].request.design
-    check_flat(JointLP(without_fixed_part(instance), network=joint.sees_network, lp=joint.bare), flat)
+    check_flat(at_first_basis(build(without_fixed_part(instance), *lp, []), pools["flat"]), flat)
     menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
     rows += check_pool(joint, pools["search"], "search", jobs, progress)

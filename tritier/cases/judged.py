@@ -129,7 +129,8 @@ def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarr
 
 
 class PrivateSets:
-    """The private feasible sets of all prosumers, side by side, and where stored days lie in them."""
+    """The private feasible sets of all prosumers, side by side, and where stored days lie in them; ``imports`` and
+    ``exports`` are the columns of what is drawn and fed in, (I, T, W)."""
 
     def __init__(self, day: DayDecisions, decisions: Decisions) -> None:
         self.day, self.design = day, decisions.design
@@ -147,6 +148,7 @@ class PrivateSets:
         self.x, self.on_day = np.zeros(first[-1]), np.full(first[-1], -1)
         for i, d in enumerate(data):
             self._place(d, i)
+        self.imports, self.exports = (np.array([self.at(t, i) for i in range(len(data))]) for t in ("gp", "gm"))
         last = np.maximum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1])
         if (np.minimum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1]) != last).any():
             raise ValueError("a private row joins two days")
@@ -186,8 +188,7 @@ class PrivateSets:
         """A vector over all columns: a value per kWh of import at every prosumer and hour, (I, T), the opposite for
         export, on day ``w``."""
         c = np.zeros(self.x.size)
-        for i, own in enumerate(value):
-            c[self.at("gp", i)[:, w]], c[self.at("gm", i)[:, w]] = own, -own
+        c[self.imports[..., w]], c[self.exports[..., w]] = value, -value
         return c
 
     def best_reply(self, w: int, pi: np.ndarray) -> tuple[float, LPSolution]:
@@ -199,7 +200,7 @@ class PrivateSets:
         for i in range(bus.size):
             c[self.at("cost", i)[w]] = 1.0
             if not billed_inside:
-                c[self.at("gp", i)[:, w]] += hourly(rules, self.design)
+                c[self.imports[i, :, w]] += hourly(rules, self.design)
                 if f"gk[{i}]" in self.columns:
                     c[self.at("gk", i)[w]] = self.design.peak
         lp, columns = self.of_day(w)
@@ -228,6 +229,11 @@ class Limit:
     price: float
     cap: float
     pool: str | None = None
+
+    @property
+    def key(self) -> object:
+        """What its price caps the multipliers of: itself, or its pool."""
+        return self if self.pool is None else self.pool
 
     def sides(self, w: int) -> np.ndarray:
         """What gradient times net load may reach at no cost, kW, (K,)."""
@@ -319,24 +325,23 @@ class Limits:
 
     def _multipliers(self, w: int, held: list[Limit], hours: list[int]) -> dict[Limit, np.ndarray]:
         buses, signs = self.load.shape[0], [limit.form.gradient.shape[0] for limit in held]
-        first = np.cumsum([0, *signs])
-        posted = sp.lil_array((buses * len(hours), first[-1]))
-        capped, most = sp.lil_array((len(held) + self.load.shape[0], first[-1])), []
-        pools: dict[str, int] = {}
-        for limit, a, b in zip(held, first, first[1:], strict=False):
-            row = hours.index(limit.block.hour) * buses
-            posted[row : row + buses, a:b] = limit.form.gradient.T
-            key = len(most) if limit.pool is None else pools.setdefault(limit.pool, len(most))
-            if key == len(most):
-                most.append(limit.price)
-            capped[key, a:b] = 1.0
-        level = self.day.pi[:, hours, w].T.ravel()
+        gradient = np.vstack([np.zeros((0, buses)), *(limit.form.gradient for limit in held)])  # (multipliers, N)
+        column = np.arange(len(gradient))
+        hour = np.repeat([hours.index(limit.block.hour) for limit in held], signs).astype(int)
+        row = hour[:, None] * buses + np.arange(buses)
+        at = (row.ravel(), np.repeat(column, buses))
+        posted = sp.csr_array((gradient.ravel(), at), shape=(buses * len(hours), column.size))
+        pools = list(dict.fromkeys(limit.key for limit in held))
+        key = np.repeat([pools.index(limit.key) for limit in held], signs).astype(int)
+        capped = sp.csr_array((np.ones(column.size), (key, column)), shape=(len(pools), column.size))
+        most = [next(limit.price for limit in held if limit.key == pool) for pool in pools]
+        level, first = self.day.pi[:, hours, w].T.ravel(), np.cumsum([0, *signs])
         found = solve_lp(
             np.concatenate([limit.sides(w) for limit in held]) if held else np.zeros(0),
-            sp.csr_array(sp.vstack([sp.csr_array(posted), sp.csr_array(capped)[: len(most)]])),
+            sp.csr_array(sp.vstack([posted, capped])),
             np.concatenate([level, np.full(len(most), -np.inf)]),
             np.concatenate([level, most]),
-            np.zeros(first[-1]),
+            np.zeros(column.size),
             np.repeat([limit.price for limit in held], signs),
         )
         if found.status != Status.OPTIMAL:
@@ -511,7 +516,7 @@ class Society:
         rows, upper, lower, keys, left = [], [], [], {}, []
         for limit in held:
             nu = self.worth.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
-            key = keys.setdefault(limit if limit.pool is None else limit.pool, len(keys))
+            key = keys.setdefault(limit.key, len(keys))
             left += [limit.price] if key == len(left) else []
             left[key] -= nu.sum()
             load = self.limits.load[:, limit.block.hour, self.w]

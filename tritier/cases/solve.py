@@ -102,21 +102,22 @@ def measured_margin(instance: Instance, days: Days) -> float:
 
 
 @lru_cache(maxsize=16)
-def anchored_baseline(prepared: Prepared, forecast: bool) -> Response:
-    """Case 1 at the network charge that anchors the fixed cost, on the forecast or on the scenarios."""
+def anchored_baseline(prepared: Prepared, forecast: bool) -> tuple[Response, np.ndarray]:
+    """Case 1 at the network charge that anchors the fixed cost, on the forecast or on the scenarios: the response, and
+    what each prosumer imports, kWh, (I, S)."""
     instance = without_limits(risk_neutral(prepared.instance.forecast() if forecast else prepared.instance))
     anchor = prepared.study.settings.network_charge_usd_per_kwh
     joint = JointLP(instance, market=False, network=False)
-    return optimistic_response(joint, Design((anchor,) * instance.rules.n_blocks, anchor), revenue=False)
+    found = optimistic_response(joint, Design((anchor,) * instance.rules.n_blocks, anchor), revenue=False)
+    return found, found.x[joint.layout.gp].sum(axis=1)
 
 
 @lru_cache(maxsize=16)
 def bill_shares(prepared: Prepared) -> np.ndarray:
     """Share of each prosumer, and of all passive loads at last, in the energy billed in Case 1, (I + 1,): the key of
     what all customers pay or get back as a lump sum."""
-    instance, base = prepared.instance, anchored_baseline(prepared, forecast=False)
-    joint = JointLP(without_limits(risk_neutral(instance)), market=False, network=False)
-    imports = base.x[joint.layout.gp].sum(axis=1) @ instance.days.probability
+    base, by_scenario = anchored_baseline(prepared, False)  # as below: the cache tells a keyword apart
+    imports = by_scenario @ prepared.instance.days.probability
     return np.append(imports, float(base.energy.sum()) - imports.sum()) / float(base.energy.sum())
 
 
@@ -128,7 +129,7 @@ def fixed_cost(prepared: Prepared, forecast: bool) -> float:
     settings = prepared.study.settings
     if settings.fixed_cost_usd is not None:
         return settings.fixed_cost_usd
-    base = anchored_baseline(prepared, forecast)
+    base, _ = anchored_baseline(prepared, forecast)
     cost = anchored_fixed_cost(settings.network_charge_usd_per_kwh, base.energy, base.social.network)
     if cost < 0:
         raise InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cvxpy as cp
 import numpy as np
@@ -38,6 +39,9 @@ def follower_lp(instance: Instance, market: bool = True) -> ParametricLP:
     held = 0 * cp.sum(books.cap)  # keeps the capacity columns, which have no row before a block needs them
     problem = cp.Problem(cp.Minimize(books.R + held), [c for _, c in rows])
     return parametric_lp(problem, {c.id: label for label, c in rows})
+
+
+known_lp = lru_cache(maxsize=4)(follower_lp)  # solving, certifying and summarising a case begin with the same LP
 
 
 def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:
@@ -100,7 +104,7 @@ def violation_sides(instance: Instance, form: BlockForm, hour: int) -> np.ndarra
 class JointLP:
     """The joint follower of an instance, warm; ``network=False`` leaves the network out of the clearing (Cases 0-2).
 
-    ``lp``: the instance's :func:`follower_lp` where it has been built before.
+    ``lp``: the instance's :func:`follower_lp` where the caller holds it.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class JointLP:
         self.instance = instance
         self.sees_network = network
         self.network = Network(instance)
-        self.bare = lp or follower_lp(instance, market)
+        self.bare = lp or known_lp(instance, market)
         self.warm = WarmLP(self.bare)
         self.data = all_data(instance)
         self.columns = tuple(own_columns(self.warm.lp, d, d.own.name) for d in self.data)

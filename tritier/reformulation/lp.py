@@ -379,7 +379,7 @@ class LinearProgram:
 
     def _attempt(self) -> tuple[LPSolution, ColdRestart | None]:
         cold, self._cold = self._cold, False
-        self._highs.run()
+        self._run()
         self.solves += 1
         status = self._highs.getModelStatus()
         if cold and status == highspy.HighsModelStatus.kUnboundedOrInfeasible:
@@ -391,6 +391,9 @@ class LinearProgram:
             return found, self.distrust(found)
         proved = word == Status.LIMIT or (cold and word is not None)
         return found, None if proved else ColdRestart.STATUS
+
+    def _run(self) -> None:
+        self._highs.run()
 
     def _feasible(self) -> bool:
         """Whether there is a point at all: the same program without its cost, which cannot be unbounded."""
@@ -450,17 +453,30 @@ class WarmLP(LinearProgram):
         sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         super().__init__(lp.cost, self.lp.matrix, *sides, **options)
 
+    def _load(self) -> None:
+        super()._load()
+        self._unsent: dict[tuple[int, int], float] = {}  # entries of the matrix that the solver has yet to be told
+
+    def _run(self) -> None:
+        if self._unsent:
+            with self.clock.during(work="tariff"):
+                for (row, column), value in self._unsent.items():
+                    self._highs.changeCoeff(row, column, value)
+            self._unsent = {}
+        super()._run()
+
     def set_entries(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> None:
-        """Replace entries that are in the matrix already; only changed ones are sent. The basis is kept."""
+        """Replace entries that are in the matrix already. The basis is kept. Only changed ones are sent, and those not
+        before the next solve: one by one they take as long as many a solve."""
         a = self.lp.matrix.copy()
         changed = np.flatnonzero(np.asarray(a[rows, columns]).ravel() != values)
         if not changed.size:
             return
-        a[rows[changed], columns[changed]] = values[changed]
+        rows, columns, values = rows[changed], columns[changed], values[changed]
+        a[rows, columns] = values
         if a.nnz != self.lp.matrix.nnz:
             raise ValueError("an entry to change is not in the matrix")
-        for k in changed.tolist():
-            self._highs.changeCoeff(int(rows[k]), int(columns[k]), float(values[k]))
+        self._unsent |= zip(zip(rows.tolist(), columns.tolist(), strict=True), values.tolist(), strict=True)
         self.lp = replace(self.lp, matrix=a)
         self.matrix, self._basis = a, None
 
@@ -525,7 +541,7 @@ class WarmLP(LinearProgram):
         for name, value in {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}.items():  # 1e-9 is out of its reach
             self._highs.setOptionValue(name, value)
         with self.clock.during(work="interior point"):
-            self._highs.run()
+            self._run()
         for name, value in {"solver": "simplex", **tight}.items():
             self._highs.setOptionValue(name, value)
         self._basis, self._cold = None, False
@@ -570,7 +586,7 @@ class WarmLP(LinearProgram):
         self.set_cost(cost)
         self.set_basis(basis)
         self._highs.setOptionValue("simplex_iteration_limit", 0)
-        self._highs.run()
+        self._run()
         self._highs.setOptionValue("simplex_iteration_limit", NO_LIMIT)
         solution, info = self._highs.getSolution(), self._highs.getInfo()
         x, y = np.array(solution.col_value), np.array(solution.row_dual)

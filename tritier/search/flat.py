@@ -96,6 +96,8 @@ def check_flat(joint: JointLP, design: Design) -> None:
     """Check, without looking for it, that a design is the smallest flat tariff at cost recovery: a millionth of a
     dollar per kWh below it the cost is not recovered, nor at any tariff of the scan.
 
+    The LP may hold any blocks, tangents and basis: they only decide how long this takes.
+
     Raises CertificateError where it is recovered there, or the design is not flat.
     """
     root = design.tariff[0]
@@ -107,7 +109,8 @@ def check_flat(joint: JointLP, design: Design) -> None:
         most = optimistic_response(joint, flat_design(joint, root), revenue=False).revenue_slack
     if not most >= -LOSS_GAP:
         raise CertificateError("design.flat_tariff", -most, LOSS_GAP, f"{root:.6f} $/kWh does not recover the cost")
-    for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), -1, -1))):
+    least = 0 if joint.instance.least_revenue <= 0 else 1  # at no charge nothing is billed, and no cost is negative
+    for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), least - 1, -1))):
         asked = Request("answer", flat_design(joint, tariff))
         if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
             raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

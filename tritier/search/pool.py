@@ -101,6 +101,14 @@ def items_in(joint: JointLP, basis: Basis, items: list[Item]) -> int:
     return count
 
 
+def at_first_basis(joint: JointLP, pool: Pool) -> JointLP:
+    """An LP without items, given those of a pool's first row and its basis to start from."""
+    basis = pool.rows[0].basis
+    extend(joint, pool.items[: items_in(joint, basis, pool.items)])
+    joint.warm.set_basis(basis)
+    return joint
+
+
 def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) -> Basis:
     """A basis of an LP that held the first of the items ``own``, each once, for one with ``items``; those that are new
     do not bind."""
