@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_study import replace_text
 from solved_small import CONGESTED, congested_study, solve
@@ -336,6 +337,53 @@ def test_certify_exits_1_where_the_gap_is_above_what_was_asked(copy, capsys):
     write_json(copy / "provenance.json", content | {"gap": 1e-9})
     code, line = certify(copy, capsys)
     assert code == 1 and "design.gap" in line
+
+
+CONTRADICTIONS = {  # a harmless edit of where a result comes from, and what the line names
+    "seed": (lambda o: o.update(seed=7), "provenance.seed"),
+    "study_name": (lambda o: o.update(study_name="another"), "provenance.study_name"),
+    "a parameter": (lambda o: o["parameters"].update(n_resampled_days=5), "provenance.parameters"),
+    "the preset's gap": (lambda o: o["parameters"].update(gap=0.5), "provenance.parameters"),
+    "no parameters": (lambda o: o.update(parameters={}), "provenance.parameters"),
+    "a change of the preset": (lambda o: o["changes"].update(n_resampled_days="5"), "provenance.changes"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_certify_exits_1_where_provenance_contradicts_itself(name, copy, capsys):
+    change, piece = CONTRADICTIONS[name]
+    edit_json("provenance.json", change)(copy)
+    code, line = certify(copy, capsys)
+    assert code == 1 and piece in line
+
+
+TRACES = {  # an edit of the bounds over time, exit code, and what the line names
+    "no row": (lambda t: t.iloc[:0], 1, "trace.rows"),
+    "another end": (lambda t: t.assign(lower_bound=t["lower_bound"] - 5.0), 1, "trace.lower_bound"),
+    "upper below lower": (lambda t: t.assign(upper_bound=0.0), 1, "trace.upper_bound"),
+    "solves that nobody counted": (lambda t: t.assign(lp_solves=-5), 1, "trace.lp_solves"),
+    "time runs backwards": (lambda t: pd.concat([t.assign(seconds=1e9), t]), 1, "trace.order"),
+    "bounds that widen": (lambda t: pd.concat([t.assign(upper_bound=0.0), t]), 1, "trace.order"),
+    "text": (lambda t: t.assign(seconds="soon"), 2, "trace.csv: file: holds what is no number"),
+    "a hole": (lambda t: t.assign(seconds=np.nan), 2, "trace.csv: file: holds what is no number"),
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_certify_refuses_another_trace(name, copy, capsys):
+    change, expected, piece = TRACES[name]
+    change(pd.read_csv(copy / "trace.csv")).to_csv(copy / "trace.csv", index=False)
+    code, line = certify(copy, capsys)
+    assert code == expected and piece in line
+
+
+def test_what_certify_does_not_check_is_said(flat_folder, tmp_path, capsys):
+    study, place = flat_folder.parent / "study", tmp_path / "edited"
+    shutil.copytree(flat_folder, place)
+    edit_json("provenance.json", lambda o: o.update(commit="0", versions={}, jobs=9, engine="none", seconds=-1))(place)
+    assert main(["certify", str(place), "--study", str(study)]) == 0
+    line = "not checked, as no figure rests on it: commit, versions, engine, jobs, seconds of provenance.json\n"
+    assert capsys.readouterr().err.endswith(line)
 
 
 def test_evaluate_certifies_first_and_writes_nothing(copy, arrays, capsys):

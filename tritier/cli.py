@@ -204,6 +204,7 @@ def add_certify(verbs: Verbs) -> None:
 
 def certify(a: argparse.Namespace) -> int:
     """Recompute every certificate and figure of a stored result; CertificateError at the first that fails."""
+    from tritier.cases.store import UNCHECKED
     from tritier.hosting.run import is_hosting, read_hosting
     from tritier.provenance import require_jobs
 
@@ -214,6 +215,8 @@ def certify(a: argparse.Namespace) -> int:
         found = result.certify(a.jobs, paced(progress))
     if bounds is not None:
         progress(bounds.in_words)
+    if not is_hosting(Path(a.folder)):
+        progress(f"not checked, as no figure rests on it: {', '.join(UNCHECKED)} of provenance.json")
     print(json.dumps(found, indent=1, default=float))
     return 0
 

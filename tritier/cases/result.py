@@ -148,12 +148,17 @@ class Result:
         return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds)
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
-        """All certificates, the proof of the bounds row by row, and what files say beside what is found again.
+        """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
+        :data:`tritier.cases.store.UNCHECKED`.
 
         jobs: processes that share the rows of the proof; progress: is given a line at each step.
 
         Raises CertificateError at the first figure that fails, InputError where a file does not fit.
         """
+        if self.folder is not None:
+            preset, study = self.prepared.preset, self.prepared.study
+            store.check_origin(self.folder, preset, study.preset(preset.name), study.name)
+            store.check_trace(self.trace, self.bounds)
         if progress is not None:
             progress("certificates, from decisions and days")
         found = self.certificates()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,19 @@ import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import Case, judging_instance
-from tritier.cases.certificate import PROOFS, DesignProof
+from tritier.cases.certificate import PROOFS, DesignProof, require
 from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
-from tritier.inputs.settings import Preset
+from tritier.inputs.settings import Preset, parse_value
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
 from tritier.provenance import own_folder
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
+from tritier.search.check import BOUND
 from tritier.search.ends import ENDS
 from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
@@ -41,6 +42,7 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and wh
 }
 WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
 AGAIN = "solve the case again with --out"
+UNCHECKED = ("commit", "versions", "engine", "jobs", "seconds")  # keys of provenance.json that no figure rests on
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
 
 
@@ -109,7 +111,36 @@ def read_trace(folder: Path) -> pd.DataFrame:
         raise InputError(folder / "trace.csv", "file", "is no table", AGAIN) from error
     if list(trace.columns) != list(COLUMNS):
         raise InputError(folder / "trace.csv", "header", f"is not {','.join(COLUMNS)}", AGAIN)
+    if trace.size and (any(kind.kind not in "if" for kind in trace.dtypes) or trace.isna().any(axis=None)):
+        raise InputError(folder / "trace.csv", "file", "holds what is no number", AGAIN)
     return trace
+
+
+def check_trace(trace: pd.DataFrame, bounds: DesignProof | None) -> None:
+    """Raise CertificateError where bounds over time widen, cost no time, or do not end at those on record."""
+    if bounds is None:
+        require("trace.rows", float(len(trace)), 0.0, "a case without a menu has no search")
+        return
+    require("trace.rows", float(trace.empty), 0.0, "the search ends with its bounds")
+    values = trace.to_numpy() * [1, 1, 1, -1]  # seconds, solves and the lower bound never fall, the upper never rises
+    require("trace.order", float((values[1:] < values[:-1]).sum()), 0.0, "bounds widen, or time runs backwards")
+    last = trace.iloc[-1]
+    require("trace.lp_solves", abs(last["lp_solves"] - bounds.lp_solves), 0.0, f"{bounds.lp_solves} are on record")
+    for name in ("lower_bound", "upper_bound"):
+        require(f"trace.{name}", abs(last[name] - getattr(bounds, name)), BOUND, "is not where the search ended")
+
+
+def check_origin(folder: Path, mine: Preset, today: Preset, name: str) -> None:
+    """Raise CertificateError where provenance.json contradicts itself: seed, sizes, changes and the study's name.
+
+    mine: the preset as the file says it was; today: the study's own, without changes; name: of the study.
+    """
+    origin = read_origin(folder)
+    own = {key: getattr(mine, key) for key in origin["changes"] if key in Preset.__dataclass_fields__}
+    meant: dict[str, object] = {"study_name": name, "seed": mine.seed, "parameters": asdict(replace(today, **own))}
+    told = {key: parse_value(key, str(origin["changes"][key])) for key in own}
+    for key, stored, value in [(k, origin[k], v) for k, v in meant.items()] + [("changes", told, own)]:
+        require(f"provenance.{key}", float(stored != value), 0.0, f"{stored!r} is stored, {value!r} is meant")
 
 
 def stored_changes(origin: dict) -> dict[str, object]:

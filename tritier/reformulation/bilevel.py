@@ -122,14 +122,15 @@ def linear_bilevel(
 ) -> LinearBilevel:
     """A :class:`LinearBilevel` from arrays.
 
-    Arguments
-    ---------
-    F, f : costs on [x, y], shape (nx + ny,)
-    upper, lower : ``(matrix, lower sides, upper sides)`` on [x, y]; None means no rows
-    x_bounds, y_bounds : pairs, default free
-    integer : positions of integer x; menu : finite values by position of x
+    Args:
+        F, f: costs on [x, y], shape (nx + ny,).
+        upper, lower: ``(matrix, lower sides, upper sides)`` on [x, y]; None means no rows.
+        x_bounds, y_bounds: pairs, default free.
+        integer: positions of integer x.
+        menu: finite values by position of x.
 
-    Raises :class:`~tritier.errors.InputError` where shapes do not fit or a bound is crossed.
+    Raises:
+        InputError: shapes do not fit, or a bound is crossed.
     """
     leader, follower = np.asarray(F, dtype=float), np.asarray(f, dtype=float)
     n, ny = leader.size, leader.size - nx
@@ -203,15 +204,14 @@ def from_parametric(
     The follower is ``min (c + cost_by_x' x) . y``, ``row_lower + row_lower_by_x x <= A y <= row_upper +
     row_upper_by_x x``, ``col_lower <= y <= col_upper + col_upper_by_x x``.
 
-    Arguments
-    ---------
-    c (ny,), A (m, ny), row and column sides : the follower at x = 0
-    cost_by_x : (nx, ny), the tariff term ``x' Q y``
-    row_lower_by_x, row_upper_by_x : (m, nx) or None; a row whose two finite sides move differently is split in two
-    col_upper_by_x : (ny, nx) or None; a column whose upper bound moves gets a row of its own
-    F (nx + ny,), F0, upper, x_bounds, integer, menu : the leader, as in :func:`linear_bilevel`
-
     The order of the columns is kept. Labels are kept; split rows are marked ``(lower)`` and ``(upper)``.
+
+    Args:
+        c, A: costs (ny,) and rows (m, ny) of the follower; with the sides of rows and columns, at x = 0.
+        cost_by_x: (nx, ny), the tariff term ``x' Q y``.
+        row_lower_by_x, row_upper_by_x: (m, nx) or None; a row whose two finite sides move differently is split in two.
+        col_upper_by_x: (ny, nx) or None; a column whose upper bound moves gets a row of its own.
+        F, F0, upper, x_bounds, integer, menu: the leader, as in :func:`linear_bilevel`; F is (nx + ny,).
     """
     A = sparse.csr_array(A, dtype=float)
     m, ny = A.shape

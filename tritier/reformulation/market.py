@@ -24,12 +24,8 @@ from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.lp import ParametricLP
 from tritier.reformulation.solve import discrete_points, enumerate_menu
 
-LEADER = (
-    "F",
-    "N",
-    "loss",
-    "gross",
-)  #: columns that only the DSO sees; the head's flow and peak too where nobody is charged
+#: columns that only the DSO sees; the head's flow and peak too where nobody is charged
+LEADER = ("F", "N", "loss", "gross")
 HEAD = ("head", "peak")
 #: columns whose boxes are no constraints of the follower: bookkeeping, meters, risk, trade and exchange with the
 #: retailer

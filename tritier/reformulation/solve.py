@@ -133,18 +133,19 @@ def solve(
 ) -> BilevelSolution:  # fmt: skip
     """Solve ``problem`` by one of ``tritier.reformulation.modes.MODES``, or by "auto".
 
-    Arguments
-    ---------
-    time_limit : seconds for SCIP; the second opinion may take as long again
-    check : False returns SCIP's answer as it is, and exists only to show what a bad M does
-    big_m : a guess used for every multiplier and slack instead of the derived bounds
-    dual_bound : multiplier name -> bound proved by the caller for every optimal multiplier vector
-    value_cut : strong duality as a row of a complementarity mode; None: in mode "auto" only
-    gap : difference of F and its bound at which SCIP may stop; the solution then has the bound that it had
-    box : sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y
+    Args:
+        time_limit: seconds for SCIP; the second opinion may take as long again.
+        check: False returns SCIP's answer as it is, and exists only to show what a bad M does.
+        big_m: a guess used for every multiplier and slack instead of the derived bounds.
+        dual_bound: multiplier name -> bound proved by the caller for every optimal multiplier vector.
+        value_cut: strong duality as a row of a complementarity mode; None: in mode "auto" only.
+        gap: difference of F and its bound at which SCIP may stop; the solution then has the bound that it had.
+        box: sides of [x, y], (nx + ny, 2), proved by the caller for every point with a follower-optimal y.
 
-    Raises CertificateError when a gate fails, SolverError when SCIP stops without a usable status, InputError for an
-    unknown mode or numbers of unlike size.
+    Raises:
+        CertificateError: a gate fails.
+        SolverError: SCIP stops without a usable status.
+        InputError: an unknown mode, or numbers of unlike size.
     """
     if mode not in (*MODES, "auto"):
         raise InputError(problem.name, "mode", f"unknown mode {mode!r}", f"use auto or one of {', '.join(MODES)}")

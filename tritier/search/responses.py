@@ -82,10 +82,16 @@ def release(joint: JointLP) -> None:
 
 def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     """Exact social cost of a point of the LP: true losses and peak, not their epigraphs (:eq:`eq-social-cost`)."""
-    instance, load = joint.instance, joint.net_load(x)
-    decisions = [{term: x[at] for term, at in own.items()} for own in joint.columns]
+    load = joint.net_load(x)
     head, loss = load.sum(axis=0), joint.exact_losses(load)
-    network = network_parts(instance, head, charged_peak(instance, head, loss), loss)
+    return _social_cost(joint, x, head, charged_peak(joint.instance, head, loss), loss)
+
+
+def _social_cost(joint: JointLP, x: np.ndarray, head: np.ndarray, peak: np.ndarray, loss: np.ndarray) -> SocialCost:
+    """:func:`social_cost`, with the head's flow (T, S), its charged peak (S,) and the losses (T, S) known, kW."""
+    instance = joint.instance
+    decisions = [{term: x[at] for term, at in own.items()} for own in joint.columns]
+    network = network_parts(instance, head, peak, loss)
     violation = instance.rules.violation_price * float(x[joint.lp.at("slack")])
     parts = network | private_parts(joint.data, decisions)
     return SocialCost.expected(parts, instance.days.probability, violation)
@@ -93,14 +99,14 @@ def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
 
 def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
-    lp = joint.lp
-    x[lp.at("head")], x[lp.at("peak")] = load.sum(axis=0), day_peak(load)
+    lp, head, peak, loss = joint.lp, load.sum(axis=0), day_peak(load), joint.exact_losses(load)
+    charged = charged_peak(joint.instance, head, loss)
+    x[lp.at("head")], x[lp.at("peak")], x[lp.at("loss")] = head, peak, loss
     if "H" in lp.columns:
-        x[lp.at("H")] = joint.instance.days.probability @ day_peak(load)
-    x[lp.at("loss")] = joint.exact_losses(load)
+        x[lp.at("H")] = joint.instance.days.probability @ peak
     if "gross" in lp.columns:
-        x[lp.at("gross")] = charged_peak(joint.instance, x[lp.at("head")], x[lp.at("loss")])
-    social = social_cost(joint, x)
+        x[lp.at("gross")] = charged
+    social = _social_cost(joint, x, head, charged, loss)
     x[lp.at("N")], x[lp.at("F")] = social.network, social.total
 
 
