@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,17 +18,32 @@ IEEE33 = DATA / "studies" / "ieee33"
 SIZE = {"n_prosumers": 5, "n_scenarios": 3}
 
 
-@pytest.fixture(scope="module")
-def reordered(tmp_path_factory) -> Path:
-    """The case study with the rows of every table of things in reverse."""
-    root = tmp_path_factory.mktemp("reordered")
+def in_reverse(root: Path, *tables: str) -> Path:
+    """The case study with the rows of some tables in reverse."""
     for part in ("feeders", "simbench", "smard"):
         (root / part).symlink_to(DATA / part)
     study = root / "studies" / "ieee33"
     shutil.copytree(DATA / "studies" / "ieee33", study)
-    for table in ("prosumers.csv", "load_mix.csv"):
+    for table in tables:
         pd.read_csv(study / table).iloc[::-1].to_csv(study / table, index=False)
     return study
+
+
+@pytest.fixture(scope="module")
+def reordered(tmp_path_factory) -> Path:
+    return in_reverse(tmp_path_factory.mktemp("reordered"), "prosumers.csv", "load_mix.csv")
+
+
+def test_the_order_of_prosumers_leaves_the_instance_bit_for_bit(tmp_path):
+    """A case is solved from the instance and nothing else, so that no case can tell: prosumers stand by their bus, of
+    which each has one."""
+    found = in_reverse(tmp_path, "prosumers.csv")
+    assert (found / "prosumers.csv").read_bytes() != (IEEE33 / "prosumers.csv").read_bytes()
+    one, other = (prepare(folder, "smoke", SIZE).instance for folder in (IEEE33, found))
+    assert one.prosumers == other.prosumers and one.menu == other.menu and one.fixed_cost == other.fixed_cost
+    for part in ("days", "rules", "feeder"):
+        for name, value in vars(getattr(one, part)).items():
+            assert np.array_equal(value, getattr(getattr(other, part), name)), f"{part}.{name}"
 
 
 @pytest.mark.parametrize("case", [1, 2])
