@@ -101,6 +101,12 @@ def violation_sides(instance: Instance, form: BlockForm, hour: int) -> np.ndarra
     return form.limit - form.gradient @ instance.days.passive_kw[:, hour, :]
 
 
+def worst(violated: Iterable[Block]) -> list[Block]:
+    """The first block of each kind and hour of blocks that stand worst first: at one bus it holds most of the others of
+    its hour too, and an LP with a quarter of the blocks is solved in half the time."""
+    return list({(block.kind, block.hour): block for block in reversed(list(violated))}.values())[::-1]
+
+
 class JointLP:
     """The joint follower of an instance, warm; ``network=False`` leaves the network out of the clearing (Cases 0-2).
 
@@ -274,7 +280,7 @@ class JointLP:
             violated = self.violated(solution.x)
             if not violated:
                 return solution
-            self.add_blocks(violated)
+            self.add_blocks(worst(violated))
             cost = np.append(cost, np.zeros(self.lp.cost.size - cost.size))
             solution = self.warm.solve(cost)
         raise SolverError(f"chance blocks still violated after {ROUNDS} rounds: {violated[0].label}")

@@ -98,17 +98,21 @@ def cost_of(joint: JointLP, request: Request) -> np.ndarray:
     return SCALE * joint.cost(request.design, v=1.0, **weight)
 
 
-def solve_request(joint: JointLP, request: Request) -> Row:
-    """Solve a request from the LP's present basis, with chance blocks added until none is violated.
+def solve_request(joint: JointLP, request: Request, inside: bool = False) -> Row:
+    """Solve a request from the LP's present basis, with chance blocks added until none is violated; ``inside``: from an
+    interior point's end instead, which is faster where much has changed (:meth:`WarmLP.start_inside`).
 
     Raises SolverError where the point found misses its rows by too much to count as a response.
     """
     joint.offer(request.design)
     cost = cost_of(joint, request)
     for attempt in ("warm", "cold"):
+        cost = np.append(cost, np.zeros(joint.lp.cost.size - cost.size))
         if attempt == "cold":
             joint.warm.forget()
-        solution = joint.settle(np.append(cost, np.zeros(joint.lp.cost.size - cost.size)))
+        elif inside:
+            joint.warm.start_inside(cost)
+        solution = joint.settle(cost)
         row = least_row(joint, request, solution) if request.kind == "least" else answer_row(joint, request, solution)
         if _modelled(joint, request, solution.x) - row.bound <= LOOSE or request.kind == "least":
             break

@@ -20,7 +20,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
-from tritier.search.cuts import EPSILON, FINE, Request, Row, cost_of, solve_request
+from tritier.search.cuts import EPSILON, FINE, Request, Row, solve_request
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.pool import Item, Pool, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
@@ -117,17 +117,15 @@ def first_best(joint: JointLP) -> list[Row]:
     gain measured against it is never overstated.
     """
     request = Request("least", flat_design(joint, 0.0))
-    joint.offer(request.design)
-    joint.warm.start_inside(cost_of(joint, request))
-    return closed(joint, request)
+    return closed(joint, request, inside=True)
 
 
-def closed(joint: JointLP, request: Request) -> list[Row]:
+def closed(joint: JointLP, request: Request, inside: bool = False) -> list[Row]:
     """The row with the best point, and the one with the best bound where it is another: loss tangents are added until
-    they are at most 2e-4 apart, relative."""
+    they are at most 2e-4 apart, relative. ``inside``: every round from an interior point's end."""
     best = None
     for _ in range(ROUNDS):
-        row = solve_request(joint, request)
+        row = solve_request(joint, request, inside)
         best = row if best is None or row.social_cost < best.social_cost else best
         if best.social_cost < row.bound - CENT:
             raise SolverError(f"a social cost of {best.social_cost:.6f} $ lies below its own bound {row.bound:.6f}")

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import FINE, Request, cost_of, solve_request
+from tritier.search.cuts import FINE, Request, Row, solve_request
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
 WIDTH = 1e-9  # $/kWh: a bracket this narrow is a jump of the revenue, its upper end the root
 CLOSE = 1e-5  # $/day: surplus at which the root is found
 NEAR = 1e-6  # $/kWh: first step to either side of the estimated root; the next ones are 8 times as long
+JUMP = 1e-3  # $/kWh: change of the tariff from which on the basis of the one before is no good start
 ROUGH = 0.1  # $/day: surplus of an estimate that is near enough
 
 
@@ -42,16 +45,15 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 
+    answer = answers(joint)
+
     def estimate(tariff: float) -> Point:
-        return Point(tariff, solve_request(joint, Request("answer", flat_design(joint, tariff))).recovered)
+        return Point(tariff, answer(Request("answer", flat_design(joint, tariff))).recovered)
 
     def respond(tariff: float) -> Point:
         found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
         return Point(tariff, found.revenue_slack, found)
 
-    free = Request("answer", flat_design(joint, 0.0))
-    joint.offer(free.design)
-    joint.warm.start_inside(cost_of(joint, free))
     low = high = estimate(0.0)
     while high.surplus < 0:
         low, high = high, estimate(_below(high.tariff + STEP, highest, joint))
@@ -65,6 +67,20 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
         low, high = respond(max(0.0, low.tariff - step)), low
         step *= 8
     return _illinois(respond, low, high, CLOSE, WIDTH).response
+
+
+def answers(joint: JointLP) -> Callable[[Request], Row]:
+    """Solver of requests at flat tariffs, one after another: from the basis of the one before where that is near, and
+    from inside where it is not."""
+    last = np.inf
+
+    def answer(request: Request) -> Row:
+        nonlocal last
+        tariff = request.design.tariff[0]
+        inside, last = not abs(tariff - last) <= JUMP, tariff
+        return solve_request(joint, request, inside)
+
+    return answer
 
 
 def _below(tariff: float, highest: float, joint: JointLP) -> float:
@@ -103,8 +119,8 @@ def check_flat(joint: JointLP, design: Design) -> None:
     root = design.tariff[0]
     if design != replace(flat_design(joint, root), capacity=design.capacity):
         raise CertificateError("design.flat_tariff", 1.0, 0.0, f"{design} is not the same charge in all blocks")
-    asked = Request("answer", flat_design(joint, root))
-    most = max(solve_request(joint, request).recovered for request in (asked, replace(asked, epsilon=FINE)))
+    answer, asked = answers(joint), Request("answer", flat_design(joint, root))
+    most = max(answer(request).recovered for request in (asked, replace(asked, epsilon=FINE)))
     if not most >= -LOSS_GAP:  # an answer is not the best response, only near it
         most = optimistic_response(joint, flat_design(joint, root), revenue=False).revenue_slack
     if not most >= -LOSS_GAP:
@@ -112,5 +128,5 @@ def check_flat(joint: JointLP, design: Design) -> None:
     least = 0 if joint.instance.least_revenue <= 0 else 1  # at no charge nothing is billed, and no cost is negative
     for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), least - 1, -1))):
         asked = Request("answer", flat_design(joint, tariff))
-        if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
+        if all(not answer(request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
             raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

@@ -30,7 +30,7 @@ from tritier.search.cuts import FINE, Request, Row
 from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
-from tritier.search.pool import Pool, build, reorder
+from tritier.search.pool import TANGENTS, Item, Pool, build, few, held, reorder
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, pack, solve_task
@@ -39,7 +39,6 @@ STARTS = ("again", "other limits", "other tariff", "from the flat tariff")  # wh
 COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
-TANGENTS = 2  # loss tangents of the search's first LP; incumbents have exact losses
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
 
@@ -257,31 +256,46 @@ class Search:
             return
         self.confirmed.add(point)
         with self.clock.during("exact response"), suppress(NoRecoveryError):
-            joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, self.pool.items)
-            joint.warm.set_basis(self.start(point)[0])
-            self.ledger.propose(self.exact(joint, point).social.total, point)
+            items, basis, _ = self.start(point)
+            _, found = self.exact(point, items, basis)
+            self.ledger.propose(found.social.total, point)
 
-    def exact(self, joint: JointLP, point: Point) -> Response:
-        """The exact optimistic response at a point, from an LP as it stands."""
+    def exact(self, point: Point, items: Sequence[Item], basis: Basis | None) -> tuple[JointLP, Response]:
+        """An LP with some items, and the exact optimistic response at a point found with it, from a basis or from
+        inside."""
+        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, list(items))
         joint.warm.clock = self.clock
+        design = self.ledger.menu.design(point)
+        if basis is None:
+            joint.offer(design)
+            joint.warm.start_inside(joint.cost(design))
+        else:
+            joint.warm.set_basis(basis)
         try:
-            return optimistic_response(joint, self.ledger.menu.design(point))
+            return joint, optimistic_response(joint, design)
         finally:
             self.solves += joint.warm.solves
 
     def task(self, point: Point, request: Request) -> Task:
         """A request at a point, from the basis of the nearest point solved so far."""
-        items, (basis, begin) = tuple(self.pool.items), self.start(point)
-        return Task(self.name, items, basis, request, self.ledger.upper_bound, f"answer, {begin}", LOOSE * self.slack)
+        items, basis, begin = self.start(point)
+        return Task(
+            self.name, tuple(items), basis, request, self.ledger.upper_bound, f"answer, {begin}", LOOSE * self.slack
+        )
 
-    def start(self, point: Point) -> tuple[Basis, str]:
-        """The basis of the nearest answer of the search's own LP, and how near that is."""
+    def start(self, point: Point) -> tuple[list[Item], Basis | None, str]:
+        """Where to begin at a point: with the blocks and tangents that hold something at the nearest answer, from its
+        basis where it is of the same tariff; and how near it is. From another tariff's basis the simplex takes longer
+        than an interior point, which keeps nothing of it."""
         near = {self.ledger.menu.point(row.request.design): row.basis for row in self.pool.rows}
         basis, begin = self.begin, STARTS[-1]
         if near:
             chosen = min(near, key=lambda p: self.ledger.menu.distance(p, point))
             basis, begin = near[chosen], STARTS[(chosen != point) + (chosen[0] != point[0])]
-        return reorder(self.joint, basis, self.pool.items, self.pool.items), begin
+        items = held(self.joint, basis, self.pool.items)
+        if begin in STARTS[2:]:
+            return few(items), None, begin
+        return items, reorder(self.joint, basis, self.pool.items, items), begin
 
     def send(self, tasks: list[Task]) -> None:
         """Work on tasks, and learn what they find in their order."""
@@ -331,9 +345,8 @@ class Search:
         if ledger.best is None:
             raise NoRecoveryError("no design of the menu recovers the fixed and the network cost")
         point = ledger.best[1]
-        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, [])
         with self.clock.during("exact response"):
-            best = self.exact(joint, point)
+            joint, best = self.exact(point, [], None)
         upper = best.social.total
         ledger.require_not_below(upper, point)
         lower = min(ledger.lower_bound, upper)

@@ -23,6 +23,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, FREE, Basis, ParametricLP
 from tritier.search.cuts import KINDS, Request, Row
 
+TANGENTS = 2  # loss tangents that an LP begins with; incumbents have exact losses
 Item = Block | np.ndarray  # a chance block, or the net loads (N, T, S) of a loss tangent
 
 
@@ -89,6 +90,28 @@ def idle(joint: JointLP, item: Item) -> Basis:
     if not isinstance(item, Block):
         return b"", bytes([BASIC]) * rows
     return bytes([BASIC]) + bytes([AT_LOWER]) * (columns - 1), bytes([BASIC]) * (rows - 1) + bytes([AT_UPPER])
+
+
+def held(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
+    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: chance blocks and loss
+    tangents with a tight row, a block's CVaR row apart. Without the others the basis is one still."""
+    own = own[: items_in(joint, basis, own)]
+    sizes = [item_size(joint, item) for item in own]
+    first = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
+    kept = []
+    for item, size in zip(own, sizes, strict=True):
+        columns, rows = (part[a : a + n] for part, a, n in zip(basis, first, size, strict=True))
+        basic = columns.count(BASIC) + rows.count(BASIC)
+        if basic < len(rows) or rows[: -1 if isinstance(item, Block) else None].strip(bytes([BASIC])):
+            kept.append(item)
+        first = [a + n for a, n in zip(first, size, strict=True)]
+    return kept
+
+
+def few(items: list[Item]) -> list[Item]:
+    """Items with no tangents but the last ones: what an LP begins with that has no basis of theirs to keep."""
+    old = [k for k, item in enumerate(items) if not isinstance(item, Block)][:-TANGENTS]
+    return [item for k, item in enumerate(items) if k not in old]
 
 
 def items_in(joint: JointLP, basis: Basis, items: list[Item]) -> int:

@@ -145,8 +145,7 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
             joint.offer(design)
         if not blocks:
             return _response(joint, design, best, x)
-        for block in blocks:
-            joint.add_block(block)
+        joint.add_blocks(blocks)
     raise SolverError(f"no optimistic response after {ROUNDS} rounds of chance blocks")
 
 

@@ -1,7 +1,7 @@
 """Work on menu points that can be done anywhere: in this process, in another, on a cluster.
 
-A task is a request, the chance blocks known so far and the basis to start from; its rows depend on nothing else, so
-that results do not depend on how many workers share the tasks.
+A task is a request, chance blocks and tangents that may hold something there, and the basis to start from; its rows
+depend on nothing else, so that results do not depend on how many workers share the tasks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Task:
 
     search: str
     items: tuple[Item, ...]
-    basis: Basis
+    basis: Basis | None  # None: begin inside, with an interior point
     request: Request
     cutoff: float  # $: an answer that is bounded from below by this, the incumbent's cost, needs no closer look
     phase: str  # what its seconds are counted as
@@ -77,7 +77,8 @@ def solve_task(task: Task, packed: np.ndarray) -> Found:
         joint = _joint(task, packed)
         joint.warm.clock, begin = clock, joint.warm.solves
         joint.warm.restart()  # nothing that this process solved before may steer the simplex
-        joint.warm.set_basis(task.basis)
+        if task.basis is not None:
+            joint.warm.set_basis(task.basis)
         rows = [_tightened(joint, task)]
     if request.kind == "answer" and rows[0].recovered < 0 and rows[0].bound < task.cutoff:
         with clock.during("shortfall"):
@@ -87,7 +88,7 @@ def solve_task(task: Task, packed: np.ndarray) -> Found:
 
 def _tightened(joint: JointLP, task: Task) -> Row:
     """A row, with loss tangents at its response while they understate what matters."""
-    row = solve_request(joint, task.request)
+    row = solve_request(joint, task.request, inside=task.basis is None)
     for _ in range(TIGHTEN):
         if row.request.kind != "answer" or row.bound >= task.cutoff or row.social_cost - row.bound <= task.loose:
             break
