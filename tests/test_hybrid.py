@@ -25,19 +25,20 @@ from tritier.errors import (
     SolverError,
 )
 from tritier.inputs.instance import Design, Menu
+from tritier.model.chance import Block
 from tritier.model.dso import menu_points
 from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC, Clock
 from tritier.search import enumeration, hybrid
 from tritier.search.check import BOUND, check_pool, proved_value
-from tritier.search.cuts import EPSILON, FINE, KINDS, Request, answer_row, cost_of, safe_value, solve_request
+from tritier.search.cuts import EPSILON, FINE, KINDS, SCALE, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.ends import both_ends, check_end, first_best, stored_ends
 from tritier.search.flat import flat_design
 from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
 from tritier.search.menu import Coordinates, maximal
-from tritier.search.pool import Pool, build, packed, unpacked
+from tritier.search.pool import Pool, build, few, held, items_of, packed, reorder, unpacked
 from tritier.search.responses import optimistic_response
 from tritier.search.scip import CoveringModel, below, prove
 
@@ -267,6 +268,38 @@ def test_an_infeasible_point_is_no_response(case):
     assert (
         answer_row(joint, request, replace(solution, x=near)).bound <= answer_row(joint, request, solution).bound + 1e-3
     )
+
+
+def test_what_holds_nothing_can_be_left_out_of_an_lp(case):
+    """The LP of what holds something starts from its part of the basis at the optimum: same value, no step. Without a
+    block that holds something the follower would do better."""
+    instance, found = case
+    joint = search_lp(instance)
+    joint.add_blocks([Block("voltage_low", place, hour) for place in (1, 2) for hour in range(4)])
+    design = min(found, key=lambda d: d.capacity)
+    request = Request("answer", replace(design, capacity=((1, 230.0),)))
+    row, items = solve_request(joint, request), items_of(joint)
+    kept = held(joint, row.basis, items)
+    assert kept and len(kept) < len(items)
+    slim = build(instance, True, joint.bare, kept)
+    slim.offer(request.design)
+    slim.warm.set_basis(reorder(joint, row.basis, items, kept))
+    again = slim.warm.solve(cost_of(slim, request))
+    assert again.iterations == 0 and not slim.warm.restarts and not slim.violated(again.x)
+    assert again.objective == pytest.approx(SCALE * row.dual, rel=1e-9)
+    bare = build(instance, True, joint.bare, [])
+    bare.offer(request.design)
+    assert bare.warm.solve(cost_of(bare, request)).objective < again.objective * (1 - 1e-9)
+
+
+def test_of_many_tangents_an_lp_begins_with_the_last(case):
+    loads = [np.full((4, 4, 2), float(k)) for k in range(4)]
+    block = Block("capacity", 1, 0)
+    assert [item if isinstance(item, Block) else item[0, 0, 0] for item in few([*loads[:3], block, loads[3]])] == [
+        2.0,
+        block,
+        3.0,
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ import pandas as pd
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
 from tritier.provenance import DATA, commit, versions
-from tritier.reformulation import lp
+from tritier.reformulation import joint, lp
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, WarmLP
-from tritier.search import cuts, hybrid, work
+from tritier.search import cuts, hybrid, pool, work
 from tritier.search.ends import both_ends
 
 HERE = Path(__file__).resolve().parent
@@ -34,10 +34,17 @@ GAP, LIMIT = 0.05, 150.0  # s
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "joblib")
 
 
-def from_flat(search, _point):
-    """The flat tariff's basis, whatever has been answered."""
+def from_nearest(search, point):
+    """By simplex from the basis of the nearest answer, with all blocks and tangents known."""
     items = search.pool.items
-    return hybrid.reorder(search.joint, search.begin, items, items), hybrid.STARTS[-1]
+    basis = min(search.pool.rows, key=lambda row: distance(search, row, point)).basis if search.pool.rows else None
+    basis = search.begin if basis is None else basis
+    return items, hybrid.reorder(search.joint, basis, items, items), hybrid.STARTS[2]
+
+
+def distance(search, row, point) -> float:
+    """How far a row's design is from a point."""
+    return search.ledger.menu.distance(search.ledger.menu.point(row.request.design), point)
 
 
 def all_inside(warm: WarmLP) -> lp.LPSolution:
@@ -46,15 +53,22 @@ def all_inside(warm: WarmLP) -> lp.LPSolution:
     return warm.run()
 
 
+def all_items(_joint, _basis, items):
+    """Everything known, whether it holds anything or not."""
+    return items
+
+
 WAYS = {
     "as it stands": [],
-    "start from the flat tariff": [(hybrid.Search, "start", from_flat)],
+    "simplex from the nearest answer": [(hybrid.Search, "start", from_nearest)],
+    "all that is known in every LP": [(hybrid, "held", all_items), (hybrid, "few", list)],
+    "all violated blocks at once": [(joint, "worst", list)],
     "patience of 2,000 steps": [(lp, "PATIENCE", 2_000)],
     "no end of patience": [(lp, "PATIENCE", lp.NO_LIMIT)],
     "interior point always": [(WarmLP, "_run_patiently", all_inside)],
     "costs scaled by 100": [(cuts, "SCALE", 1e2)],
-    "one loss tangent": [(hybrid, "TANGENTS", 1)],
-    "five loss tangents": [(hybrid, "TANGENTS", 5)],
+    "one loss tangent": [(pool, "TANGENTS", 1)],
+    "five loss tangents": [(pool, "TANGENTS", 5)],
     "answers tightened once": [(work, "TIGHTEN", 1)],
     "two answers at once": [(hybrid, "ROUND", 2)],
 }
@@ -66,9 +80,9 @@ def row_of(way: str, instance, ends) -> tuple[dict[str, object], pd.DataFrame]:
     with ExitStack() as stack:
         for place, name, value in WAYS[way]:
             stack.enter_context(mock.patch.object(place, name, value))
-        begin, clock, joint = time.perf_counter(), Clock(), JointLP(instance)
+        begin, clock, market = time.perf_counter(), Clock(), JointLP(instance)
         found = hybrid.solve(
-            joint, flat=flat, ideal=ideal, beside=[flat.design], gap=GAP, time_limit=LIMIT, clock=clock
+            market, flat=flat, ideal=ideal, beside=[flat.design], gap=GAP, time_limit=LIMIT, clock=clock
         )
         seconds = time.perf_counter() - begin
     table = clock.table(seconds)

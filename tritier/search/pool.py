@@ -102,7 +102,7 @@ def held(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
     for item, size in zip(own, sizes, strict=True):
         columns, rows = (part[a : a + n] for part, a, n in zip(basis, first, size, strict=True))
         basic = columns.count(BASIC) + rows.count(BASIC)
-        if basic < len(rows) or rows[: -1 if isinstance(item, Block) else None].strip(bytes([BASIC])):
+        if basic != len(rows) or rows[: -1 if isinstance(item, Block) else None].strip(bytes([BASIC])):
             kept.append(item)
         first = [a + n for a, n in zip(first, size, strict=True)]
     return kept
