@@ -93,16 +93,19 @@ def idle(joint: JointLP, item: Item) -> Basis:
 
 
 def held(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
-    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: chance blocks and loss
-    tangents with a tight row, a block's CVaR row apart. Without the others the basis is one still."""
+    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: loss tangents with a tight
+    row, and chance blocks with a tight tail row and a tight CVaR row, for a block whose CVaR row is loose has no dual.
+    Without the others the basis is one still."""
     own = own[: items_in(joint, basis, own)]
     sizes = [item_size(joint, item) for item in own]
     first = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
     kept = []
     for item, size in zip(own, sizes, strict=True):
         columns, rows = (part[a : a + n] for part, a, n in zip(basis, first, size, strict=True))
-        basic = columns.count(BASIC) + rows.count(BASIC)
-        if basic != len(rows) or rows[: -1 if isinstance(item, Block) else None].strip(bytes([BASIC])):
+        tight = len(rows) - rows.count(BASIC)
+        if isinstance(item, Block) and (rows[-1] == BASIC or tight == 1):
+            tight -= columns.count(BASIC)  # as many leave with it
+        if tight:
             kept.append(item)
         first = [a + n for a, n in zip(first, size, strict=True)]
     return kept
