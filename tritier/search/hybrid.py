@@ -1,7 +1,7 @@
 """The hybrid of integer L-shaped cuts and column-and-constraint generation: the best design of a menu, proved.
 
-Enumeration of tariffs by dominance: a menu point is answered by one warm solve of the follower's LP, chance blocks
-added until none is violated, and the answer holds for every tighter limit that its response respects. What no answer
+Enumeration of tariffs by dominance: a menu point is answered by one solve of the follower's LP, chance blocks added
+until none is violated, and the answer holds for every tighter limit that its response respects. What no answer
 holds at is answered next, loosest limits first, until no point can beat the incumbent by more than the gap. SCIP then
 proves the same from the rows alone.
 """
