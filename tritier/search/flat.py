@@ -10,7 +10,7 @@ import numpy as np
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import FINE, Request, Row, solve_request
+from tritier.search.cuts import FINE, Request, solve_request
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
@@ -45,10 +45,12 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 
-    answer = answers(joint)
+    last = np.inf
 
     def estimate(tariff: float) -> Point:
-        return Point(tariff, answer(Request("answer", flat_design(joint, tariff))).recovered)
+        nonlocal last
+        inside, last = abs(tariff - last) > JUMP, tariff
+        return Point(tariff, solve_request(joint, Request("answer", flat_design(joint, tariff)), inside).recovered)
 
     def respond(tariff: float) -> Point:
         found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
@@ -67,20 +69,6 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
         low, high = respond(max(0.0, low.tariff - step)), low
         step *= 8
     return _illinois(respond, low, high, CLOSE, WIDTH).response
-
-
-def answers(joint: JointLP) -> Callable[[Request], Row]:
-    """Solver of requests at flat tariffs, one after another: from the basis of the one before where that is near, and
-    from inside where it is not."""
-    last = np.inf
-
-    def answer(request: Request) -> Row:
-        nonlocal last
-        tariff = request.design.tariff[0]
-        inside, last = not abs(tariff - last) <= JUMP, tariff
-        return solve_request(joint, request, inside)
-
-    return answer
 
 
 def _below(tariff: float, highest: float, joint: JointLP) -> float:
@@ -119,8 +107,8 @@ def check_flat(joint: JointLP, design: Design) -> None:
     root = design.tariff[0]
     if design != replace(flat_design(joint, root), capacity=design.capacity):
         raise CertificateError("design.flat_tariff", 1.0, 0.0, f"{design} is not the same charge in all blocks")
-    answer, asked = answers(joint), Request("answer", flat_design(joint, root))
-    most = max(answer(request).recovered for request in (asked, replace(asked, epsilon=FINE)))
+    asked = Request("answer", flat_design(joint, root))
+    most = max(solve_request(joint, request).recovered for request in (asked, replace(asked, epsilon=FINE)))
     if not most >= -LOSS_GAP:  # an answer is not the best response, only near it
         most = optimistic_response(joint, flat_design(joint, root), revenue=False).revenue_slack
     if not most >= -LOSS_GAP:
@@ -128,5 +116,5 @@ def check_flat(joint: JointLP, design: Design) -> None:
     least = 0 if joint.instance.least_revenue <= 0 else 1  # at no charge nothing is billed, and no cost is negative
     for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), least - 1, -1))):
         asked = Request("answer", flat_design(joint, tariff))
-        if all(not answer(request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
+        if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
             raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

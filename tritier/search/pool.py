@@ -93,9 +93,9 @@ def idle(joint: JointLP, item: Item) -> Basis:
 
 
 def held(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
-    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: loss tangents with a tight
-    row, and chance blocks with a tight tail row and a tight CVaR row, for a block whose CVaR row is loose has no dual.
-    Without the others the basis is one still."""
+    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: loss tangents with a
+    tight row, and chance blocks with a tight tail row and a tight CVaR row, for a block whose CVaR row is loose has no
+    dual. Without the others the basis is one still."""
     own = own[: items_in(joint, basis, own)]
     sizes = [item_size(joint, item) for item in own]
     first = [len(part) - sum(size[k] for size in sizes) for k, part in enumerate(basis)]
