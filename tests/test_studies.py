@@ -26,6 +26,7 @@ from tritier.cases.certificate import GAIN, DesignProof
 from tritier.cases.result import design_warnings
 from tritier.cli import main
 from tritier.errors import InputError
+from tritier.evaluation.findings import elsewhere
 from tritier.inputs.documents import read_json, read_yaml
 from tritier.inputs.scenarios import keep_prosumers
 from tritier.inputs.settings import Settings
@@ -927,3 +928,23 @@ def test_a_calibration_is_recorded_with_the_tables_it_rests_on(tmp_path):
     table = pd.read_csv(again.paths["prosumers"])
     table.assign(pv_kw=2 * table["pv_kw"]).to_csv(again.paths["prosumers"], index=False)
     assert any("made with other tables" in w for w in warnings(read_study(tmp_path / "x")))
+
+
+def test_second_feeders_are_stored_with_their_proof_and_made_again_from_nothing(ieee69, tmp_path):
+    """Whoever makes the electrified study again by the rules has the tables that its stored cases were solved on."""
+    folder = DATA / "results" / "elsewhere"
+    judged = elsewhere(folder)
+    assert "ieee69" in judged
+    for name, daily in judged.items():
+        about, proof = (read_json(folder / name / part) for part in ("origin.json", "case-4/certificate.json"))
+        assert sorted(set(daily["case"])) == [1, 2, 4] and daily["day"].nunique() >= 29
+        assert not daily[["welfare_usd", "secured_welfare_usd", "ac_losses_kwh"]].isna().any().any()
+        design = proof["design"]
+        assert (
+            design["proof"] == "closed" and design["gap"] <= 0.05 and proof["equilibrium"]["max_relative_gain"] < GAIN
+        )
+        assert design["first_best"] <= design["lower_bound"] <= design["upper_bound"] <= design["flat"]
+        for case in (1, 2, 4):
+            assert read_json(folder / name / f"case-{case}" / "provenance.json")["data_hash"] == about["data_hash"]
+    twin, _ = electrify(ieee69, tmp_path / "twin", 1.0, DATA)
+    assert twin.data_hash == read_json(folder / "ieee69" / "origin.json")["data_hash"]
