@@ -14,7 +14,7 @@ from tritier.cases.cases import risk_neutral
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
-from tritier.cases.recourse import POLICIES, Recourse
+from tritier.cases.recourse import POLICIES, DayDecisions, Recourse, side_by_side
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import optimistic_response
@@ -304,3 +304,17 @@ def test_days_of_the_market_policy_check_and_changed_ones_do_not():
     less["cost"][1] += 0.10 * 80.0
     bad = check_days(replace(day, arrays=less), decisions)
     assert bad.primal < 1e-8 and bad.gain > 1e-3
+
+
+@pytest.mark.parametrize("first_asks", [True, False])
+def test_a_day_on_which_no_vehicle_asks_stands_beside_one_on_which_some_do(first_asks):
+    """The first day's names are not all days' names: what a day does not know is zero there, and nothing is lost."""
+    market = small_market()
+    n, n_hours = market.days.demand_kw.shape[:2]
+    drawn, none = np.full((n, n_hours, 1), 2.0), np.zeros((market.feeder.bus.size, n_hours, 1))
+    asks, rests = (
+        DayDecisions(market, "network-blind", {"gp": drawn} | more, none, np.zeros(1)) for more in ({"ev": drawn}, {})
+    )
+    found = side_by_side(market, [asks, rests] if first_asks else [rests, asks])
+    assert found["ev"].shape == found["gp"].shape == (n, n_hours, 2)
+    assert found["ev"].sum(axis=(0, 1)).tolist() == [2.0 * n * n_hours, 0.0][:: 1 if first_asks else -1]
