@@ -660,6 +660,16 @@ def test_a_tampered_state_is_not_believed(tmp_path, member, change):
         run(instance, stored_ends(JointLP(instance), 1, state, "this"), state=state, origin="this")
 
 
+def test_a_large_lp_ends_where_a_small_one_does(case, ends, searched, monkeypatch):
+    monkeypatch.setattr(hybrid, "LARGE", 0)
+    clock = Clock()
+    large = run(case[0], ends, clock=clock)
+    inside = clock.table(0.0).set_index(["phase", "work"])["calls"]
+    assert inside.get(("answer, from the flat tariff", "interior point"), 0) > 0
+    assert large.proof == searched.proof == "closed"
+    assert max(large.lower_bound, searched.lower_bound) <= min(large.upper_bound, searched.upper_bound) + 1e-3
+
+
 def test_workers_do_not_change_the_result(case, ends):
     one, two = (run(case[0], ends, jobs=jobs) for jobs in (1, 2))
     assert one.best.design == two.best.design

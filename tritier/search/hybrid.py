@@ -39,6 +39,7 @@ STARTS = ("again", "other limits", "other tariff", "from the flat tariff")  # wh
 COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
+LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
 
@@ -286,12 +287,14 @@ class Search:
     def start(self, point: Point) -> tuple[list[Item], Basis | None, str]:
         """Where to begin at a point: with the blocks and tangents that hold something at the nearest answer, from its
         basis where it is of the same tariff; and how near it is. From another tariff's basis the simplex takes longer
-        than an interior point, which keeps nothing of it."""
+        than an interior point, which keeps nothing of it. A small LP holds all that is known, and keeps its basis."""
         near = {self.ledger.menu.point(row.request.design): row.basis for row in self.pool.rows}
         basis, begin = self.begin, STARTS[-1]
         if near:
             chosen = min(near, key=lambda p: self.ledger.menu.distance(p, point))
             basis, begin = near[chosen], STARTS[(chosen != point) + (chosen[0] != point[0])]
+        if self.joint.bare.row_lower.size < LARGE:  # to build another LP would take longer than to solve this one
+            return self.pool.items, reorder(self.joint, basis, self.pool.items, self.pool.items), begin
         items = held(self.joint, basis, self.pool.items)
         if begin in STARTS[2:]:
             return few(items), None, begin
