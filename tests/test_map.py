@@ -303,3 +303,16 @@ def test_stored_steps_are_of_todays_data():
     mine = base[base["electrification"] == 1].merge(mapped[mapped["case"] == 1], on=["day", "policy"])
     assert len(mine) == 58
     assert mine["welfare_usd_x"].to_numpy() == pytest.approx(mine["welfare_usd_y"].to_numpy(), abs=0.01)
+
+
+def test_what_the_steps_say():
+    """The chapter's sentence: a charge on the common peak earns the gain, alone and designed on the forecast; P2P, a
+    network that is seen, and a limit earn nothing that these days resolve."""
+    rows = sweeps.step_rows(sweeps.read_steps(STEPS_STORED)[0])
+    rows = rows[rows["quantity"] == "welfare_usd"].set_index(["electrification", "kind", "step"])["word"]
+    for e in (0.0, 1.0):
+        for kind in (sweeps.OWN, HARD):
+            words = rows.loc[e, kind]
+            assert set(words[["coincident", "forecast"]]) == {"rises"}
+            assert set(words[["market", "network", "limit"]]) == {"not resolved"}
+    assert set(rows.loc[1.0, :, "individual"]) == {"rises"} and set(rows.loc[0.0, :, "individual"]) == {"not resolved"}

@@ -247,11 +247,12 @@ def _as_text(value: object, digits: int) -> str:
         return "–"
     if not isinstance(value, float | np.floating):
         return str(value)
-    if value and abs(value) < 1e-4:
-        return f"{value:.{digits - 1}e}"
-    return (
-        f"{value:,.{max(0, digits - 1 - floor(log10(abs(value))))}f}" if value and np.isfinite(value) else f"{value:g}"
-    )
+    number = float(value)
+    if number and abs(number) < 1e-4:
+        return f"{number:.{digits - 1}e}"
+    if not number or not np.isfinite(number):
+        return f"{number:g}"
+    return f"{number:,.{max(0, digits - 1 - floor(log10(abs(number))))}f}"
 
 
 def myst_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:

@@ -51,7 +51,7 @@ from tritier.reformulation.lp import (
 
 VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
 ROUNDS = 40  # of network rows and tangents before giving up
-CLOSE = 1e-3  # $: the least social cost of a day is known to so much
+CLOSE = 5e-3  # $: tangents are added where a day is not seen to be so near the least social cost, or this is not known
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
 
 
@@ -387,7 +387,7 @@ class Society:
         self.lp = face_of(lp, found.reduced, found.y)
         self.stored = own.x[self.columns]
         self.loss, self.tangents = self._losses(limits.load[..., w]), [limits.load[..., w]]
-        self.cost = self._cost()
+        self.cost, self.drawn = self._cost(), self._drawn()
 
     def _losses(self, load: np.ndarray) -> np.ndarray:
         """Losses of every hour at net loads (N, T), kW, (T,)."""
@@ -445,7 +445,7 @@ class Society:
         rows += [lp.matrix[below] @ z >= lp.row_lower[below], lp.matrix[above] @ z <= lp.row_upper[above]]
         for t in range(hours):
             per_kw = root[:, None] * matrices.flows(np.eye(load.shape[0]))[:, bus]  # (L, I)
-            move = sp.csr_array(np.array([self._drawn(t, line) for line in per_kw]))
+            move = sp.csr_array(per_kw) @ self.drawn[t::hours]
             flow = root * matrices.flows(load)[:, t] + move @ (z[: self.columns.size] - self.stored)
             rows.append(cp.sum_squares(cp.hstack([flow, root * reactive[:, t]])) <= z[loss[t]])
         with warnings.catch_warnings():
@@ -461,7 +461,7 @@ class Society:
         rows, upper, lower, price = self._network_rows(held)
         slacks = rows.shape[1] - n
         load = self.limits.load[..., self.w].sum(axis=0)
-        head = sp.csr_array(np.array([self._drawn(t) for t in range(hours)]))
+        head = sum(self.drawn[i * hours : (i + 1) * hours] for i in range(instance.prosumer_bus.size))
         lossy, side = self._tangent_rows()
         eye = sp.eye_array(hours)
         matrix = sp.vstack([
@@ -482,11 +482,14 @@ class Society:
             {}, {},
         )  # fmt: skip
 
-    def _drawn(self, t: int, per_kw: np.ndarray | float = 1.0) -> np.ndarray:
-        """Row over the day's columns: what prosumers draw in hour t, weighed by ``per_kw`` (I,)."""
-        value = np.zeros((self.instance.prosumer_bus.size, self.instance.days.n_hours))
-        value[:, t] = per_kw
-        return self.own.exchange(self.w, value)[self.columns]
+    def _drawn(self) -> sp.csr_array:
+        """Rows over the day's columns: what each prosumer draws in each hour, (I T, n)."""
+        size, n = self.instance.prosumer_bus.size * self.instance.days.n_hours, self.columns.size
+        place = np.full(self.own.x.size, -1)
+        place[self.columns] = np.arange(n)
+        columns = np.concatenate([place[of[..., self.w].ravel()] for of in (self.own.imports, self.own.exports)])
+        values, rows = np.repeat([1.0, -1.0], size), np.tile(np.arange(size), 2)
+        return sp.csr_array((values, (rows, columns)), shape=(size, n))
 
     def _tangent_rows(self) -> tuple[sp.csr_array, np.ndarray]:
         """Tangents of the losses of every hour at the flows kept, over the day's columns, and their sides."""
@@ -494,11 +497,9 @@ class Society:
         base = self.limits.load[..., self.w]
         for load in self.tangents:
             slope = matrices.downstream.T @ loss_gradient(matrices.flows(load), self.instance.feeder)  # (N, T)
-            loss = self._losses(load)
-            for t in range(self.instance.days.n_hours):
-                rows.append(self._drawn(t, slope[bus, t]))
-                sides.append(rows[-1] @ self.stored + slope[:, t] @ (load - base)[:, t] - loss[t])
-        return sp.csr_array(np.array(rows)), np.array(sides)
+            rows.append(sp.hstack([sp.diags_array(of) for of in slope[bus]]) @ self.drawn)
+            sides.append(rows[-1] @ self.stored + (slope * (load - base)).sum(axis=0) - self._losses(load))
+        return sp.csr_array(sp.vstack(rows)), np.concatenate(sides)
 
     def _load(self, point: np.ndarray) -> np.ndarray:
         """Net load of every bus at a point of the day, kW, (N, T)."""
