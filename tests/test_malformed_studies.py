@@ -302,7 +302,7 @@ BROKEN = {
         "column time",
         "the same hours",
     ),
-    "unknown key": (setting("colour", "red"), "study.yaml", "colour", "use one of name, title, files"),
+    "unknown key": (setting("colour", "red"), "study.yaml", "colour", "use one of name, title, notes, files"),
     "unknown key in a section": (setting("risk.gamma", 0.5), "study.yaml", "risk.gamma", "use one of alpha"),
     "unknown key in a menu": (
         setting("menus.smoke.tarif", 1),

@@ -276,6 +276,9 @@ def test_certify_exits_1_for_a_social_cost_below_what_its_rows_prove(copy, capsy
     content["design"]["upper_bound"] = content["design"]["lower_bound"] - 1.0
     content["design"] |= {"gap": 0.0, "gap_usd": 0.0, "gap_relative": 0.0}
     write_json(copy / "certificate.json", content)
+    trace = pd.read_csv(copy / "trace.csv")
+    trace.loc[trace.index[-1], "upper_bound"] = content["design"]["upper_bound"]
+    trace.to_csv(copy / "trace.csv", index=False)
     code, line = certify(copy, capsys)
     assert code == 1 and "design.upper_bound" in line
 
