@@ -149,7 +149,7 @@ class Result:
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
-        :data:`tritier.cases.store.UNCHECKED`.
+        ``store.UNCHECKED``.
 
         jobs: processes that share the rows of the proof; progress: is given a line at each step.
 

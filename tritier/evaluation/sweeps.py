@@ -673,7 +673,7 @@ def read_stored(folder: Path) -> tuple[pd.DataFrame, Mapping[str, object]]:
 # for each setting, case, policy and day; intervals and verdicts are computed when they are read.
 #
 # Fixed before any result: the settings, preset and menu below, the quantities and policies of
-# :data:`tritier.evaluation.findings.JUDGED`, and the rule of the verdict. A change is *not resolved* where Holm's p
+# ``findings.JUDGED``, and the rule of the verdict. A change is *not resolved* where Holm's p
 # over the settings of its quantity, policy and base case is above 5 %; else it *rises* or *falls* by its sign.
 
 MAP_STUDY = "data/studies/ieee33-2045"
@@ -736,7 +736,7 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
     """Cases solved, certified and judged on held-out days under their own policy and under hard-limit redispatch.
 
     Returns:
-        One row per case, policy and day: :data:`tritier.evaluation.findings.JUDGED`, social cost and the head's peak;
+        One row per case, policy and day: ``findings.JUDGED``, social cost and the head's peak;
         and by case its design, its bounds where it has a menu, and its seconds.
 
     Raises CertificateError where a certificate fails, InputError where no design keeps the network's limits.

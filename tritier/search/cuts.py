@@ -100,7 +100,8 @@ def cost_of(joint: JointLP, request: Request) -> np.ndarray:
 
 def solve_request(joint: JointLP, request: Request, inside: bool = False) -> Row:
     """Solve a request from the LP's present basis, with chance blocks added until none is violated; ``inside``: from an
-    interior point's end instead, which is faster where much has changed (:meth:`WarmLP.start_inside`).
+    interior point's end instead, which is faster where much has changed
+    (:meth:`tritier.reformulation.lp.WarmLP.start_inside`).
 
     Raises SolverError where the point found misses its rows by too much to count as a response.
     """
