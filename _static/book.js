@@ -29,3 +29,11 @@ addEventListener("load", async () => {
   if (article) new ResizeObserver(reachable).observe(article);
   reachable();
 });
+
+// Pages with pages of their own fold in the table of contents; the theme gives the fold no name.
+addEventListener("load", () => {
+  for (const fold of document.querySelectorAll(".bd-sidenav summary")) {
+    const page = fold.closest("li")?.querySelector("a");
+    fold.setAttribute("aria-label", `Pages under ${page ? page.textContent.trim() : "this one"}`);
+  }
+});
