@@ -309,7 +309,7 @@ def test_what_the_steps_say():
     """The chapter's sentence: a charge on the common peak earns the gain, alone and designed on the forecast; P2P, a
     network that is seen, and a limit earn nothing that these days resolve."""
     rows = sweeps.step_rows(sweeps.read_steps(STEPS_STORED)[0])
-    rows = rows[rows["quantity"] == "welfare_usd"].set_index(["electrification", "kind", "step"])["word"]
+    rows = rows[rows["quantity"] == "welfare_usd"].set_index(["electrification", "kind", "step"])["word"].sort_index()
     for e in (0.0, 1.0):
         for kind in (sweeps.OWN, HARD):
             words = rows.loc[e, kind]

@@ -15,8 +15,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from tritier.cases.cases import CASES
 from tritier.cases.result import Result, made_from, read_result, solve_case
 from tritier.cases.solve import Prepared, prepare
@@ -107,11 +105,6 @@ def renew(name: str) -> None:
         "half": HALF,
     }
     note_origin(HERE / name, about)
-
-
-def daily(name: str) -> pd.DataFrame:
-    """All cases of a feeder on its unseen days, as stored."""
-    return pd.concat([pd.read_csv(HERE / name / f"case-{number}.csv") for number in NUMBERS], ignore_index=True)
 
 
 def main(names: list[str]) -> None:

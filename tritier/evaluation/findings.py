@@ -7,7 +7,7 @@ where no day was hit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,6 +91,17 @@ def headline(daily: pd.DataFrame) -> pd.DataFrame:
     return daily[daily["policy"] == daily["case"].map(lambda k: CASES[k].policy)]
 
 
+def by_policy(daily: pd.DataFrame, columns: str = "case") -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
+    """Judged days as the two comparisons see them: each case under its own policy, and all under hard-limit redispatch.
+
+    Yields the kind, quantities of :data:`JUDGED` with a row a day and a column for each value of ``columns``, and the
+    week of each day.
+    """
+    for kind, table in ((OWN, headline(daily)), (HARD, daily[daily["policy"] == HARD])):
+        wide = table.pivot(index="day", columns=columns, values=[*JUDGED])
+        yield kind, wide, week_of(wide.index.tolist())
+
+
 def paired_changes(daily: pd.DataFrame, columns: Iterable[str], base: int = 1) -> pd.DataFrame:
     """Change of each case against a base case on the same days, headline policies, by column: mean with its interval
     and standard error, clustered by week, numbers of weeks and days, p-value, and the base's mean.
@@ -119,9 +130,7 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
     rows = []
     for base in bases:
         pair = daily[daily["case"].isin((base, case))]
-        for kind, table in ((OWN, headline(pair)), (HARD, pair[pair["policy"] == HARD])):
-            wide = table.pivot_table(index="day", columns="case", values=[*JUDGED])
-            week = week_of(wide.index.tolist())
+        for kind, wide, week in by_policy(pair):
             for quantity in JUDGED:
                 now, was = (wide[quantity][k].to_numpy(dtype=float) for k in (case, base))
                 step = clustered(now - was, week)

@@ -27,8 +27,8 @@ from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
 from tritier.cases.solve import Prepared, judge, judge_all, prepare
-from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
-from tritier.evaluation.findings import JUDGED, PARTS, headline
+from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError, SolverError
+from tritier.evaluation.findings import JUDGED, PARTS, by_policy
 from tritier.evaluation.heldout import refunded
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
@@ -695,6 +695,7 @@ MAP_SIZE = {  # fewer scenarios than the preset has, and of its menu the charges
     f"menus.{MAP_PRESET}.capacity": "{1: [1700, 4700]}",
 }
 AT = ["electrification", "prices"]  # what names a setting
+PAIRED = ["base_mean", "change", "low", "high", "weeks", "days", "p_value"]
 
 
 @dataclass(frozen=True)
@@ -782,6 +783,29 @@ def setting_is_kept(folder: Path, setting: Setting | Step, data: str) -> bool:
     return path.is_file() and read_json(path).get("key") == map_key(setting, data)
 
 
+def renew_all(folder: Path, settings: Sequence[Setting | Step]) -> list[str]:
+    """Solve, judge and store the settings that are not stored yet, two at a time; what went wrong, a line each."""
+    data = inputs_hash(read_study(MAP_STUDY))
+    tasks = (delayed(renew)(folder, setting, data) for setting in settings)
+    return [text for text in Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(tasks) if text]
+
+
+def renew(folder: Path, setting: Setting | Step, data: str) -> str:
+    """Solve, judge and store a setting that is not stored yet; returns what went wrong, so that the others go on."""
+    if setting_is_kept(folder, setting, data):
+        return ""
+    begin = time.perf_counter()
+    print(f"{setting.name} begins", flush=True)
+    try:
+        daily, about = map_days(prepare(MAP_STUDY, MAP_PRESET, setting.changes), setting.cases)
+    except (InputError, CertificateError, SolverError, NoRecoveryError) as error:
+        print(f"{setting.name}: {error}", flush=True)
+        return f"{setting.name}: {error}"
+    keep_setting(folder, setting, data, daily, about)
+    print(f"{setting.name}: {time.perf_counter() - begin:.0f} s", flush=True)
+    return ""
+
+
 def read_setting(folder: Path, setting: Setting | Step) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """A stored setting. Raises InputError where it is missing, or its table is not the one that was written."""
     path, again = folder / f"{setting.name}.csv", f"run python data/results/{folder.name}/run.py"
@@ -852,21 +876,28 @@ def map_rows(daily: pd.DataFrame) -> pd.DataFrame:
     change with its interval, Holm's p over the settings, and the word that follows (:func:`resolved`).
     """
     rows = []
-    for (e, prices), own in daily.groupby(AT):
-        for kind, table in ((OWN, headline(own)), (HARD, own[own["policy"] == HARD])):
-            wide = table.pivot(index="day", columns="case", values=[*JUDGED])
-            week = week_of(wide.index.tolist())
+    for place, own in daily.groupby(AT):
+        for kind, wide, week in by_policy(own):
             for base in (1, 2):
                 for quantity in JUDGED:
-                    was = wide[quantity][base].to_numpy(dtype=float)
-                    step = clustered(wide[quantity][4].to_numpy(dtype=float) - was, week)
-                    figures = (was.mean(), step.mean, step.low, step.high, step.weeks, step.days, step.p_value)
-                    rows.append((e, prices, base, kind, quantity, *figures))
-    names = [*AT, "base", "kind", "quantity", "base_mean", "change", "low", "high", "weeks", "days", "p_value"]
-    found = pd.DataFrame(rows, columns=names)
-    found["p_value"] = found.groupby(["base", "kind", "quantity"])["p_value"].transform(holm)
-    found["word"] = [resolved(c, p) for c, p in zip(found["change"], found["p_value"], strict=True)]
+                    rows.append((*place, base, kind, quantity, *_paired(wide[quantity], 4, base, week)))
+    found = _judged(rows, [*AT, "base", "kind", "quantity"], ["base", "kind", "quantity"])
     return found.sort_values(["prices", "electrification"], kind="stable", ignore_index=True)
+
+
+def _paired(by_day: pd.DataFrame, now: int | str, was: int | str, week: np.ndarray) -> tuple[float, ...]:
+    """Mean of a base, and the change against it, day by day, clustered by week: figures of :data:`PAIRED`."""
+    base = by_day[was].to_numpy(dtype=float)
+    step = clustered(by_day[now].to_numpy(dtype=float) - base, week)
+    return base.mean(), step.mean, step.low, step.high, step.weeks, step.days, step.p_value
+
+
+def _judged(rows: Sequence[tuple[object, ...]], names: list[str], family: list[str]) -> pd.DataFrame:
+    """Rows of :func:`_paired` under their names, with Holm's p within each family of tests and the word for it."""
+    found = pd.DataFrame(rows, columns=[*names, *PAIRED])
+    found["p_value"] = found.groupby(family)["p_value"].transform(holm)
+    found["word"] = [resolved(c, p) for c, p in zip(found["change"], found["p_value"], strict=True)]
+    return found
 
 
 def resolved(change: float, p_value: float) -> str:
@@ -1046,19 +1077,11 @@ def step_rows(daily: pd.DataFrame) -> pd.DataFrame:
     One row per setting, step, kind (own policy, or hard-limit redispatch in both) and quantity, as :func:`map_rows`.
     """
     rows = []
-    for (e, prices), end in daily.groupby(AT):
-        for kind, table in ((OWN, headline(end)), (HARD, end[end["policy"] == HARD])):
-            wide = table.pivot(index="day", columns="step", values=[*JUDGED])
-            week = week_of(wide.index.tolist())
-            for key in (k for k in STEPS if k in set(end["step"]) and k != STEP_BASE):
+    for place, end in daily.groupby(AT):
+        known = set(end["step"])
+        for kind, wide, week in by_policy(end, "step"):
+            for key in (k for k in STEPS if k in known and k != STEP_BASE):
                 for quantity in JUDGED:
-                    was = wide[quantity][STEP_BASE].to_numpy(dtype=float)
-                    step = clustered(wide[quantity][key].to_numpy(dtype=float) - was, week)
-                    figures = (was.mean(), step.mean, step.low, step.high, step.weeks, step.days, step.p_value)
-                    rows.append((e, prices, key, STEPS[key][0], kind, quantity, *figures))
-    names = [*AT, "step", "title", "kind", "quantity"]
-    names += ["base_mean", "change", "low", "high", "weeks", "days", "p_value"]
-    found = pd.DataFrame(rows, columns=names)
-    found["p_value"] = found.groupby([*AT, "kind", "quantity"])["p_value"].transform(holm)
-    found["word"] = [resolved(c, p) for c, p in zip(found["change"], found["p_value"], strict=True)]
-    return found
+                    figures = _paired(wide[quantity], key, STEP_BASE, week)
+                    rows.append((*place, key, STEPS[key][0], kind, quantity, *figures))
+    return _judged(rows, [*AT, "step", "title", "kind", "quantity"], [*AT, "kind", "quantity"])
