@@ -108,9 +108,8 @@ def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarr
     days, highest = d.shape[1], float(np.abs(d.retail).max() + np.abs(d.feed_in).max() + d.highest)
     money = 10 * (cost_box(d) + highest * sum(z.sum() for z in trades.values()))
     boxes = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
-    boxes = {
-        term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in boxes.items()
-    }  # a trade is 0 to rounding
+    # A trade is zero to rounding only, and so is what it leaves of a box.
+    boxes = {term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in boxes.items()}
     boxes |= meter_boxes(d, boxes["gp"][1])
     for device in d.devices:
         boxes |= device.boxes()
@@ -412,42 +411,38 @@ class Society:
         held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
         held = list(dict.fromkeys(held))
         for _ in range(ROUNDS):
-            least, point, loss = self._least(held)
+            lp = self._lp(held)
+            least, point, loss = self._least(lp)
             if fresh := self._violated(point, held):
                 held += fresh
                 continue
             short = self._losses(self._load(point)) - loss
             if stored - least <= CLOSE or (price + charge) @ np.maximum(short, 0) <= CLOSE:
                 return stored - least
-            self.tangents += [self._load(point), self._load(self._minimiser(held))]
+            self.tangents += [self._load(point), self._load(self._minimiser(lp))]
         raise CertificateError("days.society", len(held), 0.0, f"rows and tangents of day {self.w} come without an end")
 
-    def _least(self, held: list[Limit]) -> tuple[float, np.ndarray, np.ndarray]:
-        """Least social cost with the given network limits, as a safe bound, $, its point, and its losses (T,)."""
-        lp = self._lp(held)
+    def _least(self, lp: ParametricLP) -> tuple[float, np.ndarray, np.ndarray]:
+        """Least social cost of :func:`_lp` as a safe bound, $, its point, and its losses (T,)."""
         found = solve_lp(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         if found.status != Status.OPTIMAL:
             raise CertificateError("days.society", 1.0, 0.0, f"the agents' choices of day {self.w} are {found.status}")
         return safe_bound(lp, lp.cost, found.y), found.x, found.x[-self.loss.size :]
 
-    def _minimiser(self, held: list[Limit]) -> np.ndarray:
+    def _minimiser(self, lp: ParametricLP) -> np.ndarray:
         """Where the social cost with the losses themselves is least, by an interior point, for a tangent there."""
-        lp, hours, bus = self._lp(held), self.loss.size, self.instance.prosumer_bus
-        matrices = self.limits.network.matrices
-        z, loss = cp.Variable(lp.cost.size), [lp.cost.size - hours + t for t in range(hours)]
-        load, root = (
-            self.limits.load[..., self.w],
-            np.sqrt(self.instance.feeder.r_ohm / self.instance.feeder.z_base_ohm),
-        )
-        reactive = self.limits.network.reactive_flow[..., self.w]
+        hours, feeder, network, load = self.loss.size, self.instance.feeder, self.limits.network, self.limits.load
+        z, first = cp.Variable(lp.cost.size), lp.cost.size - hours  # column of the first hour's losses
+        root = np.sqrt(feeder.r_ohm / feeder.z_base_ohm)[:, None]
+        flow, reactive = root * network.matrices.flows(load[..., self.w]), root * network.reactive_flow[..., self.w]
+        per_kw = root * network.matrices.flows(np.eye(feeder.bus.size))[:, self.instance.prosumer_bus]  # (L, I)
+        moved = z[: self.columns.size] - self.stored
         below, above = np.isfinite(lp.row_lower), np.isfinite(lp.row_upper)
         rows = [z >= lp.col_lower, z <= lp.col_upper]
         rows += [lp.matrix[below] @ z >= lp.row_lower[below], lp.matrix[above] @ z <= lp.row_upper[above]]
         for t in range(hours):
-            per_kw = root[:, None] * matrices.flows(np.eye(load.shape[0]))[:, bus]  # (L, I)
-            move = sp.csr_array(per_kw) @ self.drawn[t::hours]
-            flow = root * matrices.flows(load)[:, t] + move @ (z[: self.columns.size] - self.stored)
-            rows.append(cp.sum_squares(cp.hstack([flow, root * reactive[:, t]])) <= z[loss[t]])
+            own = flow[:, t] + sp.csr_array(per_kw) @ self.drawn[t::hours] @ moved
+            rows.append(cp.sum_squares(cp.hstack([own, reactive[:, t]])) <= z[first + t])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Solution may be inaccurate")
             cp.Problem(cp.Minimize(lp.cost @ z), rows).solve(solver=cp.CLARABEL)
