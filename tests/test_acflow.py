@@ -131,14 +131,20 @@ def test_lindistflow_never_reads_voltages_too_low(feeder):
 @settings(deadline=None)
 @given(trees(least_kw=1.0))
 def test_errors_shrink_with_the_load(feeder):
-    """Halving a small load divides the voltage error (second order) by 4 and the loss error (third order) by 8."""
-    scale = np.array([1.0, 0.5]) * 0.005 / (1 - lindistflow(feeder).squared_voltages(feeder.p_kw, feeder.q_kvar).min())
+    """Halving a load divides the voltage error (second order) by 4 and the loss error (third order) by 8, in the limit.
+
+    The ratios depart from it by the next order, half as far at half the load: two halvings and a straight line take
+    that away, so the limit is met more nearly than either ratio.
+    """
+    least = lindistflow(feeder).squared_voltages(feeder.p_kw, feeder.q_kvar).min()
+    scale = np.array([1.0, 0.5, 0.25]) * 0.005 / (1 - least)
     p, q = feeder.p_kw[:, None] * scale, feeder.q_kvar[:, None] * scale
     model, flow = lindistflow(feeder), ac_power_flow(feeder, p, q)
     loss_error = flow.losses_kw - losses_kw(model.flows(p), model.flows(q), feeder)
     voltage_error = lindistflow_error(feeder, p, q).max(axis=0)
-    assert loss_error[0] / loss_error[1] == pytest.approx(8, rel=0.03)
-    assert voltage_error[0] / voltage_error[1] == pytest.approx(4, rel=0.03)
+    for error, order in ((loss_error, 3), (voltage_error, 2)):
+        ratio = error[:2] / error[1:]
+        assert 2 * ratio[1] - ratio[0] == pytest.approx(2**order, rel=0.01)
 
 
 def test_a_batch_is_its_cases_one_by_one():

@@ -51,7 +51,7 @@ from tritier.reformulation.lp import (
 
 VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
 ROUNDS = 40  # of network rows and tangents before giving up
-CLOSE = 5e-3  # $: tangents are added where a day is not seen to be so near the least social cost, or this is not known
+CLOSE = 5e-3  # $: how near its bound the least social cost of a day is known; tangents are added until it is
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
 
 
@@ -410,24 +410,26 @@ class Society:
         stored = float(self.cost @ self.stored + price @ self.loss) + charge * peak
         held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
         held = list(dict.fromkeys(held))
+        reached = stored  # by points known: where the bound is so near, no tangent moves it further
         for _ in range(ROUNDS):
             lp = self._lp(held)
-            least, point, loss = self._least(lp)
+            least, point = self._least(lp)
             if fresh := self._violated(point, held):
-                held += fresh
+                held, reached = held + fresh, stored
                 continue
-            short = self._losses(self._load(point)) - loss
-            if stored - least <= CLOSE or (price + charge) @ np.maximum(short, 0) <= CLOSE:
+            if reached - least <= CLOSE:
                 return stored - least
-            self.tangents += [self._load(point), self._load(self._minimiser(lp))]
+            best = self._minimiser(lp)
+            reached = min(reached, float(lp.cost @ best))
+            self.tangents += [self._load(point), self._load(best)]
         raise CertificateError("days.society", len(held), 0.0, f"rows and tangents of day {self.w} come without an end")
 
-    def _least(self, lp: ParametricLP) -> tuple[float, np.ndarray, np.ndarray]:
-        """Least social cost of :func:`_lp` as a safe bound, $, its point, and its losses (T,)."""
+    def _least(self, lp: ParametricLP) -> tuple[float, np.ndarray]:
+        """Least social cost of :func:`_lp` as a safe bound, $, and its point."""
         found = solve_lp(lp.cost, lp.matrix, lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         if found.status != Status.OPTIMAL:
             raise CertificateError("days.society", 1.0, 0.0, f"the agents' choices of day {self.w} are {found.status}")
-        return safe_bound(lp, lp.cost, found.y), found.x, found.x[-self.loss.size :]
+        return safe_bound(lp, lp.cost, found.y), found.x
 
     def _minimiser(self, lp: ParametricLP) -> np.ndarray:
         """Where the social cost with the losses themselves is least, by an interior point, for a tangent there."""
