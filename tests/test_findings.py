@@ -247,6 +247,22 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     assert findings.headline_table(cases[1].summary())["value"].notna().all()
 
 
+def test_changes_by_policy_are_day_by_day_under_one_policy():
+    """The stored second feeder: means of differences on the same days, own policies first, then one operator in all."""
+    daily = findings.elsewhere(ROOT / "data" / "results" / "elsewhere")["ieee69"]
+    rows = findings.changes_by_policy({"IEEE 69": daily})
+    assert list(zip(rows["case"], rows["headline"], strict=True)) == [(2, True), (2, False), (4, True), (4, False)]
+    for row in rows.to_dict("records"):
+        now, was = (
+            daily[(daily["case"] == k) & (daily["policy"] == (CASES[k].policy if row["headline"] else findings.HARD))]
+            for k in (row["case"], 1)
+        )
+        for quantity in ("secured_welfare_usd", "ac_losses_kwh"):
+            change = now.set_index("day")[quantity] - was.set_index("day")[quantity]
+            assert row[quantity] == pytest.approx(change.mean())
+            assert row[f"{quantity}_low"] < row[quantity] < row[f"{quantity}_high"]
+
+
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):
     assert heldout.results_folder(tmp_path, solved[0]).parent == tmp_path
 

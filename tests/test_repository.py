@@ -128,9 +128,6 @@ def test_chapter_is_stripped_and_starts_with_its_parameters(path):
     assert "papermill" not in notebook.metadata
 
 
-WITHOUT_FIGURE = {"21b-elsewhere"}  # a page of tables: one feeder to a column
-
-
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_begins_under_its_own_name_and_has_captioned_figures(path):
     code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
@@ -140,7 +137,7 @@ def test_chapter_begins_under_its_own_name_and_has_captioned_figures(path):
         "no magics: they hide dependencies"
     )
     figures = [cell for cell in code if "book.save_figure(" in cell.source]
-    assert figures or path.stem in WITHOUT_FIGURE
+    assert figures
     for cell in figures:
         look = cell.metadata.get("mystnb", {})
         assert look["figure"]["name"].startswith("fig-")

@@ -169,6 +169,24 @@ def elsewhere(folder: Path) -> dict[str, pd.DataFrame]:
     return {d.name: pd.concat([pd.read_csv(p) for p in sorted(d.glob("case-*.csv"))]) for d in done}
 
 
+def changes_by_policy(judged: Mapping[str, pd.DataFrame], cases: Iterable[int] = (2, 4)) -> pd.DataFrame:
+    """Change of each case against Case 1 with its interval, a row for each name of ``judged``, policy and case.
+
+    Columns as :func:`tritier.plots.cases.dots_with_intervals` draws them: a quantity of :data:`JUDGED`, and its ends
+    ``<quantity>_low`` and ``<quantity>_high``; ``headline`` where each case goes by its own policy.
+    """
+    rows = []
+    for name, daily in judged.items():
+        for case in cases:
+            pair = comparisons(daily, case, (1,)).query("quantity != @HIT")
+            for kind, own in pair.groupby("kind", sort=False):
+                row = {"policy": f"{name}, {kind}", "case": case, "headline": kind == OWN}
+                for suffix, column in (("", "change"), ("_low", "low"), ("_high", "high")):
+                    row |= dict(zip(own["quantity"] + suffix, own[column], strict=True))
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def answer() -> str:
     """The book's answer as a table in Markdown: Case 4 against Case 1 on unseen real days of the season, a column a
     study, with 95 % intervals clustered by week; what Holm's test does not tell from zero is marked."""

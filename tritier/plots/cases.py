@@ -418,6 +418,8 @@ def dots_with_intervals(table: pd.DataFrame, group: str, panels: Mapping[str, tu
                 ax.hlines(at, *(factor * end for end in ends), color=colour, lw=1.4)
             face = colour if row["headline"] else "white"
             ax.plot(factor * row[column], at, "o", color=colour, mfc=face, ms=5.5, label=f"{row[group]}, {row['case']}")
+        if ax.get_xlim()[0] < 0 < ax.get_xlim()[1]:
+            ax.axvline(0, color=GREY, lw=0.8, zorder=0)
         ax.set_xlabel(title, fontsize=8.5)
         ax.tick_params(labelsize=8)
         ax.xaxis.set_major_locator(MaxNLocator(3))
