@@ -330,16 +330,16 @@ class Limits:
         row = hour[:, None] * buses + np.arange(buses)
         at = (row.ravel(), np.repeat(column, buses))
         posted = sp.csr_array((gradient.ravel(), at), shape=(buses * len(hours), column.size))
-        pools = list(dict.fromkeys(limit.key for limit in held))
-        key = np.repeat([pools.index(limit.key) for limit in held], signs).astype(int)
-        capped = sp.csr_array((np.ones(column.size), (key, column)), shape=(len(pools), column.size))
-        most = [next(limit.price for limit in held if limit.key == pool) for pool in pools]
+        most = {limit.key: limit.price for limit in reversed(held)}  # of a pool, the price of its first limit
+        place = {pool: k for k, pool in enumerate(most)}
+        key = np.repeat([place[limit.key] for limit in held], signs).astype(int)
+        capped = sp.csr_array((np.ones(column.size), (key, column)), shape=(len(place), column.size))
         level, first = self.day.pi[:, hours, w].T.ravel(), np.cumsum([0, *signs])
         found = solve_lp(
             np.concatenate([limit.sides(w) for limit in held]) if held else np.zeros(0),
             sp.csr_array(sp.vstack([posted, capped])),
             np.concatenate([level, np.full(len(most), -np.inf)]),
-            np.concatenate([level, most]),
+            np.concatenate([level, list(most.values())]),
             np.zeros(column.size),
             np.repeat([limit.price for limit in held], signs),
         )
@@ -432,25 +432,48 @@ class Society:
         return safe_bound(lp, lp.cost, found.y), found.x
 
     def _minimiser(self, lp: ParametricLP) -> np.ndarray:
-        """Where the social cost with the losses themselves is least, by an interior point, for a tangent there."""
-        hours, feeder, network, load = self.loss.size, self.instance.feeder, self.limits.network, self.limits.load
-        z, first = cp.Variable(lp.cost.size), lp.cost.size - hours  # column of the first hour's losses
-        root = np.sqrt(feeder.r_ohm / feeder.z_base_ohm)[:, None]
-        flow, reactive = root * network.matrices.flows(load[..., self.w]), root * network.reactive_flow[..., self.w]
-        per_kw = root * network.matrices.flows(np.eye(feeder.bus.size))[:, self.instance.prosumer_bus]  # (L, I)
-        moved = z[: self.columns.size] - self.stored
-        below, above = np.isfinite(lp.row_lower), np.isfinite(lp.row_upper)
-        rows = [z >= lp.col_lower, z <= lp.col_upper]
-        rows += [lp.matrix[below] @ z >= lp.row_lower[below], lp.matrix[above] @ z <= lp.row_upper[above]]
+        """Where the social cost with the losses themselves is least, by an interior point, for a tangent there.
+
+        The method knows an interior only: what the face fixes is put in, and a row that it closes is an equation.
+        """
+        hours, first = self.loss.size, lp.cost.size - self.loss.size  # the column of the first hour's losses
+        free = np.flatnonzero(lp.col_lower < lp.col_upper)
+        chosen = cp.Variable(free.size)
+        known = np.where(lp.col_lower < lp.col_upper, 0.0, lp.col_lower)
+        z = sp.csr_array((np.ones(free.size), (free, np.arange(free.size))), (known.size, free.size)) @ chosen + known
+        own, fixed = sp.csr_array(lp.matrix)[:, free], lp.matrix @ known
+        left = np.diff(own.indptr) > 0
+        equal = left & (lp.row_lower == lp.row_upper)
+        below, above = (left & ~equal & np.isfinite(side) for side in (lp.row_lower, lp.row_upper))
+        rows = [
+            chosen >= lp.col_lower[free],
+            chosen <= lp.col_upper[free],
+            own[equal] @ chosen == (lp.row_lower - fixed)[equal],
+            own[below] @ chosen >= (lp.row_lower - fixed)[below],
+            own[above] @ chosen <= (lp.row_upper - fixed)[above],
+        ]
+        drawn = self.drawn @ (z[: self.columns.size] - self.stored)
+        rotated, per_kw, rest = self._rotated_flows()
         for t in range(hours):
-            own = flow[:, t] + sp.csr_array(per_kw) @ self.drawn[t::hours] @ moved
-            rows.append(cp.sum_squares(cp.hstack([own, reactive[:, t]])) <= z[first + t])
+            rows.append(cp.sum_squares(rotated[:, t] + per_kw @ drawn[t::hours]) <= z[first + t] - rest[t])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Solution may be inaccurate")
             cp.Problem(cp.Minimize(lp.cost @ z), rows).solve(solver=cp.CLARABEL)
         if z.value is None:
             raise CertificateError("days.society", 1.0, 0.0, f"no interior point for day {self.w}")
         return np.asarray(z.value)
+
+    def _rotated_flows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses as sums of squares with as many terms as prosumers: those that the stored flows give, (I, T), what a
+        kW drawn by each prosumer adds to them, (I, I), and the losses that no prosumer can change, kW, (T,)."""
+        feeder, network = self.instance.feeder, self.limits.network
+        root = np.sqrt(feeder.r_ohm / feeder.z_base_ohm)[:, None]
+        flow = root * network.matrices.flows(self.limits.load[..., self.w])
+        reactive = root * network.reactive_flow[..., self.w]
+        by_bus = network.matrices.flows(np.eye(feeder.bus.size))
+        turn, per_kw = np.linalg.qr(root * by_bus[:, self.instance.prosumer_bus])
+        rotated = turn.T @ flow
+        return rotated, per_kw, ((flow - turn @ rotated) ** 2 + reactive**2).sum(axis=0)
 
     def _lp(self, held: list[Limit]) -> ParametricLP:
         """Social cost over the day's columns, the slacks of the given network limits, the peak and the losses (T,)."""

@@ -19,8 +19,7 @@ from tritier.model.prosumer import (
     all_data,
     cost_box,
     injection,
-    largest_draw,
-    largest_supply,
+    largest_injection,
     prosumer_rows,
     prosumer_variables,
     risk_adjusted_cost,
@@ -109,9 +108,8 @@ def block_violation(instance: Instance, form: BlockForm, hour: int, inject: Sequ
 def violation_box(instance: Instance, form: BlockForm) -> float:
     """A bound on the absolute violation of a block, kW, from the boxes of the prosumers."""
     bus = instance.prosumer_bus
-    reach = np.array([max(largest_draw(d).max(), largest_supply(d).max()) for d in all_data(instance)])
     passive = (np.abs(form.gradient) @ instance.days.passive_kw.max(axis=(1, 2))).max()
-    moved = (np.abs(form.gradient[:, bus]) @ reach).max()
+    moved = (np.abs(form.gradient[:, bus]) @ largest_injection(instance)).max()
     return float(passive + moved + np.abs(form.limit).max() + _largest_capacity(instance, form))
 
 

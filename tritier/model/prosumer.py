@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import cvxpy as cp
@@ -42,8 +43,9 @@ def prosumer_data(instance: Instance, i: int) -> ProsumerData:
     )
 
 
+@lru_cache(maxsize=8)
 def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
-    """:func:`prosumer_data` of every prosumer."""
+    """:func:`prosumer_data` of every prosumer. Kept, as every chance block asks for it, and devices take time to make."""
     return tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
 
 
@@ -55,6 +57,12 @@ def largest_draw(d: ProsumerData) -> np.ndarray:
 def largest_supply(d: ProsumerData) -> np.ndarray:
     """Largest power that all devices can supply together, kW, shape (T, S)."""
     return np.sum([device.largest()[1] for device in d.devices], axis=0)
+
+
+@lru_cache(maxsize=8)
+def largest_injection(instance: Instance) -> np.ndarray:
+    """Largest net injection of every prosumer, kW, of either sign, (I,)."""
+    return np.array([max(largest_draw(d).max(), largest_supply(d).max()) for d in all_data(instance)])
 
 
 def purchase_box(d: ProsumerData) -> np.ndarray:

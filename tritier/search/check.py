@@ -22,7 +22,7 @@ from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
 from tritier.search.cuts import RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Row, cost_of
-from tritier.search.pool import Item, Pool, extend, items_in, items_of
+from tritier.search.pool import Item, Pool, build, extend, items_in, items_of
 from tritier.search.responses import block_quantiles, block_samples, keep_books, shortfall, social_cost
 from tritier.search.work import pack, unpack
 
@@ -163,11 +163,12 @@ def check_pool(
     progress: is given a line for each row, where one process checks them all.
     """
     parts = max(1, min(joblib.effective_n_jobs(jobs), len(pool.rows)))
-    shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
     if parts == 1:
-        found = [_check_rows(packed, pool.items, pool.rows, name, progress)]
+        bare = build(joint.instance, joint.sees_network, joint.bare, [])
+        found = [_check_rows(bare, pool.items, pool.rows, name, progress)]
     else:
-        found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_rows)(packed, pool.items, own) for own in shares)
+        shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
+        found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_packed)(packed, pool.items, own) for own in shares)
     rows = [found[k % parts][k // parts] for k in range(len(pool.rows))]
     for k, row in enumerate(rows):
         if isinstance(row, str):
@@ -175,14 +176,18 @@ def check_pool(
     return rows
 
 
+def _check_packed(packed: np.ndarray, items: list[Item], rows: list[Row]) -> list[Row | str]:
+    return _check_rows(unpack(packed), items, rows)
+
+
 def _check_rows(
-    packed: np.ndarray,
+    joint: JointLP,
     items: list[Item],
     rows: list[Row],
     name: str = "",
     progress: Callable[[str], None] | None = None,
 ) -> list[Row | str]:
-    joint, found = unpack(packed), []
+    found: list[Row | str] = []
     for k, row in enumerate(rows):
         if progress is not None:
             progress(f"proof, {name}: row {k + 1} of {len(rows)}")
