@@ -13,7 +13,7 @@ from tritier.cases import recourse
 from tritier.cases.cases import risk_neutral
 from tritier.cases.certificate import DOLLARS, GAIN, check_judged
 from tritier.cases.decisions import Decisions, decisions_of
-from tritier.cases.judged import check_days, day_problem
+from tritier.cases.judged import Limits, PrivateSets, Society, check_days, day_problem
 from tritier.cases.outcome import daily_table
 from tritier.cases.recourse import DayDecisions, Recourse
 from tritier.errors import CertificateError
@@ -72,6 +72,19 @@ def test_false_prices_are_refused(policy, peaks):
     for pi in (odd, 0.99 * day.pi, 0 * day.pi):
         with pytest.raises(CertificateError, match="days"):
             check_judged(replace(day, pi=pi), decisions)
+
+
+def test_losses_as_the_interior_point_is_given_them_are_those_of_the_flows(idle):
+    judge, decisions = idle
+    day = judge.judge(decisions, POLICIES[0])
+    own, limits = PrivateSets(day, decisions), Limits(day, decisions)
+    worth = limits.worth(0)
+    society = Society(own, limits, 0, own.best_reply(0, worth.pi)[1], worth)
+    load, bus = limits.load[..., 0].copy(), judge.instance.prosumer_bus
+    more = np.random.default_rng(1).uniform(-50, 50, (bus.size, load.shape[1]))
+    np.add.at(load, bus, more)
+    rotated, per_kw, rest = society._rotated_flows()
+    assert ((rotated + per_kw @ more) ** 2).sum(axis=0) + rest == pytest.approx(society._losses(load), rel=1e-12)
 
 
 def test_a_trade_below_zero_by_rounding_closes_no_meter(idle):
