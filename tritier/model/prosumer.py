@@ -45,7 +45,7 @@ def prosumer_data(instance: Instance, i: int) -> ProsumerData:
 
 @lru_cache(maxsize=8)
 def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
-    """:func:`prosumer_data` of every prosumer; kept, as every chance block asks for it and devices take long to make."""
+    """:func:`prosumer_data` of every prosumer; kept, as every chance block asks for it and devices take time."""
     return tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
 
 
