@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,9 +12,21 @@ from toy import small_market
 
 from tritier.errors import InfeasibleError, SolverError
 from tritier.inputs.instance import Design
+from tritier.model.dso import leader_books
+from tritier.model.market import joint_follower
 from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import ALL, BASIC, ColdRestart, LinearProgram, ParametricLP, Status, WarmLP, solve_lp
+from tritier.reformulation.lp import (
+    ALL,
+    BASIC,
+    ColdRestart,
+    LinearProgram,
+    ParametricLP,
+    Status,
+    WarmLP,
+    parametric_lp,
+    solve_lp,
+)
 
 INF = np.inf
 
@@ -204,3 +217,36 @@ def test_a_wrong_basis_does_not_survive(patience, monkeypatch):
         assert joint.warm.restarts == restarts | ({} if patience else {ColdRestart.SLOW: 1})
         joint.warm.set_basis(joint.warm.basis())
         assert joint.warm.solve(cost).iterations == 0
+
+
+@pytest.mark.parametrize("rules", [{}, {"billing": "scenario", "peak_with_losses": True}], ids=str)
+def test_a_problem_in_row_form_is_cvxpys_own(rules):
+    """Entry by entry and in the same order: bases are stored for it."""
+    follower = joint_follower(small_market(**rules))
+    rows = [*follower.rows, *leader_books(follower)[1]]
+    problem = cp.Problem(cp.Minimize(follower.books.R + 0 * cp.sum(follower.books.cap)), [c for _, c in rows])
+    assert bool(problem.parameters()) == bool(rules), "prices in the rows of costs"
+    ours = parametric_lp(problem, {c.id: label for label, c in rows})
+    data, _, _ = problem.get_problem_data(cp.HIGHS)
+    assert np.array_equal(ours.matrix.toarray(), data["A"].toarray()) and ours.matrix.nnz == data["A"].nnz
+    for name, theirs in (
+        ("cost", "c"),
+        ("row_upper", "b"),
+        ("col_lower", "lower_bounds"),
+        ("col_upper", "upper_bounds"),
+    ):
+        assert np.array_equal(getattr(ours, name), data[theirs])
+    assert np.array_equal(np.flatnonzero(np.isfinite(ours.row_lower)), np.arange(data["dims"].zero))
+    place = data["param_prob"].var_id_to_col
+    assert ours.columns == {v.name(): (place[v.id], v.shape) for v in problem.variables()}
+    assert list(ours.rows) == [{c.id: label for label, c in rows}[c.id] for c in data["param_prob"].constraints]
+
+
+@pytest.mark.parametrize("bent", [cp.abs, cp.square, cp.norm], ids=lambda f: f.__name__)
+def test_a_problem_that_is_not_linear_has_no_row_form(bent):
+    x = cp.Variable(2, bounds=[0, 1])
+    problems = [cp.Problem(cp.Minimize(cp.sum(bent(x)))), cp.Problem(cp.Minimize(cp.sum(x)), [cp.sum(bent(x)) <= 1])]
+    problems.append(cp.Problem(cp.Minimize(cp.sum(x)), [cp.SOC(x[0], x)]))
+    for problem in problems:
+        with pytest.raises(SolverError, match="not linear"):
+            parametric_lp(problem, {})

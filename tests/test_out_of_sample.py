@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tritier.cases.cases import CASES
-from tritier.cases.result import read_result, stored
+from tritier.cases.result import read_made, stored
 from tritier.cases.solve import prepare
 from tritier.errors import InputError
 from tritier.evaluation import findings, heldout
@@ -73,7 +73,7 @@ def test_judged_again_the_real_days_give_the_same_figures():
     """Half of the cases: two of them cover every kind of tariff, market and view of the network."""
     prepared, kept = prepare(DATA / "studies" / "ieee33", "paper"), heldout.kept("ieee33", REAL)
     for number in (1, 4):
-        made = read_result(stored(prepared, number)).decisions  # certified by a test of its own
+        made = read_made(stored(prepared, number), prepared).decisions  # certified by a test of its own
         days = find_days(prepared, REAL.kind)
         fresh = heldout.find(prepared, number, made, heldout.judged(prepared, number, made, days))
         for name in ("daily", "violations"):

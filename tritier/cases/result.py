@@ -383,11 +383,18 @@ def read_result(folder: str | Path, study: str | Path | None = None) -> Result:
     """
     folder = Path(folder)
     origin = store.read_origin(folder)
-    case = find_case(origin["case"])
-    source = Path(study) if study else Path(os.path.relpath(folder.resolve() / origin.pop("study")))
+    source = Path(study) if study else Path(os.path.relpath(folder.resolve() / origin["study"]))
     prepared = prepare(source, origin["preset"], store.stored_changes(origin), origin["half"])
     if prepared.study.data_hash != origin["data_hash"]:
         raise InputError(folder / "provenance.json", "data_hash", "the study's files have changed since", store.AGAIN)
+    return read_made(folder, prepared)
+
+
+def read_made(folder: Path, prepared: Prepared) -> Result:
+    """A stored result that was made from a study as it is prepared already (:func:`made_from`)."""
+    origin = store.read_origin(folder)
+    del origin["study"]
+    case = find_case(origin["case"])
     clearing = cleared(prepared, case)
     decisions, days = store.unpacked(folder / "decisions.npz", prepared.instance, case, clearing)
     bounds, trace = store.stored_bounds(folder, case), store.read_trace(folder)
@@ -522,7 +529,7 @@ def read_or_solve(prepared: Prepared, number: int) -> Result:
     """A case as it is stored for these data and parameters, else solved here. Its certificates are the reader's to
     recompute."""
     folder = stored(prepared, number)
-    return solve_case(prepared, number) if folder is None else read_result(folder, prepared.study.folder)
+    return solve_case(prepared, number) if folder is None else read_made(folder, prepared)
 
 
 def origin_in_words(prepared: Prepared, number: int) -> str:

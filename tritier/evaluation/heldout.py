@@ -25,7 +25,7 @@ from tritier.cases.outcome import (
 )
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import FOLDER as STORED_CASES
-from tritier.cases.result import Result, made_from, read_or_solve, read_result, stored
+from tritier.cases.result import Result, made_from, read_made, read_or_solve, stored
 from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prepare, prosumer_bill_share
 from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
@@ -215,7 +215,7 @@ def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldO
 def decisions(results: Path, prepared: Prepared, number: int) -> Decisions:
     """Decisions of a case: read where its chapter has kept them for these data and parameters, else solved here."""
     folder = results_folder(results / CHAPTERS[number], prepared) / "case"
-    return read_result(folder).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
+    return read_made(folder, prepared).decisions if made_from(folder, prepared) else fresh(prepared, number).decisions
 
 
 def design(results: Path, prepared: Prepared, number: int) -> DesignProof | None:

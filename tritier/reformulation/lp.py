@@ -25,6 +25,8 @@ import highspy
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from cvxpy.cvxcore.python.canonInterface import get_problem_matrix
+from cvxpy.reductions.inverse_data import InverseData
 from numpy.typing import ArrayLike
 
 from tritier.errors import InfeasibleError, SolverError
@@ -205,39 +207,56 @@ class LPSolution:
 
 
 def parametric_lp(problem: cp.Problem, labels: dict[int, str]) -> ParametricLP:
-    """Canonical form of a linear cvxpy problem with bounds as bounds.
+    """A linear cvxpy problem in row form, bounds as bounds: what ``problem.get_problem_data(cp.HIGHS)`` gives, without
+    the reductions by which cvxpy finds out that there is nothing to reduce, most of the time that it takes.
 
     ``labels`` maps constraint ids to row names. Equalities come first, then rows ``<=`` (the sign cvxpy gives ``lhs -
-    rhs``).
+    rhs``). Parameters are the numbers they have.
     """
-    data, _, _ = problem.get_problem_data(cp.HIGHS)
-    cone = data["param_prob"]
-    dims = data["dims"]
-    shapes = {v.id: (v.name(), v.shape) for v in problem.variables()}
-    columns = {shapes[vid][0]: (first, shapes[vid][1]) for vid, first in cone.var_id_to_col.items() if vid in shapes}
-    if sum(int(np.prod(shape)) for _, shape in columns.values()) != data["c"].size:
-        raise SolverError("the problem is not linear: its canonical form has columns of its own")
-    rows, first = {}, 0
-    shape_of = {c.id: c.shape for c in problem.constraints}
-    for constraint in cone.constraints:
-        rows[labels.get(constraint.id, f"row{constraint.id}")] = (
-            first,
-            shape_of.get(constraint.id, (constraint.size,)),
-        )
-        first += constraint.size
-    upper = np.asarray(data["b"], dtype=float)
-    lower = np.where(np.arange(upper.size) < dims.zero, upper, -np.inf)
-    n = data["c"].size
+    where = InverseData(problem)
+    first = where.var_offsets
+    equal = [c for c in problem.constraints if isinstance(c, cp.constraints.Equality)]
+    less = [c for c in problem.constraints if isinstance(c, cp.constraints.Inequality)]
+    if len(equal) + len(less) < len(problem.constraints):
+        raise SolverError("the problem is not linear: it has constraints that are no rows")
+    cost, _ = _affine(problem, where, [problem.objective.args[0]])
+    matrix, offset = _affine(problem, where, [c.expr for c in (*equal, *less)])
+    upper = -offset
+    rows, at = {}, 0
+    for c in (*equal, *less):
+        rows[labels.get(c.id, f"row{c.id}")] = (at, c.shape)
+        at += c.size
+    variables = problem.variables()
+    sides = [
+        np.concatenate([np.broadcast_to(v.get_bounds()[k], v.shape).ravel("F") for v in variables]) for k in (0, 1)
+    ]
     return ParametricLP(
-        cost=np.asarray(data["c"], dtype=float),
-        matrix=sp.csr_array(data["A"]),
-        row_lower=lower,
+        cost=cost.toarray().ravel(),
+        matrix=matrix,
+        row_lower=np.where(np.arange(upper.size) < sum(c.size for c in equal), upper, -np.inf),
         row_upper=upper,
-        col_lower=_bound(data["lower_bounds"], n, -np.inf),
-        col_upper=_bound(data["upper_bounds"], n, np.inf),
-        columns=columns,
+        col_lower=sides[0],
+        col_upper=sides[1],
+        columns={v.name(): (first[v.id], v.shape) for v in variables},
         rows=rows,
     )
+
+
+def _affine(problem: cp.Problem, where: InverseData, terms: list[cp.Expression]) -> tuple[sp.csr_array, np.ndarray]:
+    """Coefficients (m, n) and constants (m,) of affine terms in the columns of a problem.
+
+    Raises SolverError for a term that is not affine."""
+    try:
+        forms = [term.canonical_form[0] for term in terms]
+    except NotImplementedError as error:  # only what is affine has this form
+        raise SolverError("the problem is not linear: it has terms that are not affine") from error
+    m, n = sum(term.size for term in terms), where.x_length
+    sizes = (where.param_to_size, where.param_id_map)
+    found = sp.coo_array(get_problem_matrix(forms, n, where.var_offsets, *sizes, m, "CPP"))
+    value = np.concatenate([*(np.ravel(p.value, order="F") for p in problem.parameters()), [1.0]])
+    entry, parameter = found.coords
+    whole = sp.csr_array((found.data * value[parameter], (entry % m, entry // m)), shape=(m, n + 1))
+    return sp.csr_array(whole[:, :n]), whole[:, [n]].toarray().ravel()
 
 
 def safe_bound(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
@@ -651,10 +670,6 @@ def _statuses(value: np.ndarray, lower: np.ndarray, upper: np.ndarray, basic: np
     status[np.isinf(lower) & np.isinf(upper)] = FREE
     status[basic] = BASIC
     return status.tobytes()
-
-
-def _bound(values: ArrayLike | None, n: int, default: float) -> np.ndarray:
-    return np.full(n, default) if values is None else np.asarray(values, dtype=float)
 
 
 def _positions(first: int, shape: tuple[int, ...]) -> np.ndarray:
