@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from toy import small_market
 
 from tritier.inputs.instance import Menu
@@ -14,7 +15,7 @@ from tritier.model.dso import menu_points
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
-from tritier.search.check import basic_point, check_row, completed
+from tritier.search.check import Factors, basic_point, check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
 from tritier.search.pool import Pool, items_in, items_of, reorder
 
@@ -140,6 +141,33 @@ def test_the_point_of_a_basis_is_the_solvers_own(joint):
     assert x == pytest.approx(found.x, abs=1e-7)
     assert y == pytest.approx(found.y, abs=1e-6 * np.abs(found.y).max())
     columns, rows = joint.warm.basis()
+    lp = joint.warm.current()
+    with pytest.raises(ValueError, match="singular"):
+        huge = {name: 1e300 * getattr(lp, name) for name in ("row_lower", "row_upper")}
+        basic_point(replace(lp, matrix=1e-10 * lp.matrix, **huge), cost, joint.warm.basis())
     for broken in ((columns[1:], rows), (columns, rows[:-1]), (bytes(len(columns)), rows), (columns, bytes(len(rows)))):
         with pytest.raises(ValueError):
             basic_point(joint.warm.current(), cost, broken)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_factors_solve_both_ways_whatever_the_order_takes_out_first(seed):
+    """Triangular but for a few entries, dense, and with an entry that is zero, where a pivot must not be sought."""
+    rng, m = np.random.default_rng(seed), 12
+    entries = np.triu(rng.normal(size=(m, m)) * (rng.random((m, m)) < 0.4), 1) + np.eye(m) * (1 + rng.random(m))
+    entries[-1, seed % 11] += 0.5 * (seed % 2)
+    entries = entries[rng.permutation(m)][:, rng.permutation(m)]
+    entries = entries if seed % 5 else rng.normal(size=(m, m))
+    row, column = np.nonzero(entries)
+    places = (np.append(row, seed % m), np.append(column, 0))
+    own = sp.csr_array((np.append(entries[row, column], 0.0), places), (m, m))
+    side = rng.normal(size=m)
+    factors = Factors(own)
+    assert own @ factors.solve(side) == pytest.approx(side, abs=1e-9)
+    assert own.T @ factors.solve_transposed(side) == pytest.approx(side, abs=1e-9)
+
+
+@pytest.mark.parametrize("entries", [[[0.0]], [[1, 1], [1, 1]], [[1, 0, 0], [1, 1, 1], [2, 1, 1]], [[1, 1], [0, 0]]])
+def test_a_singular_basis_is_refused(entries):
+    with pytest.raises(ValueError, match="singular"):
+        Factors(sp.csr_array(np.array(entries, dtype=float)))
