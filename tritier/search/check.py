@@ -119,8 +119,6 @@ def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate(parts, axis=1))
 
 
-
-
 def _at_bound(status: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """The bounds that statuses stand for; zero where basic or free."""
     return np.where(status == AT_LOWER, lower, np.where(status == AT_UPPER, upper, 0.0))
