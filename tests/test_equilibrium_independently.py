@@ -11,6 +11,7 @@ from dataclasses import replace
 import cvxpy as cp
 import numpy as np
 import pytest
+from independent import lost_value, paths, person, shared_impedance
 from test_deferrable import electrified
 
 from tritier.cases.decisions import decisions_of
@@ -38,42 +39,21 @@ def prosumer_gain(market, found, i: int) -> float:
     p, (hours, scenarios) = days.probability, days.wholesale.shape
     d0, sun, retail, feed_in = days.demand_kw[i], days.renewable_kw[i], days.retail, days.feed_in
     tau, price, pi = np.array(design.tariff)[rules.block], found["lambda"], found["pi"][i + 1]
-    k, phi, shape = rules.demand_blocks, rules.flexibility, (hours, scenarios)
-    x = 1 - phi + 2 * phi * (np.arange(k) + 0.5) / k
-    worth = rules.reference_price * (1 + (1 - x) / abs(rules.elasticity))
-    width = 2 * phi / k * d0
-    delay = {"ev": own.ev_delay_h, "hp": own.hp_delay_h}
-
+    phi, shape = rules.flexibility, (hours, scenarios)
+    one = person(own, rules, d0, sun, days.deferrable_kw[i], days.plugged_kw[i])
     buy, sell = cp.Variable(hours, nonneg=True), cp.Variable(hours, nonneg=True)
-    gp, gm, cut, ch, dis = (cp.Variable(shape, nonneg=True) for _ in range(5))
-    soc = cp.Variable((hours + 1, scenarios), nonneg=True)
-    served = [cp.Variable(shape, nonneg=True) for _ in range(k)]
-    load = {kind: cp.Variable(shape, nonneg=True) for kind in delay}
+    gp, gm = cp.Variable(shape, nonneg=True), cp.Variable(shape, nonneg=True)
     cost, eta = cp.Variable(scenarios), cp.Variable()
     ahead = cp.reshape(buy - sell, (hours, 1), order="C") @ np.ones((1, scenarios))
-    use = (1 - phi) * d0 + sum(served) + load["ev"] + load["hp"] + ch
-    rows = [gp + ahead + sun - cut + dis == gm + use, cut <= sun, ch <= own.battery_kw, dis <= own.battery_kw]
-    rows += [soc[1:] == soc[:-1] + own.eta * ch - dis / own.eta, soc[0] == soc[-1], soc <= own.battery_kwh]
-    rows += [s <= width for s in served]
     # Nobody buys more ahead than it could use or sells more than it could supply; risk weights would make them trade
     # retail prices against each other without end.
     usable = (
         (1 + phi) * d0 + own.battery_kw + sum(days.plugged_kw[i][k] for k in (0, 1) if days.deferrable_kw[i][k].any())
     )
+    rows = [*one.rows, gp + ahead == gm + one.draws]
     rows += [buy <= usable.max(axis=1), sell <= (sun + own.battery_kw).max(axis=1)]
-    held = rules.tie_break * cp.sum(soc[1:], axis=0)
-    for kind, (asked, plugged) in zip(delay, zip(days.deferrable_kw[i], days.plugged_kw[i], strict=True), strict=True):
-        backlog = cp.Variable(shape, nonneg=True)
-        window = sum((np.roll(asked, h, axis=0) for h in range(delay[kind])), 0 * asked)
-        rows += [backlog[0] == backlog[-1] + asked[0] - load[kind][0], backlog <= window, load[kind] <= plugged]
-        rows += [backlog[1:] == backlog[:-1] + asked[1:] - load[kind][1:]]
-        held = held + rules.tie_break * cp.sum(backlog, axis=0)
-    lost = (worth[: k // 2].sum() * width).sum(axis=0) - sum(
-        w * cp.sum(s, axis=0) for w, s in zip(worth, served, strict=True)
-    )
-    wear = own.degradation * cp.sum(ch + dis, axis=0)
     bill = cp.sum(cp.multiply(retail + tau[:, None], gp) - cp.multiply(feed_in, gm), axis=0)
-    rows += [cost == bill + wear + lost + held]
+    rows += [cost == bill + one.wear + one.lost + one.held]
     excess = cp.pos(cost - eta)
     rho = (1 - own.beta) * (p @ cost) + own.beta * (eta + p @ excess / (1 - rules.alpha))
     market_bill = price @ (buy - sell) + design.p2p / 2 * cp.sum(buy + sell)
@@ -85,7 +65,7 @@ def prosumer_gain(market, found, i: int) -> float:
     day = ((retail + tau[:, None]) * f["gp"] - feed_in * f["gm"]).sum(axis=0)
     day += own.degradation * (f["ch"] + f["dis"]).sum(axis=0) + rules.tie_break * f["soc"][1:].sum(axis=0)
     day += rules.tie_break * (found["ev_backlog"][i] + found["hp_backlog"][i]).sum(axis=0)
-    day += (worth[: k // 2].sum() * width).sum(axis=0) - np.einsum("k,ktw->w", worth, f["served"])
+    day += lost_value(rules, d0, f["served"])
     paid = (1 - own.beta) * (p @ day) + own.beta * cvar(day, p, rules.alpha)
     paid += price @ (f["zb"] - f["zs"]) + design.p2p / 2 * (f["zb"] + f["zs"]).sum()
     paid -= (pi * (f["gm"] - f["gp"] + (f["zs"] - f["zb"])[:, None])).sum()
@@ -97,15 +77,9 @@ def platform_gain(market, found) -> float:
     """What the platform could earn by other injections at the posted prices, $, all its limits written out."""
     feeder, days, rules = market.feeder, market.days, market.rules
     hours, scenarios = days.wholesale.shape
-    eps, p, base = rules.chance_level, days.probability, 1e3 * feeder.vn_kv**2
-    n, bus = feeder.bus.size, market.prosumer_bus
-    used = np.zeros((n - 1, n))  # line l on the path of bus m
-    for m in range(1, n):
-        at = m
-        while at:
-            used[at - 1, m] = 1
-            at = int(feeder.parent[at - 1])
-    r, x = used.T @ np.diag(feeder.r_ohm / base) @ used, used.T @ np.diag(feeder.x_ohm / base) @ used
+    eps, p = rules.chance_level, days.probability
+    n, bus, used = feeder.bus.size, market.prosumer_bus, paths(feeder)
+    r, x = shared_impedance(feeder)
     actual = found["gm"] - found["gp"] + (found["zs"] - found["zb"])[..., None]
     inject = [cp.Variable((hours, scenarios), bounds=[-5e3, 5e3]) for _ in bus]
     limits = dict(found.design.capacity)
