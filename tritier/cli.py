@@ -504,10 +504,10 @@ def electrify_one(a: argparse.Namespace) -> int:
     from tritier.studies.build import electrify
 
     with at_work(a.quiet, f"writing {a.out}"):
-        study, told = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data), a.renew_menus)
+        pace = paced(teller(a.quiet))
+        study, told = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data), a.renew_menus, pace)
     noted(study, "fast")
-    if told:
-        print(told)
+    print(told)
     teller(a.quiet)(f"written to {a.out}")
     return 0
 

@@ -3,14 +3,11 @@
 Each feeder passes through ``study new`` and ``study electrify`` with no file edited, is solved and certified at preset
 fast, and judged on the even weeks of the season, which no design has seen. What is stored is left alone and what was
 begun goes on from ``_run/elsewhere``, so that a broken run loses minutes; delete a feeder's folder here for a fresh
-start. The substation holds the feeder's own voltage, or the smallest step above it at which some decisions shed nothing
-on every design day: the rule of ``data/studies/ieee33-2045/substation.py``.
+start.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -19,7 +16,6 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import Result, made_from, read_result, solve_case
 from tritier.cases.solve import Prepared, prepare
 from tritier.evaluation.heldout import REAL, find, find_days, judged, note_origin
-from tritier.provenance import write_json
 from tritier.studies.build import electrify, find_grid, new_study
 
 DATA = Path(__file__).resolve().parents[1]
@@ -47,27 +43,8 @@ def study_of(name: str) -> Path:
 
 
 def prepared_of(name: str) -> Prepared:
-    """The study at its preset, its substation at the voltage of the rule."""
-    folder, found = study_of(name), WORK / name / "voltage.json"
-    if not found.exists():
-        write_json(found, {"substation_voltage_pu": voltage_of(folder)})
-    held = json.loads(found.read_text())
-    own = prepare(folder, PRESET, half=HALF)
-    return own if held["substation_voltage_pu"] == own.study.feeder.v_slack else prepare(folder, PRESET, held, HALF)
-
-
-def voltage_of(folder: Path) -> float:
-    """The feeder's own substation voltage, or the first step above it at which nothing needs to be shed, p.u."""
-    spec = importlib.util.spec_from_file_location("substation", DATA / "studies" / "ieee33-2045" / "substation.py")
-    rule = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rule)
-    own = prepare(folder, "smoke").study.feeder.v_slack
-    for step in (own, *(x for x in rule.STEPS if x > own)):
-        least = rule.violation_kw(prepare(folder, "smoke", {"substation_voltage_pu": step}))
-        say(f"{step:g} p.u.: {(least > rule.NOTHING).sum()} of {least.size} design days, at most {least.max():.4g} kW")
-        if not (least > rule.NOTHING).any():
-            return step
-    return own
+    """The study at its preset."""
+    return prepare(study_of(name), PRESET, half=HALF)
 
 
 def solved(name: str, prepared: Prepared, number: int) -> Result:

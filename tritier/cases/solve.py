@@ -29,11 +29,10 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
 from tritier.errors import InputError, SolverError
 from tritier.inputs.instance import Days, Design, Instance
-from tritier.inputs.scenarios import bare_injection, build_instance, design_days
+from tritier.inputs.scenarios import build_instance, design_days
 from tritier.inputs.settings import Preset, Settings, change_as_text
-from tritier.inputs.study import Study, located, read_study
-from tritier.model.acflow import voltage_margin
-from tritier.model.chance import Block, net_load
+from tritier.inputs.study import Study, read_study
+from tritier.model.chance import Block
 from tritier.model.tariff import fixed_charge, passive_charges
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
@@ -41,6 +40,7 @@ from tritier.search import hybrid
 from tritier.search.ends import stored_ends
 from tritier.search.hybrid import HybridResult
 from tritier.search.responses import Response, optimistic_response, social_cost
+from tritier.studies.check import with_margin
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +69,7 @@ def prepare(
         key = next(iter(study_changes))
         raise InputError(study.paths["study"], key, "cannot change once the study is read", "give it to read_study")
     chosen = study.preset(preset, preset_changes)
-    instance = build_instance(study, chosen, half)
-    if study.settings.voltage_margin_pu is None:
-        with located(study):
-            margin = measured_margin(instance, design_days(study, chosen, half))
-        instance = replace(instance, rules=replace(instance.rules, voltage_margin=margin))
+    instance = with_margin(study, build_instance(study, chosen, half), chosen, half)
     told = {key: change_as_text(value) for key, value in preset_changes.items()}
     return Prepared(study, chosen, half, instance, {**study.changes, **told})
 
@@ -93,12 +89,6 @@ def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dic
                 f"use one of {', '.join(sorted(fields))}, or a key of study.yaml as chance_level or load.scale",
             )
     return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
-
-
-def measured_margin(instance: Instance, days: Days) -> float:
-    """LinDistFlow error on the design half's real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
-    bare = net_load(instance.on(days), bare_injection(days))
-    return voltage_margin(instance.feeder, bare, days.reactive_kvar)
 
 
 @lru_cache(maxsize=16)

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tritier.errors import InputError, SolverError
+from tritier.errors import InfeasibleError, InputError, SolverError
 from tritier.inputs.documents import read_yaml
+from tritier.inputs.scenarios import bare_injection, build_instance, design_days
 from tritier.inputs.settings import BLOCKS, MenuSettings, Settings
 from tritier.inputs.study import HIGHEST_LOAD, Study, read_study
 from tritier.inputs.tables import LoadMixRow, read_days, read_feeder, read_rows
 from tritier.model.acflow import ac_power_flow
+from tritier.model.chance import Network, net_load
 from tritier.model.network import downstream_matrix, main_line
 from tritier.provenance import sole_writer, whole_folder
-from tritier.studies.check import design_flows, offered_limits
+from tritier.reformulation.joint import JointLP
+from tritier.studies.check import design_flows, offered_limits, with_margin
 from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import Grid, case_path, from_matpower, from_simbench, pandapower_grid
 
@@ -521,6 +524,8 @@ EV_PER_HOME, EV_KWH_PER_DAY, EV_KW, EV_DELAY_H = 0.8, 5.5, 11.0, 8
 HP_PER_HOME, HP_KWH_PER_DAY, HP_KW, HP_DELAY_H = 0.33, 9.9926, 4.5547, 3
 PV_SCALE, BATTERY_KWH_PER_KWP = 2.2, 1.5
 HOMES = "H0"  # how the names of household shapes begin
+STEPS = (1.00, 1.01, 1.02, 1.03)  # p.u., of the substation's tap changer
+NOTHING = 1e-6  # kW of violation that count as none
 
 
 def homes(study: Study) -> pd.Series:
@@ -556,11 +561,74 @@ def devices(home: pd.Series) -> pd.DataFrame:
     )
 
 
-def electrify(folder: Path, out: Path, level: float, data: Path, renew: bool = False) -> tuple[Study, str]:
-    """Write the electrified twin of a study: vehicles, heat pumps, spot-indexed prices, the dial at ``level``.
+def least_violation(study: Study, say: Callable[[str], None] | None = None) -> tuple[float, str]:
+    """The first violation of a network limit that no decision of anybody avoids on a design day, kW, and the day's
+    label; 0 and "" where none is left on any.
+
+    Each day is cleared by itself with all limits of the menu open, as the first best clears it; days on which nobody
+    need decide anything keep all limits at once, and the others are tried worst first, each from the basis of the one
+    before. say: is given a line for each.
+    """
+    chosen = study.preset("smoke")
+    days = design_days(study, chosen)
+    instance = with_margin(study, build_instance(study, chosen), chosen)
+    every = instance.on(days)
+    bare = Network(every).violations(net_load(every, bare_injection(days)), {})
+    most = np.max([kind.max(axis=(0, 1)) for kind in bare.values() if kind.size], axis=0)  # (D,)
+    hard = [int(k) for k in np.argsort(-most, kind="stable") if most[k] > NOTHING]
+    before: JointLP | None = None
+    for tried, k in enumerate(hard, 1):
+        if say is not None:
+            say(f"substation at {study.feeder.v_slack:g} p.u.: design day {tried} of {len(hard)}")
+        joint = JointLP(instance.on(days.select([k])))
+        if before is not None:
+            joint.add_blocks(before.blocks)
+        joint.offer(None)
+        if before is not None:
+            joint.warm.set_basis(before.warm.basis())
+        cost = np.zeros(joint.lp.cost.size)
+        cost[joint.lp.at("slack")] = 1.0
+        try:
+            found = joint.settle(cost, "primal" if before is None else "dual")
+        except InfeasibleError:  # violation is boxed by a hundred times what consumption is worth
+            return np.inf, days.label[k]
+        least = float(found.x[joint.lp.at("slack")])
+        if least > NOTHING:
+            return least, days.label[k]
+        before = joint
+    return 0.0, ""
+
+
+def substation_voltage(folder: Path, say: Callable[[str], None] | None = None) -> tuple[float, str]:
+    """The voltage at which a study's substation needs no shedding, p.u., and a line on it: its own, else the smallest
+    of ``STEPS`` above it at which some decisions keep all limits on every design day (:func:`least_violation`); its own
+    where no step does."""
+    own, tried = read_study(folder).feeder.v_slack, []
+    for step in (own, *(x for x in STEPS if x > own)):
+        study = read_study(folder) if step == own else read_study(folder, {"substation_voltage_pu": step})
+        least, day = least_violation(study, say)
+        if not day:
+            kept = "its own voltage" if step == own else f"the smallest step, as {'; '.join(tried)}"
+            return step, f"substation: {step:g} p.u., {kept}; nothing needs to be shed on any design day"
+        size = f"{least:,.3g} kW" if np.isfinite(least) else "more than all consumption is worth"
+        tried.append(f"at {step:g} p.u. {size} would be shed on {day}")
+    return own, f"substation: {own:g} p.u., its own voltage, though no step helps: {'; '.join(tried)}"
+
+
+def electrify(
+    folder: Path,
+    out: Path,
+    level: float,
+    data: Path,
+    renew: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Study, str]:
+    """Write the electrified twin of a study: vehicles, heat pumps, spot-indexed prices, the dial at ``level``, and the
+    substation at the voltage of the rule (:func:`substation_voltage`).
 
     data: folder with ``simbench/deferrable_profiles.csv`` and ``mobility/plugged_in.csv``; renew: take menus from the
-    new flows even where they are not the rule's. Returns the twin, and a line on its menus (:func:`renewed_menus`).
+    new flows even where they are not the rule's; say: is given a line for each design day of the rule. Returns the
+    twin, and a line each on its substation and on its menus (:func:`renewed_menus`).
     Raises InputError where the study cannot be read, has vehicles or heat pumps already, or ``out`` exists.
     """
     study = read_study(folder)
@@ -590,11 +658,14 @@ def electrify(folder: Path, out: Path, level: float, data: Path, renew: bool = F
         )
         content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
         write_settings(work, content, data)
-        menus, told = renewed_menus(study, read_study(work), renew)
-        if menus is not None:
-            write_settings(work, content | {"menus": menus}, data)
+        menus, of_menus = renewed_menus(study, read_study(work), renew)
+        content |= {"menus": menus} if menus is not None else {}
+        write_settings(work, content, data)
+        held, of_substation = substation_voltage(work, say)
+        if held != read_study(work).feeder.v_slack:
+            write_settings(work, content | {"substation_voltage_pu": held}, data)
         read_study(work)
-    return read_study(out), told
+    return read_study(out), "\n".join(filter(None, (of_substation, of_menus)))
 
 
 def electrified_settings(content: dict, study: Study, level: float) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from tritier.inputs.documents import read_yaml
-from tritier.inputs.instance import Days, Prosumer
+from tritier.inputs.instance import Days, Instance, Prosumer
 from tritier.inputs.scenarios import bare_injection, design_days, keep_prosumers
 from tritier.inputs.settings import Preset, Settings
-from tritier.inputs.study import Study
+from tritier.inputs.study import Study, located
 from tritier.inputs.tables import DeferrableRow
+from tritier.model.acflow import voltage_margin
+from tritier.model.chance import net_load
 from tritier.model.network import lindistflow
 from tritier.provenance import digest, write_text
 from tritier.studies.commented import commented_yaml, sources_beside
@@ -48,6 +50,18 @@ def uncontrolled_load(study: Study, preset: str | Preset, half: str = "odd") -> 
     where = [study.feeder.position(p.bus) for p in study.prosumers[:kept]]
     np.add.at(load, where, -bare_injection(days))
     return days, load
+
+
+def with_margin(study: Study, instance: Instance, preset: Preset, half: str = "odd") -> Instance:
+    """A study's instance with its voltage margin: that of study.yaml, else the LinDistFlow error on the design half's
+    real days at uncontrolled net loads, p.u. (:eq:`eq-voltage-margin`)."""
+    if study.settings.voltage_margin_pu is not None:
+        return instance
+    with located(study):
+        days = design_days(study, preset, half)
+        bare = net_load(instance.on(days), bare_injection(days))
+        margin = voltage_margin(instance.feeder, bare, days.reactive_kvar)
+    return replace(instance, rules=replace(instance.rules, voltage_margin=margin))
 
 
 def design_flows(study: Study, preset: str | Preset = "paper", half: str = "odd") -> pd.DataFrame:
