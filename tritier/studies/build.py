@@ -603,7 +603,7 @@ def substation_voltage(folder: Path, say: Callable[[str], None] | None = None) -
     """The voltage at which a study's substation needs no shedding, p.u., and a line on it: its own, else the smallest
     of ``STEPS`` above it at which some decisions keep all limits on every design day (:func:`least_violation`); its own
     where no step does."""
-    own, tried = read_study(folder).feeder.v_slack, []
+    own, tried = read_study(folder).feeder.v_slack, list[str]()
     for step in (own, *(x for x in STEPS if x > own)):
         study = read_study(folder) if step == own else read_study(folder, {"substation_voltage_pu": step})
         least, day = least_violation(study, say)
