@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from test_deferrable import electrified
 
-from tritier.cases.decisions import decisions_of, injection_prices, p2p_price, peak_prices
+from tritier.book.build import modules_of, nomenclature
+from tritier.book.run import Book
+from tritier.cases.decisions import (
+    DECISIONS,
+    MULTIPLIERS,
+    decisions_of,
+    injection_prices,
+    p2p_price,
+    peak_prices,
+)
 from tritier.inputs.instance import Design, Instance
 from tritier.model.devices import block_value
 from tritier.model.prosumer import prosumer_boxes
@@ -135,11 +144,48 @@ def test_the_page_says_what_the_search_is():
         assert text in PAGE
 
 
-def test_the_nomenclature_names_every_decision_of_a_prosumer():
-    """Every column that any prosumer of the market has, and every multiplier that a result stores."""
-    _, joint, _ = solved()
-    columns = {term for d in joint.data for term in prosumer_boxes(d)}
-    text = (ROOT / "chapters" / "nomenclature.md").read_text()
-    named = set(re.findall(r"`(\w+)`", text.partition("## Decisions and multipliers")[2]))
-    assert columns <= named
-    assert {"lambda", "pi", "mu", "nu", "theta", "y"} <= named
+def symbols() -> list[tuple[str, str]]:
+    """Symbol and table of every row of the generated nomenclature."""
+    text = nomenclature(modules_of(Book(ROOT, "smoke")))
+    tables = [(part.split("\n", 1)[0], part) for part in text.split("### ")[1:]]
+    return [(symbol, title) for title, part in tables for symbol in re.findall(r"^\| \$(.*?)\$ \|", part, re.MULTILINE)]
+
+
+def letter(symbol: str) -> str:
+    """A symbol without its lower index."""
+    return re.sub(r"_(\{(?:[^{}]|\{[^{}]*\})*\}|\w)", "", symbol)
+
+
+# Letters under which several rows stand, and the one thing that they mean.
+FAMILIES = {
+    "V": "voltage",
+    "P": "active flow of a line",
+    r"Q^{\mathrm c}": "charging of lines",
+    r"\pi^{\mathrm r}": "retail price",
+    r"\pi^{\mathrm f}": "feed-in price",
+    r"\Lambda": "losses",
+    "G": "metered energy",
+    r"\gamma": "value at risk",
+}
+
+
+def test_a_symbol_has_one_row_and_a_letter_one_meaning():
+    rows = symbols()
+    assert len(rows) > 120
+    assert len({symbol for symbol, _ in rows}) == len(rows)
+    own = [letter(symbol) for symbol, title in rows if "(appendix)" not in title]
+    assert {x for x in own if own.count(x) > 1} == set(FAMILIES)
+
+
+def test_the_nomenclature_names_every_decision_and_multiplier():
+    """Every array that a result stores, every column of the LP, and every multiplier of the follower's private rows."""
+    _, joint, response = solved()
+    stored = set(decisions_of(joint, response).arrays)
+    assert stored <= {*DECISIONS, *MULTIPLIERS}
+    columns = {re.sub(r"(\d*)(\[.*|:.*)?$", "", name) for name in joint.lp.columns}
+    assert columns <= set(DECISIONS)
+    rows = {re.sub(r"\d*(\[.*|:.*)?$", "", name) for name in joint.lp.rows}
+    assert set(MULTIPLIERS) - stored <= rows
+    named = re.findall(r"\| `(\w+)` \|", nomenclature(modules_of(Book(ROOT, "smoke"))))
+    fields = {"tau": "tariff", "tau_p": "p2p", "tau_k": "peak", "tau_c": "coincident", "cap": "capacity"}
+    assert {fields.get(name, name) for name in (*DECISIONS, *MULTIPLIERS)} <= set(named)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sphinx.application import Sphinx
 import tritier
 from tritier.book.page import PACKAGES, captioned, downloads
 from tritier.book.run import PRESETS, Book, gate, run_stale
+from tritier.cases.decisions import DECISIONS, MULTIPLIERS, Symbol
 from tritier.errors import InputError
 from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
@@ -75,25 +76,52 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("$", "\\$")
 
 
+APPENDIX = "hosting"  # of another model, whose symbols are its own
+
+
 def nomenclature(modules: list[str]) -> str:
-    """Tables of symbols, one for each dataclass of these modules whose fields carry symbol, unit, shape and text."""
-    parts = []
+    """Tables of symbols: of each dataclass of these modules whose fields carry symbol, unit, shape and text, then of
+    decisions and multipliers. A symbol has one row, where it is first met.
+    """
+    own, seen = [name for name in modules if APPENDIX not in name], set[str]()
+    groups = [*_of_classes(own, seen), _of_names("Decisions", DECISIONS, seen)]
+    groups += [_of_names("Multipliers", MULTIPLIERS, seen)]
+    groups += _of_classes([name for name in modules if APPENDIX in name], seen)
+    head = ("symbol", "name", "meaning", "unit", "shape")
+    tables = ((title, about, captioned([head, *rows], f"Symbols: {title}")) for title, about, rows in groups)
+    return "\n".join(f"### {title}\n\n{about}\n\n{table}" for title, about, table in tables)
+
+
+Group = tuple[str, str, list[tuple[str, ...]]]  # title, what it is, rows
+
+
+def _of_classes(modules: list[str], seen: set[str]) -> Iterator[Group]:
     for name in modules:
         module = importlib.import_module(name)
         for kind in vars(module).values():
             if not (dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == name):
                 continue
-            rows = [_row(f.name, f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata]
-            if rows:
-                link = f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}"
-                head = ("symbol", "name", "meaning", "unit", "shape")
-                table = captioned([head, *rows], f"Fields of `{kind.__name__}`, in `{name}`")
-                parts.append(f"### {kind.__name__}\n\n{link}\n\n{table}")
-    return "\n".join(parts)
+            about = {f.name: Symbol(**f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata}
+            if rows := _new_rows(about, seen):
+                title = f"{kind.__name__} (appendix)" if APPENDIX in name else kind.__name__
+                yield title, f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}", rows
 
 
-def _row(name: str, about: Mapping[str, str]) -> tuple[str, ...]:
-    return (f"${about['symbol']}$", f"`{name}`", *(_cell(about[key]) for key in ("text", "unit", "shape")))
+def _of_names(title: str, named: Mapping[str, Symbol], seen: set[str]) -> Group:
+    rows = _new_rows(named, seen)
+    return title, f"{title}, by the name that a result's array or the LP's column or row has.", rows
+
+
+def _new_rows(named: Mapping[str, Symbol], seen: set[str]) -> list[tuple[str, ...]]:
+    """A row for each symbol that has none yet; a field that stands for no quantity has the symbol ``-``."""
+    fresh = {name: about for name, about in named.items() if about.symbol not in {"-", *seen}}
+    seen.update(about.symbol for about in fresh.values())
+    return [_row(name, about) for name, about in fresh.items()]
+
+
+def _row(name: str, about: Symbol) -> tuple[str, ...]:
+    text = _cell(about.text.replace(":eq:`", "{eq}`"))
+    return f"${about.symbol}$", f"`{name}`", text, _cell(about.unit), _cell(about.shape)
 
 
 def modules_of(book: Book) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,96 @@ from tritier.reformulation.joint import JointLP
 from tritier.search.responses import Response, block_quantiles, block_samples, keep_books
 
 PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
+
+
+class Symbol(NamedTuple):
+    """How the book writes what a result or an LP names: LaTeX, unit, shape and meaning, with the equation's label."""
+
+    symbol: str
+    unit: str
+    shape: str
+    text: str
+
+
+# By the name that a result stores, or that a column of the LP has.
+DECISIONS = {
+    "zb": Symbol(r"z^{\mathrm b}_{it}", "kW", "I,T", "bought on the platform, day-ahead :eq:`eq-injection`"),
+    "zs": Symbol(r"z^{\mathrm s}_{it}", "kW", "I,T", "sold on the platform, day-ahead :eq:`eq-injection`"),
+    "gp": Symbol("g^+_{itw}", "kW", "I,T,S", "imported from the retailer :eq:`eq-prosumer-balance`"),
+    "gm": Symbol("g^-_{itw}", "kW", "I,T,S", "exported to the retailer :eq:`eq-prosumer-balance`"),
+    "cu": Symbol("cu_{itw}", "kW", "I,T,S", "sun and wind curtailed :eq:`eq-prosumer-balance`"),
+    "ch": Symbol("ch_{itw}", "kW", "I,T,S", "battery: charge :eq:`eq-prosumer-soc`"),
+    "dis": Symbol("dis_{itw}", "kW", "I,T,S", "battery: discharge :eq:`eq-prosumer-soc`"),
+    "soc": Symbol("soc_{itw}", "kWh", "I,T+1,S", "battery: energy in store :eq:`eq-prosumer-soc`"),
+    "served": Symbol("d_{kitw}", "kW", "I,K,T,S", "demand served, by demand block :eq:`eq-served-demand`"),
+    "ev": Symbol("ev_{itw}", "kW", "I,T,S", "drawn by vehicles :eq:`eq-backlog`"),
+    "hp": Symbol("hp_{itw}", "kW", "I,T,S", "drawn by heat pumps :eq:`eq-backlog`"),
+    "ev_backlog": Symbol(
+        r"wait^{\mathrm{ev}}_{itw}", "kWh", "I,T,S", "asked for by vehicles, not drawn yet :eq:`eq-backlog`"
+    ),
+    "hp_backlog": Symbol(
+        r"wait^{\mathrm{hp}}_{itw}", "kWh", "I,T,S", "asked for by heat pumps, not drawn yet :eq:`eq-backlog`"
+    ),
+    "gb": Symbol("G_{ibw}", "kWh", "I,B,S", "meter: import by tariff block :eq:`eq-metering`"),
+    "gk": Symbol(r"g^{\max}_{iw}", "kW", "I,S", "meter: largest import :eq:`eq-metering`"),
+    "cost": Symbol("C_{iw}", "$", "I,S", "cost of a day :eq:`eq-energy-cost`"),
+    "var": Symbol(r"\gamma_i", "$", "I", "value at risk of the cost :eq:`eq-cvar`"),
+    "excess": Symbol("e_{iw}", "$", "I,S", "cost above the value at risk :eq:`eq-cvar`"),
+    "eta": Symbol(r"\gamma_c", "kW", "-", "value at risk of a chance block's violation :eq:`eq-chance`"),
+    "slack": Symbol("s_c", "kW", "-", "violation bought at the declared price :eq:`eq-chance`"),
+    "G": Symbol("G_b", "kWh", "B", "billed energy by tariff block, passive loads included :eq:`eq-billed-energy`"),
+    "Z": Symbol("Z", "kWh", "1", "P2P volume :eq:`eq-p2p-volume`"),
+    "K": Symbol("K", "kW", "1", "largest imports of all customers, summed :eq:`eq-billed-peaks`"),
+    "H": Symbol("H", "kW", "1", "expected peak of the head :eq:`eq-billed-peaks`"),
+    "peak": Symbol("pk_w", "kW", "S", "peak of the head on a day :eq:`eq-billed-peaks`"),
+    "head": Symbol("P^0_{tw}", "kW", "T,S", "lossless flow into the feeder head :eq:`eq-head-flow`"),
+    "P": Symbol("P_{ltw}", "kW", "L,T,S", "flow of a line :eq:`eq-lindistflow-flow`"),
+    "v": Symbol(r"\sqrt{v_{ntw}}", "p.u.", "N,T,S", "voltage by LinDistFlow :eq:`eq-lindistflow-voltage`"),
+    "loss": Symbol(r"\Lambda_{tw}", "kW", "T,S", "losses of all lines :eq:`eq-loss-tangent`"),
+    "N": Symbol("N", "$", "1", "losses and demand charge, which the DSO pays :eq:`eq-network-cost`"),
+    "F": Symbol("F", "$", "1", "social cost :eq:`eq-social-cost`"),
+    "R": Symbol(
+        r"\sum_i \rho_i + c^{\mathrm{voll}} \sum_c s_c",
+        "$",
+        "1",
+        "risk-adjusted cost of prosumers and violations :eq:`eq-joint-follower`",
+    ),
+    "theta": Symbol(r"\theta", "$", "1", "the follower's value :eq:`eq-joint-follower`"),
+    "tau": Symbol(r"\tau_b", "$/kWh", "B", "import tariff by block :eq:`eq-network-charges`"),
+    "tau_p": Symbol(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side :eq:`eq-charges-ahead`"),
+    "tau_k": Symbol(
+        r"\tau^{\mathrm k}", "$/kW", "1", "charge on each customer's largest import of the day :eq:`eq-network-charges`"
+    ),
+    "tau_c": Symbol(
+        r"\tau^{\mathrm c}", "$/kW", "1", "charge on the head's largest import of the day :eq:`eq-platform`"
+    ),
+    "cap": Symbol(r"\mathrm{cap}_l", "kW", "C", "capacity limit of a line :eq:`eq-block-forms`"),
+    "fixed": Symbol("B^{\\mathrm{fix}}_i", "$/day", "I+1", "fixed charge, passive loads last :eq:`eq-fixed-charge`"),
+}
+# By the name that a result stores, or the label of the rows of the LP whose multipliers they are.
+MULTIPLIERS = {
+    "lambda": Symbol(r"\lambda_t", "$/kWh", "T", "P2P price :eq:`eq-p2p-balance`"),
+    "pi": Symbol(
+        r"\pi_{ntw}", "$/kWh", "N,T,S", "price of the right to inject, probability included :eq:`eq-injection-price`"
+    ),
+    "mu": Symbol(r"\mu_c", "$/kWh", "-", "price of a chance block :eq:`eq-block-multiplier`"),
+    "nu": Symbol(r"\nu_{ckw}", "$/kWh", "-,2,S", "price of a chance block's tail rows :eq:`eq-block-multiplier`"),
+    "y": Symbol(
+        r"\mathsf y", "$ per unit", "-", "multipliers of all private rows, those below among them :eq:`eq-kkt`"
+    ),
+    "peak": Symbol(
+        r"\zeta_{tw}", "$/kW", "T,S", "price of the head's peak, a part of the right's price :eq:`eq-peak-price`"
+    ),
+    "energy_cost": Symbol(r"\varrho_{iw}", "-", "I,S", "risk-adjusted probability :eq:`eq-follower-stationarity`"),
+    "cvar_rows": Symbol(r"\xi_{iw}", "-", "I,S", "the part of it that the tail adds :eq:`eq-follower-stationarity`"),
+    "power_balance": Symbol(
+        r"\varpi_{itw}", "$/kWh", "I,T,S", "worth of energy at a prosumer :eq:`eq-follower-stationarity`"
+    ),
+    "soc_dynamics": Symbol(
+        r"\sigma_{itw}", "$/kWh", "I,T,S", "worth of energy in store :eq:`eq-follower-stationarity`"
+    ),
+    "largest": Symbol(r"\psi_{itw}", "$/kW", "I,T,S", "worth of a lower largest import :eq:`eq-follower-stationarity`"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +134,7 @@ def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
 def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
     """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
 
-    A positive price is paid to who injects. It is the dual of ``q = injections``: duals of tail rows times gradients,
+    A positive price is paid to who injects. It is the dual of ``inj = injections``: duals of tail rows times gradients,
     and at every bus the dual of the head's peak where a charge on it is passed on.
     """
     days = joint.instance.days

@@ -25,12 +25,12 @@ class Feeder:
     """A radial feeder. Bus position 0 is the slack; line ``l`` feeds bus position ``l + 1`` from ``parent[l] <= l``."""
 
     bus: np.ndarray = quantity(r"n", "-", "N", "bus numbers as in the file, slack first")
-    p_kw: np.ndarray = quantity(r"P^0_n", "kW", "N", "nominal active load")
-    q_kvar: np.ndarray = quantity(r"Q^0_n", "kvar", "N", "nominal reactive load")
+    p_kw: np.ndarray = quantity(r"P^{\mathrm{nom}}_n", "kW", "N", "nominal active load")
+    q_kvar: np.ndarray = quantity(r"Q^{\mathrm{nom}}_n", "kvar", "N", "nominal reactive load")
     v_min: np.ndarray = quantity(r"\underline{V}_n", "p.u.", "N", "lowest voltage allowed")
     v_max: np.ndarray = quantity(r"\overline{V}_n", "p.u.", "N", "highest voltage allowed")
     line: np.ndarray = quantity(r"l", "-", "L", "line numbers as in the file")
-    parent: np.ndarray = quantity(r"\pi(l)", "-", "L", "position of the upstream bus of each line")
+    parent: np.ndarray = quantity(r"\mathrm{up}(l)", "-", "L", "position of the upstream bus of each line")
     r_ohm: np.ndarray = quantity(r"r_l", "ohm", "L", "series resistance")
     x_ohm: np.ndarray = quantity(r"x_l", "ohm", "L", "series reactance")
     rating_kva: np.ndarray = quantity(r"\overline{S}_l", "kVA", "L", "thermal rating; inf where none is given")
@@ -68,10 +68,10 @@ class Prosumer:
 
     name: str = quantity(r"i", "-", "1", "name")
     bus: int = quantity(r"n(i)", "-", "1", "bus number")
-    pv_kw: float = quantity(r"\overline{R}^{\mathrm{pv}}_i", "kW", "1", "installed photovoltaic power")
-    wind_kw: float = quantity(r"\overline{R}^{\mathrm w}_i", "kW", "1", "installed wind power")
-    battery_kwh: float = quantity(r"\overline{E}_i", "kWh", "1", "battery capacity")
-    battery_kw: float = quantity(r"\overline{B}_i", "kW", "1", "battery power, each way")
+    pv_kw: float = quantity(r"\overline{ren}^{\mathrm{pv}}_i", "kW", "1", "installed photovoltaic power")
+    wind_kw: float = quantity(r"\overline{ren}^{\mathrm w}_i", "kW", "1", "installed wind power")
+    battery_kwh: float = quantity(r"\overline{soc}_i", "kWh", "1", "battery capacity")
+    battery_kw: float = quantity(r"\overline{ch}_i, \overline{dis}_i", "kW", "1", "battery power, each way")
     eta: float = quantity(r"\eta_i", "-", "1", "one-way battery efficiency")
     degradation: float = quantity(
         r"c^{\mathrm{deg}}_i", "$/kWh", "1", "battery wear per kWh charged and per kWh discharged"
@@ -80,15 +80,15 @@ class Prosumer:
     ev_kwh_per_day: float = quantity(
         r"E^{\mathrm{ev}}_i", "kWh", "1", "energy that vehicles ask for on a mean day", default=0.0
     )
-    ev_kw: float = quantity(r"\overline{P}^{\mathrm{ev}}_i", "kW", "1", "power of all chargers", default=0.0)
+    ev_kw: float = quantity(r"\overline{ev}_i", "kW", "1", "power of all chargers", default=0.0)
     ev_delay_h: int = quantity(
-        r"D^{\mathrm{ev}}_i", "h", "1", "hours within which a kWh asked for is charged", default=0
+        r"T^{\mathrm{ev}}_i", "h", "1", "hours within which a kWh asked for is charged", default=0
     )
     hp_kwh_per_day: float = quantity(
         r"E^{\mathrm{hp}}_i", "kWh", "1", "energy that heat pumps ask for on a mean day", default=0.0
     )
-    hp_kw: float = quantity(r"\overline{P}^{\mathrm{hp}}_i", "kW", "1", "power of all heat pumps", default=0.0)
-    hp_delay_h: int = quantity(r"D^{\mathrm{hp}}_i", "h", "1", "hours within which a kWh asked for is drawn", default=0)
+    hp_kw: float = quantity(r"\overline{hp}_i", "kW", "1", "power of all heat pumps", default=0.0)
+    hp_delay_h: int = quantity(r"T^{\mathrm{hp}}_i", "h", "1", "hours within which a kWh asked for is drawn", default=0)
     #: further devices: each takes the prosumer's data and returns a :class:`tritier.model.devices.Device`
     devices: tuple[Callable[[Any], Any], ...] = ()
 
@@ -97,18 +97,26 @@ class Prosumer:
 class Days:
     """A weighted set of days: scenarios of a design, its forecast (S = 1) or held-out days."""
 
-    probability: np.ndarray = quantity(r"p_w", "-", "S", "probability, sums to one")
+    probability: np.ndarray = quantity(r"\mathbb P_w", "-", "S", "probability, sums to one")
     demand_kw: np.ndarray = quantity(r"d^0_{itw}", "kW", "I,T,S", "demand of prosumers at the reference price")
-    renewable_kw: np.ndarray = quantity(r"R_{itw}", "kW", "I,T,S", "available renewable power of prosumers")
+    renewable_kw: np.ndarray = quantity(r"ren_{itw}", "kW", "I,T,S", "available renewable power of prosumers")
     passive_kw: np.ndarray = quantity(r"D_{ntw}", "kW", "N,T,S", "passive load by bus, zero at prosumer buses")
-    reactive_kvar: np.ndarray = quantity(r"Q_{ntw}", "kvar", "N,T,S", "reactive load by bus, prosumer buses included")
+    reactive_kvar: np.ndarray = quantity(r"q_{ntw}", "kvar", "N,T,S", "reactive load by bus, prosumer buses included")
     wholesale: np.ndarray = quantity(r"\omega_{tw}", "$/kWh", "T,S", "wholesale price")
     label: tuple[str, ...] = quantity("w", "-", "S", "ISO date, or 'load date | renewable date' of a resampled day")
     deferrable_kw: np.ndarray = quantity(
-        r"u_{iktw}", "kW", "I,2,T,S", "power that vehicles and heat pumps of prosumers would draw at once", default=None
+        r"ask_{iktw}",
+        "kW",
+        "I,2,T,S",
+        "power that vehicles and heat pumps of prosumers would draw at once",
+        default=None,
     )
     plugged_kw: np.ndarray = quantity(
-        r"\overline{P}_{iktw}", "kW", "I,2,T,S", "power at which they can draw, by hour", default=None
+        r"\overline{ev}_{itw}, \overline{hp}_{itw}",
+        "kW",
+        "I,2,T,S",
+        "power at which they can draw, by hour",
+        default=None,
     )
     retail: np.ndarray | None = quantity(
         r"\pi^{\mathrm r}_{tw}",
@@ -171,10 +179,10 @@ class Rules:
     )
     feed_in: np.ndarray = quantity(r"\pi^{\mathrm f}_t", "$/kWh", "T", "feed-in price")
     block: np.ndarray = quantity(r"b(t)", "-", "T", "tariff block of each hour: 0 off-peak, 1 day, 2 peak")
-    reference_price: float = quantity(r"p^0", "$/kWh", "1", "all-in price of Case 1, at which demand is d0")
+    reference_price: float = quantity(r"c^0", "$/kWh", "1", "all-in price of Case 1, at which demand is d0")
     elasticity: float = quantity(r"\kappa", "-", "1", "own-price elasticity of demand, negative")
     flexibility: float = quantity(r"\varphi", "-", "1", "served demand stays within (1 -+ phi) d0")
-    demand_blocks: int = quantity(r"K", "-", "1", "blocks of the inverse demand curve")
+    demand_blocks: int = quantity(r"n^{\mathrm{blk}}", "-", "1", "blocks of the inverse demand curve")
     alpha: float = quantity(r"\alpha", "-", "1", "confidence of the prosumers' CVaR")
     chance_level: float = quantity(r"\epsilon", "-", "1", "chance level of network limits")
     violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
@@ -185,17 +193,13 @@ class Rules:
         r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import"
     )
     tie_break: float = quantity(
-        r"\delta^{\mathrm{tie}}", "$/kWh", "1", "per kWh in store and hour: stored energy is used as soon as it can be"
+        r"c^{\mathrm{tie}}", "$/kWh", "1", "per kWh in store and hour: stored energy is used as soon as it can be"
     )
     reference_value: float = quantity(
         r"u^0", "$/kWh", "1", "value of consumption at the reference level, for welfare only"
     )
-    tax_share: float = quantity(
-        r"\theta^{\mathrm{tax}}", "-", "1", "taxes and levies as a share of the retail energy price"
-    )
-    vat_share: float = quantity(
-        r"\theta^{\mathrm{vat}}", "-", "1", "value added tax on a retail price that follows the day"
-    )
+    tax_share: float = quantity(r"\mathrm{tax}", "-", "1", "taxes and levies as a share of the retail energy price")
+    vat_share: float = quantity(r"\mathrm{vat}", "-", "1", "value added tax on a retail price that follows the day")
     excess_price: float | None = quantity(
         r"c^{\mathrm{ex}}",
         "$/kW",
@@ -214,11 +218,15 @@ class Rules:
         default="scenario",
     )
     fixed_share: float = quantity(
-        r"\varphi", "-", "1", "largest share of the cost to recover that a fixed charge may carry", default=0.0
+        r"\vartheta", "-", "1", "largest share of the cost to recover that a fixed charge may carry", default=0.0
     )
 
     demand_levels: tuple[float, ...] | None = quantity(
-        r"x_k", "-", "K+1", "borders of the blocks relative to the reference demand; None: equal blocks", default=None
+        r"\hat d_k",
+        "-",
+        "K+1",
+        "borders of the blocks relative to the reference demand; None: equal blocks",
+        default=None,
     )
 
     def __post_init__(self) -> None:
@@ -236,18 +244,21 @@ class Rules:
 class Menu:
     """The DSO's finite menus. Capacity limits are keyed by line number; the largest level must never bind."""
 
-    tariff: tuple[tuple[float, ...], ...] = quantity(r"\mathcal{T}_b", "$/kWh", "B", "import tariffs offered, by block")
+    tariff: tuple[tuple[float, ...], ...] = quantity(r"\mathcal{M}_b", "$/kWh", "B", "import tariffs offered, by block")
     p2p: tuple[float, ...] = quantity(
-        r"\mathcal{T}^{\mathrm p}", "$/kWh", "1", "P2P charges offered, half paid by each side"
+        r"\mathcal{M}^{\mathrm p}", "$/kWh", "1", "P2P charges offered, half paid by each side"
     )
     capacity: tuple[tuple[int, tuple[float, ...]], ...] = quantity(
-        r"\mathcal{K}_l", "kW", "C", "(line number, limits offered) of the lines whose capacity the DSO sets"
+        r"\mathcal{M}^{\mathrm{cap}}_l",
+        "kW",
+        "C",
+        "(line number, limits offered) of the lines whose capacity the DSO sets",
     )
     peak: tuple[float, ...] = quantity(
-        r"\mathcal{T}^{\mathrm k}", "$/kW", "1", "charges offered on each customer's largest import", default=(0.0,)
+        r"\mathcal{M}^{\mathrm k}", "$/kW", "1", "charges offered on each customer's largest import", default=(0.0,)
     )
     coincident: tuple[float, ...] = quantity(
-        r"\mathcal{T}^{\mathrm c}", "$/kW", "1", "charges offered on the largest import of the head", default=(0.0,)
+        r"\mathcal{M}^{\mathrm c}", "$/kW", "1", "charges offered on the largest import of the head", default=(0.0,)
     )
 
     @property

@@ -154,7 +154,7 @@ def block_levels(rules: Rules) -> np.ndarray:
 def block_value(rules: Rules) -> np.ndarray:
     """Marginal value of each demand block at its middle, $/kWh, shape (K,), falling (:eq:`eq-demand-value`).
 
-    Linear inverse demand with own-price elasticity kappa around (p0, d0): p0 (1 + (1 - x) / abs(kappa)) at relative
+    Linear inverse demand with own-price elasticity kappa around (c0, d0): c0 (1 + (1 - x) / abs(kappa)) at relative
     level x.
     """
     levels = block_levels(rules)

@@ -19,7 +19,7 @@ from tritier.inputs.instance import Feeder, quantity
 class LinDistFlow:
     """The matrices of LinDistFlow on one feeder, built by :func:`lindistflow`."""
 
-    downstream: np.ndarray = quantity(r"D_{ln}", "-", "L,N", "1 where bus n is fed through line l, else 0")
+    downstream: np.ndarray = quantity(r"A_{ln}", "-", "L,N", "1 where bus n is fed through line l, else 0")
     r_path: np.ndarray = quantity(
         r"R_{nm}", "p.u./kW", "N,N", "resistance shared by the paths from the slack to n and m"
     )

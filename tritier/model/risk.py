@@ -1,6 +1,6 @@
 """The one risk operator of the model: conditional value at risk (CVaR) at confidence ``a``.
 
-CVaR_a(X) = min_eta eta + E[(X - eta)^+] / (1 - a) (Rockafellar and Uryasev 2000, doi:10.21314/JOR.2000.038).
+CVaR_a(C) = min_gamma gamma + E[(C - gamma)^+] / (1 - a) (Rockafellar and Uryasev 2000, doi:10.21314/JOR.2000.038).
 The same form, with a = 1 - epsilon, is the convex safe form of the chance constraints.
 """
 

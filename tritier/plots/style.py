@@ -142,7 +142,7 @@ def three_levels() -> Figure:
         (3.4, 7.35, 5.95, "import tariffs $\\tau_b$, P2P charge $\\tau^{\\mathrm{p}}$,\ncapacity limits", "right"),
         (6.6, 5.95, 7.35, "billed energy, flows,\nlosses, head peak", "left"),
         (3.4, 4.05, 2.65, "P2P price $\\lambda_t$, network\nprices $\\pi_{ntw}$", "right"),
-        (6.6, 2.65, 4.05, "trades $z^{\\mathrm{b}}, z^{\\mathrm{s}}$,\ninjections $q_{ntw}$", "left"),
+        (6.6, 2.65, 4.05, "trades $z^{\\mathrm{b}}, z^{\\mathrm{s}}$,\ninjections $inj_{ntw}$", "left"),
     )
     for x, start, end, text, side in arrows:
         ax.add_patch(

@@ -195,11 +195,11 @@ class JointLP:
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
 
     def cost(self, design: Design, f: float = 0.0, v: float = 1.0, n: float = 0.0) -> np.ndarray:
-        """Cost vector of f F + v V + n ((1 - fixed share) N - revenue), with the LP at the design (:meth:`offer`).
+        """Cost vector of f F + v J + n ((1 - fixed share) N - revenue), with the LP at the design (:meth:`offer`).
 
-        F: social cost; V: the follower's own value, R and what is charged outside R; the last: what the tariffs leave
+        F: social cost; J: the follower's own value, R and what is charged outside R; the last: what the tariffs leave
         uncovered of their share of the network cost. Passive loads' own charges are a constant where charges are
-        billed by scenario, and left out of V. Raises ValueError where the LP stands at other prices.
+        billed by scenario, and left out of J. Raises ValueError where the LP stands at other prices.
         """
         if v and not np.array_equal(self.charged[self.inside], design.prices[self.inside]):
             raise ValueError("the LP's cost rows hold the prices of another design: offer this one first")

@@ -9,8 +9,8 @@ Equation :eq:`eq-trilevel`:
 
 .. math::
 
-   g(x, y, z) \le \varphi_P(x) \quad \text{for every } P, \qquad
-   \varphi_P(x) = \min_{y, z} \{ g(x, y, z) : (y, z) \text{ on face } P \text{ at } x \}
+   g(x, y, z) \le \theta_P(x) \quad \text{for every } P, \qquad
+   \theta_P(x) = \min_{y, z} \{ g(x, y, z) : (y, z) \text{ on face } P \text{ at } x \}
 
 Each face is an LP, so its KKT conditions are exact. The search solves the bilevel problem of one face (a lower bound),
 checks every other face at the answer, and where face P is better it splits: either the leader stays where P exists

@@ -1,6 +1,6 @@
 """Integer L-shaped cuts: what one solve of the follower's LP at a design proves about a box of the menu.
 
-- *answer*: the follower's own value V with a small weight on social cost F beside it. Bounds F over all that the
+- *answer*: the follower's own value J with a small weight on social cost F beside it. Bounds F over all that the
   follower may choose, at the design and at every tighter limit that the response found respects.
 - *shortfall*: the same with the uncovered cost, N less revenue, in the place of F.
 - *least*: F alone, with a price on the limits: bounds F over all decisions, hence at every tariff.
@@ -22,7 +22,10 @@ from tritier.reformulation.lp import Basis, LPSolution, ParametricLP
 from tritier.search.responses import shortfall, social_cost
 
 KINDS = ("least", "answer", "shortfall")
-EPSILON, FINE = 1e-6, 1e-7  # weight beside V; the second where the first leaves the follower too much
+EPSILON, FINE = (
+    1e-6,
+    1e-7,
+)  # weight beside J (iota of the book); the second where the first leaves the follower too much
 SCALE = 1e4  # of an answer's costs: the solver's dual tolerance is absolute
 GRID = 1e6  # bounds are floored to 1e-6 $, so that the last bits of a machine's arithmetic do not steer the search
 NEED_GRID = 1e8  # limits needed are raised to 1e-8 kW, for the same reason
@@ -36,7 +39,7 @@ LOOSE = 0.5  # $: an answer whose bound is further below its own point is solved
 
 @dataclass(frozen=True)
 class Request:
-    """What to solve at a design. ``epsilon``: weight beside V, for answers and shortfalls."""
+    """What to solve at a design. ``epsilon``: weight iota beside J, for answers and shortfalls."""
 
     kind: str
     design: Design
@@ -48,10 +51,10 @@ class Row:
     """What a request proved, and the response that its basis stands for."""
 
     request: Request
-    dual: float  # $: V + epsilon F, or V + epsilon (N - revenue), is at least this; of "least", F + price . cap
+    dual: float  # $: J + iota F, or J + iota (N - revenue), is at least this; of "least", F + price . cap
     price: np.ndarray  # (C,), $/kW of limit, of "least"; zero otherwise
     follower_value: (
-        float  # $: V of the response, which the follower's optimum cannot exceed where the response is feasible
+        float  # $: J of the response, which the follower's optimum cannot exceed where the response is feasible
     )
     need: np.ndarray  # (C,), kW: limits that the response needs
     social_cost: float  # $: exact F at the response
@@ -141,8 +144,8 @@ def answer_row(joint: JointLP, request: Request, solution: LPSolution) -> Row:
     """The answer or the shortfall that a point and duals of the LP give, the design's limits being offered
     (:eq:`eq-answer`).
 
-    Valid: let y be any row duals. Every feasible decision at the offered limits has V + epsilon F >= safe(y), and a
-    follower that optimises has V at most that of the response found, wherever that response is feasible. So F >=
+    Valid: let y be any row duals. Every feasible decision at the offered limits has J + iota F >= safe(y), and a
+    follower that optimises has J at most that of the response found, wherever that response is feasible. So F >=
     (safe(y) - V_k) / epsilon at the design, and at every tighter limit that the response respects. What the point
     misses its rows by is charged at their duals.
     """

@@ -111,7 +111,7 @@ def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
 
 
 def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
-    """Quantile eta of each block's violation at the given net loads, kW, (blocks,)."""
+    """Value at risk gamma of each block's violation at the given net loads, kW, (blocks,)."""
     days, rules = joint.instance.days, joint.instance.rules
     samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
         len(blocks), days.n_days
