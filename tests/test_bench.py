@@ -16,6 +16,7 @@ from tritier.evaluation.bench import (
     BenchRow,
     check,
     example_at,
+    limits,
     main,
     milp_row,
     row,
@@ -155,3 +156,14 @@ def test_the_two_trees_bound_the_same_optimum():
             assert trees["bound"].max() <= trees["cost"].min() * (1 + 1e-6)
             assert (trees["gap"] <= 0.05).all()
     assert pairs >= 3
+
+
+def test_the_limit_of_a_suite_is_told_for_monoliths_and_searches_apart():
+    """The chapter's sentence on who had how long: in the stored suite a monolith has a tenth of a search's time."""
+    found, _ = stored()
+    for suite in ("single level", "feeder"):
+        own = found[found["suite"] == suite]
+        monoliths, searches = limits(own)
+        hybrid = own["engine"].str.startswith("hybrid")
+        assert set(own.loc[hybrid, "limit"]) == {searches} and set(own.loc[~hybrid, "limit"]) == {monoliths}
+    assert limits(found[found["suite"] == "single level"])[0] < limits(found[found["suite"] == "single level"])[1]

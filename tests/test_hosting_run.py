@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ from tritier.cli import main
 from tritier.errors import CertificateError, InputError
 from tritier.hosting import plan as hosting_model
 from tritier.hosting import run as hosting_run
+from tritier.hosting.robust import Iteration
 from tritier.hosting.rows import Watch
-from tritier.hosting.run import Question, State, check_plan, hosting_capacity, read_hosting, run
+from tritier.hosting.run import Question, State, check_plan, hosting_capacity, read_hosting, run, trace_table
 from tritier.inputs.settings import read_hosting_settings
 from tritier.inputs.study import read_study
 from tritier.provenance import sole_writer
@@ -328,3 +330,12 @@ def test_processes_decide_nothing(model):
     assert np.array_equal(one.plan.y, two.plan.y) and one.plan.certificate == two.plan.certificate
     assert [one.held_out, one.stress] == [two.held_out, two.stress]
     assert one.certify(jobs=2) == two.certify()
+
+
+def test_a_bound_on_hosted_capacity_never_goes_back():
+    """A pass that proves less than an earlier one leaves the bound where it was, which is zero at first."""
+    steps = ((-50.0, np.inf), (-40.0, 37.7), (-42.0, -20.0), (-30.0, -10.0))
+    plan = SimpleNamespace(trace=[Iteration(k, low, up, 1, 0.0, 0.0, 0.0) for k, (low, up) in enumerate(steps, 1)])
+    table = trace_table(plan)
+    assert table["lower_bound"].tolist() == [0.0, 0.0, 20.0, 20.0]
+    assert table["upper_bound"].tolist() == [50.0, 40.0, 40.0, 30.0]

@@ -356,7 +356,7 @@ def test_risk_weights_raise_the_threshold():
 def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
     told = sweeps.course(rows_by_hand(), sweeps.find_sweep("demand_charge"))
     assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
-    assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "between, or at an end")
+    assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "at an end")
     rows = rows_by_hand()
     more = rows.assign(label=rows["label"].replace("1.5", "0.5"), change=rows["change"] - 7)[rows["sweep"] == "pv"]
     both = pd.concat([rows, more])
@@ -425,3 +425,15 @@ def test_what_is_swept_reaches_the_model(stored):
     assert rows.loc[("load", "1.05"), "c1_violation_kwh"] > base["c1_violation_kwh"]
     assert rows.loc[("battery", "0"), "c1_degradation_usd"] == pytest.approx(0, abs=1e-9)
     assert rows.loc[("shift", "0"), "c1_welfare_usd"] != pytest.approx(base["c1_welfare_usd"], abs=1e-3)
+
+
+def test_the_chapter_says_which_model_its_stored_sweeps_carry():
+    """What is stored may be of an earlier model; then the text names it and every figure of it says so."""
+    model = json.loads((ROOT / "data" / "results" / "sweeps.json").read_text())["model"]
+    cells = json.loads((ROOT / "chapters" / "17-sensitivities.ipynb").read_text())["cells"]
+    told = "".join(line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
+    assert "{glue:text}`s_edition`" in told
+    looks = [cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "") for cell in cells]
+    captions = [caption for caption in looks if caption.startswith("Stored sweep")]
+    assert len(captions) == 3
+    assert [("first edition" in caption) for caption in captions] == [model.startswith("first edition")] * 3

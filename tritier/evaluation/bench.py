@@ -465,6 +465,12 @@ def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, object]]:
     return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
+def limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """Seconds that each monolith of a suite was given, and each search of ours."""
+    ours, given = rows["engine"].str.startswith("hybrid"), rows["limit"].replace(float("inf"), float("nan"))
+    return float(given[~ours].max()), float(given[ours].max())
+
+
 def origin(suites: Sequence[str]) -> dict[str, object]:
     """Machine and versions of a run."""
     return {

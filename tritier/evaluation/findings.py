@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tritier.cases import result
 from tritier.cases.cases import CASES
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result
@@ -37,6 +38,7 @@ from tritier.evaluation.heldout import (
     violation_shares,
 )
 from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
+from tritier.inputs.documents import read_json
 from tritier.model.chance import Network
 from tritier.model.dso import HARD, OWN
 from tritier.model.risk import sample_cvar
@@ -200,6 +202,34 @@ def answer() -> str:
     ]
     lines += ["| " + " | ".join(row) + " |" for row in zip(names, *columns, strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def kept_designs() -> pd.DataFrame:
+    """The stored designs of Case 4, a column for each study: prices, limits, bounds on the scenarios, and the rent."""
+    columns = {}
+    for name, (study, preset, _) in result.SETS.items():
+        folder = result.FOLDER / name / "case-4"
+        summary, proof = read_json(folder / "summary.json"), read_json(folder / "certificate.json")["design"]
+        with np.load(folder / "decisions.npz") as kept:
+            column = {
+                f"energy charge, {block} [$/kWh]": f"{price:g}"
+                for block, price in zip(("off-peak", "day", "peak"), kept["tau"], strict=True)
+            }
+            for text, key in (
+                ("P2P charge [$/kWh]", "tau_p"),
+                ("individual peak charge [$/kW]", "tau_k"),
+                ("coincident peak charge [$/kW]", "tau_c"),
+            ):
+                column[text] = f"{float(kept[key]):g}"
+            limits = ", ".join(f"line {n}: {c:,.0f}" for n, c in zip(kept["cap_line"], kept["cap"], strict=True))
+            column["limits offered [kW]"] = limits
+        column["fixed charge, all customers [$/day]"] = f"{summary['fixed_charge_usd']:,.0f}"
+        column["congestion rent [$/day]"] = f"{summary['congestion_rent_usd']:,.0f}"
+        column["DSO's revenue [$/day]"] = f"{summary['dso_revenue_usd']:,.0f}"
+        column["saved against the flat tariff, as cleared [$/day]"] = f"{proof['flat'] - proof['upper_bound']:,.0f}"
+        column["left to any other design of the menu, at most [$/day]"] = f"{proof['gap_usd']:,.2f}"
+        columns[f"{study}, preset {preset}"] = column
+    return pd.DataFrame(columns).rename_axis("figure").reset_index()
 
 
 def decomposition(daily: pd.DataFrame) -> pd.DataFrame:

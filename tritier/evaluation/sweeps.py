@@ -552,8 +552,9 @@ def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
     first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
     case_study = float(own.loc[own["base"], "change"].iloc[0])
     low, high = sorted((first["change"], last["change"]))
+    inside = "at an end" if case_study in (low, high) else "between them"
     return {
-        "place": "below both" if case_study < low else "above both" if case_study > high else "between, or at an end",
+        "place": "below both" if case_study < low else "above both" if case_study > high else inside,
         "first_label": first["label"],
         "last_label": last["label"],
         "first": float(first["change"]),

@@ -237,11 +237,11 @@ def budget_coverage(problem: Problem) -> list[dict]:
 
 
 def trace_table(plan: Plan, hosting: bool = True) -> pd.DataFrame:
-    """Bounds by iteration; for hosted capacity [kW] the signs turn and no plan yet is a lower bound of zero."""
+    """Bounds by iteration, each the best so far; for hosted capacity [kW] the signs turn, and it is at least zero."""
     rows = pd.DataFrame([asdict(step) for step in plan.trace])
     if hosting:
-        upper, lower = -rows["lower_bound"], (-rows["upper_bound"]).replace(-np.inf, 0.0)
-        rows["lower_bound"], rows["upper_bound"] = lower, upper
+        upper, lower = -rows["lower_bound"], (-rows["upper_bound"]).clip(lower=0.0)
+        rows["lower_bound"], rows["upper_bound"] = lower.cummax(), upper.cummin()
     return rows
 
 
