@@ -127,9 +127,14 @@ class FlexibleDemand(Device):
     def lost_value(self, x: Decisions) -> Term:
         """Value of consumption lost against the reference level d0, $, shape (S,) (:eq:`eq-lost-value`)."""
         values = block_value(self.rules)
-        below = values[block_levels(self.rules)[1:] <= 1 + 1e-12]
-        reference = sum(value * over_day(width) for value, width in zip(below, self.width(), strict=False))
-        return reference - sum(value * over_day(block) for value, block in zip(values, x["served"], strict=True))
+        served = sum(value * over_day(block) for value, block in zip(values, x["served"], strict=True))
+        return self.reference_value - served
+
+    @cached_property
+    def reference_value(self) -> np.ndarray:
+        """Value of the blocks up to the reference level, $, shape (S,)."""
+        below = block_value(self.rules)[block_levels(self.rules)[1:] <= 1 + 1e-12]
+        return sum(value * over_day(width) for value, width in zip(below, self.width(), strict=False))
 
     def costs(self, x: Decisions) -> dict[str, Any]:
         return {"lost_value": self.lost_value(x)}

@@ -104,12 +104,13 @@ def meter_boxes(d: ProsumerData, imports: np.ndarray) -> dict[str, Box]:
 
 def meter_reading(d: ProsumerData, gp: np.ndarray) -> dict[str, np.ndarray]:
     """The meter's reading of given imports, kW (T, S), as arrays: what :func:`meter_boxes` bounds."""
-    reading = {"gb": membership(d.rules) @ gp, "gk": gp.max(axis=0)}
-    return {term: reading[term] for term in meter_boxes(d, gp)}
+    return {term: upper for term, (_, upper) in meter_boxes(d, gp).items()}
 
 
+@lru_cache(maxsize=64)
 def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
-    """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade."""
+    """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade. Kept, as they also tell
+    which decisions there are, and in which shape."""
     (hours, days), buy, sell, money = d.shape, purchase_box(d) * market, sale_box(d) * market, cost_box(d)
     boxes = {
         "zb": box(buy, (hours,)),
