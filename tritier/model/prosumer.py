@@ -109,7 +109,7 @@ def meter_reading(d: ProsumerData, gp: np.ndarray) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
-    """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade. Kept, as they also tell
+    """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade. Kept, as they tell too
     which decisions there are, and in which shape."""
     (hours, days), buy, sell, money = d.shape, purchase_box(d) * market, sale_box(d) * market, cost_box(d)
     boxes = {
