@@ -8,19 +8,27 @@ matplotlib.use("Agg")
 settings.register_profile("tritier", deadline=None, derandomize=True)
 settings.load_profile("tritier")
 
-# Modules that take longest begin first, so that no worker is left alone with one of them at the end.
+# Modules that take longest begin first, the longest of all at once, so that no worker is left alone at the end.
 LONG = (
     "test_stored_cases",
-    "test_hybrid",
-    "test_out_of_sample",
-    "test_sweep",
-    "test_repository",
     "test_first_edition",
-    "test_faults",
-    "test_bilevel_random",
-    "test_tamper",
-    "test_cli",
     "test_studies",
+    "test_bilevel_market",
+    "test_out_of_sample",
+    "test_api",
+    "test_bench",
+    "test_map",
+    "test_study",
+    "test_faults",
+    "test_same",
+    "test_sweep",
+    "test_book",
+    "test_electrified_days",
+    "test_hybrid",
+    "test_hosting_stored",
+    "test_findings",
+    "test_repository",
+    "test_large",
 )
 
 
