@@ -58,15 +58,15 @@ NOT_INPUTS = {"name", "title", "files", "calibrated_on", "menus", "presets"}  # 
 STUDY = "data/studies/ieee33"
 PRESET = "fast"  # names the preset that every point changes; size and menu are all given below
 BASE = "base"
-MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a limit
+MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a charge on the common peak, a limit
     "tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.083, 0.11]}",
     "individual_peak": "[0.0]",
-    "coincident_peak": "[0.0]",
+    "coincident_peak": "[0.0, 0.19]",
     "p2p": "[0.083]",
     "capacity": "{1: [1800, 4700]}",
 }
 NO_LIMIT = {"capacity": "{1: [4700]}"}
-FLAT = {"tariff": "{off_peak: [0.083], day: [0.083], peak: [0.083]}"}
+FLAT = {"tariff": "{off_peak: [0.083], day: [0.083], peak: [0.083]}", "coincident_peak": "[0.0]"}
 FREE_TRADE = {"tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.11, 0.14]}", "p2p": "[0.0]"}
 
 
