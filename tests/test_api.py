@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import time
@@ -37,7 +38,12 @@ def test_design_bounds_summary_and_certificates_of_a_result(result):
     assert result.design.capacity and len(result.design.tariff) == 3
     assert result.bounds.lower_bound <= result.bounds.upper_bound and result.bounds.gap <= 0.2
     assert result.summary()["case"] == 4 and np.isfinite(result.summary()["welfare_usd"])
-    assert result.certify()["design"]["upper_bound"] == result.bounds.upper_bound
+    said: list[str] = []
+    assert result.certify(progress=said.append)["design"]["upper_bound"] == result.bounds.upper_bound
+    checks = [re.match(r"check (\d) of 8: (\w.*\w)", line).groups() for line in said]
+    numbers = [int(number) for number, _ in checks]
+    assert sorted(set(numbers)) == list(range(1, 9)) and numbers == sorted(numbers), "which check of how many"
+    assert any("proof of the search, row 1 of" in name for _, name in checks)
 
 
 def test_a_result_is_written_read_certified_and_written_again(result, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -481,6 +482,22 @@ def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, ends, monke
         enumeration.enumerate_menu(JointLP(scarce))
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_long_round_says_bounds_and_lps_with_any_number_of_processes(case, monkeypatch, jobs):
+    """After each answer but the last of a round, where lines are due; the LPs of a round add up to the next line's."""
+    monkeypatch.setattr(hybrid, "SILENCE", 0.0)
+    said: list[str] = []
+    ends = both_ends(JointLP(case[0]), jobs, said.append)
+    assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in said] == ["flat tariff", "first best"]
+    run(case[0], ends, jobs=jobs, progress=said.append)
+    rounds = [line for line in said if "of this round" in line]
+    assert all(re.search(r"(bounds [\d.]+ |lower bound )[\d.]+ .* [1-9]\d* LPs  \d of \d answers", x) for x in rounds)
+    steps = [tuple(map(int, re.search(r"(\d) of (\d) answers", line).groups())) for line in rounds]
+    assert steps and steps[0][0] == 1 and all(done < of for done, of in steps)
+    solves = [int(re.search(r"(\d+) LPs", line).group(1)) for line in said[2:]]
+    assert solves == sorted(solves), "no line falls behind one before it"
+
+
 def test_an_unknown_engine_is_refused(case, ends):
     with pytest.raises(InputError, match="unknown engine 'gurobi'"):
         run(case[0], ends, engine="gurobi")
@@ -493,7 +510,11 @@ def test_every_row_holds_from_its_own_basis(case, ends, engine, request):
     for name, pool in result.pools.items():
         again = unpacked(packed(pool))
         proved = check_pool(joint, again, name)
-        assert [r.bound for r in proved] == [r.bound for r in check_pool(joint, again, name, jobs=2)]
+        said: list[str] = []
+        assert [r.bound for r in proved] == [r.bound for r in check_pool(joint, again, name, 2, said.append)]
+        n, workers = len(pool.rows), min(2, len(pool.rows))
+        assert said[-1] == (f"{n} of {n} rows, by 2 processes" if workers == 2 else f"row {n} of {n}"), said
+        assert len(said) == max(workers, 1 if workers < 2 else 2 * min(6, n // 16)), "a line for each share of the rows"
         assert np.array([r.bound for r in proved]) == pytest.approx([r.bound for r in pool.rows], abs=BOUND)
         assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in again.rows)
         rows += proved

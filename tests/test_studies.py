@@ -818,11 +818,14 @@ def test_a_long_check_says_how_far_it_is(monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setattr(cli, "PACE", 0.01)
     for quiet, lines in ((True, 0), (False, 2)):
-        with cli.at_work(quiet, "certifying"):
+        with cli.at_work(quiet, "certifying") as step:
+            time.sleep(0.4)
+            step("check 2 of 8")
             time.sleep(0.4)
         said = capsys.readouterr().err.splitlines()
         assert len(said) >= lines if lines else not said
-        assert all(re.fullmatch(r"certifying: \d+ s", text) for text in said)
+        first, last = (said[0], said[-1]) if lines else ("certifying: 0 s", "certifying: 0 s, check 2 of 8")
+        assert re.fullmatch(r"certifying: \d+ s", first) and re.fullmatch(r"certifying: \d+ s, check 2 of 8", last)
 
 
 def test_a_check_draws_the_feeder(ieee69, tmp_path, capsys):

@@ -87,20 +87,25 @@ def paced(tell: Callable[[str], None], seconds: float = PACE) -> Callable[[str],
 
 
 @contextmanager
-def at_work(quiet: bool, text: str) -> Iterator[None]:
-    """A line on what begins, for who waits at a terminal, then how long it has taken: every ten seconds at a terminal,
-    every half minute in a log."""
+def at_work(quiet: bool, text: str) -> Iterator[Callable[[str], None]]:
+    """A line on what begins, for who waits at a terminal, then how long it has taken and which step it is at: every ten
+    seconds at a terminal, every half minute in a log. What it gives is told the steps, and tells them at a pace."""
     begin(quiet, text)
-    done, start = threading.Event(), time.monotonic()
+    done, start, steps = threading.Event(), time.monotonic(), list[str]()
     tell, pause = teller(quiet), (5 if sys.stderr.isatty() else 15) * PACE
+    pace = paced(tell)
+
+    def step(line: str) -> None:
+        steps[:] = [line]
+        pace(line)
 
     def beat() -> None:
         while not done.wait(pause):
-            tell(f"{text}: {time.monotonic() - start:.0f} s")
+            tell(f"{text}: {time.monotonic() - start:.0f} s{''.join(f', {line}' for line in steps)}")
 
     threading.Thread(target=beat, daemon=True).start()
     try:
-        yield
+        yield step
     finally:
         done.set()
 
@@ -211,8 +216,8 @@ def certify(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
     progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
-    with at_work(a.quiet, f"certifying {a.folder}"):
-        found = result.certify(a.jobs, paced(progress))
+    with at_work(a.quiet, f"certifying {a.folder}") as step:
+        found = result.certify(a.jobs, step)
     if bounds is not None:
         progress(bounds.in_words)
     if not is_hosting(Path(a.folder)):
@@ -241,8 +246,8 @@ def evaluate(a: argparse.Namespace) -> int:
     require_jobs(a.jobs)
     result, progress = tt.read_result(a.folder, a.study), teller(a.quiet)
     with sole_writer(Path(a.folder).resolve()):
-        with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days"):
-            found = tt.evaluate(result, a.days, a.jobs, paced(progress))
+        with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days") as step:
+            found = tt.evaluate(result, a.days, a.jobs, step)
         found.write(a.folder)
     for policy, figures in found.policies.items():
         progress(f"{policy}: {figures['days']} days, violations {figures['violation_share']:.4%} of bus-hours")
@@ -503,9 +508,8 @@ def electrify_one(a: argparse.Namespace) -> int:
     """Write the electrified twin, and say what to mind."""
     from tritier.studies.build import electrify
 
-    with at_work(a.quiet, f"writing {a.out}"):
-        pace = paced(teller(a.quiet))
-        study, told = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data), a.renew_menus, pace)
+    with at_work(a.quiet, f"writing {a.out}") as step:
+        study, told = electrify(Path(a.folder), Path(a.out), a.level, Path(a.data), a.renew_menus, step)
     noted(study, "fast")
     print(told)
     teller(a.quiet)(f"written to {a.out}")
@@ -524,8 +528,8 @@ def write_page(a: argparse.Namespace) -> int:
     from tritier.book.report import write_report
 
     result = tt.read_result(a.folder, a.study)
-    with at_work(a.quiet, f"certifying {a.folder}, then drawing"):
-        result.certify(progress=paced(teller(a.quiet)))
+    with at_work(a.quiet, f"certifying {a.folder}, then drawing") as step:
+        result.certify(progress=step)
         path = write_report(Path(a.folder), result)
     print(path)
     return 0

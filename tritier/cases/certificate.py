@@ -67,6 +67,12 @@ DOLLARS = 0.01  # $/day: expected social cost of judged days above the least amo
 PRICES = 1e-6  # $/kWh: prices of judged days against what limits are worth
 AGREE = 1e-6  # recomputed against stored arrays, relative to the array's largest entry
 VIOLATED_KW = 1e-5  # CVaR of violation that counts as none
+# What is checked of a result, in this order; those behind the first four where bounds are to be proved.
+OF_DECISIONS = 4
+CHECKS = (
+    *("the follower's optimum", "equilibrium", "money and social cost", "judged days"),
+    *("proof of the flat tariff", "proof of the first best", "proof of the search", "SCIP's word on its rows"),
+)
 
 
 @dataclass(frozen=True)
@@ -296,22 +302,38 @@ class DesignProof:
         )
 
 
+def telling(progress: Callable[[str], None] | None, check: int, proved: bool = True) -> Callable[[str], None]:
+    """Who is told, at a check of :data:`CHECKS`, which of how many it is; proved: with bounds to check."""
+    of = len(CHECKS) if proved else OF_DECISIONS
+
+    def tell(text: str) -> None:
+        if progress is not None:
+            progress(f"check {check + 1} of {of}: {CHECKS[check]}{text and f', {text}'}")
+
+    return tell
+
+
 def recheck(
     case: Case,
     clearing: Instance,
     decisions: Decisions,
     days: DayDecisions,
     design: DesignProof | None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, object]]:
     """All certificates of a case's decisions and judged days; raises CertificateError at the first that fails."""
+    begin = [telling(progress, check, design is not None) for check in range(OF_DECISIONS)]
+    begin[0]("")
     joint = stored_lp(clearing, decisions, case.market, case.network)
     check_arrays(joint, decisions)
     follower = follower_residuals(joint, decisions)
     check_follower(follower)
     if case.network:
         require("network.worst_cvar_kw", worst_violation(joint, decisions), VIOLATED_KW)
+    begin[1]("")
     balance = equilibrium(clearing, decisions, joint, case.market)
     check_equilibrium(balance, [p.name for p in clearing.prosumers])
+    begin[2]("")
     billed = joint.billed(point_of(joint, decisions))
     network = network_cost(joint, decisions)
     slack = revenue_slack(clearing, decisions.design, billed, network)
@@ -323,6 +345,7 @@ def recheck(
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
     social = check_social_cost(case, joint, decisions)
     check_design(case, joint, decisions)
+    begin[3]("")
     check_judged(days, decisions)
     out: dict[str, dict[str, object]] = {
         "equilibrium": {
@@ -486,13 +509,17 @@ def check_proof(
     Raises CertificateError at the first figure that is not proved, from either side.
     """
     rows, instance, lp = [], joint.instance, (joint.sees_network, joint.bare)
-    for name in ENDS:
-        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs, progress)
+    begin = [telling(progress, check) for check in range(OF_DECISIONS, len(CHECKS))]
+    for k, name in enumerate(ENDS):
+        begin[k]("")
+        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs, begin[k])
     flat = pools["flat"].rows[0].request.design
     check_flat(at_first_basis(build(without_fixed_part(instance), *lp, []), pools["flat"]), flat)
     menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
-    rows += check_pool(joint, pools["search"], "search", jobs, progress)
+    begin[2]("")
+    rows += check_pool(joint, pools["search"], "search", jobs, begin[2])
+    begin[3]("")
     ledger = Ledger(menu, instance.least_revenue, rows)
     point = menu.point(design)
     ledger.require_not_below(proof.upper_bound, point)

@@ -137,15 +137,15 @@ class Result:
             "warnings": self.warnings(),
         }
 
-    def certificates(self) -> dict[str, dict[str, object]]:
-        """All certificates but the proof of the bounds, from decisions and days.
+    def certificates(self, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
+        """All certificates but the proof of the bounds, from decisions and days; progress: is given a line for each.
 
         Raises CertificateError at the first that fails.
         """
         if self.clearing.rules.fixed_share:
             share = bill_shares(self.prepared) * self.decisions.fixed.sum()
             require("decisions.fixed", float(np.abs(self.decisions.fixed - share).max()), 1e-4, "is not by the bills")
-        return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds)
+        return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds, progress)
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
@@ -159,9 +159,7 @@ class Result:
             preset, study = self.prepared.preset, self.prepared.study
             store.check_origin(self.folder, preset, study.preset(preset.name), study.name)
             store.check_trace(self.trace, self.bounds)
-        if progress is not None:
-            progress("certificates, from decisions and days")
-        found = self.certificates()
+        found = self.certificates(progress)
         if self.folder is not None:
             for name, again in (("summary", self.summary()), ("certificate", found)):
                 path = self.folder / f"{name}.json"

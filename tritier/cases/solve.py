@@ -154,11 +154,9 @@ def optimise(
     Raises InputError where the best design buys violations.
     """
     with clock.during(""):  # both ends' own clocks count it
-        flat, ideal = stored_ends(joint, jobs, state, question)
+        flat, ideal = stored_ends(joint, jobs, state, question, progress)
     for end in (flat, ideal):
         clock.add(end.clock)
-    if progress is not None:
-        progress(f"flat tariff {flat.social_cost:.2f}, first best {ideal.social_cost:.2f} $/day")
     found = hybrid.solve(
         joint,
         flat=flat,

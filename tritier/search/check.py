@@ -27,6 +27,7 @@ from tritier.search.responses import block_quantiles, block_samples, keep_books,
 from tritier.search.work import pack, unpack
 
 BOUND = 0.01  # $: how far a stored bound may lie above what its basis proves: an answer divides by its small epsilon
+SHARES, SHARE = 6, 8  # shares of the rows that a process checks one after another, at least so many rows each
 NEED = 1e-6  # kW: how far a stored need may lie below that of its basis
 POINT = 1e-3  # $: a stored social cost or revenue of a response against that of its basis
 
@@ -218,15 +219,19 @@ def check_pool(
 ) -> list[Row]:
     """The rows that a pool's bases prove. Raises CertificateError naming the first that says more than that.
 
-    progress: is given a line for each row, where one process checks them all.
+    progress: is given a line for each row, or for each share of the rows where several processes check them.
     """
-    parts = max(1, min(joblib.effective_n_jobs(jobs), len(pool.rows)))
-    if parts == 1:
+    workers, parts, found = max(1, min(joblib.effective_n_jobs(jobs), len(pool.rows))), 1, []
+    if workers == 1:
         bare = build(joint.instance, joint.sees_network, joint.bare, [])
-        found = [_check_rows(bare, pool.items, pool.rows, name, progress)]
+        found = [_check_rows(bare, pool.items, pool.rows, progress)]
     else:
-        shares, packed = [pool.rows[k::parts] for k in range(parts)], pack(joint)
-        found = joblib.Parallel(n_jobs=parts)(joblib.delayed(_check_packed)(packed, pool.items, own) for own in shares)
+        parts, packed = workers * max(1, min(SHARES, len(pool.rows) // (workers * SHARE))), pack(joint)
+        run = joblib.Parallel(n_jobs=workers, return_as="generator")
+        for share in run(joblib.delayed(_check_packed)(packed, pool.items, pool.rows[k::parts]) for k in range(parts)):
+            found.append(share)
+            if progress is not None:
+                progress(f"{sum(map(len, found))} of {len(pool.rows)} rows, by {workers} processes")
     rows = [found[k % parts][k // parts] for k in range(len(pool.rows))]
     for k, row in enumerate(rows):
         if isinstance(row, str):
@@ -242,13 +247,12 @@ def _check_rows(
     joint: JointLP,
     items: list[Item],
     rows: list[Row],
-    name: str = "",
     progress: Callable[[str], None] | None = None,
 ) -> list[Row | str]:
     found: list[Row | str] = []
     for k, row in enumerate(rows):
         if progress is not None:
-            progress(f"proof, {name}: row {k + 1} of {len(rows)}")
+            progress(f"row {k + 1} of {len(rows)}")
         try:
             extend(joint, items[len(items_of(joint)) : items_in(joint, row.basis, items)])  # as when the row was made
             found.append(check_row(joint, row))

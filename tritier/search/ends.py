@@ -26,6 +26,7 @@ from tritier.search.pool import Item, Pool, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
 
 ENDS = ("flat", "first_best")
+SAID = ("flat tariff", "first best")  # the same in words
 CLOSE, CENT = 2e-4, 0.01  # relative, or $: social cost of an end less its bound, where the tangents stop
 AGREE = 1e-3  # $: a stored social cost against what its row proves
 
@@ -67,12 +68,17 @@ def _asked(row: Row) -> Request:
     return replace(row.request, epsilon=EPSILON)
 
 
-def both_ends(joint: JointLP, jobs: int = 1) -> tuple[End, End]:
+def both_ends(joint: JointLP, jobs: int = 1, progress: Callable[[str], None] | None = None) -> tuple[End, End]:
     """Flat tariff (:eq:`eq-flat-tariff`) and first best (:eq:`eq-first-best`) of an instance, in two processes where
-    ``jobs`` allows."""
-    run = joblib.Parallel(n_jobs=min(jobs, len(ENDS)))
-    lp = (joint.instance, joint.sees_network, joint.bare)
-    flat, ideal = run(joblib.delayed(find)(*lp) for find in (_flat_end, _first_best_end))
+    ``jobs`` allows; progress: is given a line for each."""
+    run = joblib.Parallel(n_jobs=min(jobs, len(ENDS)), return_as="generator")
+    lp, ends = (joint.instance, joint.sees_network, joint.bare), []
+    found = run(joblib.delayed(find)(*lp) for find in (_flat_end, _first_best_end))
+    for name, end in zip(SAID, found, strict=True):
+        ends.append(end)
+        if progress is not None:
+            progress(f"{name} {end.social_cost:.2f} $/day")
+    flat, ideal = ends
     return flat, ideal
 
 
@@ -159,17 +165,21 @@ def check_end(
     return rows
 
 
-def stored_ends(joint: JointLP, jobs: int, state: Path | None, origin: str) -> tuple[End, End]:
+def stored_ends(
+    joint: JointLP, jobs: int, state: Path | None, origin: str, progress: Callable[[str], None] | None = None
+) -> tuple[End, End]:
     """:func:`both_ends`, kept in the state of a search from the first on: a run that goes on checks them instead."""
     if state is not None and state.is_file():
         with stored.naming(state):
             arrays = stored.read(state, origin)
             pools, costs = stored.pools_of(arrays), arrays["ends"]
             ends = tuple(End(float(cost), pools[name]) for name, cost in zip(ENDS, costs, strict=True))
-            for name, end in zip(ENDS, ends, strict=True):
+            for name, said, end in zip(ENDS, SAID, ends, strict=True):
                 check_end(joint, name, end, jobs)
+                if progress is not None:
+                    progress(f"{said} {end.social_cost:.2f} $/day, as stored and checked")
         return ends
-    ends = both_ends(joint, jobs)
+    ends = both_ends(joint, jobs, progress)
     if state is not None:
         stored.save(state, origin, dict(zip(ENDS, (end.pool for end in ends), strict=True)), {"ends": costs_of(ends)})
     return ends

@@ -41,6 +41,7 @@ ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
 LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
+SILENCE = 10.0  # s without a line, after which a round says how far it is
 SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
 
 
@@ -52,6 +53,7 @@ class Progress:
         self.say = say
         self.rows: list[tuple[float, int, float, float]] = list(rows)
         self._begin = time.perf_counter() - seconds
+        self._told = time.perf_counter()
 
     @property
     def seconds(self) -> float:
@@ -65,6 +67,13 @@ class Progress:
         if self.say:
             share = (upper - lower) / self.gain if self.gain > 0 else float("inf")
             self.say(f"{self.seconds:7.0f} s  bounds {lower:.2f} {upper:.2f} $  gap {share:.1%} of gain  {solves} LPs")
+            self._told = time.perf_counter()
+
+    def step(self, done: int, of: int, solves: int, so_far: str) -> None:
+        """Print how far a round of answers is, where nothing was printed for a while."""
+        if self.say and done < of and time.perf_counter() - self._told >= SILENCE:
+            self.say(f"{self.seconds:7.0f} s  {so_far}  {solves} LPs  {done} of {of} answers of this round")
+            self._told = time.perf_counter()
 
     @property
     def trace(self) -> pd.DataFrame:
@@ -304,9 +313,12 @@ class Search:
         """Work on tasks, and learn what they find in their order."""
         if not tasks:
             return
-        run = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)))
+        run, every = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator"), list[Found]()
         with self.clock.during(""):  # the tasks' own clocks count it
-            every = run(joblib.delayed(solve_task)(task, self.packed) for task in tasks)
+            for found in run(joblib.delayed(solve_task)(task, self.packed) for task in tasks):
+                every.append(found)
+                solves = self.solves + sum(part.solves for part in every)
+                self.progress.step(len(every), len(tasks), solves, self.so_far)
         for found in every:
             self.collect(found)
 
