@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def find_case(number: int) -> Case:
 
 def without_assets(instance: Instance) -> Instance:
     """The instance without batteries and demand response, where no load waits (Case 0)."""
-    none = {"battery_kwh": 0.0, "battery_kw": 0.0} | {f"{kind}_delay_h": 0 for kind in DEFERRABLE}
+    none: dict[str, Any] = {"battery_kwh": 0.0, "battery_kw": 0.0} | {f"{kind}_delay_h": 0 for kind in DEFERRABLE}
     bare = tuple(replace(p, **none) for p in instance.prosumers)
     return replace(instance, prosumers=bare, rules=replace(instance.rules, flexibility=0.0))
 

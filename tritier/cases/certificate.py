@@ -7,7 +7,7 @@ menu of the study.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cvxpy as cp
@@ -29,6 +29,7 @@ from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Design, Instance
+from tritier.model.devices import ProsumerData
 from tritier.model.dso import day_peak
 from tritier.model.market import chance_block
 from tritier.model.prosumer import (
@@ -105,7 +106,7 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
     return joint
 
 
-def posted_objective(instance: Instance, i: int, decisions: Decisions, x: Mapping, data) -> cp.Expression:
+def posted_objective(instance: Instance, i: int, decisions: Decisions, x: Mapping, data: ProsumerData) -> cp.Expression:
     """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
     trade = decisions["lambda"] @ (x["zb"] - x["zs"])
     sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(x)))
@@ -241,7 +242,7 @@ def require_both(name: str, figure: float, limit: float, detail: str = "") -> No
     require(name, abs(figure), limit, f"{figure:.6g} is found{detail and f', {detail}'}")
 
 
-def check_equilibrium(e: Equilibrium, names) -> None:
+def check_equilibrium(e: Equilibrium, names: Sequence[str]) -> None:
     worst = int(np.argmax(np.abs(e.relative_gain)))
     require_both("equilibrium.max_relative_gain", float(e.relative_gain[worst]), GAIN, f"prosumer {names[worst]}")
     require_both("equilibrium.platform_gain", e.platform_gain / e.platform_scale, GAIN, "platform")
@@ -409,7 +410,7 @@ def limits_worth(joint: JointLP, decisions: Decisions) -> float:
     caps, worth = joint.limits(point_of(joint, decisions)), 0.0
     for block, nu in zip(decisions.blocks, decisions["nu"], strict=True):
         form = joint.network.form(block)
-        worth += float((nu[: form.limit.shape[0]] * (form.limit + caps.get(form.capacity, 0.0))).sum())
+        worth += float((nu[: form.limit.shape[0]] * (form.limit + form.offered(caps))).sum())
     return worth
 
 

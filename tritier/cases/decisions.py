@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,7 +132,7 @@ def block_multipliers(joint: JointLP, y: np.ndarray) -> dict[Block, float]:
     return {block: max(0.0, -float(y[joint.lp.row_at(f"quantile:{block.label}")])) for block in joint.blocks}
 
 
-def injection_prices(joint: JointLP, blocks, y: np.ndarray) -> np.ndarray:
+def injection_prices(joint: JointLP, blocks: Sequence[Block], y: np.ndarray) -> np.ndarray:
     """Contingent prices of net injection pi, $/kWh times probability, (N, T, S) (:eq:`eq-injection-price`).
 
     A positive price is paid to who injects. It is the dual of ``inj = injections``: duals of tail rows times gradients,
@@ -206,8 +207,8 @@ def billed_of(menu: Menu, billed: np.ndarray) -> dict[str, np.ndarray]:
 
 def private_rows(joint: JointLP) -> list[str]:
     """Labels of the rows whose duals are stored as ``y``: all but the blocks, the tangents and the DSO's own."""
-    own = ("tail", "quantile", "tangent", "revenue", "gross", "N", "F")
-    own = own if "H" in joint.lp.columns else (*own, "head", "peak")
+    own: tuple[str, ...] = ("tail", "quantile", "tangent", "revenue", "gross", "N", "F")
+    own += () if "H" in joint.lp.columns else ("head", "peak")
     return [label for label in joint.lp.rows if not label.startswith(own)]
 
 

@@ -8,8 +8,10 @@ one day each, leave a face of decisions that the agents are indifferent about; o
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -20,7 +22,7 @@ from tritier.cases.recourse import DayDecisions
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, BlockForm, Network
-from tritier.model.devices import ProsumerData
+from tritier.model.devices import Box, ProsumerData
 from tritier.model.dso import charged_peak, loss_price, metered
 from tritier.model.market import line_position
 from tritier.model.network import loss_gradient, losses_kw
@@ -107,13 +109,13 @@ def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarr
     devices cost as ``social[name]``. Risk is no matter of a day."""
     days, highest = d.shape[1], float(np.abs(d.retail).max() + np.abs(d.feed_in).max() + d.highest)
     money = 10 * (cost_box(d) + highest * sum(z.sum() for z in trades.values()))
-    boxes = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
+    most = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
     # A trade is zero to rounding only, and so is what it leaves of a box.
-    boxes = {term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in boxes.items()}
+    boxes: dict[str, Box] = {term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in most.items()}
     boxes |= meter_boxes(d, boxes["gp"][1])
     for device in d.devices:
         boxes |= device.boxes()
-    x = dict(trades)
+    x: dict[str, Any] = dict(trades)
     for term, (lower, upper) in boxes.items():
         names = column_names(term, lower.shape, name)
         parts = [(lower, upper)] if lower.ndim < 3 else list(zip(lower, upper, strict=True))
@@ -257,14 +259,15 @@ class Limits:
         self.network = Network(day.instance)
         self.all = tuple(self._priced(decisions))
 
-    def _priced(self, decisions: Decisions):
+    def _priced(self, decisions: Decisions) -> Iterator[Limit]:
         instance, offered = self.day.instance, dict(decisions.design.capacity)
         rules, caps = instance.rules, {line_position(instance, line): cap for line, cap in offered.items()}
         if self.day.policy != "network-blind":
             for block in self._blocks(caps if self.day.policy == "market policy" else {}):
                 form = self.network.form(block)
                 if block.kind == "capacity":
-                    yield Limit(block, form, rules.excess_price, caps[form.capacity], f"line {form.capacity}")
+                    assert rules.excess_price is not None, "the demand charge where none is given"
+                    yield Limit(block, form, rules.excess_price, form.offered(caps), f"line {form.capacity}")
                 else:
                     yield Limit(block, form, rules.violation_price, 0.0)
 
@@ -274,7 +277,7 @@ class Limits:
                 form = BlockForm(buses, nothing, None)
                 yield Limit(Block("peak", 0, hour), form, decisions.design.coincident, 0.0, "peak")
 
-    def _blocks(self, caps):
+    def _blocks(self, caps: Mapping[int, float]) -> Iterator[Block]:
         feeder = self.day.instance.feeder
         rated = np.flatnonzero(np.isfinite(feeder.rating_kva)).tolist()
         places = {"voltage_low": range(1, feeder.bus.size), "voltage_high": range(1, feeder.bus.size)}
@@ -534,7 +537,9 @@ class Society:
         be used: a limit whose multipliers fall short of its price is not exceeded, one with a multiplier is reached."""
         bus, t_all = self.instance.prosumer_bus, self.instance.days.n_hours
         own = self.stored
-        rows, upper, lower, keys, left = [], [], [], {}, []
+        rows: list[tuple[np.ndarray, int]] = []
+        upper, lower, left = [], [], []  # type: list[float], list[float], list[float]
+        keys: dict[object, int] = {}
         for limit in held:
             nu = self.worth.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
             key = keys.setdefault(limit.key, len(keys))
@@ -557,9 +562,9 @@ class Society:
     def _violated(self, point: np.ndarray, held: list[Limit]) -> list[Limit]:
         """Limits without rows that a point of the day violates."""
         w, load = self.w, self._load(point)
-        held = set(held)
+        known = set(held)
         return [
             limit for limit in self.limits.all
-            if limit not in held
+            if limit not in known
             and (limit.form.gradient @ load[:, limit.block.hour] - limit.sides(w)).max() > VIOLATED_KW
         ]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,12 +143,12 @@ def metered_losses(instance: Instance, load: np.ndarray) -> np.ndarray:
     return sum(np.einsum("ntw,nm,mtw->tw", x, m.r_path, x) for x in (load, m.charged(reactive)))
 
 
-def money_booked(d: ProsumerData, x) -> np.ndarray:
+def money_booked(d: ProsumerData, x: Mapping[str, Any]) -> np.ndarray:
     """What the cost of a prosumer's day holds of payments, $, (W,): no wear, no lost value, no tie-break."""
     return x["cost"] - sum(device_costs(d, x).values()) - sum(device.tie_break(x) for device in d.devices)
 
 
-def charges_outside(d: ProsumerData, x, design: Design) -> np.ndarray:
+def charges_outside(d: ProsumerData, x: Mapping[str, Any], design: Design) -> np.ndarray:
     """Charges that the cost of a prosumer's day does not hold, read off its meter by block, $, (W,)."""
     if inside(d.rules).any():
         return np.zeros(x["cost"].shape)

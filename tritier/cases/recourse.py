@@ -85,9 +85,8 @@ def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisio
     """Single days of an instance as one set of days; what a day knows no decision of, as vehicles on a day on which
     none asks, is zero there."""
 
-    def joined(parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
-        known = [part for part in parts if part is not None]
-        return np.concatenate(known, axis=-1) if known else None
+    def joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(parts), axis=-1)
 
     first, nothing = days[0], np.zeros((*instance.days.demand_kw.shape[:2], 1))
     names = dict.fromkeys(name for day in days for name in day.arrays)
@@ -95,7 +94,8 @@ def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisio
         name: first[name] if name in AHEAD else joined(day.arrays.get(name, nothing) for day in days) for name in names
     }
     pi, bought = joined(day.pi for day in days), joined(day.bought for day in days)
-    return DayDecisions(instance, first.policy, arrays, pi, bought, joined(day.excess for day in days))
+    excess = [day.excess for day in days if day.excess is not None]
+    return DayDecisions(instance, first.policy, arrays, pi, bought, joined(excess) if excess else None)
 
 
 class _PolicyLP:
@@ -179,7 +179,7 @@ class _PolicyLP:
         s, n, p = self.instance.days.n_days, self.joint.lp.cost.size, self.instance.days.probability
         most = np.full(s, MOST_KW)
         nothing = sp.csr_array((self.joint.lp.row_lower.size, s))
-        name = {f"x:{line}": (0, (s,))}
+        name: dict[str, tuple[int, tuple[int, ...]]] = {f"x:{line}": (0, (s,))}
         empty = np.empty(0)
         self.joint.warm.append(
             Border(np.zeros(s), np.zeros(s), most, nothing, name, sp.csr_array((0, n + s)), empty, empty, {})
@@ -237,7 +237,7 @@ class _PolicyLP:
         less = sp.csr_array((-np.ones(m), (np.arange(m), columns)), shape=(m, n))
         empty = np.empty(0)
         nothing = sp.csr_array((self.joint.lp.row_lower.size, 0))
-        label = {f"priced:{block.label}": (0, (m,))}
+        label: dict[str, tuple[int, tuple[int, ...]]] = {f"priced:{block.label}": (0, (m,))}
         self.joint.warm.append(
             Border(empty, empty, empty, nothing, {}, (rows + less).tocsr(), np.full(m, -np.inf), upper, label)
         )

@@ -207,7 +207,8 @@ class Result:
                 with naming(fresh / "profile.csv"):
                     self.profile.to_csv(fresh / "profile.csv", index=False)
             with naming(fresh / "decisions.npz"):
-                np.savez_compressed(fresh / "decisions.npz", **store.packed(self.decisions, self.days))
+                members: dict[str, Any] = dict(store.packed(self.decisions, self.days))
+                np.savez_compressed(fresh / "decisions.npz", **members)
             if self.bounds is not None:
                 with naming(fresh / "proof.npz"):
                     self.write_proof(fresh / "proof.npz")
@@ -352,7 +353,7 @@ def state_question(prepared: Prepared, case: Case, state: Path, progress: Callab
     return json.dumps(mine)
 
 
-def check_figures(path: Path, name: str, stored: object, again: object) -> None:
+def check_figures(path: Path, name: str, stored: Any, again: Any) -> None:
     """Compare a stored file with what decisions and study give, key by key.
 
     Raises InputError where it is not of the same form, CertificateError where a figure or word differs.

@@ -7,7 +7,7 @@ network-blind recourse. Cases 2-4 take no part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -243,7 +243,9 @@ def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, poli
     return Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
 
 
-def judge_all(prepared: Prepared, cases: Mapping[int, Decisions], days: Days, policies=POLICIES):
+def judge_all(
+    prepared: Prepared, cases: Mapping[int, Decisions], days: Days, policies: Sequence[str] = POLICIES
+) -> Iterator[tuple[int, str, DayDecisions]]:
     """Yield (case number, policy, DayDecisions) for all cases and policies, with one LP for all cases with assets."""
     built: dict[bool, Recourse] = {}
     for number, decisions in cases.items():

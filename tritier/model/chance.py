@@ -6,6 +6,7 @@ net loads, in kW: of the line's flow, or of the injection at the bus itself that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +44,10 @@ class BlockForm:
     gradient: np.ndarray
     limit: np.ndarray
     capacity: int | None
+
+    def offered(self, limits: Mapping[int, float]) -> float:
+        """Of limits by line position, kW, the one that is subtracted; 0 where none is."""
+        return 0.0 if self.capacity is None else limits.get(self.capacity, 0.0)
 
 
 class Network:

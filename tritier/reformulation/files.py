@@ -222,12 +222,13 @@ def trilevel_from_dict(data: Mapping, source: str | Path = "problem") -> LinearT
         high = np.array([row.get("ub", INF) for row in level.rows])
         return sparse.csr_array(matrix), low, high
 
+    cost, rows = [np.array(vector(level.obj)) for level in file.levels], [block(level) for level in file.levels]
     return LinearTrilevel(
-        cost=tuple(np.array(vector(level.obj)) for level in file.levels),
-        rows=tuple(block(level) for level in file.levels),
+        cost=(cost[0], cost[1], cost[2]),
+        rows=(rows[0], rows[1], rows[2]),
         lower=np.repeat([-INF if level.lb is None else level.lb for level in file.levels], sizes),
         upper=np.repeat([INF if level.ub is None else level.ub for level in file.levels], sizes),
-        sizes=sizes,
+        sizes=(sizes[0], sizes[1], sizes[2]),
         names=tuple(names),
         name=file.name or str(source),
     )

@@ -319,7 +319,9 @@ class JointLP:
     def _append_blocks(self, blocks: list[Block]) -> None:
         parts = [self._block_border(block) for block in blocks]
         n, m = self.lp.cost.size, self.lp.row_lower.size
-        columns, rows, first_column, first_row = {}, {}, 0, 0
+        columns: dict[str, tuple[int, tuple[int, ...]]] = {}
+        rows: dict[str, tuple[int, tuple[int, ...]]] = {}
+        first_column = first_row = 0
         for part in parts:
             columns |= {k: (first_column + a, shape) for k, (a, shape) in part.columns.items()}
             rows |= {k: (first_row + a, shape) for k, (a, shape) in part.rows.items()}

@@ -27,6 +27,7 @@ with respect to ``h_k``, so a multiplier is what one more unit of requirement co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -200,9 +201,13 @@ def kkt_system(problem: LinearBilevel) -> KKT:
     """The conditions of ``problem``'s follower: rows first, then bounds; infinite sides leave no trace."""
     nx, ny = problem.nx, problem.ny
     own = sparse.hstack([sparse.csr_array((ny, nx)), sparse.eye_array(ny)], format="csr")
-    blocks, sides, kinds, names, sources = [], [], [], [], []
+    blocks: list[sparse.csr_array] = []
+    sides: list[np.ndarray] = []
+    kinds: list[str] = []
+    names: list[str] = []
+    sources: list[np.ndarray] = []
 
-    def add(word, matrix, low, high, labels):
+    def add(word: str, matrix: sparse.csr_array, low: np.ndarray, high: np.ndarray, labels: Sequence[str]) -> None:
         equal = (low == high) & np.isfinite(low)
         parts = ((f"{word} ==", equal, 1.0, low), (f"{word} >=", np.isfinite(low) & ~equal, 1.0, low),
                  (f"{word} <=", np.isfinite(high) & ~equal, -1.0, high))  # fmt: skip
@@ -211,7 +216,7 @@ def kkt_system(problem: LinearBilevel) -> KKT:
             blocks.append(sign * matrix[index])
             sides.append(sign * side[index])
             kinds.extend([kind] * index.size)
-            names.extend(f"{MARKS[kind]}[{labels[k]}]" for k in index)
+            names.extend(f"{MARKS[kind]}[{labels[k]}]" for k in index.tolist())
             sources.append(index)
 
     add("row", problem.A, problem.row_lower, problem.row_upper, problem.row_name)
@@ -275,7 +280,7 @@ def _worst(values: np.ndarray) -> float:
     return float(np.max(values, initial=0.0))
 
 
-def _entries(matrix: sparse.csr_array, row: int):
+def _entries(matrix: sparse.csr_array, row: int) -> list[tuple[int, float]]:
     span = slice(matrix.indptr[row], matrix.indptr[row + 1])
     return [(int(j), float(v)) for j, v in zip(matrix.indices[span], matrix.data[span], strict=True) if v != 0.0]
 

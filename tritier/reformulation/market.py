@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tritier.errors import InputError
@@ -127,7 +128,7 @@ class _Parts:
     def ny(self) -> int:
         return self.follower.size + self.meter.size
 
-    def place(self, columns) -> np.ndarray:
+    def place(self, columns: ArrayLike) -> np.ndarray:
         """Positions in y of columns of the follower."""
         return np.searchsorted(self.follower, columns)
 
@@ -319,7 +320,7 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
         steepest[:, block.hour] += np.abs(gradient).max(axis=0)
         found[f"mu_up[quantile:{block.label}]"] = price
         for k, w in np.ndindex(gradient.shape[0], p.size):
-            found[f"mu_up[tail{k}:{block.label}[{w}]]"] = min(1.0, p[w] / rules.chance_level) * price
+            found[f"mu_up[tail{k}:{block.label}[{w}]]"] = min(1.0, float(p[w]) / rules.chance_level) * price
     for own, bus in zip(instance.prosumers, instance.prosumer_bus, strict=True):
         tail = own.beta * np.minimum(1.0, p / (1 - rules.alpha))
         q = (1 - own.beta) * p + tail
@@ -359,7 +360,8 @@ def storage_bounds(joint: JointLP, problem: LinearBilevel, box: np.ndarray) -> d
 
 def design_of(joint: JointLP, x: np.ndarray) -> Design:
     """The design that the steps in x choose."""
-    menu, count = joint.instance.menu, {}
+    menu = joint.instance.menu
+    count: dict[int, int] = {}
     for step, z in zip(menu_steps(menu), x, strict=False):
         count[step.coordinate] = count.get(step.coordinate, 0) + round(z)
     return menu.design([levels[count.get(m, 0)] for m, levels in enumerate(sorted_levels(menu).values())])

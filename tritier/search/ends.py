@@ -17,7 +17,7 @@ from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.tariff import without_fixed_part
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Clock
+from tritier.reformulation.lp import Clock, ParametricLP
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import EPSILON, FINE, Request, Row, solve_request
@@ -25,6 +25,7 @@ from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.pool import Item, Pool, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
 
+Bare = tuple[Instance, bool, ParametricLP]  # an instance, whether its market sees the network, and its LP
 ENDS = ("flat", "first_best")
 SAID = ("flat tariff", "first best")  # the same in words
 CLOSE, CENT = 2e-4, 0.01  # relative, or $: social cost of an end less its bound, where the tangents stop
@@ -82,18 +83,17 @@ def both_ends(joint: JointLP, jobs: int = 1, progress: Callable[[str], None] | N
     return flat, ideal
 
 
-def _flat_end(instance: Instance, *lp) -> End:
+def _flat_end(*lp: *Bare) -> End:
     clock = Clock()
     with clock.during("flat tariff"):
-        return replace(_flat(clock, instance, *lp), clock=clock)
+        return replace(_flat(clock, *lp), clock=clock)
 
 
-def _flat(clock: Clock, instance: Instance, *lp) -> End:
-    searched = build(without_fixed_part(instance), *lp, [])
+def _flat(clock: Clock, instance: Instance, network: bool, lp: ParametricLP) -> End:
+    searched = build(without_fixed_part(instance), network, lp, [])
     searched.warm.clock = clock
     found = flat_tariff(searched)
-    lp = (instance, *lp)
-    joint = build(*lp, items_of(searched))
+    joint = build(instance, network, lp, items_of(searched))
     joint.warm.clock = clock
     joint.warm.set_basis(searched.warm.basis())
     rows = closed(joint, Request("answer", found.design))
@@ -101,11 +101,11 @@ def _flat(clock: Clock, instance: Instance, *lp) -> End:
         # the answer's point gives the follower a little too much, at too little F
         rows = [solve_request(joint, Request("answer", found.design, FINE)), *rows]
     end = End(found.social.total, Pool(items_of(joint), rows), solved=True)
-    check_end(build(*lp, []), "flat", end)  # refused before the search, not after it
+    check_end(build(instance, network, lp, []), "flat", end)  # refused before the search, not after it
     return end
 
 
-def _first_best_end(*lp) -> End:
+def _first_best_end(*lp: *Bare) -> End:
     clock = Clock()
     with clock.during("first best"):
         joint = build(*lp, [])
@@ -129,7 +129,7 @@ def first_best(joint: JointLP) -> list[Row]:
 def closed(joint: JointLP, request: Request, inside: bool = False) -> list[Row]:
     """The row with the best point, and the one with the best bound where it is another: loss tangents are added until
     they are at most 2e-4 apart, relative. ``inside``: every round from an interior point's end."""
-    best = None
+    best: Row | None = None
     for _ in range(ROUNDS):
         row = solve_request(joint, request, inside)
         best = row if best is None or row.social_cost < best.social_cost else best
@@ -137,8 +137,10 @@ def closed(joint: JointLP, request: Request, inside: bool = False) -> list[Row]:
             raise SolverError(f"a social cost of {best.social_cost:.6f} $ lies below its own bound {row.bound:.6f}")
         if best.social_cost - row.bound <= max(CENT, CLOSE * abs(best.social_cost)):
             return [best] if best is row else [best, row]
+        assert best.load is not None and row.load is not None, "solved just now"
         joint.tangent(row.load)
         joint.tangent((best.load + row.load) / 2)  # the LP hops between vertices, the optimum lies between them
+    assert best is not None
     raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.social_cost - row.bound:.2g} $ left")
 
 
@@ -173,12 +175,12 @@ def stored_ends(
         with stored.naming(state):
             arrays = stored.read(state, origin)
             pools, costs = stored.pools_of(arrays), arrays["ends"]
-            ends = tuple(End(float(cost), pools[name]) for name, cost in zip(ENDS, costs, strict=True))
-            for name, said, end in zip(ENDS, SAID, ends, strict=True):
+            flat, ideal = (End(float(cost), pools[name]) for name, cost in zip(ENDS, costs, strict=True))
+            for name, said, end in zip(ENDS, SAID, (flat, ideal), strict=True):
                 check_end(joint, name, end, jobs)
                 if progress is not None:
                     progress(f"{said} {end.social_cost:.2f} $/day, as stored and checked")
-        return ends
+        return flat, ideal
     ends = both_ends(joint, jobs, progress)
     if state is not None:
         stored.save(state, origin, dict(zip(ENDS, (end.pool for end in ends), strict=True)), {"ends": costs_of(ends)})

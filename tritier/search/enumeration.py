@@ -77,7 +77,8 @@ def enumerate_group(joint: JointLP, group: list[Design]) -> tuple[list[dict[str,
     """Rows of the menu points of one tariff, and the LP solves they took, on an LP built for them alone."""
     worker = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
     worker.add_blocks(joint.blocks)
-    rows, known = [], []
+    rows: list[dict[str, float]] = []
+    known: list[Covered] = []
     for design in group:
         row = row_of(design) | {"social_cost": np.nan, "theta": np.nan}
         response = next((c.response for c in known if c.covers(design)), None)
@@ -96,7 +97,8 @@ def enumerate_group(joint: JointLP, group: list[Design]) -> tuple[list[dict[str,
 def enumerate_menu(joint: JointLP) -> Enumeration:
     """Optimistic response of every menu point. Raises NoRecoveryError if none recovers the fixed and network cost."""
     groups = tariff_groups(joint)
-    rows, solves = [], 0
+    rows: list[dict[str, float]] = []
+    solves = 0
     for group in groups:
         found, count = enumerate_group(joint, group)
         rows, solves = rows + found, solves + count

@@ -68,7 +68,9 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     while low.surplus >= 0 and low.tariff > 0:
         low, high = respond(max(0.0, low.tariff - step)), low
         step *= 8
-    return _illinois(respond, low, high, CLOSE, WIDTH).response
+    found = _illinois(respond, low, high, CLOSE, WIDTH).response
+    assert found is not None, "respond gives one"
+    return found
 
 
 def _below(tariff: float, highest: float, joint: JointLP) -> float:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import joblib
@@ -48,7 +49,13 @@ SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round i
 class Progress:
     """The trace of a search. Lower bounds never fall and upper bounds never rise."""
 
-    def __init__(self, gain: float, say: Callable[[str], None] | None = None, rows=(), seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        gain: float,
+        say: Callable[[str], None] | None = None,
+        rows: Sequence[tuple[float, int, float, float]] = (),
+        seconds: float = 0.0,
+    ) -> None:
         self.gain = gain
         self.say = say
         self.rows: list[tuple[float, int, float, float]] = list(rows)
@@ -107,13 +114,24 @@ class HybridResult:
 
     def write_proof(self, path: Path) -> None:
         """Store every row with the basis that proves it."""
-        np.savez_compressed(path, **stored.named(self.pools))
+        members: dict[str, Any] = dict(stored.named(self.pools))
+        np.savez_compressed(path, **members)
 
 
 class Search:
     """A ledger, the workers that fill it, and what is reported and stored on the way."""
 
-    def __init__(self, joint: JointLP, flat: End, ideal: End, beside, gap: float, jobs: int, say, clock: Clock) -> None:
+    def __init__(
+        self,
+        joint: JointLP,
+        flat: End,
+        ideal: End,
+        beside: Sequence[Design],
+        gap: float,
+        jobs: int,
+        say: Callable[[str], None] | None,
+        clock: Clock,
+    ) -> None:
         self.clock = clock
         self.joint, self.jobs, self.flat, self.ideal = joint, jobs, flat, ideal
         self.gain = flat.social_cost - ideal.social_cost
@@ -122,7 +140,8 @@ class Search:
         menu, rows = Coordinates.of(joint.instance.menu, beside), flat.pool.rows if self.offered else []
         self.ledger = Ledger(menu, joint.instance.least_revenue, [*ideal.pool.rows, *rows])
         self.pool = Pool([])
-        self.pool.learn([item for item in flat.items if isinstance(item, np.ndarray)][-TANGENTS:])
+        tangents: list[Item] = [item for item in flat.items if isinstance(item, np.ndarray)]
+        self.pool.learn(tangents[-TANGENTS:])
         self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])
         self.begin = reorder(joint, flat.pool.rows[-1].basis, flat.items, self.pool.items)
         self.confirmed: set[Point] = set()  # those with an exact response, or with none that recovers
@@ -178,7 +197,9 @@ class Search:
         if best:
             self.confirm(best)
         seconds, solves = (trace[-1][:2]) if len(trace) else (0.0, 0)
-        self.progress = Progress(self.gain, self.progress.say, map(tuple, trace.tolist()), float(seconds))
+        self.progress = Progress(
+            self.gain, self.progress.say, [(a, int(k), b, c) for a, k, b, c in trace.tolist()], float(seconds)
+        )
         self.solves += int(solves)
 
     def save(self) -> None:

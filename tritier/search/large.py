@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -167,7 +168,7 @@ class Coupling:
             signs, s = form.limit.shape
             tails.append(first + np.arange(signs * s).reshape(signs, s))
             upper = own.upper.copy()
-            upper[:-1] += offered.get(form.capacity, 0.0)
+            upper[:-1] += form.offered(offered)
             parts.append(replace(own, upper=upper))
             gradient.append(form.gradient)
             hour += [block.hour] * signs
@@ -207,7 +208,8 @@ class Coupling:
 
     def own_bound(self, y: np.ndarray) -> float:
         """What the coupling's rows and columns add to a lower bound at duals y, $: the platform's best."""
-        return safe_bound(self, self.cost, y)
+        sides = (self.row_lower, self.row_upper, self.col_lower, self.col_upper)
+        return safe_bound(ParametricLP(self.cost, self.matrix, *sides, {}, {}), self.cost, y)
 
 
 def trade_of(lp: ParametricLP, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -404,7 +406,7 @@ def _hold(forms: Sequence[ParametricLP], buses: np.ndarray) -> None:
     _held[:] = [Prosumers(forms, buses)]
 
 
-def _answer(*asked) -> tuple[list[Reply], int]:
+def _answer(*asked: Any) -> tuple[list[Reply], int]:
     return _held[0].answer(*asked)
 
 
@@ -499,7 +501,8 @@ class Market:
         price, pi = self.coupling.prices(dual)
         beat = np.full(len(self.forms), np.inf) if reference is None else reference
         begin = self.begin(price, pi) if self.solves == 0 else [None] * len(self.forms)
-        best, found = np.empty(len(self.forms)), [None] * len(self.forms)
+        best = np.empty(len(self.forms))
+        found: list[tuple[float, np.ndarray, np.ndarray] | None] = [None] * len(self.forms)
         asked = [(price, pi, beat[share], [begin[i] for i in share] if begin[0] else None) for share in self.shares]
         answers = [self.here.answer(*own) for own in asked] if self.here else self.answers(asked)
         for share, (replies, solves) in zip(self.shares, answers, strict=True):

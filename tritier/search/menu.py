@@ -92,11 +92,14 @@ class Coordinates:
         at = [_place(v, x) for v, x in zip(self.grid, prices, strict=True)] if len(prices) == len(self.grid) else [None]
         offered = dict(design.capacity)
         where = [_place(v, offered.get(line, np.nan)) for line, v in zip(self.lines, self.limits, strict=True)]
-        if None in where or set(offered) != set(self.lines) or (None in at and prices not in self.single):
+        limits, steps = ([k for k in part if k is not None] for part in (where, at))
+        if len(limits) < len(where) or set(offered) != set(self.lines):
             raise CertificateError("design.off_menu", 1.0, 0.0, f"{design} is not on the menu")
-        if None in at:
-            return (self.grid_size + self.single.index(prices), *where)
-        return (int(np.ravel_multi_index(at, [len(v) for v in self.grid])), *where)
+        if len(steps) == len(self.grid):
+            return (int(np.ravel_multi_index(steps, [len(v) for v in self.grid])), *limits)
+        if prices not in self.single:
+            raise CertificateError("design.off_menu", 1.0, 0.0, f"{design} is not on the menu")
+        return (self.grid_size + self.single.index(prices), *limits)
 
     def from_near(self, tariff: int) -> Iterator[int]:
         """Every tariff once: those beside the grid, then the grid's, nearest to a given one first."""

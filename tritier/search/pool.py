@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def items_of(joint: JointLP) -> list[Item]:
     return list(joint.history[1:])
 
 
-def key(item: Item):
+def key(item: Item) -> object:
     """What tells an item from others."""
     return item if isinstance(item, Block) else item.tobytes()
 
@@ -144,7 +145,8 @@ def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) ->
     parts = [[part[:first]] for part, first in zip(basis, at, strict=True)]
     place: dict[object, Basis] = {}
     for item, size in zip(own, sizes, strict=True):
-        place[key(item)] = tuple(part[first : first + n] for part, first, n in zip(basis, at, size, strict=True))
+        (columns, rows), (a, b), (n, m) = basis, at, size
+        place[key(item)] = columns[a : a + n], rows[b : b + m]
         at = [first + n for first, n in zip(at, size, strict=True)]
     for item in items:
         found = place[key(item)] if key(item) in place else idle(joint, item)
@@ -194,10 +196,11 @@ def unpacked(arrays: dict[str, np.ndarray]) -> Pool:
     blob = arrays["basis"].tobytes()
     rows = []
     for k, kind in enumerate(arrays["kind"]):
-        figures = dict(zip(FIGURES, map(float, arrays["figures"][k]), strict=True))
+        figures: dict[str, Any] = dict(zip(FIGURES, map(float, arrays["figures"][k]), strict=True))
         limits = [float(x) for x in arrays["limits"][k]]
         design = Design.of(arrays["prices"][k].tolist(), tuple(zip(lines, limits, strict=True)))
-        basis = tuple(_inflated(blob[ends[2 * k + part] : ends[2 * k + part + 1]]) for part in range(2))
+        first, middle, last = ends[2 * k : 2 * k + 3]
+        basis = _inflated(blob[first:middle]), _inflated(blob[middle:last])
         request = Request(KINDS[int(kind)], design, float(arrays["epsilon"][k]))
         price, need = np.array(arrays["limit_price"][k], float), np.array(arrays["need"][k], float)
         if not np.isfinite([*design.prices, *limits, *price, *need, request.epsilon, figures["dual"]]).all():
@@ -209,7 +212,8 @@ def unpacked(arrays: dict[str, np.ndarray]) -> Pool:
 def save(path: Path, origin: str, pools: dict[str, Pool], arrays: dict[str, np.ndarray]) -> None:
     """Write pools by name, and further arrays, whole or not at all."""
     with whole_file(path) as part:
-        np.savez(part, origin=np.array(origin), **arrays, **named(pools))
+        members: dict[str, Any] = {"origin": np.array(origin)} | arrays | named(pools)
+        np.savez(part, **members)
 
 
 def named(pools: dict[str, Pool]) -> dict[str, np.ndarray]:

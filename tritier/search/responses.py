@@ -7,6 +7,7 @@ The optimal face is written exactly: columns with a reduced cost stay at their b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,7 +111,7 @@ def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     x[lp.at("N")], x[lp.at("F")] = social.network, social.total
 
 
-def block_quantiles(joint: JointLP, blocks, load: np.ndarray, design: Design) -> np.ndarray:
+def block_quantiles(joint: JointLP, blocks: Sequence[Block], load: np.ndarray, design: Design) -> np.ndarray:
     """Value at risk gamma of each block's violation at the given net loads, kW, (blocks,)."""
     days, rules = joint.instance.days, joint.instance.rules
     samples = np.array([block_samples(joint, block, load, design) for block in blocks]).reshape(
@@ -149,7 +150,7 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
     raise SolverError(f"no optimistic response after {ROUNDS} rounds of chance blocks")
 
 
-def _recovering(joint: JointLP, design: Design):
+def _recovering(joint: JointLP, design: Design) -> tuple[np.ndarray, list[Block]]:
     """Least social cost among the points of the face that recover the cost; the revenue row enters only where it binds.
 
     Raises NoRecoveryError where even the most revenue on the face, at losses that the tangents understate, falls short.
@@ -174,7 +175,7 @@ def _require_recovery(joint: JointLP, design: Design, margin: float) -> None:
         raise NoRecoveryError("no optimal response recovers the fixed and the network cost")
 
 
-def _best_for_society(joint: JointLP, design: Design):
+def _best_for_society(joint: JointLP, design: Design) -> tuple[np.ndarray, list[Block]]:
     """Least social cost on the present face; stops early with the chance blocks that the point violates."""
     least = least_social_cost(joint, LOSS_GAP)
     if least.blocks or design.p2p > 0:

@@ -27,7 +27,8 @@ def pack(joint: JointLP) -> np.ndarray:
 
 def unpack(packed: np.ndarray) -> JointLP:
     """The LP without chance blocks and without tangents but the first."""
-    return build(*pickle.loads(packed.tobytes()), [])
+    instance, network, lp = pickle.loads(packed.tobytes())
+    return build(instance, network, lp, [])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,7 @@ def _tightened(joint: JointLP, task: Task) -> Row:
     for _ in range(TIGHTEN):
         if row.request.kind != "answer" or row.bound >= task.cutoff or row.social_cost - row.bound <= task.loose:
             break
+        assert row.load is not None, "solved just now"
         joint.tangent(row.load)
         row = solve_request(joint, task.request)
     return row
