@@ -232,10 +232,11 @@ def check_pool(
             found.append(share)
             if progress is not None:
                 progress(f"{sum(map(len, found))} of {len(pool.rows)} rows, by {workers} processes")
-    rows = [found[k % parts][k // parts] for k in range(len(pool.rows))]
-    for k, row in enumerate(rows):
+    rows: list[Row] = []
+    for k, row in enumerate(found[k % parts][k // parts] for k in range(len(pool.rows))):
         if isinstance(row, str):
             raise CertificateError(f"design.rows.{name}[{k}]", 1.0, 0.0, f"{pool.rows[k].request.kind}: {row}")
+        rows.append(row)
     return rows
 
 
