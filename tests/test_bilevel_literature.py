@@ -1,9 +1,9 @@
-"""Known answers: published problems in all four modes, and the shared collection where it is present."""
+"""Known answers: published problems in all four modes, and the collection of 44 files."""
 
 from __future__ import annotations
 
 import json
-import warnings
+import re
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,16 @@ from tritier.reformulation.modes import MODES
 from tritier.reformulation.solve import solve
 from tritier.reformulation.trilevel import solve_trilevel
 
-#: 44 files with known optima, kept beside the repository; those of them in the public domain stand in it
-COLLECTION = Path(__file__).parents[2] / "shared" / "known_answers" / "bilevel"
-PUBLIC = Path(__file__).parent / "data" / "bilevel" / "basblib"
+#: 44 files with known optima: 16 in the public domain, 28 that state published problems anew; and one of three levels
+COLLECTION = Path(__file__).parent / "data" / "bilevel"
+PUBLIC, STATED = COLLECTION / "basblib", COLLECTION / "published"
 
 
 def known_files() -> list[Path]:
-    """The bilevel files of the collection; where it is not there, a warning and those in the public domain."""
-    if not COLLECTION.exists():
-        warnings.warn(f"16 of 44 known answers tried: no folder {COLLECTION}", stacklevel=2)
-    folder = COLLECTION if COLLECTION.exists() else PUBLIC
-    files = [p for p in sorted(folder.glob("*.json")) if "levels" not in json.loads(p.read_text())]
-    assert len(files) == (44 if folder == COLLECTION else 16)
+    """The bilevel files of the collection."""
+    every = sorted([*PUBLIC.glob("*.json"), *STATED.glob("*.json")])
+    files = [p for p in every if "levels" not in json.loads(p.read_text())]
+    assert len(files) == 44
     return files
 
 
@@ -67,20 +65,19 @@ def test_known_answers_of_the_collection_in_all_modes():
     assert [wrong for path in known_files() for wrong in wrong_answers(path)] == []
 
 
-def test_files_in_the_public_domain_are_those_of_the_collection():
-    files = sorted(PUBLIC.glob("*.json"))
-    assert len(files) == 16 and all(json.loads(p.read_text())["licence"] == "CC0-1.0" for p in files)
-    if COLLECTION.exists():
-        assert all(p.read_text() == (COLLECTION / p.name).read_text() for p in files)
+def test_every_known_answer_says_where_it_is_from():
+    """Files in the public domain carry their licence, our own statements the paper; none is there twice."""
+    files = known_files()
+    public = [json.loads(p.read_text()) for p in files if p.parent == PUBLIC]
+    stated = [json.loads(p.read_text()) for p in files if p.parent == STATED]
+    assert (len(public), len(stated)) == (16, 28) and len({p.name for p in files}) == 44
+    assert all(known["licence"] == "CC0-1.0" for known in public)
+    assert all(re.search(r"(19|20)\d\d", known["source"]) for known in stated)
 
 
 def test_trilevel_file_of_the_collection():
     """The file of Anandalingam's problem, read as a file; the same problem is written out in test_trilevel."""
-    path = COLLECTION / "anandalingam1988_trilevel.json"
-    if not COLLECTION.exists():
-        warnings.warn(f"the tri-level known answer was not tried: no folder {COLLECTION}", stacklevel=1)
-        return
-    found = solve_trilevel(read_trilevel(path))
+    found = solve_trilevel(read_trilevel(STATED / "anandalingam1988_trilevel.json"))
     assert found.objective == pytest.approx(-8.5, abs=1e-6)
     assert [*found.x, *found.y, *found.z] == pytest.approx([1.5, 0.0, 0.5], abs=1e-6)
 

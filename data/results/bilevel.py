@@ -8,7 +8,7 @@ From the repository root, in one process:
   what else installs from the package index, in the interpreters given (bilevel_engines.py), half an hour;
 - `python data/results/bilevel.py first`: Bard's example in other units by this repository's first edition.
 
-The collection of known answers lies beside the repository; the problems are those of the tests.
+The known answers and the other problems are those of the tests.
 """
 
 import json
@@ -42,7 +42,7 @@ from tritier.reformulation.modes import MODES  # noqa: E402
 from tritier.reformulation.scaling import in_units, scaled  # noqa: E402
 from tritier.reformulation.solve import solve  # noqa: E402
 
-COLLECTION = ROOT.parent / "shared" / "known_answers" / "bilevel"
+COLLECTION = ROOT / "tests" / "data" / "bilevel"
 LIMIT = 10.0  # seconds of processor time, of each engine on each problem
 CLOSE = 1e-3  # relative: answers of a local method at its own tolerance count as right
 SLACK = 1e-6  # relative: the usual feasibility tolerance of a MIP solver
@@ -53,8 +53,8 @@ PACKAGES = ("cvxpy", "highspy", "numpy", "pyscipopt", "scipy")
 
 
 def known() -> list[tuple[Path, float | None]]:
-    """The bilevel files of the collection and their optima, None where infeasible."""
-    read = ((path, json.loads(path.read_text())) for path in sorted(COLLECTION.glob("*.json")))
+    """The bilevel files of the collection by name and their optima, None where infeasible."""
+    read = ((path, json.loads(path.read_text())) for path in sorted(COLLECTION.glob("*/*.json"), key=lambda path: path.name))
     return [(path, data["optimum_F"]) for path, data in read if "levels" not in data]
 
 
