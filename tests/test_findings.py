@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,18 @@ def test_a_chosen_design_is_shown_with_every_component_of_the_tariff():
         table.loc["coincident peak charge", "menu"] == "0, 0.38"
         and table.loc["limit of line 1", "menu"] == "1,700, none"
     )
+
+
+def test_stored_designs_are_told_with_their_limits_and_rent():
+    """Chapter 16 prints every design that is stored, and what network prices bring beside its tariff."""
+    table = findings.kept_designs().set_index("figure")
+    assert list(table) == ["ieee33, preset paper", "ieee33-2045, preset fast"]
+    for name, column in zip(("odd", "2045-odd"), table, strict=True):
+        folder = ROOT / "data" / "results" / "cases" / name / "case-4"
+        summary = json.loads((folder / "summary.json").read_text())
+        told = table[column]
+        assert float(told["congestion rent [$/day]"]) == pytest.approx(summary["congestion_rent_usd"], abs=0.5)
+        assert float(told["coincident peak charge [$/kW]"]) > 0
+        assert told["limits offered [kW]"].startswith("line 1: ")
+    chapter = (ROOT / "chapters" / "16-against-the-paper.ipynb").read_text()
+    assert "findings.kept_designs()" in chapter
