@@ -189,3 +189,14 @@ def test_the_nomenclature_names_every_decision_and_multiplier():
     named = re.findall(r"\| `(\w+)` \|", nomenclature(modules_of(Book(ROOT, "smoke"))))
     fields = {"tau": "tariff", "tau_p": "p2p", "tau_k": "peak", "tau_c": "coincident", "cap": "capacity"}
     assert {fields.get(name, name) for name in (*DECISIONS, *MULTIPLIERS)} <= set(named)
+
+
+def test_letters_of_the_text_are_no_others_of_the_tables():
+    """What the page lists by hand is listed for what no table holds; two of its letters name what a table holds too."""
+    by_hand = (ROOT / "chapters" / "nomenclature.md").read_text().partition("## Letters that no table holds")[2]
+    cells = re.findall(r"^\| (\$.*?\$) \|", by_hand, re.MULTILINE)
+    letters = [letter(symbol) for cell in cells for symbol in re.findall(r"\$(.*?)\$", cell)]
+    assert [x for x in letters if letters.count(x) > 1] == ["J", "J"]  # of all and of one prosumer
+    assert len(letters) > 30
+    own = {letter(symbol) for symbol, title in symbols() if "(appendix)" not in title}
+    assert own & set(letters) == {"q", r"\hat d"}  # reactive load, borders of demand blocks: the same quantities
