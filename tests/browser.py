@@ -56,6 +56,7 @@ WIDE = """() => {
   const names = out.slice(0, 3).map(e => e.tagName.toLowerCase() + '.' + String(e.className).split(' ')[0]);
   return ['scrolls sideways: ' + root.scrollWidth + ' px on ' + width + ', ' + names.join(', ')];
 }"""
+ARTICLE = "article.bd-article"
 CLIPPED = """() => {
   const found = new Set(), name = e => e.tagName.toLowerCase() + '.' + String(e.className).split(' ')[0];
   const said = e => name(e) + ' ' + JSON.stringify(e.textContent.trim().replace(/\\s+/g, ' ').slice(0, 40));
@@ -118,7 +119,9 @@ def opened(
 
     The list goes on filling while the page is in use.
     """
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, offline=True, reduced_motion="reduce", color_scheme=theme
+    )
     context.add_init_script(f"for (const key of ['mode', 'theme']) localStorage.setItem(key, '{theme}')")
     page, wrong = context.new_page(), []
     inside = (root.resolve().as_uri() + "/", "data:", "blob:")
@@ -146,10 +149,10 @@ def faults(page: Page) -> list[str]:
     return raw + shown + dead_links(page.evaluate(LINKS))
 
 
-def clipped(page: Page) -> list[str]:
+def clipped(page: Page, inside: str = ARTICLE) -> list[str]:
     """Blocks of the article that are cut, stick out of their box, or lie over what follows them, at the width as it
     is; what scrolls within its own box is whole."""
-    return list(page.evaluate(CLIPPED))
+    return list(page.evaluate(CLIPPED.replace(ARTICLE, inside)))
 
 
 def inaccessible(page: Page) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from browser import DESKTOP, PHONE, THEMES, WIDTHS, clipped, faults, illegible, inaccessible, launched, opened
 
+from tritier.book.report import write_report
+from tritier.cases.result import read_result
 from tritier.provenance import tree_hash
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,6 +169,26 @@ def test_sliders_and_menus_move_the_picture(browser, name, width):
         assert sum(slide(page, figure) for figure in figures) >= (name == "chapters/15-case-4.html")
         assert sum(choose(page, figure) for figure in figures) >= (name == "chapters/15-case-4.html")
         assert wrong + faults(page) == []
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory) -> Path:
+    """The report of a stored case, which the book does not hold."""
+    stored = ROOT / "data" / "results" / "cases" / "2045-odd" / "case-4"
+    return write_report(stored, read_result(stored), tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_report_is_whole_and_legible_at_every_width(browser, report, theme):
+    """By the reader's own choice of theme, all folds open."""
+    with opened(browser, report.parent, report.name, theme=theme) as (page, wrong):
+        page.evaluate("() => document.querySelectorAll('details').forEach(fold => fold.open = true)")
+        dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        assert dark == (theme == "dark")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            found = wrong + faults(page) + clipped(page, "body") + inaccessible(page) + illegible(page)
+            assert found == [], width
 
 
 PAGE = """<!doctype html><html lang="en">

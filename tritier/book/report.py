@@ -38,6 +38,7 @@ td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
 caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; } .warning { color: var(--bad); }
+@media (max-width: 40rem) { th, td { padding-right: 0.5rem; } td.w { white-space: normal; } }
 summary { cursor: pointer; color: var(--soft); margin: 0.6rem 0; }
 pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-radius: 4px; }
 """
@@ -106,7 +107,7 @@ def lead(folder: Path, solved: Result) -> list[str]:
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> str:
-    """A table; numbers right-aligned with thousands separated."""
+    """A table; numbers right-aligned with thousands separated. Keys reach it, as it may scroll aside on a phone."""
 
     def cell(x: object) -> str:
         if isinstance(x, int | float | np.number) and not isinstance(x, bool):
@@ -117,7 +118,7 @@ def table(frame: pd.DataFrame, caption: str = "") -> str:
     head = "".join(f"<th>{html.escape(str(c))}</th>" for c in frame.columns)
     rows = "".join(f"<tr>{''.join(cell(x) for x in row)}</tr>" for row in frame.itertuples(index=False))
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<table tabindex="0">{above}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def number(x: float) -> str:
@@ -261,4 +262,4 @@ def next_steps(folder: Path, solved: Result) -> str:
             (f"tritier study electrify {study} --out {study}-electric", "its twin with vehicles and heat pumps")
         )
     lines = "\n".join(f"# {why}\n{command}" for command, why in steps)
-    return f"<pre>{html.escape(lines)}</pre>"
+    return f'<pre tabindex="0">{html.escape(lines)}</pre>'
