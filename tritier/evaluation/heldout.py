@@ -374,12 +374,6 @@ def judge_on(prepared: Prepared, number: int, sets: Iterable[DaySet]) -> dict[Da
     return {s: find(prepared, number, made, judged(prepared, number, made, d)) for s, d in days.items()}
 
 
-def cases_on(prepared: Prepared, days: DaySet) -> dict[int, HeldOut]:
-    """All cases on a set of days, each stored or solved once."""
-    own = of_half(prepared, days.half)
-    return {number: judge_on(own, number, [days])[days] for number in CASES}
-
-
 def place(study: str, days: DaySet, number: int) -> Path:
     """Folder in which a case of a study on a set of days is kept."""
     return UNSEEN / study / days.slug / f"case-{number}"

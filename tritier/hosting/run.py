@@ -419,16 +419,7 @@ def fitting(folder: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OSError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise InputError(folder, "files", f"do not hold a result ({error})", AGAIN) from error
 
 

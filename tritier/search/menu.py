@@ -57,14 +57,6 @@ class Coordinates:
         return self.n_tariffs * prod(self.shape)
 
     @property
-    def loosest(self) -> tuple[int, ...]:
-        return tuple(n - 1 for n in self.shape)
-
-    @property
-    def tightest(self) -> tuple[int, ...]:
-        return (0,) * len(self.shape)
-
-    @property
     def middle(self) -> int:
         """The tariff in the middle of the grid."""
         sizes = [len(v) for v in self.grid]
