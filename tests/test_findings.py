@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tritier.cases.cases import CASES
 from tritier.cases.result import made_from, solve_case
 from tritier.cases.solve import prepare
+from tritier.errors import CertificateError
 from tritier.evaluation import findings, heldout, inference
 from tritier.inputs.instance import Design, Menu
 from tritier.inputs.scenarios import held_out_days
@@ -189,6 +192,16 @@ def solved():
     judgements = {k: heldout.judged(prepared, k, s.decisions, days) for k, s in cases.items()}
     found = {k: heldout.find(prepared, k, cases[k].decisions, judgements[k]) for k in cases}
     return prepared, days, cases, judgements, found
+
+
+def test_a_case_that_does_not_certify_is_not_judged_for_the_book(solved, monkeypatch):
+    prepared, _, cases, *_ = solved
+    arrays = cases[1].decisions.arrays
+    false = replace(cases[1], decisions=replace(cases[1].decisions, arrays=arrays | {"gp": arrays["gp"] * 1.01}))
+    for made, refused in ((cases[1], False), (false, True)):
+        monkeypatch.setattr(heldout, "read_or_solve", lambda *asked, made=made: made)
+        with pytest.raises(CertificateError) if refused else nullcontext():
+            assert heldout.fresh(replace(prepared), 1) is cases[1]
 
 
 def test_gains_of_all_agents_add_up_to_the_change_of_welfare(solved):

@@ -24,7 +24,7 @@ from tritier.plots import results as plots
 from tritier.provenance import digest
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY, STORED = ROOT / sweeps.MAP_STUDY, ROOT / "data" / "results" / "map"
+STUDY, STORED = sweeps.MAP_STUDY, ROOT / "data" / "results" / "map"
 SMALL = {"n_prosumers": 5, "n_scenarios": 2, "days_used": 6, "load.scale": 0.85}
 SETTING = sweeps.Setting(0.2, "spot-indexed")
 DAYS = ("2016-03-07", "2016-03-08", "2016-03-21", "2016-04-04")  # of three weeks
@@ -250,6 +250,16 @@ def test_what_the_map_says(stored):
     assert set(sweeps.of_map(rows, "ac_violation_share")["word"]) == {"not resolved"}
     for _, regime in bounds.groupby("prices"):
         assert regime.sort_values("electrification")["share"].iloc[-1] > regime["share"].iloc[0]
+
+
+def test_the_map_is_renewed_from_any_folder(tmp_path, monkeypatch):
+    """Its study was once looked for below the folder from which it was called."""
+    monkeypatch.chdir(tmp_path)
+    read = []
+    monkeypatch.setattr(sweeps, "prepare", lambda *asked: read.append(read_study(asked[0])) or prepare(tmp_path))
+    monkeypatch.setattr(sweeps, "setting_is_kept", lambda *asked: False)
+    assert "study.yaml" in sweeps.renew(tmp_path, SETTING, sweeps.inputs_hash(read_study(sweeps.MAP_STUDY)))
+    assert [study.name for study in read] == [read_study(STUDY).name]
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------

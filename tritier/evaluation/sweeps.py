@@ -677,7 +677,7 @@ def read_stored(folder: Path) -> tuple[pd.DataFrame, Mapping[str, object]]:
 # ``findings.JUDGED``, and the rule of the verdict. A change is *not resolved* where Holm's p
 # over the settings of its quantity, policy and base case is above 5 %; else it *rises* or *falls* by its sign.
 
-MAP_STUDY = "data/studies/ieee33-2045"
+MAP_STUDY = Path(__file__).resolve().parents[2] / "data" / "studies" / "ieee33-2045"
 MAP_PRESET = "fast"
 MAP_CASES = (1, 2, 4)
 ELECTRIFICATION = (0.0, 1.0, 0.4, 0.6, 0.2, 0.8)  # a coarse map is done before a fine one
