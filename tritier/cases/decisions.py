@@ -67,10 +67,10 @@ DECISIONS = {
     "N": Symbol("N", "$", "1", "losses and demand charge, which the DSO pays :eq:`eq-network-cost`"),
     "F": Symbol("F", "$", "1", "social cost :eq:`eq-social-cost`"),
     "R": Symbol(
-        r"\sum_i \rho_i + c^{\mathrm{voll}} \sum_c s_c",
+        r"J^{\rho}",
         "$",
         "1",
-        "risk-adjusted cost of prosumers and violations :eq:`eq-joint-follower`",
+        "what prosumers, risk-adjusted, and violations cost: the first part of J :eq:`eq-joint-follower`",
     ),
     "theta": Symbol(r"\theta", "$", "1", "the follower's value :eq:`eq-joint-follower`"),
     "tau": Symbol(r"\tau_b", "$/kWh", "B", "import tariff by block :eq:`eq-network-charges`"),
