@@ -314,6 +314,10 @@ def telling(progress: Callable[[str], None] | None, check: int, proved: bool = T
     return tell
 
 
+FIGURES_OF_DESIGN = ("lower_bound", "upper_bound", "gap", "gap_usd", "gap_relative", "flat", "first_best", "proof",
+                     "menu_points", "lp_solves")  # fmt: skip
+
+
 def recheck(
     case: Case,
     clearing: Instance,
@@ -366,18 +370,7 @@ def recheck(
     }
     if design is not None:
         require_both("design.upper_bound", design.upper_bound - social, 1e-4, f"{social:.6f} $ are stored")
-        out["design"] = {
-            "lower_bound": design.lower_bound,
-            "upper_bound": design.upper_bound,
-            "gap": design.gap,
-            "gap_usd": design.gap_usd,
-            "gap_relative": design.gap_relative,
-            "flat": design.flat,
-            "first_best": design.first_best,
-            "proof": design.proof,
-            "menu_points": design.menu_points,
-            "lp_solves": design.lp_solves,
-        }
+        out["design"] = {figure: getattr(design, figure) for figure in FIGURES_OF_DESIGN}
     return out
 
 
