@@ -515,6 +515,14 @@ def test_a_simbench_grid_whose_only_flexibility_are_vehicles_is_a_study(tmp_path
     assert (one.pv_kw, one.wind_kw, one.ev_kw) == (0, 0, pytest.approx(11))
 
 
+def test_an_unknown_network_is_told_its_nearest_names():
+    with pytest.raises(InputError) as refused:
+        find_grid("pandapower:case69")
+    assert "case39" in refused.value.mend and "MATPOWER is matpower:case69" in refused.value.mend
+    with pytest.raises(InputError, match=r"see its documentation for names$"):
+        find_grid("pandapower:zzzz")
+
+
 @pytest.mark.parametrize("name, source", [("simbench", "simbench:1-MV-rural--2-sw"), ("matpower", "matpower:case33bw")])
 def test_an_extra_that_is_absent_is_named_with_its_command(tmp_path, capsys, monkeypatch, name, source):
     monkeypatch.setitem(sys.modules, name, None)

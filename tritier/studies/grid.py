@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -466,9 +467,13 @@ def pandapower_grid(name: str, source: str, root: int | None = None, opened: Ite
         if not isinstance(net, pandapower.pandapowerNet):
             raise InputError("--from", source, "is no network saved by pandapower", "save it with to_json")
         return from_pandapower(net, Path(name).stem, source, "as its owner states", root, opened)
-    make = getattr(package("pandapower.networks", source), name, None)
+    networks = package("pandapower.networks", source)
+    make = getattr(networks, name, None)
     if make is None or name.startswith("_"):
-        raise InputError("--from", source, "is no network of pandapower.networks", "see its documentation for names")
+        near = get_close_matches(name, [word for word in dir(networks) if callable(getattr(networks, word))])
+        mend = f"its nearest are {', '.join(near)}" if near else "see its documentation for names"
+        mend += f"; a case of MATPOWER is matpower:{name}" if name.startswith("case") else ""
+        raise InputError("--from", source, "is no network of pandapower.networks", mend)
     try:
         net = make()
     except TypeError as error:
