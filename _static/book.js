@@ -37,3 +37,25 @@ addEventListener("load", () => {
     fold.setAttribute("aria-label", `Pages under ${page ? page.textContent.trim() : "this one"}`);
   }
 });
+
+// A picture opens in a window of its own, as large as the screen has room: by click or Enter; Escape, click or Close end it.
+addEventListener("load", () => {
+  const room = document.createElement("dialog");
+  room.className = "zoom";
+  room.setAttribute("aria-label", "Figure, enlarged");
+  room.innerHTML = '<form method="dialog"><button>Close</button></form><img alt="">';
+  room.addEventListener("click", () => room.close());
+  for (const picture of document.querySelectorAll(".bd-article figure img")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "zoomable";
+    button.setAttribute("aria-label", "Enlarge: " + picture.alt);
+    picture.replaceWith(button);
+    button.append(picture);
+    button.addEventListener("click", () => {
+      if (!room.isConnected) document.body.append(room);
+      Object.assign(room.lastChild, { src: picture.src, alt: picture.alt });
+      room.showModal();
+    });
+  }
+});

@@ -376,6 +376,9 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
     assert "THEBE_JS_URL" not in text
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
     assert (html / "_static" / "plotly" / "plotly.min.js").is_file()
+    assert (html / "_static" / "tippyjs" / "tippy-bundle.umd.min.js").is_file()
+    (preview,) = (html / "_static" / "tippy").glob("intro.*.js")
+    assert "equation-eq-toy" in preview.read_text() and "a = b" in preview.read_text(), "no preview of the equation"
 
 
 @pytest.mark.parametrize(

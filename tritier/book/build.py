@@ -287,6 +287,8 @@ def stage(book: Book) -> Path:
     for path in sorted((book.root / "vendor" / "mathjax").rglob("*")):
         if path.is_file():
             wanted[f"_vendor/_static/{path.relative_to(book.root / 'vendor').as_posix()}"] = path.read_bytes()
+    for path in sorted((book.root / "vendor" / "tippy").glob("*.js")):
+        wanted[f"_vendor/_static/tippyjs/{path.name}"] = path.read_bytes()
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     wanted["_vendor/_static/plotly/plotly.min.js"] = script.read_bytes()
     wanted["_generated/nomenclature.txt"] = nomenclature(modules_of(book)).encode()
