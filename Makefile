@@ -1,4 +1,4 @@
-# make book | check-book | test | figures | data | bench | strip | clean        PRESET=smoke|fast|paper  JOBS=2
+# make book | pdf | check-book | test | figures | data | bench | strip | clean        PRESET=smoke|fast|paper  JOBS=2
 PYTHON ?= python3
 PRESET ?= fast
 JOBS ?= 2
@@ -9,11 +9,16 @@ READY := $(VENV)/.from-lock
 DATA_VENV := .venv-data
 DATA_READY := $(DATA_VENV)/.ready
 
-.PHONY: book check-book test figures data bench strip clean
+.PHONY: book pdf check-book test figures data bench strip clean
 .DELETE_ON_ERROR:
 
 book: $(READY)
 	$(BIN)/python -m tritier book --preset $(PRESET) --jobs $(JOBS)
+
+# Prints the last build, every page in order, to _build/tritier.pdf.
+pdf: $(READY)
+	@test -x "$(CHROMIUM)" || { echo "pdf: no chromium; install it (Debian: apt-get install chromium) or set CHROMIUM=/its/path" >&2; exit 1; }
+	$(BIN)/python -m tritier.book.build "$(CHROMIUM)"
 
 # Opens every page of the last build in a headless Chromium with the network off.
 check-book: $(READY)

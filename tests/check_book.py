@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, THEMES, WIDTHS, clipped, faults, illegible, inaccessible, launched, opened
+from browser import DESKTOP, PHONE, THEMES, WIDTHS, chromium, clipped, faults, illegible, inaccessible, launched, opened
+from pypdf import PdfReader
 
+from tritier.book.build import print_book
 from tritier.book.report import write_report
+from tritier.book.run import Book
 from tritier.cases.result import read_result
 from tritier.provenance import tree_hash
 
@@ -189,6 +192,40 @@ def test_a_report_is_whole_and_legible_at_every_width(browser, report, theme):
             page.set_viewport_size({"width": width, "height": 900})
             found = wrong + faults(page) + clipped(page, "body") + inaccessible(page) + illegible(page)
             assert found == [], width
+
+
+def test_the_pages_are_printed_in_order_into_one_file(tmp_path):
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/second\n")
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_build" / "html" / "chapters").mkdir(parents=True)
+    for page in ("intro", "chapters/second"):
+        (tmp_path / f"{page}.md").write_text("")
+        (tmp_path / "_build" / "html" / f"{page}.html").write_text(f"<title>{page} — a book</title><p>Of {page}.")
+    printed = PdfReader(print_book(Book(tmp_path, "smoke"), chromium()))
+    assert [entry.title for entry in printed.outline] == ["intro", "chapters/second"]
+    for entry, page in zip(printed.outline, printed.pages, strict=True):
+        assert f"Of {entry.title}." in page.extract_text()
+
+
+def test_a_figure_opens_larger_by_key_and_closes(browser):
+    with opened(browser, HTML, "chapters/04-lindistflow.html") as (page, wrong):
+        page.locator("button.zoomable").first.focus()
+        page.keyboard.press("Enter")
+        room = page.locator("dialog.zoom")
+        assert room.is_visible()
+        assert room.locator("img").get_attribute("alt") == page.locator("button.zoomable img").first.get_attribute(
+            "alt"
+        )
+        page.keyboard.press("Escape")
+        assert not room.is_visible()
+        assert wrong == []
+
+
+def test_a_link_to_an_equation_shows_it(browser):
+    with opened(browser, HTML, "chapters/method.html") as (page, wrong):
+        page.locator('article.bd-article a[href*="#equation-"]').first.hover()
+        page.locator(".tippy-box mjx-container").first.wait_for(timeout=5000)
+        assert wrong == []
 
 
 PAGE = """<!doctype html><html lang="en">

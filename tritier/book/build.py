@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import json
 import pkgutil
 import re
@@ -44,6 +45,8 @@ FLOORS = (
     ("book",),
     ("bilevel", "cli", "__main__"),
 )
+FOOTER = """<div style="font-size: 8px; width: 100%; text-align: center">
+<span class="title"></span> · <span class="pageNumber"></span> of <span class="totalPages"></span></div>"""
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
 
 
@@ -338,6 +341,43 @@ def build_html(book: Book) -> int:
     return 1 if run.returncode else 0
 
 
+def print_book(book: Book, browser: str) -> Path:
+    """The whole book as one PDF, printed page by page from the built HTML by Chromium; pages are bookmarked by title.
+
+    Raises:
+        InputError: no book is built.
+    """
+    from playwright.sync_api import sync_playwright
+    from pypdf import PdfReader, PdfWriter
+
+    html, target = book.root / "_build" / "html", book.root / "_build" / "tritier.pdf"
+    if not (html / "intro.html").is_file():
+        raise InputError("_build/html", "intro.html", "no built book", "run make book first")
+    whole = PdfWriter()
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_context(offline=True, reduced_motion="reduce").new_page()
+        for name in book.pages:
+            page.goto((html / f"{name}.html").as_uri())
+            page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 0) : 0")
+            title = page.title().partition(" — ")[0]
+            printed = page.pdf(
+                format="A4",
+                margin={"top": "16mm", "bottom": "18mm", "left": "15mm", "right": "15mm"},
+                display_header_footer=True,
+                header_template="<span></span>",
+                footer_template=FOOTER,
+            )
+            first = len(whole.pages)
+            whole.append(PdfReader(io.BytesIO(printed)), import_outline=False)
+            whole.add_outline_item(title=title, page_number=first)
+        chromium.close()
+    whole.compress_identical_objects()
+    with target.open("wb") as file:
+        whole.write(file)
+    return target
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make this module a Sphinx extension of the book.
 
@@ -402,3 +442,10 @@ def build_book(
         where = "_build/html/index.html" if html else "figures/"
         print(f"book: {where} after {time.perf_counter() - started:.0f} s", flush=True)
     return code
+
+
+if __name__ == "__main__":
+    try:
+        print(print_book(Book(Path.cwd(), "fast"), sys.argv[1]))
+    except InputError as error:
+        sys.exit(str(error))
