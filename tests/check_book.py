@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from tritier.provenance import tree_hash
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 FORWARD, LANDING = "index.html", "intro.html"  # the first sends its reader on to the second
+REFERENCE = "chapters/api.html"  # set from docstrings, as long as ten other pages
 FILES = (p.relative_to(HTML) for p in HTML.rglob("*.html"))
 PAGES = sorted(p.as_posix() for p in FILES if "_static" not in p.parts and p.name != FORWARD)
 CHAPTERS = [name for name in PAGES if re.fullmatch(r"chapters/[^/]+\.html|intro\.html", name)]
 SHOWN = [(name, theme) for name in PAGES for theme in THEMES if name in CHAPTERS or theme == THEMES[0]]
+
+TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))"
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +53,9 @@ def test_page(browser, name, theme):
     """No page logs an error, asks the network, cuts or overlaps a block, or fails a rule of accessibility, at three
     widths and in both themes; listings of the sources and the index are machine-made, and checked for faults alone.
 
-    Rules of structure are those of the page, whatever its theme; colours are the theme's, whatever the width, but for
-    what the landing page shows at one width and hides at another.
+    Rules of structure are those of the page, whatever its theme, and of the package's long reference whatever its
+    width; colours are the theme's, whatever the width, but for what the landing page shows at one width and hides at
+    another.
     """
     with opened(browser, HTML, name, WIDTHS[-1], theme) as (page, wrong):
         assert page.evaluate("document.documentElement.dataset.theme") == theme
@@ -58,10 +63,12 @@ def test_page(browser, name, theme):
         for width in WIDTHS if name in CHAPTERS else WIDTHS[:1]:
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(200)  # scripts that follow the window's width do so with a delay
+            page.evaluate(TWO_FRAMES)  # and where the machine is slow, with a longer one
             seen = faults(page)
             if name in CHAPTERS:
                 seen += clipped(page)
-                seen += inaccessible(page) if theme == THEMES[0] else []
+                structure = theme == THEMES[0] and (name != REFERENCE or width == WIDTHS[-1])
+                seen += inaccessible(page) if structure else []
                 seen += illegible(page) if width == WIDTHS[-1] or name == LANDING else []
             found += [f"{width} px: {line}" for line in seen]
         assert wrong + found == []
@@ -201,7 +208,8 @@ def test_the_pages_are_printed_in_order_into_one_file(tmp_path):
     for page in ("intro", "chapters/second"):
         (tmp_path / f"{page}.md").write_text("")
         (tmp_path / "_build" / "html" / f"{page}.html").write_text(f"<title>{page} — a book</title><p>Of {page}.")
-    printed = PdfReader(print_book(Book(tmp_path, "smoke"), chromium()))
+    with ThreadPoolExecutor() as apart:  # the other pages' browser has an event loop in this thread
+        printed = PdfReader(apart.submit(print_book, Book(tmp_path, "smoke"), chromium()).result())
     assert [entry.title for entry in printed.outline] == ["intro", "chapters/second"]
     for entry, page in zip(printed.outline, printed.pages, strict=True):
         assert f"Of {entry.title}." in page.extract_text()

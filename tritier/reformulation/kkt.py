@@ -285,7 +285,7 @@ def _entries(matrix: sparse.csr_array, row: int) -> list[tuple[int, float]]:
     return [(int(j), float(v)) for j, v in zip(matrix.indices[span], matrix.data[span], strict=True) if v != 0.0]
 
 
-#: characters that LaTeX reads as commands
+# Characters that LaTeX reads as commands.
 ESCAPED = {c: "\\" + c for c in "_ %&#${}"} | {"^": r"\hat{\ }", "~": r"\sim ", "\\": r"\backslash "}
 
 
