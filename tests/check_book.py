@@ -71,7 +71,7 @@ def test_page(browser, name, theme):
                 seen += inaccessible(page) if structure else []
                 seen += illegible(page) if width == WIDTHS[-1] or name == LANDING else []
             found += [f"{width} px: {line}" for line in seen]
-        assert wrong + found == []
+        assert wrong + found == [], "\n".join(wrong + found)
 
 
 def test_search_finds_chance_constraint(browser):
