@@ -71,6 +71,8 @@ WAYS = {
     "five loss tangents": [(pool, "TANGENTS", 5)],
     "answers tightened once": [(work, "TIGHTEN", 1)],
     "two answers at once": [(hybrid, "ROUND", 2)],
+    "no least F at tight limits": [(hybrid.Search, "tight_limits", lambda search: [])],
+    "tight limits by simplex": [(hybrid, "FAR", float("inf"))],
 }
 
 

@@ -1,9 +1,10 @@
 """The hybrid of integer L-shaped cuts and column-and-constraint generation: the best design of a menu, proved.
 
 Enumeration of tariffs by dominance: a menu point is answered by one solve of the follower's LP, chance blocks added
-until none is violated, and the answer holds for every tighter limit that its response respects. What no answer
-holds at is answered next, loosest limits first, until no point can beat the incumbent by more than the gap. SCIP then
-proves the same from the rows alone.
+until none is violated, and the answer holds for every tighter limit that its response respects. Every tariff is
+answered at its loosest limits, and least F excludes limits for all tariffs at once. What is still open is answered
+next, loosest limits first, until no point can beat the incumbent by more than the gap. SCIP then proves the same from
+the rows alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import pandas as pd
 
 from tritier.errors import InputError, Interrupted, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
+from tritier.model.chance import Block
+from tritier.model.market import line_position
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Basis, Clock
 from tritier.search import pool as stored
@@ -31,7 +34,7 @@ from tritier.search.cuts import FINE, Request, Row
 from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
-from tritier.search.pool import TANGENTS, Item, Pool, build, few, held, reorder
+from tritier.search.pool import TANGENTS, Item, Pool, build, few, held, key, reorder
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, pack, solve_task
@@ -41,6 +44,7 @@ COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 ENGINES = ("tree", "scip")
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
 LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis
+FAR = 0.1  # of the largest limit needed: a response that must give up more of its flows is not begun from
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SILENCE = 10.0  # s without a line, after which a round says how far it is
 SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
@@ -220,7 +224,9 @@ class Search:
         """Search until the gap is reached or time is up; whether the rows now exclude all that is better."""
         choose = {"tree": self.open_points, "scip": self.point_of_scip}[engine]
         while time_limit is None or self.progress.seconds < time_limit:
-            if points := choose():
+            if (self.ledger.unanswered == 0 or engine == "scip") and (points := self.tight_limits()):
+                self.send([self.least_at(point) for point in points])
+            elif points := choose():
                 self.answer(points)
             elif points := [p for p in self.ledger.loose(self.target) if p not in self.sharpened][:ROUND]:
                 self.sharpen(points)
@@ -234,11 +240,47 @@ class Search:
         return False
 
     def open_points(self) -> list[Point]:
-        """The next points to answer: limits of the incumbent's tariff, then tariffs near it."""
+        """The next points to answer: the loosest of tariffs without an answer, near the incumbent's first, then limits
+        of the incumbent's tariff, then those of others."""
         ledger, tariff = self.ledger, self.centre
+        if ledger.unanswered:
+            return list(islice(ledger.all_open(self.target, tariff), ROUND))
         chosen = ledger.open_points(tariff, self.target)
         others = (point for point in ledger.all_open(self.target, tariff) if point[0] != tariff)
         return [*chosen, *islice(others, max(0, ROUND - len(chosen)))][:ROUND]
+
+    def tight_limits(self) -> list[Point]:
+        """Of each line the tightest limit that least F may exclude for a round of tariffs at once, other limits at
+        their largest: one that no answer so far respects by itself, and that no row on F was asked for. What costs
+        society too much for every tariff need not be answered tariff by tariff."""
+        ledger, menu, found = self.ledger, self.ledger.menu, []
+        if not self.joint.sees_network or not ledger.answers:
+            return found
+        needs = np.min([row.need for row in ledger.answers.values()], axis=0)
+        asked = {tuple(limit for _, limit in row.request.design.capacity) for row in ledger.least}
+        for k, levels in enumerate(menu.limits):
+            place = [*menu.loosest]
+            while place[k] and not ledger.everywhere[(*place[:k], place[k] - 1, *place[k + 1 :])] >= self.target:
+                place[k] -= 1
+            point = (self.centre, *place)
+            waiting = sum(bool(ledger.open_at(tariff, self.target)[tuple(place)]) for tariff in ledger.bound)
+            limits = tuple(limit for _, limit in menu.design(point).capacity)
+            if levels[place[k]] < needs[k] and limits not in asked and waiting >= ROUND:
+                found.append(point)
+        return found
+
+    def least_at(self, point: Point) -> Task:
+        """Least F at a point's limits, from inside, with what the first best holds and the tight lines' blocks at all
+        hours."""
+        blocks = self.capacity_blocks(np.less(point[1:], self.ledger.menu.loosest))
+        items = {key(item): item for item in few([*self.ideal.items, *blocks])}
+        request = Request("least", self.ledger.menu.design(point))
+        return Task(self.name, tuple(items.values()), None, request, np.inf, "least F at tight limits", np.inf)
+
+    def capacity_blocks(self, chosen: np.ndarray) -> list[Block]:
+        """The capacity blocks of the chosen of the menu's lines, at all hours."""
+        lines = [line_position(self.joint.instance, line) for line in np.array(self.joint.lines)[chosen].tolist()]
+        return [Block("capacity", line, t) for line in lines for t in range(self.joint.instance.days.n_hours)]
 
     def point_of_scip(self) -> list[Point]:
         """A point that SCIP finds where the rows leave one open, moved to the loosest limits that are open there."""
@@ -317,15 +359,22 @@ class Search:
     def start(self, point: Point) -> tuple[list[Item], Basis | None, str]:
         """Where to begin at a point: with the blocks and tangents that hold something at the nearest answer, from its
         basis where it is of the same tariff; and how near it is. From another tariff's basis the simplex takes longer
-        than an interior point, which keeps nothing of it. A small LP holds all that is known, and keeps its basis."""
-        near = {self.ledger.menu.point(row.request.design): row.basis for row in self.pool.rows}
-        basis, begin = self.begin, STARTS[-1]
+        than an interior point, which keeps nothing of it, and so it does where limits take away much of the flows: the
+        tight lines' blocks are then there from the first solve on, at all hours, since load moves from those that
+        bind to the others. A small LP holds all that is known, and keeps its basis."""
+        menu, begin, basis, beyond, far = self.ledger.menu, STARTS[-1], self.begin, np.empty(0), False
+        near = {menu.point(row.request.design): row for row in self.pool.rows if row.request.kind != "least"}
         if near:
-            chosen = min(near, key=lambda p: self.ledger.menu.distance(p, point))
-            basis, begin = near[chosen], STARTS[(chosen != point) + (chosen[0] != point[0])]
+            chosen = min(near, key=lambda p: menu.distance(p, point))
+            basis, begin = near[chosen].basis, STARTS[(chosen != point) + (chosen[0] != point[0])]
+            beyond = np.maximum(near[chosen].need - self.joint.offered(menu.design(point)), 0.0)
+            far = bool(beyond.sum() > FAR * near[chosen].need.max(initial=0.0))
         if self.joint.bare.row_lower.size < LARGE:  # to build another LP would take longer than to solve this one
             return self.pool.items, reorder(self.joint, basis, self.pool.items, self.pool.items), begin
         items = held(self.joint, basis, self.pool.items)
+        if far:
+            blocks = {key(item): item for item in [*few(items), *self.capacity_blocks(beyond > 0)]}
+            return list(blocks.values()), None, begin
         if begin in STARTS[2:]:
             return few(items), None, begin
         return items, reorder(self.joint, basis, self.pool.items, items), begin

@@ -63,7 +63,7 @@ class Ledger:
     @property
     def lower_bound(self) -> float:
         """Least F that the rows allow anywhere on the menu, $; the incumbent does not enter."""
-        others = [self.everywhere] if len(self.bound) < self.menu.n_tariffs else []
+        others = [self.everywhere] if self.unanswered else []
         return float(min(bound.min() for bound in [*others, *self.bound.values()]))
 
     def learn(self, row: Row) -> None:
@@ -115,17 +115,24 @@ class Ledger:
         self.best = (social_cost, point)
         return True
 
-    def open_points(self, tariff: int, target: float) -> list[Point]:
-        """The loosest limits of a tariff that no answer holds at and that may have F below ``target``, $."""
+    @property
+    def unanswered(self) -> int:
+        """How many tariffs have no answer."""
+        return self.menu.n_tariffs - len(self.bound)
+
+    def open_at(self, tariff: int, target: float) -> np.ndarray:
+        """Limits of a tariff that no answer holds at and that may have F below ``target``, $: boolean."""
         open_ = self.bound.get(tariff, self.everywhere) < target
-        if tariff in self.answered:
-            open_ = open_ & ~self.answered[tariff]
-        return [(tariff, *at) for at in maximal(open_)]
+        return open_ & ~self.answered[tariff] if tariff in self.answered else open_
+
+    def open_points(self, tariff: int, target: float) -> list[Point]:
+        """The loosest of the open limits of a tariff."""
+        return [(tariff, *at) for at in maximal(self.open_at(tariff, target))]
 
     def all_open(self, target: float, near: int) -> Iterator[Point]:
         """Open points of the whole menu: those of the tariffs nearest to one first, tariffs without an answer before
         the others."""
-        if (self.everywhere < target).any() and len(self.bound) < self.menu.n_tariffs:
+        if (self.everywhere < target).any() and self.unanswered:
             for tariff in self.menu.from_near(near):
                 if tariff not in self.bound:
                     yield from self.open_points(tariff, target)
