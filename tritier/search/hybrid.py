@@ -253,7 +253,8 @@ class Search:
         """Of each line the tightest limit that least F may exclude for a round of tariffs at once, other limits at
         their largest: one that no answer so far respects by itself, and that no row on F was asked for. What costs
         society too much for every tariff need not be answered tariff by tariff."""
-        ledger, menu, found = self.ledger, self.ledger.menu, []
+        ledger, menu = self.ledger, self.ledger.menu
+        found: list[Point] = []
         if not self.joint.sees_network or not ledger.answers:
             return found
         needs = np.min([row.need for row in ledger.answers.values()], axis=0)
