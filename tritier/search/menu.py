@@ -57,6 +57,11 @@ class Coordinates:
         return self.n_tariffs * prod(self.shape)
 
     @property
+    def loosest(self) -> tuple[int, ...]:
+        """Where the largest limits stand."""
+        return tuple(n - 1 for n in self.shape)
+
+    @property
     def middle(self) -> int:
         """The tariff in the middle of the grid."""
         sizes = [len(v) for v in self.grid]
