@@ -205,6 +205,11 @@ MISTAKES = {
         "lower: is unbounded at every leader decision; bound the follower's variables or mend its cost",
         rows=lambda x, y, p: [y[0] <= 1],
     ),
+    "unbounded where the leader's rows let it go": Mistake(
+        "lower: is unbounded at every leader decision; bound the follower's variables or mend its cost",
+        upper_rows=lambda x, y, p: [x >= 0.5], goal=lambda x, y, p: cp.Minimize(-p * y[0]),
+        rows=lambda x, y, p: [y >= 0],
+    ),
     "infeasible for every leader": Mistake(
         "lower: has no feasible answer at any leader decision; relax the follower's rows or bounds",
         rows=lambda x, y, p: [y[0] >= 3 + p, y[0] <= 2],

@@ -207,7 +207,12 @@ def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     stationary = sparse.hstack([problem.Q.T, -kkt.Hy.T], format="csr")
     prices, free = -problem.f[problem.nx :], np.where(kkt.equation, -INF, 0.0)
     ends = np.concatenate([low[: problem.nx], free]), np.concatenate([high[: problem.nx], np.full(free.size, INF)])
-    if solve_lp(np.zeros(ends[0].size), stationary, prices, prices, *ends).status == Status.INFEASIBLE:
+    leaders = rows[: problem.U_lower.size].tocsr()  # its decisions are those that its own rows let it take
+    alone = np.flatnonzero(np.diff(leaders[:, problem.nx :].tocsr().indptr) == 0)
+    decisions = sparse.hstack([leaders[alone][:, : problem.nx], sparse.csr_array((alone.size, free.size))])
+    sides = [np.concatenate([prices, side[alone]]) for side in (row_low, row_high)]
+    answered = sparse.vstack([stationary, decisions], format="csr")
+    if solve_lp(np.zeros(ends[0].size), answered, *sides, *ends).status == Status.INFEASIBLE:
         return "follower", "is unbounded at every leader decision", "bound the follower's variables or mend its cost"
     return "leader", "the follower's best answers break its rows at every decision", "relax the leader's rows"
 
