@@ -13,7 +13,7 @@ addEventListener("load", () => {
 });
 
 // What scrolls sideways within its own box can be scrolled by keyboard too.
-const BOXES = ".bd-article :is(div.math, table, figure, pre, .interactive, .cell_output)";
+const BOXES = ".bd-article :is(div.math, table, figure, pre, .interactive, .cell_output, .pst-scrollable-table-container)";
 function reachable() {
   for (const box of document.querySelectorAll(BOXES)) {
     const scrolls = box.scrollWidth > box.clientWidth && /auto|scroll/.test(getComputedStyle(box).overflowX);

@@ -398,15 +398,19 @@ PANELS = {
 }
 
 
-def dots_with_intervals(table: pd.DataFrame, group: str, panels: Mapping[str, tuple[str, float]] = PANELS) -> Figure:
+def dots_with_intervals(
+    table: pd.DataFrame, group: str, panels: Mapping[str, tuple[str, float]] | None = None
+) -> Figure:
     """Means over days with their 95 % intervals, a row for each case within each group of days or policies.
 
     Args:
         table: columns ``case``, ``headline``, that of ``group``, and for each panel its mean, ``<panel>_low`` and
             ``<panel>_high``; ends that are not finite are not drawn (:func:`tritier.evaluation.findings.intervals`).
         group: column by which rows stand together, in the order in which its values occur.
-        panels: title and factor by column. Open dots: not the headline policy of the case.
+        panels: title and factor by column; None: what a case is judged by. Open dots: not the headline policy of the
+            case.
     """
+    panels = PANELS if panels is None else panels
     order = table[group].drop_duplicates().tolist()
     rows = table.sort_values([group, "case"], key=lambda s: s.map(order.index) if s.name == group else s)
     y = np.arange(len(rows)) + 0.6 * np.unique(rows[group].map(order.index), return_inverse=True)[1]
