@@ -20,6 +20,7 @@ from tritier.errors import CertificateError
 from tritier.evaluation import findings, heldout, inference
 from tritier.inputs.instance import Design, Menu
 from tritier.inputs.scenarios import held_out_days
+from tritier.inputs.study import read_study
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSTRACT = pd.read_csv(ROOT / "data" / "paper" / "abstract.csv")
@@ -319,6 +320,11 @@ def test_stored_designs_are_told_with_their_limits_and_rent():
         told = table[column]
         assert float(told["congestion rent [$/day]"]) == pytest.approx(summary["congestion_rent_usd"], abs=0.5)
         assert float(told["coincident peak charge [$/kW]"]) > 0
-        assert told["limits offered [kW]"].startswith("line 1: ")
+        menu = dict(read_study(ROOT / "data" / "studies" / column.split(",")[0]).menu(column.split()[-1]).capacity)
+        with np.load(folder / "decisions.npz") as kept:
+            for line, cap in zip(map(int, kept["cap_line"]), kept["cap"], strict=True):
+                expected = "none" if cap == max(menu[line]) else f"{cap:,.0f}"
+                assert told[f"limit of line {line} [kW]"] == expected
+    assert "none" in table.loc["limit of line 1 [kW]"].tolist()  # the largest limit of a menu never binds
     chapter = (ROOT / "chapters" / "16-against-the-paper.ipynb").read_text()
     assert "findings.kept_designs()" in chapter

@@ -15,6 +15,7 @@ from tritier.book.build import modules_of, nomenclature
 from tritier.book.run import Book
 from tritier.cases.decisions import (
     DECISIONS,
+    DESIGNED,
     MULTIPLIERS,
     decisions_of,
     injection_prices,
@@ -181,14 +182,16 @@ def test_the_nomenclature_names_every_decision_and_multiplier():
     """Every array that a result stores, every column of the LP, and every multiplier of the follower's private rows."""
     _, joint, response = solved()
     stored = set(decisions_of(joint, response).arrays)
-    assert stored <= {*DECISIONS, *MULTIPLIERS}
+    assert stored <= {*DECISIONS, *DESIGNED, *MULTIPLIERS}
     columns = {re.sub(r"(\d*)(\[.*|:.*)?$", "", name) for name in joint.lp.columns}
-    assert columns <= set(DECISIONS)
+    assert columns <= {*DECISIONS, *DESIGNED}
     rows = {re.sub(r"\d*(\[.*|:.*)?$", "", name) for name in joint.lp.rows}
     assert set(MULTIPLIERS) - stored <= rows
-    named = re.findall(r"\| `(\w+)` \|", nomenclature(modules_of(Book(ROOT, "smoke"))))
-    fields = {"tau": "tariff", "tau_p": "p2p", "tau_k": "peak", "tau_c": "coincident", "cap": "capacity"}
-    assert {fields.get(name, name) for name in (*DECISIONS, *MULTIPLIERS)} <= set(named)
+    text = nomenclature(modules_of(Book(ROOT, "smoke")))
+    named = re.findall(r"\| `(\w+)` \|", text)
+    assert {*DECISIONS, *MULTIPLIERS} <= set(named)
+    for short, field in DESIGNED.items():
+        assert re.search(rf"^\| \$\S.*?\$ \| `{field}`, stored as `{short}` \|", text, re.MULTILINE), short
 
 
 def test_letters_of_the_text_are_no_others_of_the_tables():

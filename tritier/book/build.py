@@ -23,8 +23,9 @@ from sphinx.application import Sphinx
 import tritier
 from tritier.book.page import PACKAGES, captioned, downloads
 from tritier.book.run import PRESETS, Book, gate, run_stale
-from tritier.cases.decisions import DECISIONS, MULTIPLIERS, Symbol
+from tritier.cases.decisions import DECISIONS, DESIGNED, MULTIPLIERS, Symbol
 from tritier.errors import InputError
+from tritier.inputs.instance import Design
 from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
 
@@ -105,7 +106,8 @@ def _of_classes(modules: list[str], seen: set[str]) -> Iterator[Group]:
             if not (dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == name):
                 continue
             about = {f.name: Symbol(**f.metadata) for f in dataclasses.fields(kind) if "symbol" in f.metadata}
-            if rows := _new_rows(about, seen):
+            stored = {name: short for short, name in DESIGNED.items()} if kind is Design else {}
+            if rows := _new_rows(about, seen, stored):
                 title = f"{kind.__name__} (appendix)" if APPENDIX in name else kind.__name__
                 yield title, f"{{py:class}}`{name}.{kind.__name__}`: {_cell(_first_line(kind))}", rows
 
@@ -115,16 +117,25 @@ def _of_names(title: str, named: Mapping[str, Symbol], seen: set[str]) -> Group:
     return title, f"{title}, by the name that a result's array or the LP's column or row has.", rows
 
 
-def _new_rows(named: Mapping[str, Symbol], seen: set[str]) -> list[tuple[str, ...]]:
-    """A row for each symbol that has none yet; a field that stands for no quantity has the symbol ``-``."""
+def _new_rows(
+    named: Mapping[str, Symbol], seen: set[str], stored: Mapping[str, str] | None = None
+) -> list[tuple[str, ...]]:
+    """A row for each symbol that has none yet; a field that stands for no quantity has the symbol ``-``. ``stored``:
+    the names of fields in a result, where they are others."""
     fresh = {name: about for name, about in named.items() if about.symbol not in {"-", *seen}}
     seen.update(about.symbol for about in fresh.values())
-    return [_row(name, about) for name, about in fresh.items()]
+    return [_row(name, about, (stored or {}).get(name, "")) for name, about in fresh.items()]
 
 
-def _row(name: str, about: Symbol) -> tuple[str, ...]:
+def _row(name: str, about: Symbol, stored: str = "") -> tuple[str, ...]:
     text = _cell(about.text.replace(":eq:`", "{eq}`"))
-    return f"${about.symbol}$", f"`{name}`", text, _cell(about.unit), _cell(about.shape)
+    return (
+        f"${about.symbol}$",
+        f"`{name}`" + (f", stored as `{stored}`" if stored else ""),
+        text,
+        _cell(about.unit),
+        _cell(about.shape),
+    )
 
 
 def modules_of(book: Book) -> list[str]:

@@ -29,7 +29,9 @@ class Symbol(NamedTuple):
     text: str
 
 
-# By the name that a result stores, or that a column of the LP has.
+# A design's arrays by the name that a result stores: fields of Design, which say what they are.
+DESIGNED = {"tau": "tariff", "tau_p": "p2p", "tau_k": "peak", "tau_c": "coincident", "cap": "capacity"}
+# All others, by the name that a result stores, or that a column of the LP has.
 DECISIONS = {
     "zb": Symbol(r"z^{\mathrm b}_{it}", "kW", "I,T", "bought on the platform, day-ahead :eq:`eq-injection`"),
     "zs": Symbol(r"z^{\mathrm s}_{it}", "kW", "I,T", "sold on the platform, day-ahead :eq:`eq-injection`"),
@@ -73,15 +75,6 @@ DECISIONS = {
         "what prosumers, risk-adjusted, and violations cost: the first part of J :eq:`eq-joint-follower`",
     ),
     "theta": Symbol(r"\theta", "$", "1", "the follower's value :eq:`eq-joint-follower`"),
-    "tau": Symbol(r"\tau_b", "$/kWh", "B", "import tariff by block :eq:`eq-network-charges`"),
-    "tau_p": Symbol(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side :eq:`eq-charges-ahead`"),
-    "tau_k": Symbol(
-        r"\tau^{\mathrm k}", "$/kW", "1", "charge on each customer's largest import of the day :eq:`eq-network-charges`"
-    ),
-    "tau_c": Symbol(
-        r"\tau^{\mathrm c}", "$/kW", "1", "charge on the head's largest import of the day :eq:`eq-platform`"
-    ),
-    "cap": Symbol(r"\mathrm{cap}_l", "kW", "C", "capacity limit of a line :eq:`eq-block-forms`"),
     "fixed": Symbol("B^{\\mathrm{fix}}_i", "$/day", "I+1", "fixed charge, passive loads last :eq:`eq-fixed-charge`"),
 }
 # By the name that a result stores, or the label of the rows of the LP whose multipliers they are.

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -481,10 +481,14 @@ def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) ->
     rows.append(("fixed charge, all customers", "$/day", "what the others leave", f"{fixed:,.0f}", "none"))
     limits = dict(design.capacity)
     for line, levels in menu.capacity:
-        offered = ", ".join("none" if x == max(levels) else f"{x:,.0f}" for x in levels)
-        chosen = "none" if limits[line] == max(levels) else f"{limits[line]:,.0f}"
-        rows.append((f"limit of line {line}", "kW", offered, chosen, "none"))
+        offered = ", ".join(limit_in_words(x, levels) for x in levels)
+        rows.append((f"limit of line {line}", "kW", offered, limit_in_words(limits[line], levels), "none"))
     return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", "Case 1"])
+
+
+def limit_in_words(chosen: float, levels: Sequence[float]) -> str:
+    """A capacity limit from these levels of a menu, kW; the largest never binds and stands for none."""
+    return "none" if chosen == max(levels) else f"{chosen:,.0f}"
 
 
 def headline_table(summary: Mapping[str, Any]) -> pd.DataFrame:

@@ -39,6 +39,7 @@ from tritier.evaluation.heldout import (
 )
 from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
 from tritier.inputs.documents import read_json
+from tritier.inputs.study import read_study
 from tritier.model.chance import Network
 from tritier.model.dso import HARD, OWN
 from tritier.model.risk import sample_cvar
@@ -210,6 +211,7 @@ def kept_designs() -> pd.DataFrame:
     for name, (study, preset, _) in result.SETS.items():
         folder = result.FOLDER / name / "case-4"
         summary, proof = read_json(folder / "summary.json"), read_json(folder / "certificate.json")["design"]
+        menu = read_study(result.FOLDER.parents[1] / "studies" / study).menu(preset)
         with np.load(folder / "decisions.npz") as kept:
             column = {
                 f"energy charge, {block} [$/kWh]": f"{price:g}"
@@ -221,15 +223,15 @@ def kept_designs() -> pd.DataFrame:
                 ("coincident peak charge [$/kW]", "tau_c"),
             ):
                 column[text] = f"{float(kept[key]):g}"
-            limits = ", ".join(f"line {n}: {c:,.0f}" for n, c in zip(kept["cap_line"], kept["cap"], strict=True))
-            column["limits offered [kW]"] = limits
+            for line, chosen in zip(map(int, kept["cap_line"]), kept["cap"].tolist(), strict=True):
+                column[f"limit of line {line} [kW]"] = result.limit_in_words(chosen, dict(menu.capacity)[line])
         column["fixed charge, all customers [$/day]"] = f"{summary['fixed_charge_usd']:,.0f}"
         column["congestion rent [$/day]"] = f"{summary['congestion_rent_usd']:,.0f}"
         column["DSO's revenue [$/day]"] = f"{summary['dso_revenue_usd']:,.0f}"
         column["saved against the flat tariff, as cleared [$/day]"] = f"{proof['flat'] - proof['upper_bound']:,.0f}"
         column["left to any other design of the menu, at most [$/day]"] = f"{proof['gap_usd']:,.2f}"
         columns[f"{study}, preset {preset}"] = column
-    return pd.DataFrame(columns).rename_axis("figure").reset_index()
+    return pd.DataFrame(columns).fillna("none").rename_axis("figure").reset_index()
 
 
 def decomposition(daily: pd.DataFrame) -> pd.DataFrame:

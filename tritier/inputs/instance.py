@@ -286,15 +286,27 @@ class Menu:
 class Design:
     """One decision of the DSO: a point of the menu, or the flat tariff of Cases 0-2 (no capacity limits)."""
 
-    tariff: tuple[float, ...] = quantity(r"\tau_b", "$/kWh", "B", "import tariff by block")
-    p2p: float = quantity(r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side")
-    capacity: tuple[tuple[int, float], ...] = quantity(r"\mathrm{cap}_l", "kW", "C", "(line number, limit)", default=())
+    tariff: tuple[float, ...] = quantity(r"\tau_b", "$/kWh", "B", "import tariff by block :eq:`eq-network-charges`")
+    p2p: float = quantity(
+        r"\tau^{\mathrm p}", "$/kWh", "1", "P2P charge, half paid by each side :eq:`eq-charges-ahead`"
+    )
+    capacity: tuple[tuple[int, float], ...] = quantity(
+        r"\mathrm{cap}_l", "kW", "C", "capacity limits of lines, (line number, limit) :eq:`eq-block-forms`", default=()
+    )
 
     peak: float = quantity(
-        r"\tau^{\mathrm k}", "$/kW", "1", "charge on each customer's largest import of the day", default=0.0
+        r"\tau^{\mathrm k}",
+        "$/kW",
+        "1",
+        "charge on each customer's largest import of the day :eq:`eq-network-charges`",
+        default=0.0,
     )
     coincident: float = quantity(
-        r"\tau^{\mathrm c}", "$/kW", "1", "charge on the head's largest import of the day", default=0.0
+        r"\tau^{\mathrm c}",
+        "$/kW",
+        "1",
+        "charge on the head's largest import of the day :eq:`eq-platform`",
+        default=0.0,
     )
 
     @classmethod

@@ -65,8 +65,7 @@ def market_day(price: np.ndarray, ceiling: np.ndarray, floor: np.ndarray, bought
     steps(top, floor, BLACK, ls=":", lw=1.2)
     for y, text in ((ceiling, "import"), (floor, "feed-in")):
         top.annotate(text, (price.size, y[-1]), (4, 0), textcoords="offset points", va="center")
-    hour = int(np.median(np.flatnonzero(traded[:-1]))) if traded.any() else 0
-    top.annotate("P2P price", (hour + 0.5, price[hour]), (0, -14), textcoords="offset points", color=BLUE, ha="center")
+    name_price(top)
     top.set_ylabel("price [$/kWh]")
     low.bar(np.arange(bought.size) + 0.5, bought, width=0.9, color=BLUE)
     low.set_ylabel("P2P volume [kW]")
@@ -175,7 +174,8 @@ def menu_slice(rows: Sequence[float], columns: Sequence[float], change: np.ndarr
         text = f"{change[i, j]:+,.1f}".replace("-", "−")
         ax.text(j, i, text, ha="center", va="center", color="white" if dark else BLACK)
         if not adequate[i, j]:
-            ax.plot([j - 0.45, j + 0.45], [i + 0.42, i - 0.42], color="white" if dark else BLACK, lw=1.0)
+            for low, high in ((-0.45, -0.2), (0.2, 0.45)):  # the stroke leaves the number free
+                ax.plot([j + low, j + high], [i - low, i - high], color="white" if dark else BLACK, lw=1.0)
     ax.set_xticks(range(len(columns)), [f"{c:.2f}" for c in columns])
     ax.set_yticks(range(len(rows)), [f"{r:.2f}" for r in rows])
     ax.set(xlabel="peak tariff [$/kWh]", ylabel="day tariff [$/kWh]")
@@ -255,14 +255,18 @@ def trades_by_hour(
     for y, text, away in ((ceiling, "import, all in", 4), (floor, "feed-in", -4)):
         side = "bottom" if away > 0 else "top"
         top.annotate(text, (0.2, y[0]), (0, away), textcoords="offset points", va=side, fontsize=9)
-    hour = int(np.flatnonzero(traded)[traded.sum() // 2]) if traded.any() else 0
-    top.annotate("P2P price", (hour + 0.5, price[hour]), (0, -6), textcoords="offset points", color=BLUE,
-                 ha="center", va="top", fontsize=9)  # fmt: skip
+    name_price(top)
     top.set_ylabel("price [$/kWh]")
     _heat(low, buses, bought, "net P2P purchase [kW]")
     low.set_ylabel("prosumer at bus [number]")
     hours_axis(low)
     return finish(fig)
+
+
+def name_price(ax: Axes) -> None:
+    """Name the bars of the P2P price below all of them: prices start well above zero."""
+    ax.plot([], [], color=BLUE, lw=4, label="P2P price")
+    ax.legend(loc="lower left", fontsize=9)
 
 
 def _heat(ax: Axes, names: np.ndarray, values: np.ndarray, label: str) -> None:
@@ -311,12 +315,14 @@ def search_bounds(trace: pd.DataFrame, flat: float, first_best: float) -> Figure
     x = trace["lp_solves"]
     ax.step(x, trace["upper_bound"], where="post", color=BLUE, label="best design")
     ax.step(x, trace["lower_bound"], where="post", color=RED, ls="--", label="lower bound")
-    for y, text in ((flat, "flat tariff"), (first_best, "first best")):
+    for y, text, away, side in ((flat, "flat tariff", 3, "bottom"), (first_best, "first best", -3, "top")):
         ax.axhline(y, color=GREY, lw=1.2)
-        ax.annotate(text, (0.02, y), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9)
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(text, (0.02, y), (0, away), va=side, fontsize=9, **at)
     ax.set(xlabel="LP solves [number]", ylabel="social cost [$/day]")
-    ax.margins(x=0, y=0.1)
-    label_lines(ax)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.margins(x=0, y=0.14)  # room for both names
+    label_lines(ax, gap=0.08)
     return finish(fig)
 
 

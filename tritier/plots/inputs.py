@@ -143,8 +143,8 @@ def demand_value(rules: Rules) -> Figure:
     ax.annotate(
         "reference: $c^0$, $d^0$", (1, rules.reference_price), xytext=(8, 6), textcoords="offset points", color=RED
     )
-    for k, (at, v) in enumerate(zip((edges[1:] + edges[:-1]) / 2, value, strict=True), 1):
-        ax.annotate(f"$u_{k}$ = {v:.3f}", (at, v), xytext=(0, 4), textcoords="offset points", ha="center", color=BLUE)
+    for k, (at, v) in enumerate(zip(edges[:-1], value, strict=True), 1):  # below the line of demand
+        ax.annotate(f"$u_{k}$ = {v:.3f}", (at, 0.4 * v), (4, 0), textcoords="offset points", va="center", color=BLUE)
     ax.annotate("linear inverse demand", (x[0], rules.reference_price * (1 + (1 - x[0]) / abs(rules.elasticity))),
                 xytext=(12, -2), textcoords="offset points", color=GREY)  # fmt: skip
     ax.set(xlabel="demand served, share of the reference [-]", ylabel=r"value [\$/kWh]", xlim=x, ylim=(0, None))

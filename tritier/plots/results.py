@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
@@ -69,12 +70,21 @@ def mode_figure(table: pd.DataFrame) -> Figure:
         for closed, face in ((True, colour), (False, "white")):
             points = part[part["closed"] == closed]
             ax.plot(points["pairs"], points["seconds"], "o", color=colour, markerfacecolor=face)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    logarithmic(ax)
     ax.set_xlabel("complementarity pairs [-]")
     ax.set_ylabel("time [s]")
     ax.legend()
     return finish(fig)
+
+
+def logarithmic(ax: Axes) -> None:
+    """Both axes by factors of ten, with plain numbers at 1, 2 and 5 of each."""
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(lambda x, _: f"{x:,g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def value_figure(table: pd.DataFrame) -> Figure:
@@ -125,11 +135,10 @@ def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
         for done, face in ((True, colour), (False, "white")):
             points = part[(part["status"] == "optimal") == done]
             ax.plot(points[column], points["seconds"], "o", color=colour, markerfacecolor=face)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    logarithmic(ax)
     ax.set_xlabel(label)
     ax.set_ylabel("time [s]")
-    ax.legend(fontsize=8)
+    fig.legend(loc="outside right upper", fontsize=8)
     return finish(fig)
 
 
@@ -424,8 +433,8 @@ def steps_apart(rows: pd.DataFrame) -> Figure:
                 [], [], marker, color=colour, label="own policies" if kind == OWN else "hard-limit redispatch in both"
             )
         ax.axvline(0, color=BLACK, lw=1)
-        ax.set_title(f"electrification {e:g}, {prices} prices")
-        ax.set_xlabel("change of welfare against Case 1 [\\$/day]")
+        ax.set_title(f"electrification {e:g},\n{prices} prices")
+        ax.set_xlabel("change of welfare\nagainst Case 1 [\\$/day]")
         ax.set_yticks(range(len(titles)), titles)
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
