@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
+import os
 import re
+import shutil
+import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -32,7 +37,10 @@ from tritier.model.dso import menu_points
 from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC, Clock
+from tritier.search import ends as ends_module
 from tritier.search import enumeration, hybrid
+from tritier.search import flat as flat_module
+from tritier.search import pool as pool_module
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, KINDS, SCALE, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.ends import both_ends, check_end, first_best, stored_ends
@@ -40,7 +48,19 @@ from tritier.search.flat import flat_design
 from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
 from tritier.search.menu import Coordinates, maximal
-from tritier.search.pool import Pool, build, few, held, items_of, packed, reorder, unpacked
+from tritier.search.pool import (
+    Pool,
+    Unfinished,
+    build,
+    few,
+    held,
+    items_of,
+    packed,
+    pieces,
+    pools_of,
+    reorder,
+    unpacked,
+)
 from tritier.search.responses import optimistic_response
 from tritier.search.scip import CoveringModel, below, prove
 
@@ -492,7 +512,7 @@ def test_a_long_round_says_bounds_and_lps_with_any_number_of_processes(case, mon
     monkeypatch.setattr(hybrid, "SILENCE", 0.0)
     said: list[str] = []
     ends = both_ends(JointLP(case[0]), jobs, said.append)
-    assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in said] == ["flat tariff", "first best"]
+    assert sorted(line.rpartition(" ")[0].rpartition(" ")[0] for line in said) == ["first best", "flat tariff"]
     run(case[0], ends, jobs=jobs, progress=said.append)
     rounds = [line for line in said if "of this round" in line]
     assert all(re.search(r"(bounds [\d.]+ |lower bound )[\d.]+ .* [1-9]\d* LPs  \d of \d answers", x) for x in rounds)
@@ -645,6 +665,163 @@ def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, ends, tm
         assert found["search.kind"].size == 0
     again = run(instance, ends, state=state, origin="this")
     assert again.best.design == run(instance, ends).best.design
+
+
+def killed(work) -> None:
+    """Do something in a process of its own that is killed, as by kill -9, before it ends."""
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+
+
+def kill_at(count: int, function):
+    """A function that is done so often; after that it kills the process ``owner`` instead."""
+    owner, calls = os.getpid(), itertools.count(1)
+
+    def called(*given, **known):
+        if next(calls) > count:
+            os.kill(owner, signal.SIGKILL)
+            time.sleep(60)
+        return function(*given, **known)
+
+    return called
+
+
+def requests_of(state) -> list:
+    """The requests that a state has answers to, of ended rounds and of the one that broke off."""
+    with np.load(state) as file:
+        arrays = {name: file[name] for name in file.files}
+    pools = pools_of(arrays)
+    return [row.request for name, pool in pools.items() if name.startswith(("search", "waiting")) for row in pool.rows]
+
+
+def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, ends, searched, tmp_path, monkeypatch):
+    """kill -9 within the second round: what was answered is not solved again, and the run ends as if nothing had
+    been."""
+    instance, state, after = case[0], tmp_path / "state.npz", hybrid.ROUND + 3
+    monkeypatch.setattr(hybrid, "SAVE_EVERY", 0.0)
+
+    def search() -> None:
+        hybrid.solve_numbered = kill_at(after, hybrid.solve_numbered)
+        run(instance, ends, state=state, origin="this")
+
+    killed(search)
+    known = requests_of(state)
+    assert len({request for request in known if request.kind == "answer"}) == after
+    asked, original = [], hybrid.solve_numbered
+
+    def solved(number, task, *given):
+        asked.append(task.request)
+        return original(number, task, *given)
+
+    monkeypatch.setattr(hybrid, "solve_numbered", solved)
+    again = run(instance, ends, state=state, origin="this")
+    assert asked and not {*asked} & {*known}
+    assert again.best.design == searched.best.design and again.proof == searched.proof == "closed"
+    whole = [searched.lower_bound, searched.upper_bound]
+    assert [again.lower_bound, again.upper_bound] == pytest.approx(whole, abs=1e-3)
+    assert {row.request for row in again.rows} == {row.request for row in searched.rows}, "the same rounds"
+
+
+def test_with_two_processes_a_state_holds_the_answers_that_came(case, ends, searched, tmp_path, monkeypatch):
+    """With --jobs 2, where answers come in any order: what lies on disk within a round is what a kill leaves."""
+    instance, state, left = case[0], tmp_path / "state.npz", tmp_path / "left.npz"
+    monkeypatch.setattr(hybrid, "SAVE_EVERY", 0.0)
+    save, task, asked = hybrid.Search.save, hybrid.Search.task, []
+
+    def save_and_copy(self) -> None:
+        save(self)
+        if len(self.waiting) == 3 and not left.exists():
+            shutil.copy(state, left)
+
+    def noted(self, point, request):
+        asked.append(request)
+        return task(self, point, request)
+
+    monkeypatch.setattr(hybrid.Search, "save", save_and_copy)
+    run(instance, ends, jobs=2, state=state, origin="this")
+    known = requests_of(left)
+    assert len(known) >= 3
+    monkeypatch.setattr(hybrid.Search, "task", noted)
+    again = run(instance, ends, jobs=2, state=left, origin="this")
+    assert asked and not {*asked} & {*known}
+    assert again.best.design == searched.best.design
+    whole = [searched.lower_bound, searched.upper_bound]
+    assert [again.lower_bound, again.upper_bound] == pytest.approx(whole, abs=1e-3)
+
+
+@pytest.mark.parametrize(("module", "after"), [("flat", 3), ("responses", 0), ("ends", 2)])
+def test_a_kill_within_the_ends_loses_one_solve(case, tmp_path, monkeypatch, module, after):
+    """In the scan for the flat tariff, in its exact responses, and in the rounds of tangents that close an end."""
+    instance, state = case[0], tmp_path / "state.npz"
+    monkeypatch.setattr(pool_module, "SAVE_EVERY", 0.0)
+    where, name = {
+        "flat": (flat_module, "solve_request"),
+        "responses": (flat_module, "optimistic_response"),
+        "ends": (ends_module, "solve_request"),
+    }[module]
+
+    def both() -> None:
+        setattr(where, name, kill_at(after, getattr(where, name)))
+        stored_ends(JointLP(instance), 1, state, "this")
+
+    killed(both)
+    assert state.is_file() and pieces(state), "the state is there from the first second on"
+    scans: list[float] = []
+    with monkeypatch.context() as patch:
+        original = flat_module.solve_request
+        patch.setattr(
+            flat_module,
+            "solve_request",
+            lambda joint, request, *more: scans.append(request.design.p2p) or original(joint, request, *more),
+        )
+        again = stored_ends(JointLP(instance), 1, state, "this")
+        done = len(scans)
+        whole = both_ends(JointLP(instance))
+    most = {"flat": len(scans) - done - 2, "responses": 1, "ends": 0}[module]
+    assert done <= most, "estimates but the last are not made twice"
+    assert [e.social_cost for e in again] == pytest.approx([e.social_cost for e in whole], abs=1e-3)
+    assert again[0].design.tariff == pytest.approx(whole[0].design.tariff, abs=1e-7)
+    assert not pieces(state), "both ends are in the state"
+    kept = [end.social_cost for end in stored_ends(JointLP(instance), 1, state, "this")]
+    assert kept == [end.social_cost for end in again]
+
+
+def test_the_first_end_is_kept_before_the_second(case, tmp_path, monkeypatch):
+    instance, state = case[0], tmp_path / "state.npz"
+
+    def both() -> None:
+        ends_module.first_best = kill_at(0, ends_module.first_best)
+        stored_ends(JointLP(instance), 1, state, "this")
+
+    killed(both)
+    said: list[str] = []
+    monkeypatch.setattr(ends_module, "_flat", None)  # not found again
+    stored_ends(JointLP(instance), 1, state, "this", said.append)
+    assert [line.split(" $")[1] for line in said] == ["/day, as stored and checked", "/day"]
+
+
+@pytest.mark.parametrize("damage", ["text", "basis", "other"])
+def test_an_unfinished_piece_that_is_none_is_refused_or_left(case, tmp_path, monkeypatch, damage):
+    instance, state = case[0], tmp_path / "state.npz"
+    monkeypatch.setattr(pool_module, "SAVE_EVERY", 0.0)
+    joint = search_lp(instance)
+    piece = Unfinished(state, "flat", "this")
+    piece.begin(joint)
+    solve_request(joint, Request("answer", flat_design(joint, 0.02)))
+    path = pieces(state)[0]
+    if damage == "text":
+        path.write_text("no piece")
+    elif damage == "basis":
+        tampered(path, "columns", lambda part: part[3:])
+    else:
+        assert Unfinished(state, "flat", "this", "something else").basis is None
+        with pytest.raises(InputError, match="another study"):
+            Unfinished(state, "flat", "that")
+        return
+    with pytest.raises(InputError, match="no state of an interrupted run"):
+        Unfinished(state, "flat", "this")
 
 
 def tampered(path, member: str, change) -> None:

@@ -283,7 +283,7 @@ def solve_case(
                 search, bounds = optimise(joint, prepared, gap, jobs, progress, state, engine, question, clock)
             except InputError as error:
                 if state is not None and error.file != str(state):
-                    state.unlink(missing_ok=True)  # the study has to change, so that nobody goes on from here
+                    store.forget_state(state)  # the study has to change, so that nobody goes on from here
                 raise
             require("design.gap", bounds.gap, gap)
             joint, response, trace = search.joint, search.best, search.trace

@@ -70,9 +70,10 @@ def state_of(path: Path) -> dict[str, object] | None:
 
 
 def forget_state(path: Path) -> None:
-    """Remove the state of a run; a file that is none stays, and InputError says so."""
-    if state_of(path) is not None:
-        path.unlink()
+    """Remove the state of a run and the pieces beside it; a file that is none stays, and InputError says so."""
+    for own in (path, *hybrid_state.pieces(path)):
+        if state_of(own) is not None:
+            own.unlink()
 
 
 def packed(decisions: Decisions, days: DayDecisions) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -468,6 +468,7 @@ class WarmLP(LinearProgram):
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
         self.clock = Clock()
+        self.solved: Callable[[], None] = lambda: None  # called after each solve: what has been found may be kept
         options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
         sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
         super().__init__(lp.cost, self.lp.matrix, *sides, **options)
@@ -537,6 +538,7 @@ class WarmLP(LinearProgram):
         if found.status != Status.OPTIMAL:
             raise SolverError(f"the LP has no optimum: {found.status}")
         self._basis = self._basis_at(found.x)
+        self.solved()
         return found
 
     def _run_patiently(self) -> LPSolution:
@@ -564,6 +566,7 @@ class WarmLP(LinearProgram):
         for name, value in {"solver": "simplex", **tight}.items():
             self._highs.setOptionValue(name, value)
         self._basis, self._cold = None, False
+        self.solved()
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:
         """As for any program, to absolute tolerances, and the safe bound of the duals must be near the objective."""

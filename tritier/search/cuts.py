@@ -10,7 +10,9 @@ Each bound is a safe value of the duals, lowered by the worst rounding that its 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -61,6 +63,12 @@ class Row:
     recovered: float  # $: revenue beyond the cost to recover at the response
     basis: Basis
     load: np.ndarray | None = None  # net loads of the response, kW, (N, T, S)
+
+    @cached_property
+    def deflated(self) -> tuple[bytes, bytes]:
+        """The basis for a file, made once: a search writes it many times."""
+        columns, rows = (zlib.compress(part, 6) for part in self.basis)
+        return columns, rows
 
     @property
     def bound(self) -> float:

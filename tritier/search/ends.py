@@ -6,7 +6,7 @@ social cost and a safe lower bound of it are found again without a solve.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import EPSILON, FINE, Request, Row, solve_request
 from tritier.search.flat import flat_design, flat_tariff
-from tritier.search.pool import Item, Pool, build, items_of
+from tritier.search.pool import Item, Pool, Unfinished, build, items_of
 from tritier.search.responses import LOSS_GAP, ROUNDS
 
 Bare = tuple[Instance, bool, ParametricLP]  # an instance, whether its market sees the network, and its LP
@@ -72,31 +72,26 @@ def _asked(row: Row) -> Request:
 def both_ends(joint: JointLP, jobs: int = 1, progress: Callable[[str], None] | None = None) -> tuple[End, End]:
     """Flat tariff (:eq:`eq-flat-tariff`) and first best (:eq:`eq-first-best`) of an instance, in two processes where
     ``jobs`` allows; progress: is given a line for each."""
-    run = joblib.Parallel(n_jobs=min(jobs, len(ENDS)), return_as="generator")
-    lp, ends = (joint.instance, joint.sees_network, joint.bare), []
-    found = run(joblib.delayed(find)(*lp) for find in (_flat_end, _first_best_end))
-    for name, end in zip(SAID, found, strict=True):
-        ends.append(end)
-        if progress is not None:
-            progress(f"{name} {end.social_cost:.2f} $/day")
-    flat, ideal = ends
-    return flat, ideal
+    return stored_ends(joint, jobs, None, "", progress)
 
 
-def _flat_end(*lp: *Bare) -> End:
-    clock = Clock()
-    with clock.during("flat tariff"):
-        return replace(_flat(clock, *lp), clock=clock)
+def _find(name: str, state: Path | None, origin: str, *lp: *Bare) -> tuple[str, End]:
+    """An end by its name, from where a run that broke off has left it."""
+    clock, unfinished = Clock(), Unfinished(state, name, origin)
+    with clock.during(SAID[ENDS.index(name)]):
+        end = {"flat": _flat, "first_best": _first_best}[name](clock, unfinished, *lp)
+    return name, replace(end, clock=clock)
 
 
-def _flat(clock: Clock, instance: Instance, network: bool, lp: ParametricLP) -> End:
-    searched = build(without_fixed_part(instance), network, lp, [])
+def _flat(clock: Clock, unfinished: Unfinished, instance: Instance, network: bool, lp: ParametricLP) -> End:
+    searched = build(without_fixed_part(instance), network, lp, unfinished.items)
     searched.warm.clock = clock
-    found = flat_tariff(searched)
+    unfinished.begin(searched)
+    found = flat_tariff(searched, known=unfinished.figures)
     joint = build(instance, network, lp, items_of(searched))
-    joint.warm.clock = clock
-    joint.warm.set_basis(searched.warm.basis())
-    rows = closed(joint, Request("answer", found.design))
+    joint.warm.clock, unfinished.basis = clock, searched.warm.basis()
+    unfinished.begin(joint)
+    rows = closed(joint, Request("answer", found.design), unfinished)
     if found.social.total - rows[0].social_cost > AGREE or rows[0].recovered < -LOSS_GAP:
         # the answer's point gives the follower a little too much, at too little F
         rows = [solve_request(joint, Request("answer", found.design, FINE)), *rows]
@@ -105,34 +100,36 @@ def _flat(clock: Clock, instance: Instance, network: bool, lp: ParametricLP) -> 
     return end
 
 
-def _first_best_end(*lp: *Bare) -> End:
-    clock = Clock()
-    with clock.during("first best"):
-        joint = build(*lp, [])
-        joint.warm.clock = clock
-        rows = first_best(joint)
-        end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True, clock=clock)
-        check_end(build(*lp, []), "first_best", end)
+def _first_best(clock: Clock, unfinished: Unfinished, *lp: *Bare) -> End:
+    joint = build(*lp, unfinished.items)
+    joint.warm.clock = clock
+    unfinished.begin(joint)
+    rows = first_best(joint, unfinished)
+    end = End(rows[0].social_cost, Pool(items_of(joint), rows), solved=True)
+    check_end(build(*lp, []), "first_best", end)
     return end
 
 
-def first_best(joint: JointLP) -> list[Row]:
+def first_best(joint: JointLP, unfinished: Unfinished | None = None) -> list[Row]:
     """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`).
 
     The rows of :func:`closed`. ``social_cost`` of the first is the exact cost of a point that can be reached, so that a
     gain measured against it is never overstated.
     """
     request = Request("least", flat_design(joint, 0.0))
-    return closed(joint, request, inside=True)
+    return closed(joint, request, unfinished, inside=True)
 
 
-def closed(joint: JointLP, request: Request, inside: bool = False) -> list[Row]:
+def closed(joint: JointLP, request: Request, unfinished: Unfinished | None = None, inside: bool = False) -> list[Row]:
     """The row with the best point, and the one with the best bound where it is another: loss tangents are added until
-    they are at most 2e-4 apart, relative. ``inside``: every round from an interior point's end."""
-    best: Row | None = None
-    for _ in range(ROUNDS):
-        row = solve_request(joint, request, inside)
+    they are at most 2e-4 apart, relative. ``inside``: every round from an interior point's end, but for the first of a
+    run that goes on."""
+    unfinished = unfinished or Unfinished(None)
+    best = unfinished.best if unfinished.best is not None and unfinished.best.request == request else None
+    for k in range(ROUNDS):
+        row = solve_request(joint, request, inside and (k > 0 or unfinished.basis is None))
         best = row if best is None or row.social_cost < best.social_cost else best
+        unfinished.best = best
         if best.social_cost < row.bound - CENT:
             raise SolverError(f"a social cost of {best.social_cost:.6f} $ lies below its own bound {row.bound:.6f}")
         if best.social_cost - row.bound <= max(CENT, CLOSE * abs(best.social_cost)):
@@ -170,23 +167,50 @@ def check_end(
 def stored_ends(
     joint: JointLP, jobs: int, state: Path | None, origin: str, progress: Callable[[str], None] | None = None
 ) -> tuple[End, End]:
-    """:func:`both_ends`, kept in the state of a search from the first on: a run that goes on checks them instead."""
-    if state is not None and state.is_file():
-        with stored.naming(state):
-            arrays = stored.read(state, origin)
-            pools, costs = stored.pools_of(arrays), arrays["ends"]
-            flat, ideal = (End(float(cost), pools[name]) for name, cost in zip(ENDS, costs, strict=True))
-            for name, said, end in zip(ENDS, SAID, (flat, ideal), strict=True):
-                check_end(joint, name, end, jobs)
-                if progress is not None:
-                    progress(f"{said} {end.social_cost:.2f} $/day, as stored and checked")
-        return flat, ideal
-    ends = both_ends(joint, jobs, progress)
-    if state is not None:
-        stored.save(state, origin, dict(zip(ENDS, (end.pool for end in ends), strict=True)), {"ends": costs_of(ends)})
+    """:func:`both_ends`, each kept in the state of a search as soon as it is known, and what is found on the way in a
+    file beside it: a run that goes on checks what is known instead, and begins the other where it broke off."""
+    ends = _known_ends(joint, jobs, state, origin, progress)
+    left, lp = [name for name in ENDS if name not in ends], (joint.instance, joint.sees_network, joint.bare)
+    _keep(state, origin, ends)
+    run = joblib.Parallel(n_jobs=max(1, min(jobs, len(left))), return_as="generator_unordered")
+    for name, end in run(joblib.delayed(_find)(name, state, origin, *lp) for name in left):
+        ends[name] = end
+        _keep(state, origin, ends)
+        if progress is not None:
+            progress(f"{SAID[ENDS.index(name)]} {end.social_cost:.2f} $/day")
+    return ends["flat"], ends["first_best"]
+
+
+def _known_ends(
+    joint: JointLP, jobs: int, state: Path | None, origin: str, progress: Callable[[str], None] | None
+) -> dict[str, End]:
+    """The ends that a state holds, checked."""
+    ends: dict[str, End] = {}
+    if state is None or not state.is_file():
+        return ends
+    with stored.naming(state):
+        arrays = stored.read(state, origin)
+        pools = stored.pools_of(arrays)
+        for name, said, cost in zip(ENDS, SAID, arrays["ends"], strict=True):
+            if name not in pools:
+                continue
+            ends[name] = End(float(cost), pools[name])
+            check_end(joint, name, ends[name], jobs)
+            if progress is not None:
+                progress(f"{said} {cost:.2f} $/day, as stored and checked")
     return ends
 
 
-def costs_of(ends: tuple[End, End]) -> np.ndarray:
-    """Social costs of both ends, $/day."""
-    return np.array([end.social_cost for end in ends])
+def _keep(state: Path | None, origin: str, ends: dict[str, End]) -> None:
+    """Write the ends known so far, where the state does not hold both already, and forget how they were found."""
+    if state is None or (len(ends) == len(ENDS) and not any(end.solved for end in ends.values())):
+        return
+    pools = {name: ends[name].pool for name in ENDS if name in ends}
+    stored.save(state, origin, pools, {"ends": costs_of([ends.get(name) for name in ENDS])})
+    for name in ends:
+        stored.beside(state, name).unlink(missing_ok=True)
+
+
+def costs_of(ends: Sequence[End | None]) -> np.ndarray:
+    """Social costs of both ends, $/day; nan where one is not known."""
+    return np.array([np.nan if end is None else end.social_cost for end in ends])

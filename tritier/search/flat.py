@@ -36,25 +36,35 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
     return Design((tariff,) * joint.instance.rules.n_blocks, tariff, limits)
 
 
-def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
+def flat_tariff(joint: JointLP, highest: float = 1.0, known: list[tuple[float, ...]] | None = None) -> Response:
     """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`); the
     instance knows no fixed charge (:func:`tritier.model.tariff.without_fixed_part`).
 
     A scan from zero in steps of 2 ct brackets the smallest root of the surplus, and the Illinois method closes in from
     above: first on estimates, one warm solve each, then on optimistic responses about the root so found.
+    known: surpluses of a run that broke off, as (exact or not, tariff, surplus); those found are added.
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 
-    last = np.inf
+    last, found = np.inf, [] if known is None else known
+    before = {(bool(exact), tariff): surplus for exact, tariff, surplus in found}
 
     def estimate(tariff: float) -> Point:
         nonlocal last
         inside, last = abs(tariff - last) > JUMP, tariff
-        return Point(tariff, solve_request(joint, Request("answer", flat_design(joint, tariff)), inside).recovered)
+        if (False, tariff) not in before:
+            row = solve_request(joint, Request("answer", flat_design(joint, tariff)), inside)
+            before[False, tariff] = row.recovered
+            found.append((0.0, tariff, row.recovered))
+        return Point(tariff, before[False, tariff])
 
     def respond(tariff: float) -> Point:
-        found = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
-        return Point(tariff, found.revenue_slack, found)
+        if (True, tariff) in before:
+            return Point(tariff, before[True, tariff])
+        response = optimistic_response(joint, flat_design(joint, tariff), revenue=False)
+        before[True, tariff] = response.revenue_slack
+        found.append((1.0, tariff, response.revenue_slack))
+        return Point(tariff, response.revenue_slack, response)
 
     low = high = estimate(0.0)
     while high.surplus < 0:
@@ -68,9 +78,8 @@ def flat_tariff(joint: JointLP, highest: float = 1.0) -> Response:
     while low.surplus >= 0 and low.tariff > 0:
         low, high = respond(max(0.0, low.tariff - step)), low
         step *= 8
-    found = _illinois(respond, low, high, CLOSE, WIDTH).response
-    assert found is not None, "respond gives one"
-    return found
+    root = _illinois(respond, low, high, CLOSE, WIDTH)
+    return root.response or optimistic_response(joint, flat_design(joint, root.tariff), revenue=False)
 
 
 def _below(tariff: float, highest: float, joint: JointLP) -> float:

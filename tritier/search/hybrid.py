@@ -34,20 +34,23 @@ from tritier.search.cuts import FINE, Request, Row
 from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
-from tritier.search.pool import TANGENTS, Item, Pool, build, few, held, key, reorder
+from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, build, few, held, key, reorder
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
-from tritier.search.work import Found, Task, pack, solve_task
+from tritier.search.work import Found, Task, answer_name, pack, solve_numbered
 
 STARTS = ("again", "other limits", "other tariff", "from the flat tariff")  # where an answer begins
 COLUMNS = ("seconds", "lp_solves", "lower_bound", "upper_bound")
 ENGINES = ("tree", "scip")
+STEPS = ("least", "answer", "sharpen")  # kinds of rounds
+LOOKED_AT = ("confirmed", "sharpened")  # points of a state that are not looked at again
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
 LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis
 FAR = 0.1  # of the largest limit needed: a response that must give up more of its flows is not begun from
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SILENCE = 10.0  # s without a line, after which a round says how far it is
-SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the round it is in
+SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the solves it is in
+WAITING = "waiting"  # pools of a state: answers of the round that broke off
 
 
 class Progress:
@@ -150,6 +153,9 @@ class Search:
         self.begin = reorder(joint, flat.pool.rows[-1].basis, flat.items, self.pool.items)
         self.confirmed: set[Point] = set()  # those with an exact response, or with none that recovers
         self.sharpened: set[Point] = set()
+        self.step: tuple[str, list[Point]] = ("", [])  # the round this is in
+        self.waiting: dict[Request, Found] = {}  # its answers so far; they count once all are there
+        self.ended: list[str] = []  # pieces that have ended: the next state holds what they found
         self.solves = 0
         self.progress = Progress(self.gain, say)
         self.state: Path | None = None
@@ -198,22 +204,55 @@ class Search:
             best = tuple(int(k) for k in arrays["best"])
             if best:
                 self.ledger.menu.design(best)
+            self.resume_round(arrays)
         if best:
+            self.confirmed.discard(best)
             self.confirm(best)
-        seconds, solves = (trace[-1][:2]) if len(trace) else (0.0, 0)
+        seconds, solves = float(trace[-1][0]) if len(trace) else 0.0, int(arrays["solves"])
         self.progress = Progress(
-            self.gain, self.progress.say, [(a, int(k), b, c) for a, k, b, c in trace.tolist()], float(seconds)
+            self.gain, self.progress.say, [(a, int(k), b, c) for a, k, b, c in trace.tolist()], seconds
         )
-        self.solves += int(solves)
+        self.solves += solves
+
+    def resume_round(self, arrays: dict[str, np.ndarray]) -> None:
+        """Read the round that a run broke off in: its points, which of them were looked at more closely, and its
+        answers so far, proved again."""
+        points = {name: [tuple(point) for point in arrays[name].tolist()] for name in ("step", *LOOKED_AT)}
+        for point in points["step"]:
+            self.ledger.menu.design(point)
+        self.step = str(arrays["step_name"]), points["step"]
+        if self.step[0] not in ("", *STEPS):
+            raise ValueError(f"{self.step[0]} is no kind of round")
+        self.confirmed, self.sharpened = (set(points[name]) for name in LOOKED_AT)
+        for name, pool in stored.pools_of(arrays).items():
+            if name.startswith(WAITING):
+                rows, solves = check_pool(self.joint, pool, name, self.jobs), int(arrays[f"solves_{name}"])
+                self.waiting[rows[0].request] = Found(rows, pool.items, solves, Clock())
 
     def save(self) -> None:
-        """Keep rows, trace and incumbent, whole or not at all."""
-        if self.state is not None:
-            trace = np.array(self.progress.rows, dtype=float).reshape(-1, len(COLUMNS))
-            best = np.array(self.ledger.best[1] if self.ledger.best else [], dtype=int)
-            found = {"trace": trace, "best": best, "ends": costs_of((self.flat, self.ideal))}
-            stored.save(self.state, self.origin, self.pools, found)
-            self._saved = time.perf_counter()
+        """Keep rows, trace, incumbent and the round this is in, whole or not at all."""
+        if self.state is None:
+            return
+        best = np.array(self.ledger.best[1] if self.ledger.best else [], dtype=int)
+        trace = np.array(self.progress.rows, dtype=float).reshape(-1, len(COLUMNS))
+        arrays = {"trace": trace, "best": best, "ends": costs_of((self.flat, self.ideal))}
+        arrays |= {"solves": np.array(self.solves), "step_name": np.array(self.step[0])}
+        for name, points in zip(("step", *LOOKED_AT), (self.step[1], self.confirmed, self.sharpened), strict=True):
+            arrays[name] = np.array(list(points), dtype=int).reshape(len(points), 1 + self.ledger.everywhere.ndim)
+        pools = self.pools
+        for k, found in enumerate(self.waiting.values()):
+            pools[f"{WAITING}{k}"] = Pool(found.items, found.rows)
+            arrays[f"solves_{WAITING}{k}"] = np.array(found.solves)
+        stored.save(self.state, self.origin, pools, arrays)
+        for name in self.ended:
+            stored.beside(self.state, name).unlink(missing_ok=True)
+        self.ended.clear()
+        self._saved = time.perf_counter()
+
+    def save_now_and_then(self) -> None:
+        """:meth:`save`, unless that has just been done."""
+        if time.perf_counter() - self._saved > SAVE_EVERY:
+            self.save()
 
     @property
     def pools(self) -> dict[str, Pool]:
@@ -223,21 +262,28 @@ class Search:
     def run(self, engine: str, time_limit: float | None) -> bool:
         """Search until the gap is reached or time is up; whether the rows now exclude all that is better."""
         choose = {"tree": self.open_points, "scip": self.point_of_scip}[engine]
+        rounds = dict(zip(STEPS, (self.tighten, self.answer, self.sharpen), strict=True))
         while time_limit is None or self.progress.seconds < time_limit:
-            if (self.ledger.unanswered == 0 or engine == "scip") and (points := self.tight_limits()):
-                self.send([self.least_at(point) for point in points])
-            elif points := choose():
-                self.answer(points)
-            elif points := [p for p in self.ledger.loose(self.target) if p not in self.sharpened][:ROUND]:
-                self.sharpen(points)
-            else:
+            if not self.step[1]:
+                self.step = self.next_round(choose, engine)
+            name, points = self.step
+            if not points:
                 self.confirm_others()
                 self.report()
                 return True
+            rounds[name](points)
+            self.step, self.waiting = ("", []), {}
             self.report()
-            if time.perf_counter() - self._saved > SAVE_EVERY:
-                self.save()
+            self.save_now_and_then()
         return False
+
+    def next_round(self, choose: Callable[[], list[Point]], engine: str) -> tuple[str, list[Point]]:
+        """What is done next, and at which points; at none where all is done."""
+        if (self.ledger.unanswered == 0 or engine == "scip") and (points := self.tight_limits()):
+            return "least", points
+        if points := choose():
+            return "answer", points
+        return "sharpen", [p for p in self.ledger.loose(self.target) if p not in self.sharpened][:ROUND]
 
     def open_points(self) -> list[Point]:
         """The next points to answer: the loosest of tariffs without an answer, near the incumbent's first, then limits
@@ -270,12 +316,15 @@ class Search:
                 found.append(point)
         return found
 
-    def least_at(self, point: Point) -> Task:
+    def tighten(self, points: list[Point]) -> None:
+        """Ask for least F at the limits of points."""
+        self.send([(point, Request("least", self.ledger.menu.design(point))) for point in points])
+
+    def least_at(self, point: Point, request: Request) -> Task:
         """Least F at a point's limits, from inside, with what the first best holds and the tight lines' blocks at all
         hours."""
         blocks = self.capacity_blocks(np.less(point[1:], self.ledger.menu.loosest))
         items = {key(item): item for item in few([*self.ideal.items, *blocks])}
-        request = Request("least", self.ledger.menu.design(point))
         return Task(self.name, tuple(items.values()), None, request, np.inf, "least F at tight limits", np.inf)
 
     def capacity_blocks(self, chosen: np.ndarray) -> list[Block]:
@@ -299,7 +348,7 @@ class Search:
 
     def answer(self, points: list[Point]) -> None:
         """Answer points, and confirm those that may be incumbents."""
-        self.send([self.task(point, Request("answer", self.ledger.menu.design(point))) for point in points])
+        self.send([(point, Request("answer", self.ledger.menu.design(point))) for point in points])
         for point in sorted(points, key=lambda p: self.ledger.answers[p].social_cost):
             row = self.ledger.answers[point]
             hidden = row.recovered < 0 and self.ledger.bound_at(point) < self.target
@@ -314,7 +363,7 @@ class Search:
             if self.ledger.bound_at(point) < self.target:
                 self.confirm(point)
         left = [point for point in points if self.ledger.bound_at(point) < self.target]
-        self.send([self.task(p, Request("answer", self.ledger.menu.design(p), FINE)) for p in left])
+        self.send([(point, Request("answer", self.ledger.menu.design(point), FINE)) for point in left])
 
     def confirm_others(self) -> None:
         """Confirm what may be better than the incumbent by less than the gap, best first."""
@@ -330,21 +379,24 @@ class Search:
             return
         self.confirmed.add(point)
         with self.clock.during("exact response"), suppress(NoRecoveryError):
-            items, basis, _ = self.start(point)
-            _, found = self.exact(point, items, basis)
+            unfinished = Unfinished(self.state, "response", self.origin, repr(point))
+            if unfinished.basis is None:
+                unfinished.items, unfinished.basis, _ = self.start(point)
+            _, found = self.exact(point, unfinished)
             self.ledger.propose(found.social.total, point)
+        self.ended.append("response")
+        self.save_now_and_then()
 
-    def exact(self, point: Point, items: Sequence[Item], basis: Basis | None) -> tuple[JointLP, Response]:
+    def exact(self, point: Point, unfinished: Unfinished) -> tuple[JointLP, Response]:
         """An LP with some items, and the exact optimistic response at a point found with it, from a basis or from
         inside."""
-        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, list(items))
+        joint = build(self.joint.instance, self.joint.sees_network, self.joint.bare, unfinished.items)
         joint.warm.clock = self.clock
         design = self.ledger.menu.design(point)
-        if basis is None:
+        unfinished.begin(joint)
+        if unfinished.basis is None:
             joint.offer(design)
             joint.warm.start_inside(joint.cost(design))
-        else:
-            joint.warm.set_basis(basis)
         try:
             return joint, optimistic_response(joint, design)
         finally:
@@ -380,18 +432,27 @@ class Search:
             return few(items), None, begin
         return items, reorder(self.joint, basis, self.pool.items, items), begin
 
-    def send(self, tasks: list[Task]) -> None:
-        """Work on tasks, and learn what they find in their order."""
-        if not tasks:
-            return
-        run, every = joblib.Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator"), list[Found]()
+    def send(self, asked: list[tuple[Point, Request]]) -> None:
+        """Work on requests, keep each answer as it comes, and learn all in the order of the requests. What a run that
+        broke off has learnt or kept is not asked again."""
+        known = {row.request for row in self.pool.rows}
+        asked = [(point, request) for point, request in asked if request not in known]
+        make = {"least": self.least_at, "answer": self.task}
+        tasks = {k: make[r.kind](point, r) for k, (point, r) in enumerate(asked) if r not in self.waiting}
+        run = joblib.Parallel(n_jobs=max(1, min(self.jobs, len(tasks))), return_as="generator_unordered")
+        self.ended.clear()  # what is still there of earlier rounds is overwritten, or is no start of these
         with self.clock.during(""):  # the tasks' own clocks count it
-            for found in run(joblib.delayed(solve_task)(task, self.packed) for task in tasks):
-                every.append(found)
-                solves = self.solves + sum(part.solves for part in every)
-                self.progress.step(len(every), len(tasks), solves, self.so_far)
-        for found in every:
-            self.collect(found)
+            work = (
+                joblib.delayed(solve_numbered)(k, t, self.packed, self.state, self.origin) for k, t in tasks.items()
+            )
+            for k, found in run(work):
+                self.waiting[tasks[k].request] = found
+                self.ended.append(answer_name(k))
+                solves = self.solves + sum(part.solves for part in self.waiting.values())
+                self.progress.step(len(self.waiting), len(asked), solves, self.so_far)
+                self.save_now_and_then()
+        for _, request in asked:
+            self.collect(self.waiting.pop(request))
 
     def collect(self, found: Found) -> None:
         """Enter the rows of a task."""
@@ -432,7 +493,7 @@ class Search:
             raise NoRecoveryError("no design of the menu recovers the fixed and the network cost")
         point = ledger.best[1]
         with self.clock.during("exact response"):
-            joint, best = self.exact(point, [], None)
+            joint, best = self.exact(point, Unfinished(None))
         upper = best.social.total
         ledger.require_not_below(upper, point)
         lower = min(ledger.lower_bound, upper)

@@ -6,11 +6,14 @@ Bases follow one order of rows and columns: bare LP, revenue row, first tangent,
 
 from __future__ import annotations
 
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +163,7 @@ def reorder(joint: JointLP, basis: Basis, own: list[Item], items: list[Item]) ->
 FIGURES = ("dual", "follower_value", "social_cost", "recovered")
 _TYPES = {"kind": "i8", "lines": "i8", "basis": "u1", "basis_size": "i8", "item_kind": "U16", "item_place": "i8"}
 _TYPES |= dict.fromkeys(("epsilon", "prices", "limits", "limit_price", "need", "figures", "loads"), "f8")
+SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the solve it is in
 LARGEST = 10**8  # bytes of one part of a basis
 
 
@@ -167,7 +171,7 @@ def packed(pool: Pool) -> dict[str, np.ndarray]:
     """A pool as arrays, a row each; bases are bytes, deflated."""
     rows = pool.rows
     lines = next((tuple(line for line, _ in row.request.design.capacity) for row in rows), ())
-    bases = [zlib.compress(part, 6) for row in rows for part in row.basis]
+    bases = [part for row in rows for part in row.deflated]
 
     def table(values: list) -> np.ndarray:
         return np.array(values, dtype=float).reshape(len(rows), -1 if rows else 0)
@@ -214,6 +218,65 @@ def save(path: Path, origin: str, pools: dict[str, Pool], arrays: dict[str, np.n
     with whole_file(path) as part:
         members: dict[str, Any] = {"origin": np.array(origin)} | arrays | named(pools)
         np.savez(part, **members)
+
+
+def beside(state: Path, name: str) -> Path:
+    """The file of a piece of a search that has not ended, beside the search's state."""
+    return state.with_name(f"{state.stem}.{name}{state.suffix}")
+
+
+def pieces(state: Path) -> list[Path]:
+    """The files of :func:`beside` that are there."""
+    return sorted(state.parent.glob(f"{escape(state.stem)}.*{escape(state.suffix)}"))
+
+
+class Unfinished:
+    """A piece of a search that has not ended: the LP's items and basis, the best row and the figures found so far, kept
+    now and then in a file beside the search's state. A killed run begins the piece from there: a start, of which
+    nothing is believed, for what the piece ends with is solved and proved as ever.
+
+    about: what the piece is to find; a file about something else is no start. A worker on a machine that does not have
+    the state's folder keeps nothing.
+    """
+
+    def __init__(self, state: Path | None, name: str = "", origin: str = "", about: str = "") -> None:
+        self.path = beside(state, name) if state is not None and state.parent.is_dir() else None
+        self.origin, self.about = origin, about
+        self.items: list[Item] = []
+        self.basis: Basis | None = None
+        self.best: Row | None = None
+        self.figures: list[tuple[float, ...]] = []
+        self._saved = time.perf_counter()
+        if self.path is not None and self.path.is_file():
+            with naming(self.path):
+                self._read(read(self.path, origin))
+
+    def _read(self, arrays: dict[str, np.ndarray]) -> None:
+        if str(arrays["about"]) != self.about:
+            return
+        pool = pools_of(arrays)["piece"]
+        columns, rows = (_inflated(arrays[name].tobytes()) for name in ("columns", "rows"))
+        self.items, self.basis = pool.items, (columns, rows)
+        self.figures = [tuple(row) for row in arrays["figures"].tolist()]
+        if pool.rows:
+            self.best = replace(pool.rows[0], load=arrays["load"])
+
+    def begin(self, joint: JointLP) -> None:
+        """Watch an LP that holds the items, and start it from the basis where there is one."""
+        if self.basis is not None:
+            joint.warm.set_basis(self.basis)
+        joint.warm.solved = partial(self.keep, joint)
+
+    def keep(self, joint: JointLP) -> None:
+        """Write down how far an LP is, unless that has just been done."""
+        if self.path is None or time.perf_counter() - self._saved < SAVE_EVERY:
+            return
+        columns, rows = (np.frombuffer(zlib.compress(part, 6), dtype=np.uint8) for part in joint.warm.basis())
+        best = [] if self.best is None else [self.best]
+        load = np.empty(0) if self.best is None or self.best.load is None else self.best.load
+        about = {"about": np.array(self.about), "figures": np.array(self.figures), "load": load}
+        save(self.path, self.origin, {"piece": Pool(items_of(joint), best)}, about | {"columns": columns, "rows": rows})
+        self._saved = time.perf_counter()
 
 
 def named(pools: dict[str, Pool]) -> dict[str, np.ndarray]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Basis, Clock
 from tritier.search.cuts import Request, Row, solve_request
-from tritier.search.pool import Item, build, extend, items_of, starts_with
+from tritier.search.pool import Item, Unfinished, build, extend, items_of, starts_with
 
 TIGHTEN = 5  # loss tangents that one answer may add
 
@@ -67,7 +69,20 @@ def _joint(task: Task, packed: np.ndarray) -> JointLP:
     return joint
 
 
-def solve_task(task: Task, packed: np.ndarray) -> Found:
+def answer_name(number: int) -> str:
+    """What the file of an unfinished answer is called, by its place in the round."""
+    return f"answer{number}"
+
+
+def solve_numbered(number: int, task: Task, packed: np.ndarray, state: Path | None, origin: str) -> tuple[int, Found]:
+    """A task's number and :func:`solve_task`, from where a run that broke off has left it beside its state."""
+    unfinished = Unfinished(state, answer_name(number), origin, repr(task.request))
+    if unfinished.basis is not None:
+        task = replace(task, items=tuple(unfinished.items), basis=unfinished.basis)
+    return number, solve_task(task, packed, unfinished)
+
+
+def solve_task(task: Task, packed: np.ndarray, unfinished: Unfinished | None = None) -> Found:
     """Solve a task's request from its basis; ``packed`` holds the search's LP (:func:`pack`).
 
     Where the response of an answer does not recover the cost, and its bound does not settle the matter, the shortfall
@@ -77,6 +92,7 @@ def solve_task(task: Task, packed: np.ndarray) -> Found:
     with clock.during(task.phase):
         joint = _joint(task, packed)
         joint.warm.clock, begin = clock, joint.warm.solves
+        joint.warm.solved = partial((unfinished or Unfinished(None)).keep, joint)
         joint.warm.restart()  # nothing that this process solved before may steer the simplex
         if task.basis is not None:
             joint.warm.set_basis(task.basis)
