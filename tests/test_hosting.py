@@ -103,7 +103,7 @@ def small_case(
         np.inf,
         np.array([80.0, 100.0, 30.0]),
         100.0,
-        (day,),
+        days=(day,),
     )
 
 

@@ -9,15 +9,19 @@ that is too small, so the boxes are derived from the data (:func:`~tritier.hosti
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from pyscipopt import Model, quicksum
+from pyscipopt import Expr, Model, Variable, quicksum
 
 from tritier.errors import CertificateError, SolverError
-from tritier.hosting.robust import Recourse, RecourseProgram, WorstCase
+from tritier.hosting.robust import Adversary, Recourse, RecourseProgram, UncertaintySet, WorstCase
 from tritier.reformulation.lp import LinearProgram
 
 #: Relative agreement asked of the adversary's objective and the recourse re-solved at its worst case.
 AGREEMENT = 1e-5
+# Two columns that are not both positive, each with its bound.
+Complement = Callable[[Model, Variable, float, Variable, float], None]
 
 
 def enumerate_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
@@ -85,7 +89,7 @@ def binary_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
     return _confirm(np.round(answer.x[rows : rows + k]), -answer.objective, recourse, y)
 
 
-MODES = {
+MODES: dict[str, Adversary] = {
     "sos1": kkt_sos1,
     "bigm": kkt_bigm,
     "strong_duality": strong_duality,
@@ -100,7 +104,7 @@ def product_bounds(H: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np
     return positive.T @ low + negative.T @ high, positive.T @ high + negative.T @ low
 
 
-def _uncertain(model: Model, recourse: Recourse) -> list:
+def _uncertain(model: Model, recourse: Recourse) -> list[Variable]:
     """Columns u within the set."""
     budget = recourse.uncertainty
     u = [model.addVar(f"u{k}", lb=0.0, ub=1.0) for k in range(budget.size)]
@@ -109,7 +113,7 @@ def _uncertain(model: Model, recourse: Recourse) -> list:
     return u
 
 
-def _duals(model: Model, recourse: Recourse) -> tuple[list, list]:
+def _duals(model: Model, recourse: Recourse) -> tuple[list[Variable], list[Expr]]:
     """Columns pi and reduced costs ``cost - G' pi >= 0`` as expressions."""
     free = recourse.equality
     dual = [
@@ -124,7 +128,9 @@ def _duals(model: Model, recourse: Recourse) -> tuple[list, list]:
     return dual, reduced
 
 
-def _dual_model(recourse: Recourse, y: np.ndarray):
+def _dual_model(
+    recourse: Recourse, y: np.ndarray
+) -> tuple[Model, list[Variable], list[Variable], list[Variable], Expr]:
     """Dual feasibility with ``g_k = H_k.pi`` as columns of their own; returns them and the part free of u."""
     h0, H = recourse.at(y)
     model = _quiet_model()
@@ -139,7 +145,7 @@ def _dual_model(recourse: Recourse, y: np.ndarray):
     return model, u, dual, g, quicksum(h0[i] * dual[i] for i in np.flatnonzero(h0))
 
 
-def _kkt(recourse: Recourse, y: np.ndarray, complement) -> WorstCase:
+def _kkt(recourse: Recourse, y: np.ndarray, complement: Complement) -> WorstCase:
     h0, H = recourse.at(y)
     model = _quiet_model()
     u = _uncertain(model, recourse)
@@ -172,12 +178,12 @@ def reduced_cost_bounds(recourse: Recourse) -> np.ndarray:
     return recourse.cost - np.maximum(G, 0.0).T @ low - np.minimum(G, 0.0).T @ recourse.dual_upper
 
 
-def _sos1(model: Model, left, left_bound: float, right, right_bound: float) -> None:
+def _sos1(model: Model, left: Variable, left_bound: float, right: Variable, right_bound: float) -> None:
     if left_bound > 0 and right_bound > 0:
         model.addConsSOS1([left, right])
 
 
-def _bigm(model: Model, left, left_bound: float, right, right_bound: float) -> None:
+def _bigm(model: Model, left: Variable, left_bound: float, right: Variable, right_bound: float) -> None:
     side = model.addVar(vtype="B")
     model.addCons(left <= left_bound * side)
     model.addCons(right <= right_bound * (1 - side))
@@ -190,7 +196,7 @@ def _quiet_model() -> Model:
     return model
 
 
-def _finish(model: Model, u: list, dual: list, recourse: Recourse, y: np.ndarray) -> WorstCase:
+def _finish(model: Model, u: list[Variable], dual: list[Variable], recourse: Recourse, y: np.ndarray) -> WorstCase:
     """Solve, then move u to a vertex of its set that is at least as dear: SCIP's u is exact to 1e-6 only, and a point
     that far outside the set may leave no recourse."""
     model.optimize()
@@ -201,7 +207,7 @@ def _finish(model: Model, u: list, dual: list, recourse: Recourse, y: np.ndarray
     return _confirm(dearest_vertex(recourse.uncertainty, slope, point), model.getObjVal(), recourse, y)
 
 
-def dearest_vertex(uncertainty, slope: np.ndarray, near: np.ndarray) -> np.ndarray:
+def dearest_vertex(uncertainty: UncertaintySet, slope: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Vertex of the set with the largest ``slope.u``; ``near`` breaks ties."""
     tie = 1e-7 * np.max(abs(slope), initial=1e-9) * near
     rows = uncertainty.rows

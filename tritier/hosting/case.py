@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +91,12 @@ def months_of_a_year(path: Path, dates: np.ndarray) -> np.ndarray:
     return month
 
 
-def season_groups(preset: Preset) -> tuple:
+def season_groups(preset: Preset) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Representative days by preset: two half years, or at `paper` the four seasons."""
     return SEASONS if preset.name == "paper" else HALF_YEARS
 
 
-def factor_shifts(values: np.ndarray, parts, quantile: float) -> tuple[np.ndarray, np.ndarray]:
+def factor_shifts(values: np.ndarray, parts: Sequence[slice], quantile: float) -> tuple[np.ndarray, np.ndarray]:
     """Rises and falls of an (K, D, 24) profile by part of the day: (2 P, K, 24) shifts and the mean (K, 24).
 
     At u = 1 every hour of the part stands at its quantile over the days (rise) or at the opposite one (fall).
@@ -110,7 +111,7 @@ def factor_shifts(values: np.ndarray, parts, quantile: float) -> tuple[np.ndarra
     return shifts, mean
 
 
-def factor_size(values: np.ndarray, parts, quantile: float) -> np.ndarray:
+def factor_size(values: np.ndarray, parts: Sequence[slice], quantile: float) -> np.ndarray:
     """How far each day is out, by part: size of the part's total deviation over the factor's, (D, P)."""
     shifts, mean = factor_shifts(values, parts, quantile)
     size = np.zeros((values.shape[1], len(parts)))
@@ -121,7 +122,9 @@ def factor_size(values: np.ndarray, parts, quantile: float) -> np.ndarray:
     return size
 
 
-def representative_day(data: YearData, label: str, months, settings: HostingSettings, budget: float | None) -> DayModel:
+def representative_day(
+    data: YearData, label: str, months: Sequence[int], settings: HostingSettings, budget: float | None
+) -> DayModel:
     """A season's mean design day with two-sided factors for PV (2), wind (1 where there is any) and load (3).
 
     ``budget`` None: fitted, the smallest whole number of factors that covers the settings' share of design days.
@@ -262,9 +265,9 @@ def real_days(data: YearData, case: HostingCase, chosen: np.ndarray, preset: Pre
     days = []
     for day in chosen:
         season = next(k for k, (_, months) in enumerate(season_groups(preset)) if data.month[day] in months)
-        arrays = (data.pv, data.wind, data.load, data.reactive)
-        values = (x[:, day] for x in arrays)
-        days.append(certain_day(str(data.date[day]), 365.0 / chosen.size, *values, case.days[season].wholesale))
+        pv, wind, load, reactive = (x[:, day] for x in (data.pv, data.wind, data.load, data.reactive))
+        label, weight, price = str(data.date[day]), 365.0 / chosen.size, case.days[season].wholesale
+        days.append(certain_day(label, weight, pv, wind, load, reactive, price))
     return tuple(days)
 
 
@@ -355,11 +358,21 @@ class DayModel:
         )
 
 
-def certain_day(label, weight, pv, wind, load, reactive, wholesale) -> DayModel:
+def certain_day(
+    label: str,
+    weight: float,
+    pv: np.ndarray,
+    wind: np.ndarray,
+    load: np.ndarray,
+    reactive: np.ndarray,
+    wholesale: np.ndarray,
+) -> DayModel:
     """A day that is known: no factors, a set of one point."""
     none = UncertaintySet(0, np.zeros((0, 0)), np.zeros(0), True)
-    shifts = [np.zeros((0, *x.shape)) for x in (pv, wind, load, reactive)]
-    return DayModel(label, weight, pv, wind, load, reactive, wholesale, *shifts, none)
+    over_sites, over_buses = np.zeros((0, *pv.shape)), np.zeros((0, *load.shape))
+    return DayModel(
+        label, weight, pv, wind, load, reactive, wholesale, over_sites, over_sites, over_buses, over_buses, none
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -385,7 +398,7 @@ class HostingCase:
     substation_kva: float = quantity(r"\overline{S}_0", "kVA", "1", "rating of the substation transformer; inf: none")
     annuity: np.ndarray = quantity(r"c^{\mathrm{inv}}", "$/a", "3", "annuity of 1 kW PV, 1 kW wind, 1 kWh battery")
     penalty: float = quantity(r"\rho", "kW/kW", "1", "hosted capacity given up for 1 kW (1 kWh) of violated limit")
-    days: tuple[DayModel, ...]
+    days: tuple[DayModel, ...] = field(kw_only=True)
 
     @property
     def n_sites(self) -> int:
@@ -396,7 +409,7 @@ class HostingCase:
         return self.days[0].load.shape[1]
 
 
-def with_budget(case: HostingCase, budget) -> HostingCase:
+def with_budget(case: HostingCase, budget: Callable[[DayModel], float]) -> HostingCase:
     """The case with ``budget(day)`` factors allowed to deviate at once on each representative day."""
     days = (replace(d, uncertainty=budget_set(d.uncertainty.pairs, budget(d))) for d in case.days)
     return replace(case, days=tuple(days))

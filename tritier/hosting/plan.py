@@ -4,6 +4,7 @@ lazily; and each on days it was not made for: dispatch, LinDistFlow limits, AC p
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from tritier.hosting.robust import (
     Iteration,
     Recourse,
     RecourseProgram,
+    Scenario,
     TwoStage,
     WorstCase,
     column_and_constraint_generation,
@@ -41,6 +43,9 @@ from tritier.inputs.instance import Feeder
 from tritier.model.acflow import ac_power_flow
 from tritier.reformulation.lp import LinearProgram
 
+# What is told of a pass: its bounds, the scenarios, the network elements watched.
+Progress = Callable[[Iteration, Sequence[Scenario], Watch], None]
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -54,7 +59,7 @@ class Plan:
     trace: tuple[Iteration, ...]
     watch: Watch
     certificate: dict
-    scenarios: tuple
+    scenarios: tuple[Scenario, ...]
 
     @property
     def y(self) -> np.ndarray:
@@ -138,10 +143,10 @@ def robust_plan(
     gap: float = 1e-6,
     watch: Watch | None = None,
     method: str = "choose",
-    start=None,
+    start: Iterable[Scenario] | None = None,
     max_iterations: int = 100,
     jobs: int = 1,
-    progress=None,
+    progress: Progress | None = None,
 ) -> Plan:
     """C&CG over the days' sets; network rows join when a vertex's dispatch breaks them.
 
@@ -181,15 +186,15 @@ def robust_plan(
         progress=progress and (lambda step, scenarios: progress(step, scenarios, watch)),
     )
     sign = -1.0 if hosted_kw is None else 1.0
-    bounds = sorted((sign * solution.lower_bound, sign * solution.upper_bound))
+    low, high = sorted((sign * solution.lower_bound, sign * solution.upper_bound))
     n, y = case.n_sites, np.maximum(solution.y, 0.0)
-    if not np.array_equal(sweep.y, solution.y):  # the bounds met at a plan of an earlier pass
+    if sweep.y is None or not np.array_equal(sweep.y, solution.y):  # the bounds met at a plan of an earlier pass
         for term in two_stage(case, watch, hosted_kw).recourse:
             sweep(term, solution.y)
     certificate = sweep.certificate() | {"gap_relative": solution.gap}
     vertices = sum(day.uncertainty.vertex_bound for day in case.days)
     certificate["vertices_unserved"] = vertices - certificate["vertices_checked"]
-    return Plan(y[:n], y[n : 2 * n], y[2 * n :], *bounds, solution.trace, watch, certificate, solution.scenarios)
+    return Plan(y[:n], y[n : 2 * n], y[2 * n :], low, high, solution.trace, watch, certificate, solution.scenarios)
 
 
 def stochastic_plan(
@@ -199,7 +204,7 @@ def stochastic_plan(
     chance_level: float,
     max_rounds: int = 30,
     watch: Watch | None = None,
-    progress=None,
+    progress: Progress | None = None,
     first: FirstStage | None = None,
 ) -> Plan:
     """Hosting capacity with a joint chance constraint on whole days, as CVaR over scenario days :eq:`eq-hosting-cvar`.
@@ -208,7 +213,8 @@ def stochastic_plan(
     [kWh, spread over the day]; ``eta + E(V - eta)^+ / eps <= 0`` is safe for ``P(V > 0) <= eps``.
     """
     began = time.perf_counter()
-    watch, first, trace = (watch or initial_watch(case)).copy(), first or first_stage(case), []
+    watch, first = (watch or initial_watch(case)).copy(), first or first_stage(case)
+    trace: list[Iteration] = []
     n = first.cost.size
     for _ in range(max_rounds):
         tick = time.perf_counter()
@@ -267,7 +273,9 @@ def held_fixed(case: HostingCase, plan: Plan) -> FirstStage:
     return replace(first, lower=np.maximum(plan.y - WITHIN_KW, first.lower), upper=plan.y + WITHIN_KW)
 
 
-def cvar_program(case: HostingCase, first: FirstStage, terms, probability: np.ndarray, chance_level: float):
+def cvar_program(
+    case: HostingCase, first: FirstStage, terms: Sequence[Recourse], probability: np.ndarray, chance_level: float
+) -> tuple[LinearProgram, np.ndarray]:
     """One program over y, eta, (V_w, tail_w) and every day's dispatch; returns it and where each dispatch starts."""
     n, s = first.cost.size, len(terms)
     dispatch = len(BLOCKS) * case.n_sites * case.n_hours
@@ -329,6 +337,13 @@ class Report:
     priced: float = 0.0
 
 
+def day_of(term: Recourse) -> DayModel:
+    """The day that a term's rows were written from."""
+    if not isinstance(term.source, DayModel):
+        raise TypeError("a sweep of vertices needs terms of days")
+    return term.source
+
+
 class VertexSweep:
     """Adversary (recourse, y) -> :class:`~tritier.hosting.robust.WorstCase` that checks *all* network rows as it goes.
 
@@ -345,7 +360,7 @@ class VertexSweep:
 
     def part(self, recourse: Recourse) -> VertexSweep:
         """A sweep of one day, which knows that day's scores alone."""
-        own, label = VertexSweep(self.case, self.patience, self.enough), recourse.source.label
+        own, label = VertexSweep(self.case, self.patience, self.enough), day_of(recourse).label
         if label in self.score:
             own.score[label] = self.score[label]
         return own
@@ -364,7 +379,7 @@ class VertexSweep:
     def __call__(self, recourse: Recourse, y: np.ndarray) -> WorstCase:
         self.y = y
         sweep = DayPass(self.case, recourse, y)
-        label, free = recourse.source.label, ROW_KW * recourse.cost[sweep.tail :].min()
+        label, free = sweep.day.label, ROW_KW * recourse.cost[sweep.tail :].min()
         self.reports[label, sweep.costly] = sweep.report
         score = np.zeros(len(sweep.points))
         if not sweep.costly:  # the mean day of the same name has another set
@@ -413,8 +428,8 @@ class DayPass:
     """One pass over the vertices (V) of one day at y: right-hand sides and net loads of all of them at once."""
 
     def __init__(self, case: HostingCase, term: Recourse, y: np.ndarray) -> None:
-        day: DayModel = term.source
-        self.case, self.term, self.day, n = case, term, day, case.n_sites
+        day, n = day_of(term), case.n_sites
+        self.case, self.term, self.day = case, term, day
         self.points, self.report = day.uncertainty.vertices(), Report()
         self.served = np.zeros(len(self.points), dtype=bool)
         self.tail = len(BLOCKS) * n * case.n_hours  # where the priced violations start in x
@@ -506,7 +521,7 @@ class Dispatch:
     weight: np.ndarray
 
 
-def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, jobs: int = 1) -> Dispatch:
+def dispatch(case: HostingCase, y: np.ndarray, days: Sequence[DayModel], watch: Watch, jobs: int = 1) -> Dispatch:
     """Least-cost dispatch of capacities y on each day, with the day known ahead and network limits at a high price.
 
     Curtailment keeps to its share first; a limit that cannot be kept is broken by as little energy as possible. Network
@@ -521,9 +536,12 @@ def dispatch(case: HostingCase, y: np.ndarray, days, watch: Watch, jobs: int = 1
     return Dispatch(net, reactive, *columns[2:])
 
 
-def dispatch_chunk(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rounds: int = 40) -> list[tuple]:
+def dispatch_chunk(
+    case: HostingCase, y: np.ndarray, days: Iterable[DayModel], watch: Watch, max_rounds: int = 40
+) -> list[tuple]:
     """Rows of :class:`Dispatch` for some days, with one program whose right-hand sides and prices change by day."""
-    n, hours, results, program = case.n_sites, case.n_hours, [], None
+    n, hours, results = case.n_sites, case.n_hours, []
+    program: RecourseProgram | None = None
     for day in days:
         for _ in range(max_rounds):
             if program is None:
@@ -551,7 +569,9 @@ def dispatch_chunk(case: HostingCase, y: np.ndarray, days, watch: Watch, max_rou
     return results
 
 
-def judge(case: HostingCase, feeder: Feeder, y: np.ndarray, days, watch: Watch, jobs: int = 1) -> dict:
+def judge(
+    case: HostingCase, feeder: Feeder, y: np.ndarray, days: Sequence[DayModel], watch: Watch, jobs: int = 1
+) -> dict:
     """Figures of a plan on a set of days, limits as in the feeder's files.
 
     Shares count bus-hours (slack excluded) and line-hours; ``*_days`` count days with any. Undervoltages are set beside

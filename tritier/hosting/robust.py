@@ -7,17 +7,20 @@ d is a :class:`Recourse` with its own uncertainty set: the worst cases of repres
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import comb
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from scipy.spatial import HalfspaceIntersection
 
 from tritier.errors import CertificateError, InfeasibleError, SolverError
-from tritier.reformulation.lp import ALL, LinearProgram, Status, solve_lp
+from tritier.reformulation.lp import ALL, LinearProgram, LPSolution, Status, solve_lp
 
 CROSSED = 1e-6  # relative: how far the lower bound may pass the upper one by rounding
 
@@ -58,7 +61,7 @@ class UncertaintySet:
         return polytope_vertices(self)
 
 
-def box_with_rows(size: int, rows, right) -> UncertaintySet:
+def box_with_rows(size: int, rows: ArrayLike, right: ArrayLike) -> UncertaintySet:
     """A set inside the unit box cut by general rows ``rows u <= right``."""
     return UncertaintySet(size, np.reshape(np.asarray(rows, dtype=float), (-1, size)), np.asarray(right, dtype=float))
 
@@ -202,6 +205,25 @@ class WorstCase:
     feasible: bool = True
 
 
+# A term by its position and a point of its set; what finds the worst of them at a decision.
+Scenario = tuple[int, np.ndarray]
+Adversary = Callable[[Recourse, np.ndarray], WorstCase]
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """An adversary that remembers what it learnt of each term, and can be told what a part of it learnt."""
+
+    @property
+    def learnt(self) -> Any: ...
+
+    def __call__(self, recourse: Recourse, y: np.ndarray) -> WorstCase: ...
+
+    def part(self, recourse: Recourse) -> Adversary: ...
+
+    def learn(self, learnt: Any) -> None: ...
+
+
 class RecourseProgram:
     """The recourse of one term at a fixed y, solved at many u with a warm basis (only right-hand sides change).
 
@@ -221,7 +243,7 @@ class RecourseProgram:
         coupling = G[self.coupled]
         self.program = LinearProgram(recourse.cost, coupling, low, high, lower, upper, method="simplex")
 
-    def _limits(self, right: np.ndarray, columns: int):
+    def _limits(self, right: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Row limits of the coupling rows and bounds of all columns, at right-hand sides (r,)."""
         low = right[self.coupled]
         value = right[self.single] / self.factor
@@ -230,11 +252,11 @@ class RecourseProgram:
         np.minimum.at(upper, self.column[~above], value[~above])
         return low, np.where(self.equality, low, np.inf), lower, upper
 
-    def solve(self, u: np.ndarray):
+    def solve(self, u: np.ndarray) -> LPSolution | None:
         """The optimal recourse at u, or None if there is none; its duals are those of the coupling rows."""
         return self.solve_at(self.h0 - self.H @ u)
 
-    def solve_at(self, right: np.ndarray):
+    def solve_at(self, right: np.ndarray) -> LPSolution | None:
         """The optimal recourse at right-hand sides (r,), or None if there is none."""
         low, high, lower, upper = self._limits(right, self.program.cost.size)
         if np.any(lower > upper + 1e-9 * (1.0 + abs(lower))):
@@ -266,7 +288,7 @@ class RobustSolution:
     upper_bound: float
     worst: tuple[np.ndarray, ...]
     worst_value: tuple[float, ...]
-    scenarios: tuple[tuple[int, np.ndarray], ...]
+    scenarios: tuple[Scenario, ...]
     trace: tuple[Iteration, ...]
 
     @property
@@ -275,7 +297,7 @@ class RobustSolution:
         return (self.upper_bound - self.lower_bound) / max(1.0, abs(self.upper_bound))
 
 
-def master_program(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], method: str = "choose") -> LinearProgram:
+def master_program(problem: TwoStage, scenarios: list[Scenario], method: str = "choose") -> LinearProgram:
     """Master over (y, theta_d, one recourse block x per scenario): ``theta_d >= q_d.x`` and the block's rows."""
     first, terms = problem.first, problem.recourse
     n, d = first.cost.size, len(terms)
@@ -303,9 +325,7 @@ def master_program(problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], m
     return LinearProgram(cost, matrix, np.concatenate(low), np.concatenate(high), lower, upper, integer, method)
 
 
-def solve_master(
-    problem: TwoStage, scenarios: list[tuple[int, np.ndarray]], method: str = "choose"
-) -> tuple[np.ndarray, float]:
+def solve_master(problem: TwoStage, scenarios: list[Scenario], method: str = "choose") -> tuple[np.ndarray, float]:
     """Decision y and a lower bound of the robust optimum from the scenarios found so far.
 
     Raises InfeasibleError where no first-stage decision is feasible in all of them.
@@ -318,14 +338,14 @@ def solve_master(
 
 def column_and_constraint_generation(
     problem: TwoStage,
-    adversary,
+    adversary: Adversary,
     gap: float = 1e-6,
     max_iterations: int = 50,
-    start=(),
+    start: Iterable[Scenario] = (),
     method: str = "choose",
     jobs: int = 1,
-    refine=None,
-    progress=None,
+    refine: Callable[[], TwoStage | None] | None = None,
+    progress: Callable[[Iteration, Sequence[Scenario]], None] | None = None,
 ) -> RobustSolution:
     """Master and adversaries in turn until the bounds meet :eq:`eq-ccg`.
 
@@ -349,7 +369,8 @@ def column_and_constraint_generation(
     began = time.perf_counter()
     scenarios = [(k, np.asarray(u, dtype=float)) for k, u in start]
     trace: list[Iteration] = []
-    upper, best = np.inf, None
+    upper = np.inf
+    best: tuple[np.ndarray, list[WorstCase]] | None = None
     for iteration in range(1, max_iterations + 1):
         tick = time.perf_counter()
         y, lower = solve_master(problem, scenarios, method)
@@ -370,7 +391,7 @@ def column_and_constraint_generation(
         left = (upper - lower) / max(1.0, abs(upper)) if np.isfinite(upper) else np.inf
         if left <= gap or (larger is None and not new):
             break
-    if not -CROSSED <= left <= gap:
+    if best is None or not -CROSSED <= left <= gap:
         detail = f"bounds {lower:.9g}, {upper:.9g} after {iteration} passes"
         raise CertificateError("robust.gap", abs(left), gap, detail)
     y, found = best
@@ -378,7 +399,9 @@ def column_and_constraint_generation(
     return RobustSolution(y, lower, upper, worst, costs, tuple(scenarios), tuple(trace))
 
 
-def _new_scenarios(terms, found, scenarios) -> list[tuple[int, np.ndarray]]:
+def _new_scenarios(
+    terms: Sequence[Recourse], found: Sequence[WorstCase], scenarios: Sequence[Scenario]
+) -> list[Scenario]:
     """Worst cases that the master has not seen and that can raise its bound: those that cost more than the floor."""
     new = []
     for k, (term, worst) in enumerate(zip(terms, found, strict=True)):
@@ -388,25 +411,28 @@ def _new_scenarios(terms, found, scenarios) -> list[tuple[int, np.ndarray]]:
     return new
 
 
-def sweep_terms(terms, y: np.ndarray, adversary, jobs: int = 1) -> list[WorstCase]:
+def sweep_terms(terms: Iterable[Recourse], y: np.ndarray, adversary: Adversary, jobs: int = 1) -> list[WorstCase]:
     """Worst case of every term at y, in ``jobs`` processes.
 
     An adversary that remembers has a ``part`` for each term, which knows what it learnt of that term and nothing else,
     and learns from it again what it then knows: results do not depend on who sweeps which term, or how many do.
     """
-    part = getattr(adversary, "part", lambda _term: adversary)
-    found = Parallel(n_jobs=jobs)(delayed(_swept)(term, y, part(term)) for term in terms)
+    learns = adversary if isinstance(adversary, Learning) else None
+    found = Parallel(n_jobs=jobs)(
+        delayed(_swept)(term, y, learns.part(term) if learns else adversary) for term in terms
+    )
     for _, learnt in found:
-        if learnt is not None:
-            adversary.learn(learnt)
+        if learns:
+            learns.learn(learnt)
     return [worst for worst, _ in found]
 
 
-def _swept(term: Recourse, y: np.ndarray, adversary) -> tuple[WorstCase, object]:
-    return worst_case(term, y, adversary), getattr(adversary, "learnt", None)
+def _swept(term: Recourse, y: np.ndarray, adversary: Adversary) -> tuple[WorstCase, object]:
+    worst = worst_case(term, y, adversary)
+    return worst, adversary.learnt if isinstance(adversary, Learning) else None
 
 
-def worst_case(recourse: Recourse, y: np.ndarray, adversary, tolerance: float = 1e-7) -> WorstCase:
+def worst_case(recourse: Recourse, y: np.ndarray, adversary: Adversary, tolerance: float = 1e-7) -> WorstCase:
     """Worst case of one term at y; not feasible, with the infeasibility as value, if some u leaves no recourse."""
     if not recourse.complete:
         blocked = adversary(recourse.phase_one(), y)

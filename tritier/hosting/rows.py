@@ -6,6 +6,7 @@ site and hour, then one violation e per hour and one per group). Net load of a b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,12 @@ from tritier.hosting.robust import Recourse, largest
 
 #: A voltage limit is read to this many p.u. per kW of tolerance: a short-circuit power of about 10 MVA.
 VOLT_PER_KW = 1e-4
+# A right-hand side of some rows by day, and what a row takes from active and reactive load.
+Right = Callable[[DayModel], np.ndarray]
+OfLoad = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+WATCHED = ("line", "high", "low")  # kinds of elements
 
 
 @dataclass
@@ -30,6 +37,12 @@ class Watch:
     high: set[int] = field(default_factory=set)
     low: set[int] = field(default_factory=set)
     substation: bool = True
+
+    @classmethod
+    def of(cls, elements: Mapping[str, Iterable[int]], substation: bool = True) -> Watch:
+        """A list from the elements of each kind, as a file holds them."""
+        line, high, low = ({int(k) for k in elements[kind]} for kind in WATCHED)
+        return cls(line, high, low, substation)
 
     def copy(self) -> Watch:
         """A list of its own that may grow apart."""
@@ -97,7 +110,9 @@ def worst_elements(excess: np.ndarray, tolerance: float, count: int = 8) -> set[
 # Boxes of a day's dispatch and of its multipliers, derived from the data: what KKT and dual adversaries need.
 
 
-def primal_boxes(book, G, E, E_u, M, h) -> tuple[np.ndarray, np.ndarray]:
+def primal_boxes(
+    book: RowBook, G: sp.csr_matrix, E: sp.csr_matrix, E_u: Sequence[sp.csr_matrix], M: sp.csr_matrix, h: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that no optimal dispatch touches, (m,), and how far a row can be from its right-hand side, (r,).
 
     The six blocks are capped by rows: the boxes are twice these caps, at the largest capacities and with all factors
@@ -121,7 +136,7 @@ def primal_boxes(book, G, E, E_u, M, h) -> tuple[np.ndarray, np.ndarray]:
     return np.r_[blocks, violations], reach + absolute[:, blocks.size :] @ violations
 
 
-def dual_boxes(book, G, price: np.ndarray) -> np.ndarray:
+def dual_boxes(book: RowBook, G: sp.csr_matrix, price: np.ndarray) -> np.ndarray:
     """Bounds (r,) of the multipliers of some optimal dual, whatever y and u :eq:`eq-hosting-dual-boxes`.
 
     Network multipliers of an hour add up to the price of its violation at most, and the share's is at most its own
@@ -169,15 +184,19 @@ class RowBook:
         self.size = self.n * self.hours
         self.groups = case.groups.shape[0]
         self.columns = len(BLOCKS) * self.size + self.hours + self.groups
-        self.G, self.E, self.M, self.h, self.E_u = [], [], [], [], [[] for _ in range(self.factors)]
+        self.G: list[sp.csr_matrix] = []
+        self.E: list[sp.csr_matrix] = []
+        self.M: list[sp.csr_matrix] = []
+        self.h: list[np.ndarray] = []
+        self.E_u: list[list[sp.csr_matrix]] = [[] for _ in range(self.factors)]
         self.equality: list[np.ndarray] = []
         self.kind: list[tuple[str, int]] = []
-        self.parts: list[tuple] = []
+        self.parts: list[tuple[int, float | Right, sp.csr_matrix | None, OfLoad | None, sp.csr_matrix | None]] = []
         self.identity = sp.identity(self.size, format="csr")
         outputs = [(day.pv, day.wind), *zip(day.pv_shift, day.wind_shift, strict=True)]
         self.power = [self.available(pv, wind) for pv, wind in outputs]  # mean, then one for each factor
 
-    def over_x(self, **parts) -> sp.csr_matrix:
+    def over_x(self, **parts: sp.csr_matrix | np.ndarray) -> sp.csr_matrix:
         """A matrix over x from its parts by block name; ``e`` over the hours, ``g`` over the groups."""
         names = (*BLOCKS, "e", "g")
         widths = [self.size] * len(BLOCKS) + [self.hours, self.groups]
@@ -197,7 +216,16 @@ class RowBook:
         """Renewable power (I T) as a matrix over y from outputs per kW (I, T)."""
         return sp.hstack([self.spread(pv), self.spread(wind), sp.csr_matrix((self.size, self.n))], format="csr")
 
-    def add(self, kind: str, G, right=0.0, available=None, load=None, y=None, equality=False) -> None:
+    def add(
+        self,
+        kind: str,
+        G: sp.csr_matrix,
+        right: float | Right = 0.0,
+        available: sp.csr_matrix | None = None,
+        load: OfLoad | None = None,
+        y: sp.csr_matrix | None = None,
+        equality: bool = False,
+    ) -> None:
         """Rows ``G x + available . power(u, y) + load(u) + y-part >= right`` of one kind.
 
         ``right`` is a number or a function of the day; ``available`` (rows, I T) multiplies the renewable power;
@@ -225,7 +253,7 @@ class RowBook:
         self.kind.append((kind, rows))
 
     @staticmethod
-    def _constant(day: DayModel, rows: int, right, load) -> np.ndarray:
+    def _constant(day: DayModel, rows: int, right: float | Right, load: OfLoad | None) -> np.ndarray:
         value = np.broadcast_to(right(day) if callable(right) else right, rows).astype(float)
         return value if load is None else value - load(day.load, day.reactive)
 
@@ -297,11 +325,15 @@ def network_rows(book: RowBook, watch: Watch) -> None:
     lines, high, low = sorted(watch.line), sorted(watch.high), sorted(watch.low)
     weights, limits, reactive = [], [], []
 
-    def bound(row: np.ndarray, limit, reactive_row: np.ndarray | None = None) -> None:
+    def bound(row: np.ndarray, limit: Right, reactive_row: np.ndarray | None = None) -> None:
         """``limit(day) - row . net load - reactive_row . reactive load >= -e``, rows over the buses."""
         weights.append(row)
         limits.append(limit)
         reactive.append(np.zeros_like(row) if reactive_row is None else reactive_row)
+
+    def constant(value: float) -> Right:
+        room = np.full(book.hours, value)
+        return lambda _day: room
 
     def thermal(row: np.ndarray, rating: float, what: str) -> None:
         def limit(day: DayModel) -> np.ndarray:
@@ -316,12 +348,12 @@ def network_rows(book: RowBook, watch: Watch) -> None:
         thermal(np.ones(case.feeder.bus.size), case.substation_kva, "substation rating")
     for bus in low:  # v0^2 - 2 (R p + X q) >= v_low^2, over 2 R_nn
         scale = 1.0 / grid.r_path[bus, bus]
-        room = np.full(book.hours, (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2)
-        bound(grid.r_path[bus] * scale, lambda _day, room=room: room, grid.x_path[bus] * scale)
+        room = (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2
+        bound(grid.r_path[bus] * scale, constant(room), grid.x_path[bus] * scale)
     for bus in high:  # v_high^2 >= v0^2 - 2 (R p + X q)
         scale = 1.0 / grid.r_path[bus, bus]
-        room = np.full(book.hours, (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2)
-        bound(-grid.r_path[bus] * scale, lambda _day, room=room: room, -grid.x_path[bus] * scale)
+        room = (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2
+        bound(-grid.r_path[bus] * scale, constant(room), -grid.x_path[bus] * scale)
     if not weights:
         return
     over_buses, over_reactive = np.array(weights), np.array(reactive)

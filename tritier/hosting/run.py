@@ -21,6 +21,7 @@ from tritier.errors import CertificateError, InputError, Interrupted, SolverErro
 from tritier.hosting.case import DayModel, HostingCase, YearData, day_positions, hosting_case, real_days, with_budget
 from tritier.hosting.plan import (
     Plan,
+    Progress,
     base_cost,
     deterministic,
     held_fixed,
@@ -32,7 +33,7 @@ from tritier.hosting.plan import (
     swept,
 )
 from tritier.hosting.robust import Iteration
-from tritier.hosting.rows import Watch
+from tritier.hosting.rows import WATCHED, Watch
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Feeder
 from tritier.inputs.settings import HostingSettings, Preset, read_hosting_settings
@@ -134,7 +135,8 @@ def load_problem(
     with located(study):
         case, data = hosting_case(study, flexibility, chosen, settings, budget, size_batteries)
     if budget is None and size.budget is not None:
-        case = with_budget(case, lambda day: min(day.uncertainty.budget, size.budget))
+        most: float = size.budget
+        case = with_budget(case, lambda day: min(day.uncertainty.budget, most))
     inputs = inputs_hash(study, settings)
     return Problem(study, case, data, study.feeder, chosen, settings, size, study.settings.chance_level, inputs)
 
@@ -153,7 +155,7 @@ def make_plan(
     model: str,
     hosted_kw: float | None = None,
     jobs: int = 1,
-    progress=None,
+    progress: Progress | None = None,
     start: dict | None = None,
 ) -> Plan:
     """A plan by one of the three models.
@@ -249,7 +251,6 @@ FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "prov
 AGAIN = "run the hosting study again with --out"
 AGREES = 1e-6  # relative: a stored figure against the one found again
 DAMAGE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
-WATCHED = ("line", "high", "low")
 DIGITS = 10  # significant ones, of a figure stored with the data
 
 
@@ -321,7 +322,8 @@ class HostingResult:
             with naming(fresh / "trace.csv"):
                 trace_table(self.plan, self.asked.hosted_kw is None).to_csv(fresh / "trace.csv", index=False)
             with naming(fresh / "decisions.npz"):
-                np.savez(fresh / "decisions.npz", **packed(self.problem, self.plan))
+                arrays: dict[str, Any] = packed(self.problem, self.plan)
+                np.savez(fresh / "decisions.npz", **arrays)
         return place
 
 
@@ -460,20 +462,20 @@ def stored_plan(
 ) -> Plan:
     """A plan of n sites from what is stored of it; ValueError, KeyError or TypeError where an array does not fit."""
     sign = -1 if asked.hosted_kw is None else 1
-    capacities = [np.array(kept[name], dtype=float) for name in ("pv_kw", "wind_kw", "battery_kwh")]
-    if any(values.shape != (n,) or not np.isfinite(values).all() for values in capacities):
+    pv, wind, battery = (np.array(kept[name], dtype=float) for name in ("pv_kw", "wind_kw", "battery_kwh"))
+    if any(values.shape != (n,) or not np.isfinite(values).all() for values in (pv, wind, battery)):
         raise ValueError(f"there are {n} sites, each with a capacity")
-    steps = tuple(
-        Iteration(int(r.iteration), *sorted((sign * r.lower_bound, sign * r.upper_bound)), int(r.scenarios), r.seconds,
-                  r.master_seconds, r.adversary_seconds)
-        for r in trace.astype(float).itertuples()
-    )  # fmt: skip
-    watch = Watch(*(set(np.asarray(kept[f"watch_{name}"]).astype(int).tolist()) for name in WATCHED))
+    steps = []
+    for r in trace.astype(float).itertuples():
+        low, high = sorted((sign * r.lower_bound, sign * r.upper_bound))
+        seconds = (r.seconds, r.master_seconds, r.adversary_seconds)
+        steps.append(Iteration(int(r.iteration), low, high, int(r.scenarios), *seconds))
+    watch = Watch.of({name: np.asarray(kept[f"watch_{name}"]).astype(int) for name in WATCHED})
     rows = (np.asarray(row, dtype=float) for row in kept["scenario_u"])
     points = [row[~np.isnan(row)] for row in rows]
     scenarios = tuple(zip(np.asarray(kept["scenario_day"]).astype(int).tolist(), points, strict=True))
     low, high = float(certificate["lower_bound"]), float(certificate["upper_bound"])
-    return Plan(*capacities, low, high, steps, watch, dict(certificate["design"]), scenarios)
+    return Plan(pv, wind, battery, low, high, tuple(steps), watch, dict(certificate["design"]), scenarios)
 
 
 def require_close(name: str, stored: float, again: float) -> None:
@@ -651,7 +653,7 @@ class State:
         try:
             require_same_question(self.path, stored["origin"], self.question)
             lists = stored["watch"]
-            watch = Watch(*(set(lists[name]) for name in WATCHED), bool(lists["substation"]))
+            watch = Watch.of(lists, bool(lists["substation"]))
             scenarios = [(int(k), np.array(u, dtype=float)) for k, u in stored["scenarios"]]
         except InputError:
             raise
@@ -730,7 +732,7 @@ def packed(problem: Problem, plan: Plan) -> dict[str, np.ndarray]:
     } | {f"watch_{name}": np.array(sorted(getattr(plan.watch, name)), dtype=int) for name in WATCHED}
 
 
-def padded(points) -> np.ndarray:
+def padded(points: Sequence[np.ndarray]) -> np.ndarray:
     """Points of different sizes as one array, filled up with NaN."""
     width = max((len(u) for u in points), default=0)
     return np.array([np.r_[u, np.full(width - len(u), np.nan)] for u in points])
@@ -746,7 +748,7 @@ def rounded(content: Any) -> Any:
     return float(f"{content:.{DIGITS}g}") if isinstance(content, float) else content
 
 
-def finite(content):
+def finite(content: Any) -> Any:
     """The same with infinities as null, which JSON has and infinity is not."""
     if isinstance(content, dict):
         return {key: finite(value) for key, value in content.items()}

@@ -7,8 +7,10 @@ plan: question, summary, decisions, bounds by iteration, and where it comes from
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,7 +173,7 @@ def read_record(study: str, model: str, flexibility: str, folder: Path = FOLDER)
 
 def read_plan(record: dict) -> Plan:
     """The plan of a record."""
-    kept = {key: np.array(value) for key, value in record["decisions"].items() if key != "scenario_u"}
+    kept: dict[str, Any] = {key: np.array(value) for key, value in record["decisions"].items() if key != "scenario_u"}
     points = [np.array([np.nan if v is None else v for v in u], dtype=float) for u in record["decisions"]["scenario_u"]]
     asked = Question(**record["provenance"]["asked"])
     kept["scenario_u"] = points
@@ -191,7 +193,9 @@ def row(record: dict) -> dict:
     )
 
 
-def table(studies, models, flexibility, folder: Path = FOLDER) -> pd.DataFrame:
+def table(
+    studies: Iterable[str], models: Sequence[str], flexibility: Sequence[str], folder: Path = FOLDER
+) -> pd.DataFrame:
     """Rows of all stored plans."""
     return pd.DataFrame([row(read_record(s, m, f, folder)) for s in studies for f in flexibility for m in models])
 
@@ -236,7 +240,9 @@ def write_sweeps(study: str, budget: pd.DataFrame, rows: pd.DataFrame, origin: d
 # Hosting plans side by side: models and flexibility, budgets of uncertainty, capacity asked for.
 
 
-def compare(study_folder: str | Path, preset: str, models=MODELS, flexibility=FLEXIBILITY):
+def compare(
+    study_folder: str | Path, preset: str, models: Iterable[str] = MODELS, flexibility: Iterable[str] = FLEXIBILITY
+) -> tuple[pd.DataFrame, dict[tuple[str, str], Plan], dict[str, Problem]]:
     """Every model with every kind of flexibility on the same data.
 
     Returns:
@@ -263,13 +269,15 @@ def plan_row(problem: Problem, plan: Plan) -> dict:
     )  # fmt: skip
 
 
-def budget_sweep(problem: Problem, budgets, jobs: int = 1) -> pd.DataFrame:
+def budget_sweep(problem: Problem, budgets: Sequence[float], jobs: int = 1) -> pd.DataFrame:
     """Hosted capacity by budget, and how each plan stands the stress set of the largest budget."""
-    widest = replace(problem, case=with_budget(problem.case, lambda _: max(budgets)))
-    rows = []
+
+    def at_budget(budget: float) -> Problem:
+        return replace(problem, case=with_budget(problem.case, lambda _: budget))
+
+    widest, rows = at_budget(max(budgets)), []
     for budget in budgets:
-        case = with_budget(problem.case, lambda _, b=budget: b)
-        plan = make_plan(replace(problem, case=case), "robust", jobs=jobs)
+        plan = make_plan(at_budget(budget), "robust", jobs=jobs)
         stress = stress_figures(widest, plan, jobs)
         rows.append(
             {
@@ -285,7 +293,7 @@ def budget_sweep(problem: Problem, budgets, jobs: int = 1) -> pd.DataFrame:
 
 
 def frontier(
-    study_folder: str | Path, preset: str, flexibility: str, shares, most_kw: float, jobs: int = 1
+    study_folder: str | Path, preset: str, flexibility: str, shares: Iterable[float], most_kw: float, jobs: int = 1
 ) -> pd.DataFrame:
     """Least annualised cost of a robust plan at shares of ``most_kw``, batteries sized with it."""
     problem = load_problem(study_folder, flexibility, preset, size_batteries=True)

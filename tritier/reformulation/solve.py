@@ -86,7 +86,7 @@ class Task:
     value_cut: bool
     gap: float
 
-    def run(self, mode: str, **options) -> Answer:
+    def run(self, mode: str, **options: Any) -> Answer:
         """SCIP's answer in a mode on the bounds used."""
         limits = {"time_limit": self.time_limit, "value_cut": self.value_cut, "gap": self.gap}
         return run_mode(self.kkt, self.used, mode, **(limits | options))
@@ -101,7 +101,9 @@ class Point:
     mu: np.ndarray
 
 
-def pattern_lp(kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None):
+def pattern_lp(
+    kkt: KKT, tight: np.ndarray, fixed_x: np.ndarray | None = None
+) -> tuple[Status, np.ndarray, np.ndarray, np.ndarray]:
     """The bilevel problem on one complementarity pattern: an LP in (x, y, mu), no box beyond the problem's own.
 
     Arguments: ``tight`` (K,) True where condition k is held at zero slack (its multiplier free to act), False where its
@@ -172,7 +174,7 @@ def solve(
 
 def _require_sizes(name: str, **options: Any) -> None:
     for option, value in options.items():
-        if not (isinstance(value, Real) and value >= 0):
+        if not (isinstance(value, Real) and float(value) >= 0):
             raise InputError(name, option, f"{value!r} is no size", "give a number that is not negative")
 
 
@@ -210,9 +212,9 @@ def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     leaders = rows[: problem.U_lower.size].tocsr()  # its decisions are those that its own rows let it take
     alone = np.flatnonzero(np.diff(leaders[:, problem.nx :].tocsr().indptr) == 0)
     decisions = sparse.hstack([leaders[alone][:, : problem.nx], sparse.csr_array((alone.size, free.size))])
-    sides = [np.concatenate([prices, side[alone]]) for side in (row_low, row_high)]
+    least, most = (np.concatenate([prices, side[alone]]) for side in (row_low, row_high))
     answered = sparse.vstack([stationary, decisions], format="csr")
-    if solve_lp(np.zeros(ends[0].size), answered, *sides, *ends).status == Status.INFEASIBLE:
+    if solve_lp(np.zeros(ends[0].size), answered, least, most, *ends).status == Status.INFEASIBLE:
         return "follower", "is unbounded at every leader decision", "bound the follower's variables or mend its cost"
     return "leader", "the follower's best answers break its rows at every decision", "relax the leader's rows"
 
@@ -282,13 +284,15 @@ def _residuals(kkt: KKT, point: Point) -> dict[str, float]:
 def _require_small_residuals(kkt: KKT, mode: str, point: Point) -> dict[str, float]:
     """The residuals at a point; raises CertificateError where one is beyond ``RESIDUAL_LIMIT``."""
     residuals = _residuals(kkt, point)
-    worst = max(residuals, key=residuals.get)
+    worst = max(residuals, key=lambda name: residuals[name])
     if residuals[worst] > RESIDUAL_LIMIT:
         raise CertificateError(f"bilevel.{worst}", residuals[worst], RESIDUAL_LIMIT, f"{kkt.problem.name}, mode {mode}")
     return residuals
 
 
-def _solution(kkt, status, mode, point: Point, answer: Answer, proof, residuals) -> BilevelSolution:
+def _solution(
+    kkt: KKT, status: str, mode: str, point: Point, answer: Answer, proof: str, residuals: dict[str, float]
+) -> BilevelSolution:
     p, multipliers = kkt.problem, dict(zip(kkt.name, point.mu.tolist(), strict=True))
     return BilevelSolution(
         status, mode, p.leader_cost(point.x, point.y), point.x, point.y, multipliers,
@@ -331,9 +335,9 @@ def _auto(task: Task) -> BilevelSolution:
 def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[BilevelSolution, list[str]]:
     """``found`` after another mode has looked for something better: proved, refuted by a better point, or as it was
     where that mode fails or hits its limit; with what there is to tell."""
-    margin = _margin(found.objective)
+    objective = _objective(found)
     try:
-        answer = task.run(other, below=found.objective - margin, gap=0.0)
+        answer = task.run(other, below=objective - _margin(objective), gap=0.0)
         if answer.status == "infeasible":
             return _proved(found), []
         point = None if answer.point is None else _polish(task.kkt, answer)
@@ -343,7 +347,14 @@ def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[Bilevel
     except (CertificateError, SolverError) as error:
         return found, [f"{other}: {error}"]
     better = _solution(task.kkt, "optimal", other, point, answer, "open", residuals)
-    return better, [f"{found.mode}: beaten by {other}, {(found.objective - better.objective):.3g} in scaled units"]
+    return better, [f"{found.mode}: beaten by {other}, {objective - _objective(better):.3g} in scaled units"]
+
+
+def _objective(found: BilevelSolution) -> float:
+    """F of a solution that has a point."""
+    if found.objective is None:
+        raise SolverError(f"{found.mode}: {found.status} without a point")
+    return found.objective
 
 
 def _margin(objective: float) -> float:
@@ -353,8 +364,9 @@ def _margin(objective: float) -> float:
 
 def _proved(found: BilevelSolution) -> BilevelSolution:
     """A solution below which another mode has found nothing: that is a bound too, often a better one."""
-    bound = found.objective - _margin(found.objective)
-    return replace(found, proof="second opinion", bound=max(found.bound, bound))
+    objective = _objective(found)
+    bound = objective - _margin(objective)
+    return replace(found, proof="second opinion", bound=bound if found.bound is None else max(found.bound, bound))
 
 
 def _few_decisions(kkt: KKT) -> bool:
@@ -395,6 +407,13 @@ def _enumerated(kkt: KKT) -> BilevelSolution:
     return _solution(kkt, "optimal", "enumeration", point, answer, "enumeration", residuals)
 
 
+def _point(answer: Answer) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, y, multipliers and slacks of an answer that has them."""
+    if answer.point is None:
+        raise SolverError(f"SCIP stopped with {answer.status} without a point")
+    return answer.point
+
+
 def _polish(kkt: KKT, answer: Answer) -> Point | None:
     """The LP on the pattern of SCIP's point: tight where the slack is the smaller of the pair.
 
@@ -402,12 +421,12 @@ def _polish(kkt: KKT, answer: Answer) -> Point | None:
     objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept. None where F is unbounded on a pattern:
     discrete variables are held, but integers without a bound are let go to see.
     """
-    x, y, mu, slack = answer.point
+    x, y, mu, slack = _point(answer)
     p = kkt.problem
     fixed = np.where(p.discrete, x, np.nan)
     for j in np.flatnonzero(p.discrete):
         levels = p.menu[j]
-        fixed[j] = round(x[j]) if levels is None else min(levels, key=lambda v, at=x[j]: abs(at - v))
+        fixed[j] = round(x[j]) if levels is None else levels[int(np.abs(np.asarray(levels) - x[j]).argmin())]
     unending = (
         p.integer & (np.isinf(p.x_lower) | np.isinf(p.x_upper)) & np.array([m is None for m in p.menu], dtype=bool)
     )
@@ -452,7 +471,7 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
 
 def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
     """Raise when every multiplier vector of the point, or a slack, reaches a bound that is not proved."""
-    x, y, mu, slack = answer.point
+    x, y, mu, slack = _point(answer)
     declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
     unproved = (used.dual < derived.dual) | (declared & (used.dual <= derived.dual))
     scale = np.where(unproved, used.dual, np.maximum(used.dual, derived.dual) * 1e6)
@@ -515,7 +534,7 @@ def _second_opinion(task: Task, mode: str, point: Point, answer: Answer) -> tupl
             return "second opinion" if second.status == "infeasible" else "open", point
         better = _polish(kkt, second)
         found = -INF if better is None else kkt.problem.leader_cost(better.x, better.y)
-        if not lowest <= found < objective - margin / 2:
+        if better is None or not lowest <= found < objective - margin / 2:
             raise CertificateError("bilevel.second_opinion", objective - second.objective, margin,
                                    f"{mode} claims {objective:.9g}, {other} finds {second.objective:.9g}")  # fmt: skip
         point = better
@@ -636,6 +655,7 @@ def enumerate_menu(problem: LinearBilevel) -> tuple[float, np.ndarray, np.ndarra
         raise InputError(problem.name, "leader", "the follower sees a continuous variable", "give it a menu")
     found = [best_on_face(problem, point) for point in discrete_points(problem)]
     values = np.array([INF if f is None else f[0] for f in found])
-    if not (values < INF).any():
+    best = found[int(values.argmin())] if found else None
+    if best is None:
         return INF, np.zeros(0), np.zeros(0), values
-    return *found[int(values.argmin())], values
+    return *best, values
