@@ -394,8 +394,7 @@ def column_and_constraint_generation(
     if best is None or not -CROSSED <= left <= gap:
         detail = f"bounds {lower:.9g}, {upper:.9g} after {iteration} passes"
         raise CertificateError("robust.gap", abs(left), gap, detail)
-    y, found = best
-    worst, costs = tuple(case.u for case in found), tuple(float(case.value) for case in found)
+    y, worst, costs = best[0], tuple(case.u for case in best[1]), tuple(float(case.value) for case in best[1])
     return RobustSolution(y, lower, upper, worst, costs, tuple(scenarios), tuple(trace))
 
 
