@@ -18,7 +18,7 @@ from tritier.errors import InputError
 from tritier.evaluation import sweeps
 from tritier.evaluation.findings import JUDGED
 from tritier.inputs.scenarios import held_out_days
-from tritier.inputs.study import read_study
+from tritier.inputs.study import placed, read_study
 from tritier.model.dso import HARD
 from tritier.plots import results as plots
 from tritier.provenance import digest
@@ -326,3 +326,62 @@ def test_what_the_steps_say():
             assert set(words[["coincident", "forecast"]]) == {"rises"}
             assert set(words[["market", "network", "limit"]]) == {"not resolved"}
     assert set(rows.loc[1.0, :, "individual"]) == {"rises"} and set(rows.loc[0.0, :, "individual"]) == {"not resolved"}
+
+
+# Sensitivities --------------------------------------------------------------------------------------------------------
+
+
+def value_by_hand(value: sweeps.Sensitivity, gain: float, noise: tuple[float, ...]) -> pd.DataFrame:
+    """Judged days of one value: Case 4 gains ``gain`` over Case 1, and noise by day."""
+    days = by_hand(gain, noise)
+    return days[days["case"] != 2].assign(**value.place)
+
+
+def test_a_sensitivity_is_told_against_case_1_and_against_the_studys_own_value():
+    own, noise = sweeps.Sensitivity("pv", "1.1"), (3.0, -1.0, 2.0, -4.0)
+    base = value_by_hand(own, 50.0, noise).assign(parameter=sweeps.BASE, label="")
+    rows = sweeps.sensitivity_rows(pd.concat([base, value_by_hand(own, 80.0, noise)]))
+    row = rows[(rows["parameter"] == "pv") & (rows["quantity"] == "welfare_usd") & (rows["kind"] == sweeps.OWN)].iloc[0]
+    assert (row["change"], row["moved"]) == pytest.approx((80.0, 30.0))
+    assert (row["moved_low"], row["moved_high"]) == pytest.approx((30.0, 30.0))  # the same noise on the same days
+    assert (row["word"], row["moved_word"]) == ("rises", "rises")
+    away = sweeps.sensitivity_rows(pd.concat([base, value_by_hand(own, 50.0, (-9.0, 30.0, -40.0, 25.0))]))
+    assert away.set_index(["parameter", "quantity", "kind"]).loc[("pv", "welfare_usd", HARD), "moved_word"] == (
+        "not resolved"
+    )
+
+
+def test_each_value_reaches_the_study_and_no_two_share_a_file():
+    assert len({s.name for s in sweeps.SENSITIVITIES}) == len(sweeps.SENSITIVITIES)
+    base = sweeps.prepared_at(sweeps.BASE_SETTING)
+    for value in sweeps.SENSITIVITIES:
+        changed = dict(sweeps.PARAMETERS[value.parameter].values[value.label])
+        assert (value.parameter == "placement") == (not changed)
+        assert all(base.study.changes.get(key) != str(found) for key, found in changed.items())
+
+
+def test_a_placement_moves_what_prosumers_own_and_leaves_the_homes_where_they_are():
+    study = read_study(STUDY)
+    moved = placed(study, 1)
+    assert {p.bus for p in moved.prosumers} != {p.bus for p in study.prosumers}
+    assert len({p.bus for p in moved.prosumers}) == len(study.prosumers)
+    assert [p.pv_kw for p in moved.prosumers] == [p.pv_kw for p in study.prosumers]
+    assert [p.ev_delay_h for p in moved.prosumers] == [p.ev_delay_h for p in study.prosumers]
+
+    def energy(which):
+        rows = sorted((*which.prosumers, *which.passive), key=lambda row: row.bus)
+        return {row.bus: (row.ev_kwh_per_day, row.hp_kw) for row in rows if row.ev_kwh_per_day > 0}
+
+    assert energy(moved) == energy(study)
+    assert placed(study, 1).prosumers == moved.prosumers != placed(study, 2).prosumers
+
+
+def test_vehicles_and_heat_pumps_are_scaled_and_wait_as_told():
+    own = read_study(STUDY)
+    told = {"vehicles.scale": 0.5, "vehicles.delay_h": 2, "heat_pumps.scale": 2.0, "heat_pumps.delay_h": 1}
+    changed = read_study(STUDY, told)
+    for rows, others in ((own.prosumers, changed.prosumers), (own.passive, changed.passive)):
+        assert [0.5 * row.ev_kw for row in rows] == pytest.approx([row.ev_kw for row in others])
+        assert [2 * row.hp_kwh_per_day for row in rows] == pytest.approx([row.hp_kwh_per_day for row in others])
+    assert {(p.ev_delay_h, p.hp_delay_h) for p in changed.prosumers} == {(2, 1)}
+    assert own.data_hash == changed.data_hash and sweeps.inputs_hash(own) != sweeps.inputs_hash(changed)

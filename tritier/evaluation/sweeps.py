@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import nbformat
 import numpy as np
@@ -26,7 +26,7 @@ from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
-from tritier.cases.solve import Prepared, judge, judge_all, prepare
+from tritier.cases.solve import Prepared, judge, judge_all, prepare, split_changes
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError, SolverError
 from tritier.evaluation.findings import JUDGED, PARTS, by_policy
 from tritier.evaluation.heldout import refunded
@@ -34,7 +34,7 @@ from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Rules
 from tritier.inputs.scenarios import held_out_days
-from tritier.inputs.study import Study, read_study
+from tritier.inputs.study import Study, placed, read_study
 from tritier.model.chance import Network
 from tritier.model.devices import block_value
 from tritier.model.dso import HARD, OWN, SocialCost
@@ -729,7 +729,27 @@ class Setting:
 SETTINGS = tuple(Setting(e, prices) for e in ELECTRIFICATION for prices in REGIMES)
 
 
-def map_key(setting: Setting | Step, data: str) -> str:
+class Variant(Protocol):
+    """What is solved and judged on held-out days: a setting of the map, a step, or a value of a sensitivity."""
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What is changed in the study and its preset."""
+
+    @property
+    def cases(self) -> tuple[int, ...]:
+        """The cases that are solved and judged."""
+
+    @property
+    def place(self) -> dict[str, object]:
+        """What names it among its kind."""
+
+
+def map_key(setting: Variant, data: str) -> str:
     """Hash of what decides a setting's figures; ``data``: :func:`inputs_hash` of the study as it stands."""
     return digest(json.dumps([data, MAP_PRESET, setting.cases, setting.changes], sort_keys=True))
 
@@ -758,9 +778,7 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
     return pd.concat(tables, ignore_index=True), about
 
 
-def keep_setting(
-    folder: Path, setting: Setting | Step, data: str, daily: pd.DataFrame, about: Mapping[str, object]
-) -> None:
+def keep_setting(folder: Path, setting: Variant, data: str, daily: pd.DataFrame, about: Mapping[str, object]) -> None:
     """Write one setting: its judged days as CSV, and where they come from as JSON, last."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{setting.name}.csv") as part:
@@ -778,27 +796,27 @@ def keep_setting(
     write_json(folder / f"{setting.name}.json", origin | dict(about))
 
 
-def setting_is_kept(folder: Path, setting: Setting | Step, data: str) -> bool:
+def setting_is_kept(folder: Path, setting: Variant, data: str) -> bool:
     """Whether a setting is stored for the present data, menu and size."""
     path = folder / f"{setting.name}.json"
     return path.is_file() and read_json(path).get("key") == map_key(setting, data)
 
 
-def renew_all(folder: Path, settings: Sequence[Setting | Step]) -> list[str]:
+def renew_all(folder: Path, settings: Sequence[Variant]) -> list[str]:
     """Solve, judge and store the settings that are not stored yet, two at a time; what went wrong, a line each."""
     data = inputs_hash(read_study(MAP_STUDY))
     tasks = (delayed(renew)(folder, setting, data) for setting in settings)
     return [text for text in Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(tasks) if text]
 
 
-def renew(folder: Path, setting: Setting | Step, data: str) -> str:
+def renew(folder: Path, setting: Variant, data: str) -> str:
     """Solve, judge and store a setting that is not stored yet; returns what went wrong, so that the others go on."""
     if setting_is_kept(folder, setting, data):
         return ""
     begin = time.perf_counter()
     print(f"{setting.name} begins", flush=True)
     try:
-        daily, about = map_days(prepare(MAP_STUDY, MAP_PRESET, setting.changes), setting.cases)
+        daily, about = map_days(prepared_at(setting), setting.cases)
     except (InputError, CertificateError, SolverError, NoRecoveryError) as error:
         print(f"{setting.name}: {error}", flush=True)
         return f"{setting.name}: {error}"
@@ -807,7 +825,7 @@ def renew(folder: Path, setting: Setting | Step, data: str) -> str:
     return ""
 
 
-def read_setting(folder: Path, setting: Setting | Step) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+def read_setting(folder: Path, setting: Variant) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """A stored setting. Raises InputError where it is missing, or its table is not the one that was written."""
     path, again = folder / f"{setting.name}.csv", f"run python data/results/{folder.name}/run.py"
     about = path.with_suffix(".json")
@@ -1056,7 +1074,7 @@ ALL_STEPS = tuple(Step(setting, key) for setting in STEP_SETTINGS for key in STE
 
 
 def read_steps(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Judged days of the steps that are stored, and a row for each of its design; an end without its base is left out.
+    """Variant days of the steps that are stored, and a row for each of its design; an end without its base is left out.
 
     Raises InputError where no base is stored.
     """
@@ -1086,3 +1104,136 @@ def step_rows(daily: pd.DataFrame) -> pd.DataFrame:
                     figures = _paired(wide[quantity], key, STEP_BASE, week)
                     rows.append((*place, key, STEPS[key][0], kind, quantity, *figures))
     return _judged(rows, [*AT, "step", "title", "kind", "quantity"], [*AT, "kind", "quantity"])
+
+
+# What moves the electrified gain? One value of the study ieee33-2045 at a time, at the map's size, menu and days and
+# against the map's own point; Case 4 chooses anew each time. ``data/results/sensitivities/run.py`` stores a value's
+# judged days. Fixed before any result: the values below, the measures of ``findings.JUDGED``, and the map's rule of the
+# verdict, Holm's correction over the values. A placement draws the buses of all prosumers anew.
+
+BASE_SETTING = Setting(1.0, "spot-indexed")
+SENSITIVITY_CASES = (1, 4)
+PLACEMENTS = 10
+
+
+def tried(key: str, *values: float) -> dict[str, dict[str, object]]:
+    """Values of one numeric key, by label."""
+    return {f"{v:g}": {key: v} for v in values}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the electrified study: what it is, its unit, its value there, and what is tried."""
+
+    title: str
+    unit: str
+    base: str
+    values: Mapping[str, Mapping[str, object]]  # by label, changes of study.yaml and preset
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "vehicles": Parameter("electric vehicles", "times those of 2045", "1", tried("vehicles.scale", 0.5, 1.25)),
+    "delay": Parameter("hours that a vehicle may wait", "h", "8", tried("vehicles.delay_h", 2, 12)),
+    "peak-charge": Parameter(
+        "coincident peak charge offered",
+        "$/kW",
+        "0, 0.38 or 0.763",
+        {f"{c:g}": {f"menus.{MAP_PRESET}.coincident_peak": f"[{c}]"} for c in (0.0, 0.19, 0.763)},
+    ),
+    "fixed-share": Parameter("largest fixed part", "share of cost", "0.5", tried("fixed_share", 0.25, 0.75)),
+    "elasticity": Parameter("demand elasticity", "-", "-0.1", tried("demand.elasticity", -0.3, -0.02)),
+    "beta": Parameter("weight of CVaR, all prosumers", "-", "0.3 to 0.7, their own", tried("risk.beta", 0.1, 0.9)),
+    "chance": Parameter("chance level", "-", "0.05", tried("chance_level", 0.01, 0.2)),
+    "substation": Parameter("substation voltage", "p.u.", "1", tried("substation_voltage_pu", 1.01, 1.02)),
+    "violation": Parameter("price of a violation", "times all-in", "10", tried("violation_price_factor", 3.0, 30.0)),
+    "pv": Parameter("PV power", "times today's", "2.2", tried("renewables.pv_scale", 1.1, 3.3)),
+    "battery": Parameter("batteries", "times today's", "3.3", tried("batteries.scale", 1.0, 6.6)),
+    "taxes": Parameter("taxes in the retail price", "share", "0.7175", tried("tax_share", 0.35, 0.9)),
+    "feed-in": Parameter("feed-in price", "", "market value", {"fixed, 0.1412 $/kWh": {"feed_in.kind": "fixed"}}),
+    "demand-charge": Parameter("upstream demand charge", "$/kW-day", "0.763", tried("demand_charge_usd_per_kw", 0.251)),
+    "placement": Parameter(
+        "placement of prosumers", "draw", "the study's own", {str(k): {} for k in range(1, PLACEMENTS + 1)}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """One value of one parameter of the electrified study."""
+
+    parameter: str
+    label: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.parameter}-{self.label.partition(',')[0].replace('-', 'minus').replace('.', 'p')}"
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What is changed in the study beyond a placement."""
+        return BASE_SETTING.changes | dict(PARAMETERS[self.parameter].values[self.label])
+
+    @property
+    def cases(self) -> tuple[int, ...]:
+        """The cases that are solved and judged."""
+        return SENSITIVITY_CASES
+
+    @property
+    def place(self) -> dict[str, object]:
+        """Which value it is."""
+        return asdict(self)
+
+
+SENSITIVITIES = tuple(Sensitivity(key, label) for key, parameter in PARAMETERS.items() for label in parameter.values)
+
+
+def prepared_at(setting: Variant) -> Prepared:
+    """The study as a setting, step or sensitivity has it."""
+    study_changes, preset_changes = split_changes(setting.changes)
+    study = read_study(MAP_STUDY, study_changes)
+    if isinstance(setting, Sensitivity) and setting.parameter == "placement":
+        study = placed(study, int(setting.label))
+    return prepare(study, MAP_PRESET, preset_changes)
+
+
+def read_sensitivities(folder: Path, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Variant days of the values that are stored, with those of the map's point (``base``: the map's folder) under the
+    parameter ``BASE``; and a row for each of its design.
+
+    Raises InputError where the map's point is missing, or no value is stored.
+    """
+    daily, _ = read_setting(base, BASE_SETTING)
+    tables, rows = [daily[daily["case"].isin(SENSITIVITY_CASES)].assign(parameter=BASE, label="")], []
+    stored_ones = [s for s in SENSITIVITIES if (folder / f"{s.name}.json").is_file()] or SENSITIVITIES[:1]
+    for value in stored_ones:
+        daily, origin = read_setting(folder, value)
+        tables.append(daily)
+        rows.append(value.place | {"seconds": origin["case_4"]["seconds"]} | origin["case_4"]["design"])
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(rows)
+
+
+def sensitivity_rows(daily: pd.DataFrame) -> pd.DataFrame:
+    """Change of Case 4 against Case 1 at each value, paired by day, with intervals clustered by week.
+
+    One row per parameter, label, kind and quantity, as :func:`map_rows`; besides, ``moved`` with ``moved_low`` and
+    ``moved_high`` is how far that change lies from the base's on the same days, and ``moved_word`` what the test says.
+    """
+    rows, steps = [], []
+    at = ["parameter", "label"]
+    base = {kind: wide for kind, wide, _ in by_policy(daily[daily["parameter"] == BASE])}
+    for place, own in daily.groupby(at, sort=False):
+        for kind, wide, week in by_policy(own):
+            for quantity in JUDGED:
+                rows.append((*place, kind, quantity, *_paired(wide[quantity], 4, 1, week)))
+                gain = wide[quantity][4] - wide[quantity][1]
+                gap = clustered(
+                    (gain - (base[kind][quantity][4] - base[kind][quantity][1])).to_numpy(dtype=float), week
+                )
+                steps.append((gap.mean, gap.low, gap.high, gap.p_value))
+    family = ["kind", "quantity"]
+    found = _judged(rows, [*at, "kind", "quantity"], family)
+    found[["moved", "moved_low", "moved_high", "moved_p"]] = np.array(steps)
+    other = found["parameter"] != BASE
+    found.loc[other, "moved_p"] = found[other].groupby(family)["moved_p"].transform(holm)
+    words = zip(found["moved"], found["moved_p"], strict=True)
+    return found.assign(moved_word=["" if np.isnan(p) else resolved(c, p) for c, p in words])

@@ -146,6 +146,24 @@ class Batteries(Section):
     )
 
 
+class Vehicles(Section):
+    """Electric vehicles, of prosumers and at buses without one."""
+
+    scale: float = key("scale on their energy and power, beside load and electrification", default=1.0, ge=0, le=100)
+    delay_h: Annotated[int, Field(ge=0, le=23)] | None = key(
+        "hours within which a kWh asked for is charged, for all", "h", None, "each prosumer's own, from the table"
+    )
+
+
+class HeatPumps(Section):
+    """Heat pumps, of prosumers and at buses without one."""
+
+    scale: float = key("scale on their energy and power, beside load and electrification", default=1.0, ge=0, le=100)
+    delay_h: Annotated[int, Field(ge=0, le=23)] | None = key(
+        "hours within which a kWh asked for is drawn, for all", "h", None, "each prosumer's own, from the table"
+    )
+
+
 class Demand(Section):
     """Demand response."""
 
@@ -292,6 +310,8 @@ class Settings(Section):
     load: Load
     renewables: Renewables = Renewables()
     batteries: Batteries = Batteries()
+    vehicles: Vehicles = Vehicles()
+    heat_pumps: HeatPumps = HeatPumps()
     electrification: float = key(
         "how far the feeder has gone from today's equipment (0) to the study's own (1): scales vehicles and heat "
         "pumps, and what renewables.pv_scale and batteries.scale add",

@@ -143,10 +143,11 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
 
 
 def scaled_devices(row: DeferrableRow, settings: Settings) -> dict[str, Any]:
-    """Energy and power of a row's vehicles and heat pumps at the study's load scale and electrification."""
+    """Energy and power of a row's vehicles and heat pumps at the study's scales and electrification."""
     factor = settings.load.scale * settings.electrification
-    names = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
-    return {name: factor * getattr(row, name) for name in names}
+    own = {"ev": settings.vehicles.scale, "hp": settings.heat_pumps.scale}
+    names = [(kind, f"{kind}_{what}") for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
+    return {name: factor * own[kind] * getattr(row, name) for kind, name in names}
 
 
 @contextmanager
@@ -328,6 +329,7 @@ def scaled_prosumers(
     scale, scale_pv = settings.load.scale * settings.renewables.scale, (1 - e) + e * settings.renewables.pv_scale
     scale_battery = settings.load.scale * ((1 - e) + e * settings.batteries.scale)
     wear, weight = settings.batteries.degradation_usd_per_kwh, settings.risk.beta
+    ev_delay, hp_delay = settings.vehicles.delay_h, settings.heat_pumps.delay_h
     prosumers = tuple(
         Prosumer(
             name=row.prosumer,
@@ -339,8 +341,8 @@ def scaled_prosumers(
             eta=row.eta,
             degradation=row.degradation_usd_per_kwh if wear is None else wear,
             beta=row.beta if weight is None else weight,
-            ev_delay_h=row.ev_delay_h,
-            hp_delay_h=row.hp_delay_h,
+            ev_delay_h=row.ev_delay_h if ev_delay is None else ev_delay,
+            hp_delay_h=row.hp_delay_h if hp_delay is None else hp_delay,
             **scaled_devices(row, settings),
         )
         for row in table
@@ -380,3 +382,20 @@ def with_prosumers(study: Study, index: Iterable[int]) -> Study:
         renewable_kw=study.renewable_kw[index],
         passive=(*study.passive, *rows),
     )
+
+
+def placed(study: Study, seed: int) -> Study:
+    """The study with its prosumers at other buses, drawn at random from all buses with load.
+
+    What a prosumer owns, its risk weight and how long its loads may wait go with it; demand, vehicles and heat pumps
+    stay at their buses. ``seed``: of the draw.
+    """
+    rng, n = np.random.default_rng(seed), len(study.prosumers)
+    buses = study.feeder.bus[study.load_kw.any(axis=(1, 2))]
+    chosen = rng.choice(buses, size=n, replace=False).tolist()
+    sizes = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
+    at = {row.bus: {name: getattr(row, name) for name in sizes} for row in (*study.prosumers, *study.passive)}
+    none = dict.fromkeys(sizes, 0.0)
+    moved = (replace(p, name=f"bus{b}", bus=b, **at.get(b, none)) for p, b in zip(study.prosumers, chosen, strict=True))
+    passive = (PassiveRow.model_construct(bus=b, **own) for b, own in sorted(at.items()) if b not in chosen)
+    return replace(study, prosumers=tuple(moved), passive=tuple(passive))

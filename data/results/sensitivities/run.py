@@ -1,0 +1,24 @@
+"""What moves the electrified gain? One value of ieee33-2045 at a time: python data/results/sensitivities/run.py
+
+From the repository root; two processes share the values, of which one that is stored for the same data, menu and size
+is left alone. What is solved and how it is judged stands in tritier/evaluation/sweeps.py, and stood there before any
+result.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tritier.evaluation.sweeps import SENSITIVITIES, renew_all
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    if failures := renew_all(HERE, SENSITIVITIES):
+        sys.exit("\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()
