@@ -394,7 +394,8 @@ def placed(study: Study, seed: int) -> Study:
     buses = study.feeder.bus[study.load_kw.any(axis=(1, 2))]
     chosen = rng.choice(buses, size=n, replace=False).tolist()
     sizes = [f"{kind}_{what}" for kind in DEFERRABLE for what in ("kwh_per_day", "kw")]
-    at = {row.bus: {name: getattr(row, name) for name in sizes} for row in (*study.prosumers, *study.passive)}
+    rows: list[Prosumer | DeferrableRow] = [*study.prosumers, *study.passive]
+    at = {row.bus: {name: getattr(row, name) for name in sizes} for row in rows}
     none = dict.fromkeys(sizes, 0.0)
     moved = (replace(p, name=f"bus{b}", bus=b, **at.get(b, none)) for p, b in zip(study.prosumers, chosen, strict=True))
     passive = (PassiveRow.model_construct(bus=b, **own) for b, own in sorted(at.items()) if b not in chosen)
