@@ -1218,8 +1218,8 @@ def sensitivity_rows(daily: pd.DataFrame) -> pd.DataFrame:
     One row per parameter, label, kind and quantity, as :func:`map_rows`; besides, ``moved`` with ``moved_low`` and
     ``moved_high`` is how far that change lies from the base's on the same days, and ``moved_word`` what the test says.
     """
-    rows, steps = [], []
-    at = ["parameter", "label"]
+    rows: list[tuple[Any, ...]] = []
+    steps, at = [], ["parameter", "label"]
     base = {kind: wide for kind, wide, _ in by_policy(daily[daily["parameter"] == BASE])}
     for place, own in daily.groupby(at, sort=False):
         for kind, wide, week in by_policy(own):
@@ -1237,3 +1237,29 @@ def sensitivity_rows(daily: pd.DataFrame) -> pd.DataFrame:
     found.loc[other, "moved_p"] = found[other].groupby(family)["moved_p"].transform(holm)
     words = zip(found["moved"], found["moved_p"], strict=True)
     return found.assign(moved_word=["" if np.isnan(p) else resolved(c, p) for c, p in words])
+
+
+def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame:
+    """The sensitivities as a table to be read, a row for each value, the study's own first: gains of Case 4 with half
+    widths of their intervals, ``*`` where not resolved from zero, and a dagger where their difference from the study's
+    own value is not; and what the DSO chose."""
+    columns = (
+        ("welfare [$/day]", "welfare_usd", OWN, "{:+,.0f}"),
+        ("redispatch in both [$/day]", "welfare_usd", HARD, "{:+,.0f}"),
+        ("prosumer cost after refund [$/day]", "prosumer_cost_after_refund_usd", OWN, "{:+,.0f}"),
+        ("losses (AC) [kWh/day]", "ac_losses_kwh", OWN, "{:+,.0f}"),
+    )
+    at = ["parameter", "label"]
+    told = rows[at].drop_duplicates(ignore_index=True)
+    for title, quantity, kind, form in columns:
+        own = told.merge(rows[(rows["quantity"] == quantity) & (rows["kind"] == kind)], on=at, how="left")
+        marks = (own["word"] == "not resolved").map({True: "*", False: ""})
+        marks += (own["moved_word"] == "not resolved").map({True: "\N{DAGGER}", False: ""})
+        half = (own["high"] - own["low"]) / 2
+        figures = zip(own["change"], half, marks, strict=True)
+        told[title] = [f"{form.format(c)} ± {h:,.0f}{mark}" for c, h, mark in figures]
+    chosen = told[at].merge(designs, on=at, how="left")
+    told["coincident peak charge [$/kW]"] = ["" if np.isnan(c) else f"{c:g}" for c in chosen["coincident"]]
+    titles = {key: f"{p.title} [{p.unit}]" if p.unit else p.title for key, p in PARAMETERS.items()}
+    told.insert(0, "value moved", [titles.get(key, "the study's own") for key in told["parameter"]])
+    return told.drop(columns="parameter").rename(columns={"label": "value"})

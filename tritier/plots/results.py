@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from tritier.evaluation.sweeps import BASE, Parameter
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
 from tritier.model.dso import HARD, OWN
@@ -321,6 +322,45 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
     ax.grid(axis="y", visible=False)
     ax.margins(x=0.2)
     ax.set_xlabel("change of welfare from Case 1 to Case 4 [$/day]".replace("$", r"\$"))
+    return finish(fig)
+
+
+def sensitivities(rows: pd.DataFrame, parameters: Mapping[str, Parameter]) -> Figure:
+    """What Case 4 gains over Case 1 on held-out days when one parameter moves, widest on top, a panel for each policy.
+
+    ``rows``: :py:func:`tritier.evaluation.sweeps.sensitivity_rows`; ``parameters``: what they are. A dot for each value
+    with its 95 % interval, open where the difference from the study's own value (line) is not resolved; bars span the
+    values of a parameter.
+    """
+    own = rows[rows["quantity"] == "welfare_usd"]
+    first = own[(own["kind"] == OWN) & (own["parameter"] != BASE)].groupby("parameter")["moved"]
+    keys = (first.max().clip(lower=0) - first.min().clip(upper=0)).sort_values().index.tolist()
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.5 * len(keys)), sharey=True)
+    for ax, (kind, colour, title) in zip(
+        axes, ((OWN, BLUE, "own policies"), (HARD, GREEN, "redispatch in both")), strict=True
+    ):
+        some = own[own["kind"] == kind]
+        base = float(some.loc[some["parameter"] == BASE, "change"].iloc[0])
+        for y, key in enumerate(keys):
+            values = some[some["parameter"] == key].sort_values("change")
+            ends = np.array([*values["change"], base])
+            ax.barh(y, ends.max() - ends.min(), left=ends.min(), height=0.62, color=colour, alpha=0.25)
+            place = y + np.linspace(-0.22, 0.22, len(values)) * (len(values) > 1)
+            sides = (values["change"] - values["low"], values["high"] - values["change"])
+            ax.errorbar(values["change"], place, xerr=sides, fmt="none", color=colour, elinewidth=1, capsize=1.5)
+            sure = (values["moved_word"] != "not resolved").to_numpy()
+            for chosen, fill in ((sure, colour), (~sure, "white")):
+                ax.plot(values["change"][chosen], place[chosen], "o", color=colour, mfc=fill, ms=4)
+            if kind == OWN and key != "placement":
+                for at, label, high in zip(place, values["label"], values["high"], strict=True):
+                    spot = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+                    ax.annotate(label.partition(",")[0], (high, at), **spot)
+        ax.axvline(base, color=BLACK, lw=1.2)
+        ax.axvline(0, color=GREY, lw=1, ls=":")
+        ax.grid(axis="y", visible=False)
+        ax.set_title(title)
+        ax.set_xlabel("gain of welfare [\\$/day]")
+    axes[0].set_yticks(range(len(keys)), [parameters[key].title for key in keys])
     return finish(fig)
 
 
