@@ -111,6 +111,26 @@ def test_a_point_off_its_rows_is_not_believed(monkeypatch):
         lp.solve()
 
 
+def test_a_point_that_is_optimal_for_the_scaled_program_only_is_solved_again_without_scaling(monkeypatch):
+    """Dual infeasibility of 3e-8 in the program's own units, within HiGHS's 1e-9 in the scaled ones, once put a column
+    with a reduced cost at the wrong bound; and a point off its rows from cold too gets a last attempt."""
+    lp, seen = program(cost=(1.0, 3.0)), []
+    run = lp._run
+    monkeypatch.setattr(lp, "_run", lambda: seen.append(lp._highs.getOptionValue("simplex_scale_strategy")[1]) or run())
+    usual = lp._highs.getOptionValue("simplex_scale_strategy")[1]
+    with monkeypatch.context() as forged:
+        forged.setattr(lp, "_tolerance", lambda: -1.0)  # nothing is within it
+        assert lp.solve().objective == pytest.approx(1.0)
+    assert seen == [usual, 0] != [usual, usual] and lp.restarts == {ColdRestart.SCALE: 1}
+    assert lp._tolerance() == 1e-7 > 3e-8 > warm()._tolerance() == 1e-9
+    assert lp.solve().objective == pytest.approx(1.0) and lp.restarts == {ColdRestart.SCALE: 1}
+    honest, calls = lp.residual, []
+    monkeypatch.setattr(lp, "residual", lambda x: calls.append(x) or (1.0 if len(calls) < 3 else honest(x)))
+    assert lp.solve().objective == pytest.approx(1.0)
+    assert lp.restarts == {ColdRestart.SCALE: 2, ColdRestart.RESIDUAL: 1}
+    assert lp._highs.getOptionValue("simplex_scale_strategy")[1] == usual
+
+
 def test_the_residual_is_relative_to_the_terms_of_each_row():
     lp = LinearProgram([0.0, 0.0], [[1e6, 0.0], [0.0, 1.0]], [1e6, 1.0], INF, 0.0, 1e7)
     assert lp.residual(np.array([1.0 - 1e-7, 1.0])) == pytest.approx(1e-7, rel=1e-2)

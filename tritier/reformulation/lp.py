@@ -5,8 +5,8 @@ Tariffs live in the costs of a few columns and capacity limits in the bounds of 
 touches the matrix.
 
 What HiGHS says is believed under one policy (:meth:`LinearProgram.run`): an optimum only with its residuals checked,
-infeasible and unbounded only from a cold start, and anything else once more from cold; every such restart is counted by
-its reason (:class:`ColdRestart`).
+infeasible and unbounded only from a cold start, and anything else once more from cold and then without scaling; every
+such restart is counted by its reason (:class:`ColdRestart`).
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ class Status(StrEnum):
 
 
 class ColdRestart(StrEnum):
-    """Why a solve began again without its basis."""
+    """Why a solve began again: without its basis, or from it without scaling."""
 
     BASIS = "basis rejected"  # what it was to start from is no basis
     DUST = "dust"  # the safe bound of the duals is too far from the objective
     RESIDUAL = "residual"  # the point called optimal violates a row or a bound
+    SCALE = "scale"  # an optimum of the scaled LP, which in its own units misses the tolerances
     SLOW = "slow"  # the basis was too far from the optimum: the next start is an interior point's
     STATUS = "status"  # neither an optimum nor, from cold, a proof that there is none
 
@@ -359,7 +360,9 @@ class LinearProgram:
 
         An optimum must pass :meth:`distrust`. Infeasible and unbounded are believed from a cold start only, for a hot
         one can mislead HiGHS (its issues 3194 and 3294); a limit is believed as it is. Anything else is solved once
-        more from cold, counted in ``restarts``. Raises SolverError where the second answer is not to be trusted either.
+        more from cold, and where that is not to be trusted either, from there without scaling, as is an optimum that
+        misses the tolerances in the program's own units; both are counted in ``restarts``. Raises SolverError where
+        the last answer is not to be trusted.
         """
         if time_limit is not None:
             self._highs.setOptionValue("time_limit", float(time_limit) + self._highs.getRunTime())
@@ -368,9 +371,14 @@ class LinearProgram:
             self.restarts[reason] += 1
             self._clear()
             found, reason = self._attempt()
+        if reason is not None or self._scaled_only(found):
+            self.restarts[ColdRestart.SCALE] += 1
+            found, reason = self._attempt_unscaled()
         if reason is not None:
             word = self._highs.modelStatusToString(self._highs.getModelStatus())
-            raise SolverError(f"HiGHS gave no solution that can be trusted: status {word}, {reason} from a cold start")
+            raise SolverError(
+                f"HiGHS gave no solution that can be trusted: status {word}, {reason} from a cold start and unscaled"
+            )
         return found
 
     def solve(self) -> LPSolution | None:
@@ -384,6 +392,26 @@ class LinearProgram:
     def distrust(self, found: LPSolution) -> ColdRestart | None:
         """Why a point called optimal is not believed; None where it is."""
         return ColdRestart.RESIDUAL if self.residual(found.x) > RESIDUAL else None
+
+    def _scaled_only(self, found: LPSolution) -> bool:
+        """Whether a point called optimal is so in the scaled program only."""
+        info = self._highs.getInfo()
+        missed = max(info.max_primal_infeasibility, info.max_dual_infeasibility)
+        return found.status == Status.OPTIMAL and not self.integer.any() and missed > self._tolerance()
+
+    def _tolerance(self) -> float:
+        """The looser of the tolerances asked of HiGHS."""
+        names = ("primal_feasibility_tolerance", "dual_feasibility_tolerance")
+        return max(self._highs.getOptionValue(name)[1] for name in names)
+
+    def _attempt_unscaled(self) -> tuple[LPSolution, ColdRestart | None]:
+        """One more attempt, from the last basis, with tolerances that hold in the program's own units."""
+        scaling = self._highs.getOptionValue("simplex_scale_strategy")[1]
+        self._highs.setOptionValue("simplex_scale_strategy", 0)
+        try:
+            return self._attempt()
+        finally:
+            self._highs.setOptionValue("simplex_scale_strategy", scaling)
 
     def residual(self, x: np.ndarray) -> float:
         """Largest violation of a row or a bound by x, each relative to the size of its terms (1 at least)."""
