@@ -385,3 +385,39 @@ def test_vehicles_and_heat_pumps_are_scaled_and_wait_as_told():
         assert [2 * row.hp_kwh_per_day for row in rows] == pytest.approx([row.hp_kwh_per_day for row in others])
     assert {(p.ev_delay_h, p.hp_delay_h) for p in changed.prosumers} == {(2, 1)}
     assert own.data_hash == changed.data_hash and sweeps.inputs_hash(own) != sweeps.inputs_hash(changed)
+
+
+SENSITIVITIES_STORED = STORED.parent / "sensitivities"
+
+
+@pytest.fixture(scope="module")
+def values():
+    return sweeps.read_sensitivities(SENSITIVITIES_STORED, STORED)
+
+
+def test_stored_sensitivities_are_of_todays_data_and_of_the_maps_days(values):
+    data, (daily, designs) = sweeps.inputs_hash(read_study(STUDY)), values
+    found = [s for s in sweeps.SENSITIVITIES if (SENSITIVITIES_STORED / f"{s.name}.json").is_file()]
+    assert {p.stem for p in SENSITIVITIES_STORED.glob("*.csv")} == {s.name for s in found}
+    assert [s.name for s in found if not sweeps.setting_is_kept(SENSITIVITIES_STORED, s, data)] == []
+    assert len(found) == len(designs)
+    days = set(held_out_days(read_study(STUDY), sweeps.MAP_PRESET).label)
+    assert all(set(own["day"]) == days for _, own in daily.groupby(["parameter", "label"]))
+
+
+def test_the_base_of_the_sensitivities_is_the_maps_point(values, stored):
+    rows = sweeps.sensitivity_rows(values[0]).set_index(["parameter", "kind", "quantity"]).sort_index()
+    point = sweeps.of_map(stored[1])
+    point = point[(point["electrification"] == 1) & (point["prices"] == "spot-indexed")].iloc[0]
+    base = rows.loc[(sweeps.BASE, sweeps.OWN, "welfare_usd")].iloc[0]
+    assert (base["change"], base["low"], base["moved"]) == pytest.approx((point["change"], point["low"], 0.0))
+
+
+def test_the_table_and_the_figure_of_the_sensitivities_show_each_value(values):
+    rows = sweeps.sensitivity_rows(values[0])
+    told = sweeps.sensitivity_table(rows, values[1])
+    assert len(told) == len(values[1]) + 1 and told["value moved"].iloc[0] == "the study's own"
+    assert not told.isna().any(axis=None)
+    fig = plots.sensitivities(rows, {key: p.title for key, p in sweeps.PARAMETERS.items()})
+    dots = sum(len(line.get_xdata()) for line in fig.axes[0].lines if line.get_marker() == "o")
+    assert dots == len(values[1])

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from tritier.evaluation.sweeps import BASE, Parameter
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
 from tritier.model.dso import HARD, OWN
@@ -325,22 +324,22 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
     return finish(fig)
 
 
-def sensitivities(rows: pd.DataFrame, parameters: Mapping[str, Parameter]) -> Figure:
+def sensitivities(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """What Case 4 gains over Case 1 on held-out days when one parameter moves, widest on top, a panel for each policy.
 
-    ``rows``: :py:func:`tritier.evaluation.sweeps.sensitivity_rows`; ``parameters``: what they are. A dot for each value
-    with its 95 % interval, open where the difference from the study's own value (line) is not resolved; bars span the
-    values of a parameter.
+    ``rows``: :py:func:`tritier.evaluation.sweeps.sensitivity_rows`; ``titles``: of its parameters, of which the study's
+    own values (line) are not one. A dot for each value with its 95 % interval, open where the difference from the line
+    is not resolved; bars span the values of a parameter.
     """
     own = rows[rows["quantity"] == "welfare_usd"]
-    first = own[(own["kind"] == OWN) & (own["parameter"] != BASE)].groupby("parameter")["moved"]
+    first = own[(own["kind"] == OWN) & own["parameter"].isin(titles)].groupby("parameter")["moved"]
     keys = (first.max().clip(lower=0) - first.min().clip(upper=0)).sort_values().index.tolist()
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.5 * len(keys)), sharey=True)
     for ax, (kind, colour, title) in zip(
         axes, ((OWN, BLUE, "own policies"), (HARD, GREEN, "redispatch in both")), strict=True
     ):
         some = own[own["kind"] == kind]
-        base = float(some.loc[some["parameter"] == BASE, "change"].iloc[0])
+        base = float(some.loc[~some["parameter"].isin(titles), "change"].iloc[0])
         for y, key in enumerate(keys):
             values = some[some["parameter"] == key].sort_values("change")
             ends = np.array([*values["change"], base])
@@ -360,7 +359,7 @@ def sensitivities(rows: pd.DataFrame, parameters: Mapping[str, Parameter]) -> Fi
         ax.grid(axis="y", visible=False)
         ax.set_title(title)
         ax.set_xlabel("gain of welfare [\\$/day]")
-    axes[0].set_yticks(range(len(keys)), [parameters[key].title for key in keys])
+    axes[0].set_yticks(range(len(keys)), [titles[key] for key in keys])
     return finish(fig)
 
 
