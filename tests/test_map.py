@@ -256,7 +256,7 @@ def test_the_map_is_renewed_from_any_folder(tmp_path, monkeypatch):
     """Its study was once looked for below the folder from which it was called."""
     monkeypatch.chdir(tmp_path)
     read = []
-    monkeypatch.setattr(sweeps, "prepare", lambda *asked: read.append(read_study(asked[0])) or prepare(tmp_path))
+    monkeypatch.setattr(sweeps, "prepare", lambda *asked: read.append(asked[0]) or prepare(tmp_path))
     monkeypatch.setattr(sweeps, "setting_is_kept", lambda *asked: False)
     assert "study.yaml" in sweeps.renew(tmp_path, SETTING, sweeps.inputs_hash(read_study(sweeps.MAP_STUDY)))
     assert [study.name for study in read] == [read_study(STUDY).name]
