@@ -10,7 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy import days, line_feeder, plain_prosumer, plain_rules, small_market
 
-from tritier.errors import SolverError
+from tritier.cases.certificate import (
+    COSTLY,
+    SOLVER,
+    check_answers,
+    other_answers,
+    social_cost_range,
+    stored_lp,
+)
+from tritier.cases.decisions import decisions_of
+from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
 from tritier.reformulation.joint import JointLP
@@ -75,6 +84,27 @@ def test_both_readings_with_and_without_the_tie_break():
     assert table["revenue_slack_usd"].tolist() == pytest.approx([0.5, 0.5, 0.5, -2.5], abs=1e-3)
     parts = table["linear_part_usd"] + table["network_cost_usd"]
     assert parts.tolist() == pytest.approx(table["social_cost_usd"].tolist())
+
+
+def test_the_range_of_an_indifferent_follower_by_hand():
+    """Social cost from 5 to 9 as above, every other answer between; who says that 5 is the worst is refused, and who
+    shows an answer that is none as well."""
+    joint = indifferent((0.05, 0.15))
+    decisions = decisions_of(joint, optimistic_response(joint, DESIGN))
+    market = stored_lp(joint.instance, decisions, True, True)
+    answers = other_answers(market, decisions)
+    check_answers(market, decisions, answers)
+    cost = social_cost_range(market, decisions, answers)
+    assert (cost["optimistic"], cost["pessimistic"]) == pytest.approx((5.0, 9.0), abs=1e-3)
+    assert cost["optimistic"] - 1e-3 <= cost["solver"] <= cost["pessimistic"]
+    own = {term: decisions[term] for term in answers[COSTLY]}
+    with pytest.raises(CertificateError, match=r"range\.costly\.linear_usd"):
+        check_answers(market, decisions, answers | {COSTLY: own})
+    with pytest.raises(CertificateError, match=r"range\.solver\.primal"):
+        check_answers(market, decisions, answers | {SOLVER: own | {"gp": 2 * own["gp"]}})
+    more = own | {name: own[name] + 1.0 for name in ("gp", "gm")} | {"cost": own["cost"] + 0.4}  # bought and fed in
+    with pytest.raises(CertificateError, match=r"range\.solver"):
+        check_answers(market, decisions, answers | {SOLVER: more})
 
 
 def test_a_design_that_recovers_nothing_is_read_all_the_same():

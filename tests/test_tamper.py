@@ -160,6 +160,39 @@ def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
     assert checked >= {"summary": 17, "certificate": 7}[file]
 
 
+@pytest.mark.parametrize("case", [4, 2])
+def test_a_range_of_social_cost_that_its_answers_do_not_bear_out_is_refused(case, folder, flat_folder, tmp_path):
+    """Readings off by a cent, answers moved or exchanged for the decisions themselves, and one file without the other;
+    without either it is a result of an earlier version, which states no range."""
+    source = folder if case == 4 else flat_folder
+    place = source.parent / f"range{case}"
+    shutil.copytree(source, place)
+    result, told = read_result(place), read_json(place / "summary.json")
+    low, solver, high = told["social_cost_range_usd"].values()
+    assert low - 1e-4 <= solver <= high and low == result.social_cost_range["optimistic"]
+    for reading in ("optimistic", "solver", "pessimistic"):
+        cost = told["social_cost_range_usd"] | {reading: told["social_cost_range_usd"][reading] + 0.01}
+        with pytest.raises(CertificateError, match=reading):
+            check_figures(place, "summary", told | {"social_cost_range_usd": cost}, result.summary())
+    for name, answer in result.answers.items():
+        for term, moved in (("gp", 1.01), ("cost", 1.0001)):
+            wrong = result.answers | {name: answer | {term: moved * answer[term]}}
+            with pytest.raises(CertificateError, match=f"range.{name}"):
+                replace(result, answers=wrong).certificates()
+    (place / store.RANGE).rename(tmp_path / store.RANGE)
+    with pytest.raises(InputError, match="expected keys"):
+        read_result(place).certify()
+    write_json(place / "summary.json", {key: value for key, value in told.items() if key != "social_cost_range_usd"})
+    assert read_result(place).certify()
+    (tmp_path / store.RANGE).rename(place / store.RANGE)
+    with pytest.raises(InputError, match="expected keys"):
+        read_result(place).certify()
+    arrays = store.read_arrays(place / store.RANGE)
+    np.savez(place / store.RANGE, **{name: value for name, value in arrays.items() if name != "costly_gp"})
+    with pytest.raises(InputError, match=r"range.npz: costly_gp: is missing"):
+        read_result(place)
+
+
 def figures(content, where=()):
     """(keys, value) of every leaf of a JSON file."""
     items = content.items() if isinstance(content, dict) else enumerate(content)

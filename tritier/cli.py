@@ -149,7 +149,7 @@ def solve(a: argparse.Namespace) -> int:
     """Solve a case, certify it and write it to ``--out``; a failed certificate writes nothing."""
     from tritier.cases import store
     from tritier.cases.cases import find_case
-    from tritier.cases.result import check_asked, solve_case
+    from tritier.cases.result import check_asked, range_in_words, solve_case
     from tritier.cases.solve import prepare
     from tritier.inputs.settings import parse_changes
     from tritier.provenance import keeping, sole_writer
@@ -173,6 +173,7 @@ def solve(a: argparse.Namespace) -> int:
         result.write(place, a.profile)
         if result.bounds is not None:
             progress(result.bounds.in_words)
+        progress(range_in_words(result.social_cost_range))
         if state is not None:
             store.forget_state(state)
     mind(result.warnings())

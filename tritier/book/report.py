@@ -206,9 +206,11 @@ def picture_of_search(solved: Result) -> str:
 def summary_tables(folder: Path) -> list[str]:
     """The headline figures, and all of them folded."""
     figures = json.loads((folder / "summary.json").read_text())
+    headlines = table(headline_table(figures))
+    figures |= {f"social_cost_range_usd.{k}": v for k, v in figures.pop("social_cost_range_usd", {}).items()}
     rows = [(name, value) for name, value in figures.items() if not isinstance(value, list)]
     return [
-        table(headline_table(figures)),
+        headlines,
         folded("summary.json", table(pd.DataFrame(rows, columns=["figure", "value"]))),
     ]
 

@@ -248,12 +248,12 @@ def check_equilibrium(e: Equilibrium, names: Sequence[str]) -> None:
     require_both("equilibrium.platform_gain", e.platform_gain / e.platform_scale, GAIN, "platform")
 
 
-def check_follower(f: FollowerResiduals) -> None:
-    require("follower.primal", f.primal, RESIDUAL)
-    require("follower.dual", f.dual, RESIDUAL)
-    require("follower.complementarity", f.complementarity, COMPLEMENTARITY)
-    require_both("follower.duality_gap", f.duality_gap, DUALITY)
-    require("follower.slack", f.slack, RESIDUAL, "a reported design buys no violation")
+def check_follower(f: FollowerResiduals, of: str = "follower") -> None:
+    require(f"{of}.primal", f.primal, RESIDUAL)
+    require(f"{of}.dual", f.dual, RESIDUAL)
+    require(f"{of}.complementarity", f.complementarity, COMPLEMENTARITY)
+    require_both(f"{of}.duality_gap", f.duality_gap, DUALITY)
+    require(f"{of}.slack", f.slack, RESIDUAL, "a reported design buys no violation")
 
 
 # All certificates of a solved case, from what is stored of it: decisions, judged days and bounds.
@@ -324,9 +324,11 @@ def recheck(
     decisions: Decisions,
     days: DayDecisions,
     design: DesignProof | None,
+    answers: Answers | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, object]]:
-    """All certificates of a case's decisions and judged days; raises CertificateError at the first that fails."""
+    """All certificates of a case's decisions, judged days and, where they are known, other answers of its market;
+    raises CertificateError at the first that fails."""
     begin = [telling(progress, check, design is not None) for check in range(OF_DECISIONS)]
     begin[0]("")
     joint = stored_lp(clearing, decisions, case.market, case.network)
@@ -350,6 +352,8 @@ def recheck(
     require("money.imbalance_usd", money, 1e-6 * max(1.0, abs(float(decisions["theta"]))))
     social = check_social_cost(case, joint, decisions)
     check_design(case, joint, decisions)
+    if answers is not None:
+        check_answers(joint, decisions, answers)
     begin[3]("")
     check_judged(days, decisions)
     out: dict[str, dict[str, object]] = {
@@ -422,24 +426,90 @@ def least_among_equals(joint: JointLP, decisions: Decisions, revenue: bool) -> f
 
     Raises CertificateError where no decision on that face keeps the limits and, with ``revenue``, recovers the cost.
     """
+    again = _fresh(joint, decisions)
+    again.tangent(joint.net_load(point_of(joint, decisions)))
+    again.require_revenue(decisions.design if revenue else None)
+    return _least_on_face(again, decisions, {"F": 1.0})[1]
+
+
+def _fresh(joint: JointLP, decisions: Decisions) -> JointLP:
+    """A market of its own with the stored blocks, at the stored design."""
     again = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
     again.add_blocks(decisions.blocks)
     again.offer(decisions.design)
+    return again
+
+
+def _least_on_face(again: JointLP, decisions: Decisions, cost: Mapping[str, float]) -> tuple[np.ndarray, float]:
+    """A point of least cost, given by bookkeeping column, on the face of the follower's optima that the stored
+    multipliers leave, and a safe bound on that cost. All but free: the face fixes most columns.
+
+    Raises CertificateError where no decision on that face keeps the limits.
+    """
     y = duals_of(again, decisions)
-    again.tangent(joint.net_load(point_of(joint, decisions)))
-    again.require_revenue(decisions.design if revenue else None)
     for _ in range(ROUNDS):
         lp, held = again.warm.current(), np.append(y, np.zeros(again.lp.row_lower.size - y.size))
         face = face_of(lp, again.cost(decisions.design) - lp.matrix.T @ held, held)
-        cost = only(again, "F")
-        found = solve_lp(cost, lp.matrix, face.row_lower, face.row_upper, face.col_lower, face.col_upper)
+        c = sum((weight * only(again, name) for name, weight in cost.items()), np.zeros(lp.cost.size))
+        found = solve_lp(c, lp.matrix, face.row_lower, face.row_upper, face.col_lower, face.col_upper)
         if found.status != Status.OPTIMAL:
             raise CertificateError("follower.equals", 1.0, 0.0, f"the follower's equals are {found.status}")
         violated = again.violated(found.x)
         if not violated:
-            return safe_bound(face, cost, found.y)
+            return found.x, safe_bound(face, c, found.y)
         again.add_blocks(violated)
     raise CertificateError("follower.equals", float(len(violated)), 0.0, "chance blocks are still violated")
+
+
+# What the market leaves open: other decisions among the follower's equals, kept with the result as witnesses.
+SOLVER, COSTLY = "solver", "costly"
+# What each minimises over the follower's equals: nothing, or social cost without losses and demand charge, negative.
+ANSWERS: dict[str, dict[str, float]] = {SOLVER: {}, COSTLY: {"N": 1.0, "F": -1.0}}
+Answers = Mapping[str, Mapping[str, np.ndarray]]  # prosumers' decisions, (I, ...) by name, of each
+LINEAR = 1e-4  # $/day: the linear part of social cost of the costly answer below the largest among equals
+
+
+def other_answers(joint: JointLP, decisions: Decisions) -> Answers:
+    """Other decisions among the follower's equals at the same prices: a vertex where an LP solver without a preference
+    ends, and those with the largest linear part of social cost (:eq:`eq-pessimistic-design`).
+
+    joint: the market with the stored blocks, at the stored design (:func:`stored_lp`).
+    """
+    points = {name: _least_on_face(_fresh(joint, decisions), decisions, cost)[0] for name, cost in ANSWERS.items()}
+    return {name: joint.decisions(x) for name, x in points.items()}
+
+
+def answer_of(joint: JointLP, decisions: Decisions, arrays: Mapping[str, np.ndarray]) -> Decisions:
+    """Decisions with other private ones at the same prices; values at risk and blocks' quantiles as they follow."""
+    own, rules, p = dict(arrays), joint.instance.rules, joint.instance.days.probability
+    own["var"] = value_at_risk(own["cost"], p, rules.alpha)
+    own["excess"] = np.maximum(own["cost"] - own["var"][:, None], 0)
+    x = np.zeros(joint.lp.cost.size)
+    joint.place(x, own)
+    own["eta"] = block_quantiles(joint, decisions.blocks, joint.net_load(x), decisions.design)
+    return replace(decisions, arrays=decisions.arrays | own)
+
+
+def social_cost_range(joint: JointLP, decisions: Decisions, answers: Answers) -> dict[str, float]:
+    """Social cost as the market clears, $/day, over what is known of the follower's optimal set: the least, what a
+    solver without a preference returns, and the largest of all that were found."""
+    outcomes = {"optimistic": decisions} | {name: answer_of(joint, decisions, answers[name]) for name in ANSWERS}
+    cost = {name: float(point_of(joint, outcome)[joint.lp.at("F")]) for name, outcome in outcomes.items()}
+    return {name: cost[name] for name in ("optimistic", SOLVER)} | {"pessimistic": max(cost.values())}
+
+
+def check_answers(joint: JointLP, decisions: Decisions, answers: Answers) -> None:
+    """Other answers are optimal for the follower and keep all limits, and none has a larger linear part of social cost
+    than the costly one; raises CertificateError."""
+    outcomes = {name: answer_of(joint, decisions, answers[name]) for name in ANSWERS}
+    for name, outcome in outcomes.items():
+        check_follower(follower_residuals(joint, outcome), f"range.{name}")
+        if joint.sees_network:
+            require(f"range.{name}.worst_cvar_kw", worst_violation(joint, outcome), VIOLATED_KW)
+    x = point_of(joint, outcomes[COSTLY])
+    linear = float(x[joint.lp.at("F")] - x[joint.lp.at("N")])
+    largest = -_least_on_face(_fresh(joint, decisions), decisions, ANSWERS[COSTLY])[1]
+    require_both("range.costly.linear_usd", linear - largest, LINEAR, f"{largest:.6f} is the largest among equals")
 
 
 def network_cost(joint: JointLP, decisions: Decisions) -> float:

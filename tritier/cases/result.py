@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ from tritier.cases.certificate import (
     COMPLEMENTARITY,
     GAIN,
     RESIDUAL,
+    Answers,
     DesignProof,
     check_proof,
+    other_answers,
     recheck,
     require,
+    social_cost_range,
+    stored_lp,
 )
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
@@ -85,6 +90,7 @@ class Result:
     search: HybridResult | None = None  # None where the result was read, or has no menu
     folder: Path | None = None  # where the result was read
     profile: pd.DataFrame | None = None  # where the seconds of the search went; None where the result was read
+    answers: Answers | None = None  # others of the follower's equals; None where none were stored
 
     @property
     def design(self) -> Design:
@@ -99,6 +105,15 @@ class Result:
             found += design_warnings(self.bounds)
             found += menu_warnings(study, preset.name, design_flows(study, preset, self.prepared.half))
         return found + calibration_warnings(study) + own_notes(study, preset)
+
+    @cached_property
+    def social_cost_range(self) -> dict[str, float]:
+        """Social cost as the market clears over the follower's optimal set, $/day, by reading: ``optimistic``,
+        ``solver`` and ``pessimistic``; empty where the result was stored without its other answers."""
+        if self.answers is None:
+            return {}
+        joint = stored_lp(self.clearing, self.decisions, self.case.market, self.case.network)
+        return social_cost_range(joint, self.decisions, self.answers)
 
     def summary(self) -> dict[str, Any]:
         """Headline figures, expected over the design scenarios under the case's headline policy, and ``warnings``."""
@@ -118,6 +133,7 @@ class Result:
             "curtailment_to_secure_kwh": mean["curtailment_to_secure_kwh"],
             "shed_kwh": mean["shed_kwh"],
             "social_cost_usd": mean["social_cost_usd"],
+            **({"social_cost_range_usd": self.social_cost_range} if self.answers is not None else {}),
             "prosumer_cost_usd": mean["prosumer_cost_usd"],
             "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"]
             - share * (surplus + mean["congestion_rent_usd"]),
@@ -145,7 +161,7 @@ class Result:
         if self.clearing.rules.fixed_share:
             share = bill_shares(self.prepared) * self.decisions.fixed.sum()
             require("decisions.fixed", float(np.abs(self.decisions.fixed - share).max()), 1e-4, "is not by the bills")
-        return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds, progress)
+        return recheck(self.case, self.clearing, self.decisions, self.days, self.bounds, self.answers, progress)
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
@@ -209,6 +225,10 @@ class Result:
             with naming(fresh / "decisions.npz"):
                 members: dict[str, Any] = dict(store.packed(self.decisions, self.days))
                 np.savez_compressed(fresh / "decisions.npz", **members)
+            if self.answers is not None:
+                with naming(fresh / store.RANGE):
+                    members = dict(store.packed_answers(self.answers, self.clearing))
+                    np.savez_compressed(fresh / store.RANGE, **members)
             if self.bounds is not None:
                 with naming(fresh / "proof.npz"):
                     self.write_proof(fresh / "proof.npz")
@@ -292,11 +312,13 @@ def solve_case(
         with clock.during("design scenarios"):
             decisions = with_fixed_charge(prepared, clearing, response, decisions_of(joint, response))
             days = judge(prepared, case, decisions, prepared.instance.days, case.policy)
+        with clock.during("other answers"):
+            answers = other_answers(stored_lp(clearing, decisions, case.market, case.network), decisions)
         seconds = time.perf_counter() - begin
         profile = clock.table(effective_n_jobs(jobs) * seconds)
         origin = provenance(prepared, case.number) | asked | {"seconds": round(seconds, 2)}
         found = (prepared, case, clearing, decisions, days, bounds, trace, origin, response, search)
-        return Result(*found, profile=profile)
+        return Result(*found, profile=profile, answers=answers)
 
 
 def design_warnings(bounds: DesignProof) -> list[str]:
@@ -397,7 +419,9 @@ def read_made(folder: Path, prepared: Prepared) -> Result:
     clearing = cleared(prepared, case)
     decisions, days = store.unpacked(folder / "decisions.npz", prepared.instance, case, clearing)
     bounds, trace = store.stored_bounds(folder, case), store.read_trace(folder)
-    return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, folder=folder)
+    path = folder / store.RANGE
+    answers = store.read_answers(path, clearing) if path.exists() else None
+    return Result(prepared, case, clearing, decisions, days, bounds, trace, origin, folder=folder, answers=answers)
 
 
 # Tables of a result, as chapters and reports show them.
@@ -491,9 +515,25 @@ def limit_in_words(chosen: float, levels: Sequence[float]) -> str:
     return "none" if chosen == max(levels) else f"{chosen:,.0f}"
 
 
+READINGS = {  # of the social cost as the market clears, in words
+    "optimistic": "least",
+    "solver": "of a vertex that a solver ends at",
+    "pessimistic": "largest found",
+}
+
+
+def range_in_words(cost: Mapping[str, float]) -> str:
+    """Social cost over the follower's optimal set in one line."""
+    said = ", ".join(f"{READINGS[name]} {cost[name]:.2f}" for name in READINGS)
+    return f"social cost as cleared, over the market's optimal answers: {said} $/day"
+
+
 def headline_table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """The headline figures of a case, expected over its design scenarios."""
+    """The headline figures of a case, expected over its design scenarios, and where it is known the range of social
+    cost over the market's optimal answers, as it clears."""
     rows = [(text, unit, round(factor * float(summary[key]), 6) + 0.0) for key, text, unit, factor in HEADLINES]
+    for name, cost in summary.get("social_cost_range_usd", {}).items():
+        rows.append((f"social cost as cleared, optimal answers: {READINGS[name]}", "$/day", round(cost, 6)))
     return pd.DataFrame(rows, columns=["figure", "unit", "value"])
 
 

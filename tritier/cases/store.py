@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import Case, judging_instance
-from tritier.cases.certificate import PROOFS, DesignProof, require
+from tritier.cases.certificate import ANSWERS, PROOFS, Answers, DesignProof, require
 from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
 from tritier.errors import InputError
@@ -31,7 +32,15 @@ from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
-LATER = ("proof.npz", "profile.csv", "physics.json", "evaluation.csv", "report.html")  # what a result may hold besides
+RANGE = "range.npz"  # other answers of the market; results of earlier versions have none
+LATER = (
+    "proof.npz",
+    RANGE,
+    "profile.csv",
+    "physics.json",
+    "evaluation.csv",
+    "report.html",
+)  # what a result may hold besides
 ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and what they hold
     **dict.fromkeys(("study", "study_name", "half", "preset", "data_hash", "commit"), str),
     **dict.fromkeys(("case", "seed", "jobs"), int),
@@ -87,6 +96,40 @@ def packed(decisions: Decisions, days: DayDecisions) -> dict[str, np.ndarray]:
             arrays[DAY + name] = value
     arrays[DAY + "pi"], arrays[DAY + "bought"] = days.pi, days.bought
     return arrays
+
+
+def private_shapes(clearing: Instance) -> dict[str, tuple[int, ...]]:
+    """Shape of every decision that a prosumer takes in a clearing; what follows from its cost is left out."""
+    data = all_data(clearing)
+    shapes = decision_shapes(data).items()
+    return {term: (len(data), *shape) for term, shape in shapes if term not in ("var", "excess")}
+
+
+def packed_answers(answers: Answers, clearing: Instance) -> dict[str, np.ndarray]:
+    """All arrays of range.npz: prosumers' decisions of every other answer, its name before theirs."""
+    return {f"{name}_{term}": answers[name][term] for name in ANSWERS for term in private_shapes(clearing)}
+
+
+def read_answers(path: Path, clearing: Instance) -> dict[str, dict[str, np.ndarray]]:
+    """Prosumers' decisions of every other answer, by its name. Raises InputError where an array does not fit."""
+    arrays, shapes = read_arrays(path), private_shapes(clearing)
+    wanted = {f"{name}_{term}": shape for name in ANSWERS for term, shape in shapes.items()}
+    require_arrays(path, arrays, wanted)
+    return {name: {term: arrays[f"{name}_{term}"] for term in shapes} for name in ANSWERS}
+
+
+def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise InputError where an array is missing, has another shape, or holds what is no number, or no word."""
+    for name, values in arrays.items():
+        if values.dtype.kind != ("U" if name in WORDS else "f"):
+            raise InputError(path, name, f"is of type {values.dtype}", AGAIN)
+        if name not in WORDS and not np.isfinite(values).all():
+            raise InputError(path, name, "holds NaN or infinite numbers", AGAIN)
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise InputError(path, name, "is missing", AGAIN)
+        if arrays[name].shape != shape:
+            raise InputError(path, name, f"has shape {arrays[name].shape}, not {shape}", AGAIN)
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
@@ -212,16 +255,7 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
 def unpacked(path: Path, instance: Instance, case: Case, clearing: Instance) -> tuple[Decisions, DayDecisions]:
     """Decisions and judged days of decisions.npz. Raises InputError where an array does not fit the study."""
     arrays = read_arrays(path)
-    for name, values in arrays.items():
-        if values.dtype.kind != ("U" if name in WORDS else "f"):
-            raise InputError(path, name, f"is of type {values.dtype}", AGAIN)
-        if name not in WORDS and not np.isfinite(values).all():
-            raise InputError(path, name, "holds NaN or infinite numbers", AGAIN)
-    for name, shape in shapes(instance, clearing, len(arrays.get("blocks", ()))).items():
-        if name not in arrays:
-            raise InputError(path, name, "is missing", AGAIN)
-        if arrays[name].shape != shape:
-            raise InputError(path, name, f"has shape {arrays[name].shape}, not {shape}", AGAIN)
+    require_arrays(path, arrays, shapes(instance, clearing, len(arrays.get("blocks", ()))))
     blocks = tuple(stored_block(path, clearing, *row) for row in arrays.pop("blocks"))
     lines = tuple(line for line, _ in clearing.menu.capacity)
     if tuple(arrays.pop("cap_line")) != tuple(map(str, lines)):
