@@ -1,0 +1,113 @@
+"""The day's rule, old and new, on the same held-out days: python data/results/rules.py
+
+The stored Case 4 of today's feeder on the days that its design has not seen. Three rules clear the day: violations at
+their block's multiplier above its quantile, as the first edition had it; the market policy; and the market policy with
+the day's peak at the whole demand charge. Two settle it: all rights at the day's prices, or the rights of the clearing
+at the design's prices, which are owed whatever happens, and deviations from their expectation at the day's.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from tritier.cases.decisions import Decisions
+from tritier.cases.outcome import daily_table
+from tritier.cases.recourse import MOST_KW, DayDecisions, Recourse, _PolicyLP, side_by_side
+from tritier.cases.result import read_made, stored
+from tritier.cases.solve import judging_instance, prepare
+from tritier.evaluation.heldout import STUDIES, find_days, origin
+from tritier.model.chance import Block
+from tritier.provenance import commit, versions, write_json
+from tritier.reformulation.joint import JointLP
+from tritier.reformulation.lp import Border
+
+HERE = Path(__file__).resolve().parent
+STUDY = "ieee33"
+OLD, MARKET, WHOLE = "multipliers above quantiles", "market policy", "market policy, peak at the demand charge"
+
+
+class ByQuantile(_PolicyLP):
+    """The first edition's rule: what a block's flow exceeds its quantile by costs its multiplier per unit of tail."""
+
+    def day(self, policy: str) -> DayDecisions:
+        level = self.instance.rules.chance_level
+        at = (self.decisions[name].tolist() for name in ("mu", "eta"))
+        for block, price, quantile in zip(self.decisions.blocks, *at, strict=True):
+            self.price(block, price / level, quantile)
+        found = self._answer(policy, self._solve())
+        return replace(found, bought=0 * found.bought)  # above a quantile is not yet beyond a limit
+
+    def price(self, block: Block, price: float, quantile: float) -> None:
+        """Rows violation - s <= quantile, s >= 0 at a price."""
+        joint, s, n = self.joint, self.instance.days.n_days, self.joint.lp.cost.size
+        rows, upper = joint.violation_rows(block)
+        own = sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * (upper.size // s))])
+        joint.warm.append(
+            Border(
+                cost=np.zeros(s),
+                col_lower=np.zeros(s),
+                col_upper=np.full(s, MOST_KW),
+                old_rows=sp.csr_array((joint.lp.row_lower.size, s)),
+                columns={f"s:{block.label}": (0, (s,))},
+                matrix=sp.csr_array(own),
+                row_lower=np.full(upper.size, -np.inf),
+                row_upper=upper + quantile,
+                rows={f"priced:{block.label}": (0, (upper.size,))},
+            )
+        )
+        self.extra.append((np.arange(n, n + s), price * self.instance.days.probability))
+        self.rows.append(block)
+
+
+class OldRecourse(Recourse):
+    """Days under the first edition's rule."""
+
+    def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
+        joints = (JointLP(day, network=False, lp=lp) for day, lp in zip(self._days, self._lps, strict=True))
+        return side_by_side(self.instance, [ByQuantile(joint, decisions).day(policy) for joint in joints])
+
+
+def owed_ahead(clearing: DayDecisions, prices: np.ndarray, day: DayDecisions) -> np.ndarray:
+    """What prosumers pay more on a day, $, (W,), where the rights of the clearing are settled at the design's prices,
+    probability included, (N, T, S), and only deviations from their expectation at the day's."""
+    bus, right = day.instance.prosumer_bus, clearing.injection
+    expected = right @ clearing.instance.days.probability
+    return np.einsum("itw,it->w", day.pi[bus], expected) - float((prices[bus] * right).sum())
+
+
+def main() -> None:
+    prepared = prepare(HERE.parent / "studies" / STUDY, STUDIES[STUDY])
+    result = read_made(stored(prepared, 4), prepared)
+    made, case = result.decisions, result.case
+    days = find_days(prepared, "held-out")
+    instance = judging_instance(prepared.instance, case, days)
+    charged = replace(made, design=replace(made.design, coincident=instance.rules.demand_charge))
+    clearing = DayDecisions(result.clearing, "cleared", made.arrays, made["pi"], np.zeros(0))
+    rows = []
+    for rule, judge, decisions in (
+        (OLD, OldRecourse(instance).judge, made),
+        (MARKET, Recourse(instance).judge, made),
+        (WHOLE, Recourse(instance).judge, charged),
+    ):
+        day = judge(decisions, OLD if rule == OLD else MARKET)
+        table = daily_table(day, decisions)
+        more = owed_ahead(clearing, made["pi"], day)
+        kept = table[["day", "welfare_usd", "secured_welfare_usd", "prosumer_cost_usd", "peak_kw"]]
+        kept = kept.assign(rule=rule, rights_ahead_usd=table["prosumer_cost_usd"] + more)
+        kept["highest_price_usd_per_kwh"] = np.abs(day.pi).max(axis=(0, 1))
+        kept["lost_value_usd"] = table["lost_value_usd"]
+        rows.append(kept)
+        print(kept.drop(columns="day").groupby("rule").agg(["mean", "std"]).round(1).T.to_string(), flush=True)
+    pd.concat(rows).to_csv(HERE / "rules.csv", index=False, float_format="%.8g")
+    about = {"command": "python data/results/rules.py", "commit": commit(), "versions": versions()}
+    write_json(HERE / "rules.json", about | {"study": STUDY} | origin(prepared, 4))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
