@@ -129,3 +129,19 @@ def test_readme_and_landing_page_give_the_answer_as_the_stored_days_do():
     text = (DATA.parent / "README.md").read_text()
     assert (DATA / "results" / "answer.md").read_text() == findings.answer()
     assert text.split("<!-- answer -->\n")[1].split("<!-- /answer -->")[0] == findings.answer()
+
+
+def test_the_rule_of_the_day_and_the_one_it_replaced_stand_in_the_stated_order():
+    """data/results/rules.csv: the market policy's days are those of the stored case; the old rule leaves less welfare,
+    a dearer peak more, and rights at the design's prices narrow the spread of what prosumers pay."""
+    rules = pd.read_csv(DATA / "results" / "rules.csv")
+    old, market, whole = (own.set_index("day") for _, own in rules.groupby("rule", sort=False))
+    stored = pd.read_csv(heldout.place("ieee33", heldout.REAL, 4) / "daily.csv").query("policy == 'market policy'")
+    stored = stored.set_index("day").loc[market.index]
+    for column in ("welfare_usd", "prosumer_cost_usd", "peak_kw"):
+        assert market[column].to_numpy() == pytest.approx(stored[column].to_numpy(), abs=0.05)
+    assert list(old.index) == list(market.index) == list(whole.index) and len(market) == len(stored)
+    secured = [own["secured_welfare_usd"].mean() for own in (old, market, whole)]
+    assert secured == sorted(secured)
+    for own in (old, market):
+        assert own["rights_ahead_usd"].std() < own["prosumer_cost_usd"].std()

@@ -18,14 +18,19 @@ from nbformat.v4 import new_code_cell, new_notebook
 from small_study import write_study
 from toy import days, line_feeder, plain_prosumer, plain_rules
 
-from tritier.cases.solve import split_changes
+from tritier.cases.cases import without_limits
+from tritier.cases.result import stored as stored_case
+from tritier.cases.solve import prepare, split_changes
 from tritier.errors import InputError
 from tritier.evaluation import sweeps
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.settings import read_settings
 from tritier.inputs.study import read_study
 from tritier.plots import results as plots
+from tritier.provenance import digest
 from tritier.reformulation.joint import JointLP
+from tritier.search.flat import flat_design
+from tritier.search.responses import optimistic_response
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "data" / "studies" / "ieee33"
@@ -437,3 +442,19 @@ def test_the_chapter_says_which_model_its_stored_sweeps_carry():
     captions = [caption for caption in looks if caption.startswith("Stored sweep")]
     assert len(captions) == 3
     assert [("first edition" in caption) for caption in captions] == [model.startswith("first edition")] * 3
+
+
+def test_the_worth_of_assumptions_is_that_of_todays_model():
+    """data/results/assumptions.csv: one row a change, Case 1's market as it is found again here, and a design that
+    costs less than 2,420 $ a day at preset fast, where the flat tariff costs 2,570."""
+    assumed, measured = sweeps.worths(ROOT / "data" / "results")
+    ready = prepare(STUDY, measured["preset"])
+    folder = stored_case(prepare(STUDY, "paper"), 4)
+    assert measured["design"]["decisions"] == digest((folder / "decisions.npz").read_bytes())
+    joint = JointLP(without_limits(ready.instance), market=False, network=False)
+    flat = flat_design(joint, ready.study.settings.network_charge_usd_per_kwh)
+    base = assumed.iloc[0]
+    assert base["case1_usd"] == pytest.approx(optimistic_response(joint, flat, revenue=False).social.total, abs=1e-2)
+    assert base["worth_usd"] == 0 and base["design_usd"] < 2420 < base["flat_usd"]
+    assert not assumed.duplicated(["assumption", "setting"]).any()
+    assert {"billing", "tie-break", "demand blocks", "demand charge", "price of violation"} < set(assumed["assumption"])
