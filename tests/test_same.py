@@ -55,6 +55,8 @@ def test_the_order_of_rows_decides_nothing(reordered, case):
     added = [line for line in others if line not in mine]
     assert ["made with other tables" in line for line in added] == [True], "files count, byte by byte"
     assert len(others) == 2
+    for summary in (one, other):
+        summary.update(summary.pop("social_cost_range_usd"))
     assert one == pytest.approx(other, rel=1e-11)
 
 
