@@ -16,6 +16,7 @@ from tritier.reformulation.lp import WarmLP, parametric_lp
 from tritier.search.large import (
     GAIN,
     METHODS,
+    PEAK,
     Coupling,
     Market,
     clear,
@@ -159,3 +160,57 @@ def test_processes_and_a_start_from_a_thinned_market_change_nothing(market, monk
     warm = clear(market, LOOSE)
     assert warm.cost == pytest.approx(one.cost, rel=1e-7) and warm.relative_gain.max() <= GAIN
     assert warm.price == pytest.approx(one.price, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def electrified():
+    """A market with vehicles, heat pumps and passive loads, whose menu offers both peak charges."""
+    base = small_market(n=3, hours=6, scenarios=3, seed=3, billing="scenario")
+    rng = np.random.default_rng(3)
+    asked = rng.uniform(0, 30, (3, 2, 6, 3)) * np.array([[1, 0], [0, 1], [0, 0]])[:, :, None, None]
+    menu = replace(base.menu, peak=(0.0, 0.3), coincident=(0.0, 0.4))
+    late = {"ev_delay_h": 3, "hp_delay_h": 1}
+    people = tuple(replace(p, **late) for p in base.prosumers)
+    days = replace(base.days, deferrable_kw=asked, plugged_kw=np.full(asked.shape, 40.0))
+    large = large_instance(replace(base, prosumers=people, days=days, menu=menu), 12, seed=4)
+    passive = large.days.passive_kw + np.linspace(5.0, 25.0, 6)[None, :, None]
+    return replace(large, days=replace(large.days, passive_kw=passive))
+
+
+PEAKS = replace(LOOSE, peak=0.3, coincident=0.4)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_devices_and_both_peak_charges_clear_as_the_joint_follower_does(electrified, limited):
+    design, joint = PEAKS, JointLP(electrified)
+    if limited:
+        free = clear(electrified, PEAKS)
+        load = electrified.days.passive_kw - net(electrified, free.injection)
+        most = Market(electrified, PEAKS, 1).network.required_capacity(load, 0)
+        design = replace(PEAKS, capacity=((1, 0.97 * most),))
+    found = clear(electrified, design)
+    assert {block.kind for block in found.blocks} == ({PEAK, "capacity"} if limited else {PEAK})
+    joint.offer(design)
+    best = joint.settle(joint.cost(design))
+    assert found.cost == pytest.approx(best.objective, rel=1e-7)
+    assert best.objective * (1 - 1e-6) <= found.bound <= best.objective + 1e-6, "its prices prove the joint optimum"
+    for method in ("simplex", "with crossover"):
+        assert solve_whole(electrified, design, found.blocks, method).cost == pytest.approx(found.cost, rel=1e-7)
+    assert found.relative_gain.max() <= GAIN and abs(found.platform_gain) <= 1e-6 * found.cost
+    load = (electrified.days.passive_kw - net(electrified, found.injection)).sum(axis=0)
+    probability = electrified.days.probability
+    assert load.max(axis=0) @ probability == pytest.approx(float(best.x[joint.lp.at("H")]), rel=1e-4)
+    if not limited:  # what all pay for the peak at the posted prices is what the DSO charges the platform
+        price = found.injection_price[0]
+        assert (found.injection_price == price).all(), "the peak costs the same at every bus"
+        assert price.min() >= -1e-9 and price.sum(axis=0) == pytest.approx(0.4 * probability, rel=1e-6)
+        assert (price * load).sum() == pytest.approx(0.4 * load.max(axis=0) @ probability, rel=1e-4)
+
+
+def test_a_peak_that_no_hour_sets_would_be_free(electrified):
+    """What the rows of the peak are for: without one of its hours the cost falls below the market's."""
+    found = clear(electrified, PEAKS)
+    fewer = solve_whole(electrified, PEAKS, found.blocks[1:])
+    assert len(found.blocks) > 1 and fewer.cost < found.cost - 1e-3
+    cheaper = clear(electrified, replace(PEAKS, coincident=0.0))
+    assert not cheaper.blocks and cheaper.cost < found.cost - 1.0

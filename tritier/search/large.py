@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import cvxpy as cp
@@ -29,13 +30,14 @@ from tritier.model.market import line_position
 from tritier.model.prosumer import (
     all_data,
     charges_ahead,
+    largest_injection,
     prosumer_boxes,
     prosumer_rows,
     prosumer_variables,
     risk_adjusted_cost,
 )
 from tritier.model.tariff import hourly
-from tritier.reformulation.joint import VIOLATED_KW, block_rows, own_columns
+from tritier.reformulation.joint import VIOLATED_KW, BlockRows, block_rows, own_columns
 from tritier.reformulation.lp import (
     Basis,
     Border,
@@ -150,11 +152,16 @@ def own_lps(instance: Instance, design: Design) -> list[ParametricLP]:
     return found
 
 
-class Coupling:
-    """What ties prosumers together: the P2P balance and the rows of some chance blocks, with the blocks' own columns.
+PEAK = "head_peak"  # kind of a block of rows: the head's import in an hour is at most the day's peak, which is charged
 
-    Rows: T balances (sales less purchases = 0), then block by block the S tails of each sign and the CVaR.
-    A prosumer enters them by its trade (T,) and its injection (T, S) alone.
+
+class Coupling:
+    """What ties prosumers together: the P2P balance, the rows of some chance blocks with the blocks' own columns, and
+    where the design charges the common peak, that peak (S,) and the hours that may set it.
+
+    Rows: T balances (sales less purchases = 0), then block by block the S tails of each sign and the CVaR, or the S
+    rows of an hour of the peak. Columns: the peak, then block by block.
+    A prosumer enters the rows by its trade (T,) and its injection (T, S) alone.
     """
 
     def __init__(self, instance: Instance, design: Design, blocks: Sequence[Block] = ()) -> None:
@@ -162,7 +169,15 @@ class Coupling:
         days, network = instance.days, Network(instance)
         offered = {line_position(instance, line): limit for line, limit in design.capacity}
         gradient, hour, tails, parts, first = [], [], [], [], days.n_hours
+        self.peaks = days.n_days if design.coincident > 0 else 0
         for block in self.blocks:
+            if block.kind == PEAK:
+                gradient.append(np.ones((1, instance.feeder.bus.size)))
+                tails.append(first + np.arange(days.n_days)[None])
+                parts.append(_peak_rows(instance, block.hour))
+                hour.append(block.hour)
+                first += days.n_days
+                continue
             form = network.form(block)
             own = block_rows(instance, form, block)
             signs, s = form.limit.shape
@@ -179,14 +194,18 @@ class Coupling:
         self.tails = np.concatenate([np.empty((0, days.n_days), dtype=int), *tails])  # rows of each gradient, (R, S)
         self.row_upper = np.concatenate([np.zeros(days.n_hours), *(part.upper for part in parts)])
         self.row_lower = np.where(np.arange(self.row_upper.size) < days.n_hours, 0.0, -np.inf)
-        self.col_lower = np.concatenate([empty, *(part.col_lower for part in parts)])
-        self.col_upper = np.concatenate([empty, *(part.col_upper for part in parts)])
+        most = np.full(self.peaks, _largest_import(instance)) if self.peaks else empty
+        self.col_lower = np.concatenate([0 * most, *(part.col_lower for part in parts)])
+        self.col_upper = np.concatenate([most, *(part.col_upper for part in parts)])
         slack = np.zeros(days.n_days + 2)
         slack[-1] = instance.rules.violation_price
-        self.cost = np.tile(slack, len(parts))
+        own = [slack[: part.col_lower.size] for part in parts]  # an hour of the peak has no columns
+        self.cost = np.concatenate([design.coincident * days.probability[: self.peaks], *own])
+        shared = [-sp.eye_array(days.n_days) if b.kind == PEAK else sp.csr_array((p.upper.size, self.peaks))
+                  for b, p in zip(self.blocks, parts, strict=True)]  # fmt: skip
         balance = sp.csr_array((days.n_hours, self.cost.size))
-        matrices = [part.matrix for part in parts]
-        self.matrix = sp.vstack([balance, sp.block_diag(matrices)]).tocsr() if parts else balance
+        rows = [sp.hstack([sp.vstack(shared), sp.block_diag([part.matrix for part in parts])])] if parts else []
+        self.matrix = sp.vstack([balance, *rows]).tocsr()
 
     @property
     def hours(self) -> int:
@@ -210,6 +229,19 @@ class Coupling:
         """What the coupling's rows and columns add to a lower bound at duals y, $: the platform's best."""
         sides = (self.row_lower, self.row_upper, self.col_lower, self.col_upper)
         return safe_bound(ParametricLP(self.cost, self.matrix, *sides, {}, {}), self.cost, y)
+
+
+def _peak_rows(instance: Instance, hour: int) -> BlockRows:
+    """An hour that may set the head's peak: its import in every scenario, passive loads' on the right-hand side."""
+    empty, days = np.empty(0), instance.days
+    upper = -days.passive_kw[:, hour, :].sum(axis=0)
+    return BlockRows(sp.csr_array((days.n_days, 0)), upper, empty, empty, {}, {})
+
+
+@lru_cache(maxsize=8)
+def _largest_import(instance: Instance) -> float:
+    """More than the head can ever import, kW."""
+    return float(largest_injection(instance).sum() + instance.days.passive_kw.sum(axis=0).max())
 
 
 def trade_of(lp: ParametricLP, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -415,7 +447,7 @@ class Market:
 
     def __init__(self, instance: Instance, design: Design, jobs: int) -> None:
         self.instance, self.design = instance, design
-        self.bus, self.solves = instance.prosumer_bus, 0
+        self.bus, self.solves, self.coupled_peak = instance.prosumer_bus, 0, design.coincident > 0
         self.forms = own_lps(instance, design)
         n = len(self.forms)
         parts = min(effective_n_jobs(jobs), n)
@@ -428,7 +460,8 @@ class Market:
         self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
         self.network = Network(instance)
         self.plans = _Plans()
-        self.couple(())
+        demand = instance.days.passive_kw.sum(axis=0) + instance.days.demand_kw.sum(axis=0)
+        self.couple(self.peak_hours(demand, ()))
 
     def close(self) -> None:
         """End the processes."""
@@ -524,10 +557,11 @@ class Market:
         return [future.result() for future in waiting]
 
     def begin(self, price: np.ndarray, pi: np.ndarray) -> list[Basis]:
-        """Where the first solves start: at the best reply of the first prosumer with or without a battery, as others
-        are alike."""
-        like: dict[bool, Basis] = {}
-        kinds = [p.battery_kw > 0 for p in self.instance.prosumers]
+        """Where the first solves start: at the best reply of the first prosumer with the same devices, as others are
+        alike."""
+        like: dict[tuple, Basis] = {}
+        sizes = (lp.matrix.shape for lp in self.forms)  # as many devices
+        kinds = [(size, p.battery_kw > 0) for size, p in zip(sizes, self.instance.prosumers, strict=True)]
         for kind in set(kinds):
             i = kinds.index(kind)
             lp = WarmLP(self.forms[i])
@@ -558,9 +592,19 @@ class Market:
 
     def violated(self, injection: np.ndarray) -> tuple[Block, ...]:
         """Chance blocks without rows that the injections violate."""
-        known = set(self.coupling.blocks)
-        risks = self.network.block_risks(net_load(self.instance, injection), self.limits, VIOLATED_KW)
-        return tuple(block for _, block in risks if block not in known)
+        known, load = set(self.coupling.blocks), net_load(self.instance, injection)
+        risks = self.network.block_risks(load, self.limits, VIOLATED_KW)
+        hours = self.peak_hours(load.sum(axis=0), [block.hour for block in known if block.kind == PEAK])
+        return (*hours, *(block for _, block in risks if block not in known))
+
+    def peak_hours(self, head: np.ndarray, known: Sequence[int]) -> tuple[Block, ...]:
+        """Where the design charges the common peak: the hours without rows that set it in some scenario, at the head's
+        import, kW, (T, S)."""
+        if not self.coupled_peak:
+            return ()
+        over = head > head[list(known)].max(axis=0, initial=0.0) + VIOLATED_KW
+        top = head.argmax(axis=0)
+        return tuple(Block(PEAK, 0, int(t)) for t in np.unique(top[over.any(axis=0)]))
 
     def carry(self, dual: np.ndarray, before: Coupling) -> np.ndarray:
         """Duals of a coupling whose blocks come first in the present one, zero at the rows that came since."""
@@ -599,7 +643,9 @@ def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) 
         dual, solves = rough.dual, rough.lp_solves
     else:
         low, high = price_range(instance, design)
-        dual = (low + high) / 2
+        hours = market.coupling.blocks  # of the peak: its charge is shared by them at first
+        shares = [-design.coincident / len(hours) * instance.days.probability for _ in hours]
+        dual = np.concatenate([(low + high) / 2, *shares])
     center = market.ask(dual, None)
     hours, reach = instance.days.n_hours, NEAR if n >= FEWEST else np.inf
     for step in range(1, ROUNDS):
