@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import distributed
 import joblib
+import numpy as np
 import pytest
 from toy import small_market
 
-from tritier.inputs.instance import Menu
+from tritier.inputs.instance import Design, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search import work
 from tritier.search.ends import both_ends
 from tritier.search.hybrid import solve
+from tritier.search.large import clear, large_instance
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,26 @@ def client():
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def test_a_large_market_on_a_cluster_clears_as_in_one_process(market, client):
+    """The workers keep their prosumers' LPs while only prices go out, and forget them in the end."""
+    large = large_instance(market, 6, seed=4)
+    design = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
+    one, held = clear(large, design), []
+    with joblib.parallel_config(backend="dask"):
+        two = clear(large, design, jobs=2, progress=lambda _: held.append(list(client.run(actors).values())))
+    assert held and all(count == [1, 1] for count in held)
+    for name in ("cost", "bound", "gain", "price", "injection_price", "trade", "lp_solves", "rounds"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+    end = time.monotonic() + 20
+    while sum(client.run(actors).values()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not sum(client.run(actors).values())
+
+
+def actors(dask_worker) -> int:
+    return len(dask_worker.state.actors)
 
 
 def built(dask_worker) -> int:

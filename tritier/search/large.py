@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cvxpy as cp
@@ -21,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from joblib import effective_n_jobs
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.parallel import get_active_backend
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
@@ -199,13 +200,14 @@ class Coupling:
         self.col_upper = np.concatenate([most, *(part.col_upper for part in parts)])
         slack = np.zeros(days.n_days + 2)
         slack[-1] = instance.rules.violation_price
-        own = [slack[: part.col_lower.size] for part in parts]  # an hour of the peak has no columns
-        self.cost = np.concatenate([design.coincident * days.probability[: self.peaks], *own])
+        costs = [slack[: part.col_lower.size] for part in parts]  # an hour of the peak has no columns
+        self.cost = np.concatenate([design.coincident * days.probability[: self.peaks], *costs])
         shared = [-sp.eye_array(days.n_days) if b.kind == PEAK else sp.csr_array((p.upper.size, self.peaks))
                   for b, p in zip(self.blocks, parts, strict=True)]  # fmt: skip
         balance = sp.csr_array((days.n_hours, self.cost.size))
-        rows = [sp.hstack([sp.vstack(shared), sp.block_diag([part.matrix for part in parts])])] if parts else []
-        self.matrix = sp.vstack([balance, *rows]).tocsr()
+        alone = [part.matrix for part in parts]
+        below = [sp.hstack([sp.vstack(shared), sp.block_diag(alone)])] if parts else []
+        self.matrix = sp.vstack([balance, *below]).tocsr()
 
     @property
     def hours(self) -> int:
@@ -442,6 +444,52 @@ def _answer(*asked: Any) -> tuple[list[Reply], int]:
     return _held[0].answer(*asked)
 
 
+class OwnProcess:
+    """Some prosumers in a process of their own on this machine."""
+
+    def __init__(self, forms: Sequence[ParametricLP], buses: np.ndarray) -> None:
+        self.pool = ProcessPoolExecutor(1, initializer=_hold, initargs=(forms, buses))
+
+    def ask(self, asked: tuple) -> Any:
+        """A future of :meth:`Prosumers.answer`."""
+        return self.pool.submit(_answer, *asked)
+
+    def close(self) -> None:
+        self.pool.shutdown(kill_workers=True)
+
+
+class OnCluster:
+    """Some prosumers on a worker of a Dask cluster, which keeps their LPs from round to round."""
+
+    def __init__(self, client: Any, worker: str, forms: Sequence[ParametricLP], buses: np.ndarray) -> None:
+        self.sent = client.scatter((list(forms), buses), workers=[worker], hash=False)
+        self.held = client.submit(_prosumers, *self.sent, actor=True, workers=[worker], pure=False)
+        self.actor = self.held.result()
+
+    def ask(self, asked: tuple) -> Any:
+        """A future of :meth:`Prosumers.answer`."""
+        return self.actor.answer(*asked)
+
+    def close(self) -> None:
+        for future in (self.held, *self.sent):
+            future.cancel()
+
+
+def _prosumers(forms: Sequence[ParametricLP], buses: np.ndarray) -> Prosumers:
+    return Prosumers(forms, buses)
+
+
+def hands(jobs: int, most: int) -> list[Callable[[Sequence[ParametricLP], np.ndarray], OwnProcess | OnCluster]]:
+    """Makers of those that hold prosumers, at most so many: the workers of the Dask cluster that joblib is told to use,
+    or processes of this machine; none where one process does all."""
+    client = getattr(get_active_backend()[0], "client", None)
+    if client is None:
+        count = min(effective_n_jobs(jobs), most)
+        return [OwnProcess] * count if count > 1 else []
+    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    return [partial(OnCluster, client, worker) for worker in workers[: jobs if jobs > 0 else None][:most]]
+
+
 class Market:
     """The prosumers' warm LPs, here or in processes of their own, the plans found and the master."""
 
@@ -450,11 +498,12 @@ class Market:
         self.bus, self.solves, self.coupled_peak = instance.prosumer_bus, 0, design.coincident > 0
         self.forms = own_lps(instance, design)
         n = len(self.forms)
-        parts = min(effective_n_jobs(jobs), n)
+        makers = hands(jobs, n)
+        parts = max(1, len(makers))
         self.shares = [np.arange(k, n, parts) for k in range(parts)]
         held = [([self.forms[i] for i in share], self.bus[share]) for share in self.shares]
-        self.here = Prosumers(*held[0]) if parts == 1 else None
-        self.hands = [ProcessPoolExecutor(1, initializer=_hold, initargs=own) for own in held if parts > 1]
+        self.here = None if makers else Prosumers(*held[0])
+        self.hands = [make(*own) for make, own in zip(makers, held, strict=False)]
         price = instance.retail + hourly(instance.rules, design)[:, None]
         self.bill = (price * instance.days.demand_kw).sum(axis=1) @ instance.days.probability
         self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
@@ -464,9 +513,9 @@ class Market:
         self.couple(self.peak_hours(demand, ()))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and let the cluster forget its prosumers."""
         for hand in self.hands:
-            hand.shutdown(kill_workers=True)
+            hand.close()
 
     def house(self, price: np.ndarray, reach: float) -> None:
         """Let the trading house sell a little above the given P2P prices and buy a little below them: this keeps the
@@ -540,7 +589,7 @@ class Market:
         answers = [self.here.answer(*own) for own in asked] if self.here else self.answers(asked)
         for share, (replies, solves) in zip(self.shares, answers, strict=True):
             self.solves += solves
-            for i, reply in zip(share, replies, strict=True):
+            for i, reply in zip(share.tolist(), replies, strict=True):
                 best[i], found[i] = reply.bound, reply.plan
         for i, plan in enumerate(found):
             if plan is not None:
@@ -553,7 +602,7 @@ class Market:
 
     def answers(self, asked: list[tuple]) -> list[tuple[list[Reply], int]]:
         """What the processes answer, in their order."""
-        waiting = [hand.submit(_answer, *own) for hand, own in zip(self.hands, asked, strict=True)]
+        waiting = [hand.ask(own) for hand, own in zip(self.hands, asked, strict=True)]
         return [future.result() for future in waiting]
 
     def begin(self, price: np.ndarray, pi: np.ndarray) -> list[Basis]:
@@ -624,7 +673,7 @@ def clear(
 
     The prices asked are a mean of the master's and the best so far, so that they do not swing. A large market starts
     from the prices of one a tenth of its size, that one from a tenth again. jobs: processes
-    that share the prosumers.
+    that share the prosumers, or workers of the Dask cluster that joblib is told to use.
     Raises SolverError where the prices do not settle.
     """
     market = Market(instance, design, jobs)
@@ -643,8 +692,8 @@ def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) 
         dual, solves = rough.dual, rough.lp_solves
     else:
         low, high = price_range(instance, design)
-        hours = market.coupling.blocks  # of the peak: its charge is shared by them at first
-        shares = [-design.coincident / len(hours) * instance.days.probability for _ in hours]
+        peaks = len(market.coupling.blocks)  # hours that share its charge at first
+        shares = [-design.coincident / peaks * instance.days.probability] * peaks
         dual = np.concatenate([(low + high) / 2, *shares])
     center = market.ask(dual, None)
     hours, reach = instance.days.n_hours, NEAR if n >= FEWEST else np.inf
