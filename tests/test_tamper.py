@@ -15,6 +15,7 @@ from test_certificates import sacrificed
 from test_judged import mixed
 
 from tritier.cases import store
+from tritier.cases.cases import CASES, Case
 from tritier.cases.certificate import PROOFS
 from tritier.cases.decisions import decisions_of
 from tritier.cases.judged import check_days
@@ -235,6 +236,23 @@ def test_another_point_of_the_menu_does_not_pass_for_the_best(solved):
     days = judge(solved.prepared, solved.case, decisions, solved.prepared.instance.days, solved.case.policy)
     with pytest.raises(CertificateError, match="upper_bound"):
         replace(solved, decisions=decisions, days=days).certificates()
+
+
+def test_an_optimised_case_without_a_market_is_proved_on_its_own_lp(folder, tmp_path, monkeypatch, capsys):
+    """No case of the paper is one: its rows stand on an LP without trades, and on no other."""
+    monkeypatch.setitem(CASES, 5, Case(5, "Limits without a market", True, False, True, True, True, "market policy"))
+    out = solve(folder.parent / "study", 5, tmp_path / "out", CONGESTED | {"n_scenarios": 3})
+    alone = read_result(out)
+    assert alone.bounds.upper_bound > alone.bounds.first_best and not alone.decisions["zb"].any()
+    assert main(["certify", str(out), "--quiet"]) == 0
+    pools = alone.pools(joint_of(alone))
+    with pytest.raises(CertificateError, match="is proved"):
+        check_pool(JointLP(alone.clearing), pools["flat"], "flat")
+    row = pools["flat"].rows[0]
+    pools["flat"].rows[0] = replace(row, dual=row.dual + 1.0)
+    store_pools(out, pools)
+    code, line = certify(out, capsys)
+    assert code == 1 and "design.rows.flat[0]" in line
 
 
 # Through the command itself: exit code, one line, and what it names.
