@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from tritier.errors import InfeasibleError, InputError
-from tritier.hosting.adversary import MODES
+from tritier.errors import CertificateError, InfeasibleError, InputError, SolverError
+from tritier.hosting.adversary import MODES, dearest_vertex
 from tritier.hosting.case import (
     DayModel,
     HostingCase,
@@ -34,13 +34,15 @@ from tritier.hosting.plan import (
 )
 from tritier.hosting.robust import (
     RecourseProgram,
+    UncertaintySet,
     budget_set,
+    budget_vertices,
     certify_robust,
     column_and_constraint_generation,
     solve_master,
 )
 from tritier.hosting.rows import Watch
-from tritier.hosting.run import load_problem, make_plan
+from tritier.hosting.run import check_limits, load_problem, make_plan
 from tritier.inputs.instance import Feeder
 from tritier.model.network import lindistflow
 
@@ -172,6 +174,24 @@ def test_robust_plan_stands_every_point_and_the_deterministic_does_not():
     days = stress_days(case, 30, seed=3)
     assert judge(case, case.feeder, robust.y, days, robust.watch)["lindistflow_days_violated"] == 0
     assert judge(case, case.feeder, forecast.y, days, forecast.watch)["lindistflow_days_violated"] > 5
+
+
+def test_a_plan_that_has_not_seen_every_vertex_is_refused(monkeypatch):
+    """A vertex that nobody lists: the plan stands all others, which is no word about this one."""
+    case = small_case("p2p", 2)
+    problem = replace(load_problem(STUDY, "p2p", "smoke"), case=case)
+    check_limits(problem, robust_plan(case).certificate, None)
+    monkeypatch.setattr("tritier.hosting.robust.budget_vertices", lambda *of: budget_vertices(*of)[:-1])
+    with pytest.raises(CertificateError, match=r"hosting.vertices_unserved failed: 1 "):
+        check_limits(problem, robust_plan(case).certificate, None)
+
+
+def test_a_tie_break_over_an_empty_set_is_said_and_not_passed_over():
+    """Where no vertex is the dearest the adversary's own point is not taken for one."""
+    slope, near = np.array([1.0, -1.0]), np.array([0.5, 0.5])
+    assert dearest_vertex(budget_set(1, 1), slope, near) == pytest.approx([1.0, 0.0])
+    with pytest.raises(SolverError, match="uncertainty set is empty"):
+        dearest_vertex(UncertaintySet(2, np.ones((1, 2)), np.array([-1.0])), slope, near)
 
 
 def test_cost_rises_with_the_capacity_asked_for():

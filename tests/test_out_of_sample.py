@@ -46,6 +46,11 @@ VERDICTS = {
 }
 
 
+def of_half(prepared, half):
+    """A prepared study with the half of the season that designs."""
+    return prepared if prepared.half == half else prepare(prepared.study.folder, prepared.preset.name, half=half)
+
+
 @pytest.fixture(scope="module", params=STUDIES)
 def study(request):
     return prepare(DATA / "studies" / request.param, STUDIES[request.param])
@@ -54,7 +59,7 @@ def study(request):
 def test_judged_days_are_of_the_stored_cases_and_of_todays_data(study):
     for days in SETS:
         if heldout.kept(study.study.name, days):
-            own = heldout.of_half(study, days.half)
+            own = of_half(study, days.half)
             assert all(heldout.is_kept(own, days, number) for number in CASES), days.name
 
 
@@ -111,8 +116,7 @@ def test_days_that_are_no_observations_get_no_intervals(study):
 
 def test_halves_swap_and_other_seasons_keep_to_their_days():
     prepared = prepare(DATA / "studies" / "ieee33", "smoke")
-    swapped = heldout.of_half(prepared, SWAPPED.half)
-    assert swapped.half == "even" and heldout.of_half(prepared, REAL.half) is prepared
+    assert of_half(prepared, SWAPPED.half).half == "even" and of_half(prepared, REAL.half) is prepared
     labels = {s.kind: find_days(prepared, s.kind).label for s in (REAL, WEEKDAYS, WEEKENDS)}
     weekday = {k: {int(np.datetime64(x).astype(int) + 3) % 7 for x in found} for k, found in labels.items()}
     assert weekday["other-weekdays"] == {0, 1, 2, 3, 4} and weekday["weekends"] == {5, 6}

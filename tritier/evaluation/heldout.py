@@ -26,7 +26,7 @@ from tritier.cases.outcome import (
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import FOLDER as STORED_CASES
 from tritier.cases.result import Result, made_from, read_made, read_or_solve, stored
-from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prepare, prosumer_bill_share
+from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prosumer_bill_share
 from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
@@ -358,13 +358,6 @@ WEEKDAYS = DaySet("other seasons", "odd", "other-weekdays")
 WEEKENDS = DaySet("weekends", "odd", "weekends")
 RESAMPLED = DaySet("resampled", "odd", "resampled")
 SETS = (REAL, SWAPPED, WEEKENDS, WEEKDAYS, RESAMPLED)
-
-
-def of_half(prepared: Prepared, half: str) -> Prepared:
-    """A prepared study with the half of the season that designs."""
-    if prepared.half == half:
-        return prepared
-    return prepare(prepared.study.folder, prepared.preset.name, prepared.changes, half)
 
 
 def judge_on(prepared: Prepared, number: int, sets: Iterable[DaySet]) -> dict[DaySet, HeldOut]:
