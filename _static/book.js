@@ -21,7 +21,13 @@ function reachable() {
     box.toggleAttribute("data-scrolls", scrolls);
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
+    box.onscroll = scrolls ? () => fade(box) : null;
+    fade(box);
   }
+}
+// What is hidden to the right is announced by a fading edge, until it is reached.
+function fade(box) {
+  box.toggleAttribute("data-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
 }
 addEventListener("load", async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;

@@ -234,8 +234,8 @@ def convergence(trace: pd.DataFrame, flat: float | None = None, first_best: floa
             "yanchor": "bottom", "bgcolor": "white"}  # fmt: skip
     fig.update_xaxes(title=clocks["seconds"])
     fig.update_yaxes(title="social cost [$/day]")
-    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.04, "yanchor": "bottom"}
-    return styled(fig, 420, updatemenus=[menu], margin={"l": 70, "r": 12, "t": 60, "b": 50}).update_layout(
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": -0.2, "yanchor": "top"}  # the buttons are above
+    return styled(fig, 420, updatemenus=[menu], margin={"l": 70, "r": 12, "t": 60, "b": 80}).update_layout(
         showlegend=True, legend=legend
     )
 
