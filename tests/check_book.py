@@ -41,6 +41,10 @@ def test_the_build_has_its_pages():
     assert {"search.html", "genindex.html"} <= set(PAGES)
 
 
+def test_no_page_names_the_folder_that_it_was_built_in():
+    assert [name for name in PAGES if f"{ROOT}/" in (HTML / name).read_text()] == []
+
+
 def test_the_first_page_leads_to_the_landing_page(browser):
     with opened(browser, HTML, "intro.html") as (page, wrong):
         page.goto((HTML / FORWARD).as_uri(), wait_until="commit")

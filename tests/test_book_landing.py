@@ -80,7 +80,7 @@ def test_three_commands_that_exist():
 
 
 def test_two_figures_and_the_table_of_all_figures():
-    assert re.findall(r"```{figure} (\S+)", INTRO) == ["figures/three-levels.svg", "figures/coordination-map.svg"]
+    assert re.findall(r"```{figure} (\S+)", INTRO) == ["figures/coordination-map.svg", "figures/three-levels.svg"]
     assert "_generated/figures.txt" in INTRO
 
 

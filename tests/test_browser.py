@@ -43,7 +43,7 @@ def test_a_missing_build_fails_in_one_line(tmp_path):
 
 def test_ci_opens_the_book_after_building_it_and_says_when_it_cannot():
     script = (ROOT / ".ci" / "run").read_text()
-    assert script.index("make book PRESET=smoke") < script.index("make check-book")
+    assert script.index("make book PRESET=smoke") < script.index("make check-book") < script.index("make pdf")
     assert "NOT CHECKED" in script.partition("else")[2]
 
 
