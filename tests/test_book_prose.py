@@ -113,9 +113,9 @@ def test_a_long_listing_is_folded(path):
 def bare_tables(text: str) -> list[str]:
     """Heads of Markdown tables that stand under no caption."""
     inside = re.sub(r"^:::\{table\} \S.*?^:::$", "", text, flags=re.DOTALL | re.MULTILINE)
-    return re.findall(r"^(\|.*)\n\|[ :|-]+\|$", inside, re.MULTILINE) + re.findall(
-        r"\{(?:list-)?table\}\s*$", inside, re.M
-    )
+    typed = re.findall(r"^(\|.*)\n\|[ :|-]+\|$", inside, re.MULTILINE)
+    named = re.findall(r"\{(?:list-)?table\}\s*$", inside, re.MULTILINE)
+    return typed + named + re.findall(r"\{include\} (\S*results/\S+\.md)", inside)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
@@ -139,3 +139,5 @@ def test_a_table_without_caption_is_seen():
     assert bare_tables(f":::{{table}} Numbers\n{table}\n:::") == []
     assert bare_tables(f":::{{table}}\n{table}\n:::") != []
     assert bare_tables("```{list-table}\n* - a\n```") != []
+    kept = "```{include} data/results/answer.md\n```"
+    assert bare_tables(kept) == ["data/results/answer.md"] and bare_tables(f":::{{table}} Numbers\n{kept}\n:::") == []
