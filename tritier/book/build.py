@@ -80,6 +80,7 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("$", "\\$")
 
 
+SLOWEST_PAGE_MS = 300_000  # to open one: the reference of the package is long, and a machine may be busy
 APPENDIX = "hosting"  # of another model, whose symbols are its own
 
 
@@ -368,6 +369,7 @@ def print_book(book: Book, browser: str) -> Path:
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_context(offline=True, reduced_motion="reduce").new_page()
+        page.set_default_timeout(SLOWEST_PAGE_MS)
         for name in book.pages:
             page.goto((html / f"{name}.html").as_uri())
             page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 0) : 0")
