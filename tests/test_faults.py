@@ -63,6 +63,7 @@ def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(more, sto
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
     figures, whole = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("out", "whole"))
     assert all(figures.pop(name) == whole.pop(name) for name in ("policy", "warnings"))
+    assert figures.pop("social_cost_range_usd") == pytest.approx(whole.pop("social_cost_range_usd"), rel=1e-9)
     assert figures == pytest.approx(whole, rel=1e-9)
 
 

@@ -16,7 +16,7 @@ from test_judged import mixed
 
 from tritier.cases import store
 from tritier.cases.cases import CASES, Case
-from tritier.cases.certificate import PROOFS
+from tritier.cases.certificate import PROOFS, check_answers, stored_lp
 from tritier.cases.decisions import decisions_of
 from tritier.cases.judged import check_days
 from tritier.cases.recourse import Recourse
@@ -162,33 +162,39 @@ def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
 
 
 @pytest.mark.parametrize("case", [4, 2])
-def test_a_range_of_social_cost_that_its_answers_do_not_bear_out_is_refused(case, folder, flat_folder, tmp_path):
-    """Readings off by a cent, answers moved or exchanged for the decisions themselves, and one file without the other;
-    without either it is a result of an earlier version, which states no range."""
-    source = folder if case == 4 else flat_folder
-    place = source.parent / f"range{case}"
-    shutil.copytree(source, place)
-    result, told = read_result(place), read_json(place / "summary.json")
+def test_a_range_of_social_cost_that_its_answers_do_not_bear_out_is_refused(case, folder, solved, flat_folder, flat):
+    """Readings off by a cent, and answers moved."""
+    result, place = (solved, folder) if case == 4 else (flat, flat_folder)
+    told, again = read_json(place / "summary.json"), result.summary()
     low, solver, high = told["social_cost_range_usd"].values()
     assert low - 1e-4 <= solver <= high and low == result.social_cost_range["optimistic"]
     for reading in ("optimistic", "solver", "pessimistic"):
         cost = told["social_cost_range_usd"] | {reading: told["social_cost_range_usd"][reading] + 0.01}
         with pytest.raises(CertificateError, match=reading):
-            check_figures(place, "summary", told | {"social_cost_range_usd": cost}, result.summary())
+            check_figures(place, "summary", told | {"social_cost_range_usd": cost}, again)
+    market = stored_lp(result.clearing, result.decisions, result.case.market, result.case.network)
+    check_answers(market, result.decisions, result.answers)
     for name, answer in result.answers.items():
         for term, moved in (("gp", 1.01), ("cost", 1.0001)):
             wrong = result.answers | {name: answer | {term: moved * answer[term]}}
             with pytest.raises(CertificateError, match=f"range.{name}"):
-                replace(result, answers=wrong).certificates()
+                check_answers(market, result.decisions, wrong)
+
+
+def test_a_range_and_its_answers_are_stored_together(flat_folder, tmp_path):
+    """One file without the other is refused; without either it is a result of an earlier version, which states none."""
+    place = flat_folder.parent / "range"
+    shutil.copytree(flat_folder, place)
+    told = read_json(place / "summary.json")
     (place / store.RANGE).rename(tmp_path / store.RANGE)
     with pytest.raises(InputError, match="expected keys"):
         read_result(place).certify()
     write_json(place / "summary.json", {key: value for key, value in told.items() if key != "social_cost_range_usd"})
     assert read_result(place).certify()
-    (tmp_path / store.RANGE).rename(place / store.RANGE)
+    arrays = store.read_arrays(tmp_path / store.RANGE)
+    np.savez(place / store.RANGE, **arrays)
     with pytest.raises(InputError, match="expected keys"):
         read_result(place).certify()
-    arrays = store.read_arrays(place / store.RANGE)
     np.savez(place / store.RANGE, **{name: value for name, value in arrays.items() if name != "costly_gp"})
     with pytest.raises(InputError, match=r"range.npz: costly_gp: is missing"):
         read_result(place)
