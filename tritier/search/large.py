@@ -693,8 +693,8 @@ def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) 
     else:
         low, high = price_range(instance, design)
         peaks = len(market.coupling.blocks)  # hours that share its charge at first
-        shares = [-design.coincident / peaks * instance.days.probability] * peaks
-        dual = np.concatenate([(low + high) / 2, *shares])
+        share = -design.coincident / max(1, peaks) * instance.days.probability
+        dual = np.concatenate([(low + high) / 2, *[share] * peaks])
     center = market.ask(dual, None)
     hours, reach = instance.days.n_hours, NEAR if n >= FEWEST else np.inf
     for step in range(1, ROUNDS):
