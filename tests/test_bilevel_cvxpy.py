@@ -211,7 +211,7 @@ MISTAKES = {
         rows=lambda x, y, p: [y >= 0],
     ),
     "infeasible for every leader": Mistake(
-        "lower: has no feasible answer at any leader decision; relax the follower's rows or bounds",
+        "lower: has no feasible response at any leader decision; relax the follower's rows or bounds",
         rows=lambda x, y, p: [y[0] >= 3 + p, y[0] <= 2],
     ),
     "menus that never meet": Mistake(
@@ -318,7 +318,9 @@ def test_a_leader_that_cannot_be_satisfied_is_infeasible_with_its_reason():
     tax, output, charge, plant = taxed_plant()
     found = BilevelProblem(cp.Minimize(tax), [output[1] >= 0.5, tax <= 3], plant, {charge: tax}).solve()
     assert (found.status, found.value, found.multipliers) == ("infeasible", None, ())
-    assert found.linear.reason.startswith("leader: the follower's best answers break its rows at every decision; relax")
+    assert found.linear.reason.startswith(
+        "leader: the follower's best responses break its rows at every decision; relax"
+    )
     problem = BilevelProblem(cp.Minimize(tax), [output[1] >= 0.5, tax <= 3], plant, {charge: tax})
     with pytest.raises(InputError, match="pessimistic: an outcome that is infeasible holds no decision; ask where"):
         problem.pessimistic(found)

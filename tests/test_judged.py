@@ -78,8 +78,8 @@ def test_losses_as_the_interior_point_is_given_them_are_those_of_the_flows(idle)
     judge, decisions = idle
     day = judge.judge(decisions, POLICIES[0])
     own, limits = PrivateSets(day, decisions), Limits(day, decisions)
-    worth = limits.worth(0)
-    society = Society(own, limits, 0, own.best_reply(0, worth.pi)[1], worth)
+    shadow = limits.shadow_prices(0)
+    society = Society(own, limits, 0, own.best_reply(0, shadow.pi)[1], shadow)
     load, bus = limits.load[..., 0].copy(), judge.instance.prosumer_bus
     more = np.random.default_rng(1).uniform(-50, 50, (bus.size, load.shape[1]))
     np.add.at(load, bus, more)

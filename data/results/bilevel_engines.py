@@ -70,7 +70,7 @@ def tritier(p, limit):
     try:
         found = BilevelProblem(cp.Minimize(p["F"] @ z), upper, lower, {parameter: x}).solve()
     except InputError as refused:  # a follower without an answer is refused by name, not called infeasible
-        if re.search("(unbounded at every|no feasible answer at any) leader decision", str(refused)):
+        if re.search("(unbounded at every|no feasible response at any) leader decision", str(refused)):
             return "infeasible", str(refused), None, None, None
         raise
     point = (None, None) if found.value is None else (x.value[:nx], y.value)

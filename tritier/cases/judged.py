@@ -83,12 +83,12 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
     own, limits = PrivateSets(day, decisions), Limits(day, decisions)
     gains, above, prices, rent = [], [], [], []
     for w in range(day.instance.days.n_days):
-        worth = limits.worth(w)
-        paid, found = own.best_reply(w, worth.pi)
-        gains.append((paid - found.objective + worth.unearned) / max(1.0, abs(paid)))
-        above.append(Society(own, limits, w, found, worth).above_least())
-        rent.append(limits.rent(w, worth))
-        prices.append(float(np.abs(worth.pi - day.pi[..., w]).max()))
+        shadow = limits.shadow_prices(w)
+        paid, found = own.best_reply(w, shadow.pi)
+        gains.append((paid - found.objective + shadow.unearned) / max(1.0, abs(paid)))
+        above.append(Society(own, limits, w, found, shadow).above_least())
+        rent.append(limits.rent(w, shadow))
+        prices.append(float(np.abs(shadow.pi - day.pi[..., w]).max()))
     lowest = representative(all_data(day.instance), day.arrays)
     moved = max(float(np.abs(day[term] - value).max(initial=0)) for term, value in lowest.items())
     return DayCheck(
@@ -242,7 +242,7 @@ class Limit:
 
 
 @dataclass(frozen=True, eq=False)
-class Worth:
+class ShadowPrices:
     """What limits are worth on a day: a multiplier per row, the prices (N, T) that these give, $/kWh, and what the
     platform leaves unearned at them, $."""
 
@@ -309,7 +309,7 @@ class Limits:
                 found[limit.pool] = max(found.get(limit.pool, 0.0), value[w])
         return found
 
-    def worth(self, w: int) -> Worth:
+    def shadow_prices(self, w: int) -> ShadowPrices:
         """Multipliers that give the day's prices at the least worth of the limits.
 
         Raises CertificateError where there are none.
@@ -318,12 +318,12 @@ class Limits:
         hours = np.flatnonzero(np.abs(pi).max(axis=0) > 0).tolist()
         held = [limit for limit in self.all if limit.block.hour in hours]
         if not hours:
-            return Worth({}, np.zeros_like(pi), self._unearned(w, {}))
+            return ShadowPrices({}, np.zeros_like(pi), self._unearned(w, {}))
         found = self._multipliers(w, held, hours)
         again = np.zeros_like(pi)
         for limit, nu in found.items():
             again[:, limit.block.hour] += nu @ limit.form.gradient
-        return Worth(found, again, self._unearned(w, found))
+        return ShadowPrices(found, again, self._unearned(w, found))
 
     def _multipliers(self, w: int, held: list[Limit], hours: list[int]) -> dict[Limit, np.ndarray]:
         buses, signs = self.load.shape[0], [limit.form.gradient.shape[0] for limit in held]
@@ -351,9 +351,9 @@ class Limits:
         nu = np.maximum(found.x, 0.0)
         return {limit: nu[a:b] for limit, a, b in zip(held, first, first[1:], strict=False) if nu[a:b].any()}
 
-    def rent(self, w: int, worth: Worth) -> float:
+    def rent(self, w: int, shadow: ShadowPrices) -> float:
         """What the limits are worth and violations are paid for, $; for the head's peak the platform only pays."""
-        at_limits = sum(float(nu @ limit.sides(w)) for limit, nu in worth.multipliers.items())
+        at_limits = sum(float(nu @ limit.sides(w)) for limit, nu in shadow.multipliers.items())
         return at_limits + self._violations_paid(w, peak=False)
 
     def _violations_paid(self, w: int, peak: bool) -> float:
@@ -382,8 +382,8 @@ class Society:
     bound remains that of an LP, so nothing hangs on how exact that point is.
     """
 
-    def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, worth: Worth) -> None:
-        self.own, self.limits, self.w, self.worth = own, limits, w, worth
+    def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, shadow: ShadowPrices) -> None:
+        self.own, self.limits, self.w, self.shadow = own, limits, w, shadow
         self.instance: Instance = own.day.instance
         lp, self.columns = own.of_day(w)
         self.lp = face_of(lp, found.reduced, found.y)
@@ -411,7 +411,7 @@ class Society:
         peak = float(charged_peak(instance, load.sum(axis=0), self.loss))
         price, charge = loss_price(instance)[:, self.w], instance.rules.demand_charge
         stored = float(self.cost @ self.stored + price @ self.loss) + charge * peak
-        held = list(self.worth.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
+        held = list(self.shadow.multipliers) + [b for b, v in self.limits.violations.items() if v[self.w] > VIOLATED_KW]
         held = list(dict.fromkeys(held))
         reached = stored  # by points known: where the bound is so near, no tangent moves it further
         for _ in range(ROUNDS):
@@ -541,7 +541,7 @@ class Society:
         upper, lower, left = [], [], []  # type: list[float], list[float], list[float]
         keys: dict[object, int] = {}
         for limit in held:
-            nu = self.worth.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
+            nu = self.shadow.multipliers.get(limit, np.zeros(limit.form.limit.shape[0]))
             key = keys.setdefault(limit.key, len(keys))
             left += [limit.price] if key == len(left) else []
             left[key] -= nu.sum()

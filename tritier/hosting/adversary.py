@@ -29,11 +29,11 @@ def enumerate_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
     program, points = RecourseProgram(recourse, y), recourse.uncertainty.vertices()
     worst, value = points[0], -np.inf
     for point in points:
-        answer = program.solve(point)
-        if answer is None:
+        optimum = program.solve(point)
+        if optimum is None:
             raise SolverError("the recourse is infeasible at a vertex though it was declared complete")
-        if answer.objective > value:
-            worst, value = point, answer.objective
+        if optimum.objective > value:
+            worst, value = point, optimum.objective
     return WorstCase(worst, value, value)
 
 
@@ -83,10 +83,10 @@ def binary_vertices(recourse: Recourse, y: np.ndarray) -> WorstCase:
     upper = np.r_[recourse.dual_upper, np.ones(k), np.maximum(g_high, 0.0)]
     integer = np.r_[np.zeros(rows, dtype=bool), np.ones(k, dtype=bool), np.zeros(k, dtype=bool)]
     program = LinearProgram(np.r_[-h0, np.zeros(k), np.ones(k)], matrix, low, high, lower, upper, integer)
-    answer = program.solve()
-    if answer is None:
+    optimum = program.solve()
+    if optimum is None:
         raise SolverError("the dual of the recourse is infeasible within dual_upper: the bound is too small")
-    return _confirm(np.round(answer.x[rows : rows + k]), -answer.objective, recourse, y)
+    return _confirm(np.round(optimum.x[rows : rows + k]), -optimum.objective, recourse, y)
 
 
 MODES: dict[str, Adversary] = {
@@ -212,16 +212,16 @@ def dearest_vertex(uncertainty: UncertaintySet, slope: np.ndarray, near: np.ndar
     tie = 1e-7 * np.max(abs(slope), initial=1e-9) * near
     rows = uncertainty.rows
     program = LinearProgram(-(slope + tie), rows, -np.inf, uncertainty.right, 0.0, 1.0, method="simplex")
-    answer = program.solve()
-    if answer is None:
+    optimum = program.solve()
+    if optimum is None:
         raise SolverError("the uncertainty set is empty")
-    return answer.x
+    return optimum.x
 
 
 def _confirm(u: np.ndarray, claimed: float, recourse: Recourse, y: np.ndarray) -> WorstCase:
     """Re-solve the recourse at u; the claimed worst case must agree, else a box was too small."""
-    answer = RecourseProgram(recourse, y).solve(u)
-    true = np.inf if answer is None else answer.objective
+    optimum = RecourseProgram(recourse, y).solve(u)
+    true = np.inf if optimum is None else optimum.objective
     error = abs(true - claimed) / (1.0 + abs(claimed))
     if error > AGREEMENT:
         raise CertificateError("robust.adversary", error, AGREEMENT, "its boxes or multiplier bounds are too small")

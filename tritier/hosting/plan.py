@@ -220,25 +220,25 @@ def stochastic_plan(
         tick = time.perf_counter()
         terms = [day_recourse(case, day, watch, zero_cost(case), 1.0) for day in days]
         program, offsets = cvar_program(case, first, terms, probability, chance_level)
-        answer = program.solve()
-        if answer is None:
+        optimum = program.solve()
+        if optimum is None:
             raise SolverError("no plan meets the chance constraint: the feeder violates limits without renewables")
-        y, new = answer.x[:n], Watch()
+        y, new = optimum.x[:n], Watch()
         seconds = time.perf_counter() - tick
         for day, offset, term in zip(days, offsets, terms, strict=True):
-            x = answer.x[offset : offset + term.cost.size]
+            x = optimum.x[offset : offset + term.cost.size]
             allowed = max(float(x[len(BLOCKS) * case.n_sites * case.n_hours :].max()), 0.0)
             new.add(broken(excess(case, net_load(case, day, y, x), day.reactive), KW + allowed))
         total, grown = time.perf_counter() - began, watch.add(new)
-        upper = np.inf if grown else answer.objective
-        trace.append(Iteration(len(trace) + 1, answer.objective, upper, len(days), total, seconds, 0.0))
+        upper = np.inf if grown else optimum.objective
+        trace.append(Iteration(len(trace) + 1, optimum.objective, upper, len(days), total, seconds, 0.0))
         if progress:
             progress(trace[-1], (), watch)
         if not grown:
             break
     else:
         raise SolverError(f"network rows still missing after {max_rounds} rounds")
-    k, hosted = case.n_sites, -answer.objective
+    k, hosted = case.n_sites, -optimum.objective
     y = np.maximum(y, 0.0)
     return Plan(y[:k], y[k : 2 * k], y[2 * k :], hosted, hosted, tuple(trace), watch, {"scenarios": len(days)}, ())
 
@@ -449,13 +449,13 @@ class DayPass:
         Raises:
             SolverError: there is no dispatch, though violations are priced.
         """
-        answer = self.program.solve(self.points[k])
+        optimum = self.program.solve(self.points[k])
         self.report.programs += 1
-        if answer is None:
+        if optimum is None:
             raise SolverError(f"dispatch of {self.day.label} is infeasible")
-        paid = float(self.term.cost[self.tail :] @ answer.x[self.tail :])
+        paid = float(self.term.cost[self.tail :] @ optimum.x[self.tail :])
         self.report.priced = max(self.report.priced, paid)
-        return answer.x, answer.objective
+        return optimum.x, optimum.objective
 
     def excess_at(self, chosen: np.ndarray, x: np.ndarray) -> Excess:
         """Excess (.., V') over every limit of the feeder at the chosen vertices under dispatch x."""
@@ -549,20 +549,20 @@ def dispatch_chunk(
                 program = RecourseProgram(recourse(book, prices(book, operating_cost(case, day), VIOLATION_PRICE)), y)
             price = prices(book, operating_cost(case, day), VIOLATION_PRICE, SHARE_PRICE)
             program.program.set_cost(price)
-            answer = program.solve_at(book.right_at(day, y))
-            if answer is None:
+            optimum = program.solve_at(book.right_at(day, y))
+            if optimum is None:
                 raise SolverError(f"dispatch of {day.label} is infeasible")
-            net = net_load(case, day, y, answer.x)
-            paid = answer.x[len(BLOCKS) * n * hours :]
+            net = net_load(case, day, y, optimum.x)
+            paid = optimum.x[len(BLOCKS) * n * hours :]
             found = excess(case, net, day.reactive)
             if not watch.add(broken(found, 1e-4 + float(paid[:hours].max()))):
                 break
             program = None  # more rows
         else:
             raise SolverError(f"network rows of {day.label} still missing after {max_rounds} rounds")
-        cu = answer.x[: n * hours].sum()
+        cu = optimum.x[: n * hours].sum()
         have = (y[:n] @ day.pv + y[n : 2 * n] @ day.wind).sum()
-        cost = answer.objective - price[-paid.size :] @ paid
+        cost = optimum.objective - price[-paid.size :] @ paid
         cost += float(day.wholesale @ (day.load.sum(axis=0) - y[:n] @ day.pv - y[n : 2 * n] @ day.wind))
         flow, volt = float(found.overload_kw), float(found.voltage_pu)
         results.append((net, day.reactive, flow, volt, paid[hours:].sum(), cu, have, cost, day.weight))

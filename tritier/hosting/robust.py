@@ -197,7 +197,7 @@ class TwoStage:
 
 @dataclass(frozen=True, eq=False)
 class WorstCase:
-    """An adversary's answer: a point u, the recourse cost there, and a bound no point of the set exceeds."""
+    """What an adversary finds: a point u, the recourse cost there, and a bound no point of the set exceeds."""
 
     u: np.ndarray
     value: float
@@ -330,10 +330,10 @@ def solve_master(problem: TwoStage, scenarios: list[Scenario], method: str = "ch
 
     Raises InfeasibleError where no first-stage decision is feasible in all of them.
     """
-    answer = master_program(problem, scenarios, method).solve()
-    if answer is None:
+    optimum = master_program(problem, scenarios, method).solve()
+    if optimum is None:
         raise InfeasibleError("no first-stage decision is feasible in all scenarios found")
-    return answer.x[: problem.first.cost.size], answer.bound
+    return optimum.x[: problem.first.cost.size], optimum.bound
 
 
 def column_and_constraint_generation(
@@ -464,8 +464,8 @@ def certify_robust(
         require_all_vertices(term.uncertainty, len(points), vertex_limit)
         checked += len(points)
         for point in points:
-            answer = program.solve(point)
-            beyond = max(beyond, np.inf if answer is None else (answer.objective - value) / scale)
+            optimum = program.solve(point)
+            beyond = max(beyond, np.inf if optimum is None else (optimum.objective - value) / scale)
     first = problem.first
     act = first.rows @ solution.y
     violation = np.max(

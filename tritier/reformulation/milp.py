@@ -130,7 +130,7 @@ def strong_duality_program(
 
 
 @dataclass(frozen=True, eq=False)
-class MilpAnswer:
+class MilpSolution:
     """What HiGHS said: optimal, infeasible or time_limit, x and F of its best point (empty and inf without one), bound,
     nodes, seconds."""
 
@@ -167,12 +167,12 @@ def solve_milp(
     box: np.ndarray | None = None,
     dual_bound: dict[str, float] | None = None,
     gap: float = 0.0,
-) -> MilpAnswer:
+) -> MilpSolution:
     """Solve :func:`strong_duality_milp` for at most ``limit`` seconds; building it is not counted."""
     program = strong_duality_milp(problem, box, dual_bound, gap)
     start = time.perf_counter()
     found = program.run(limit)
-    return MilpAnswer(
+    return MilpSolution(
         status="time_limit" if found.status == Status.LIMIT else str(found.status),
         x=found.x[: problem.nx],
         objective=found.objective + problem.F0 if found.x.size else INF,

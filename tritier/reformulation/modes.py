@@ -239,7 +239,7 @@ def _rounding(value: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ModeSolution:
     """What SCIP said: its status, the point (None without one), objective and bound, nodes, seconds, binaries."""
 
     status: str
@@ -260,7 +260,7 @@ def run_mode(
     below: float | None = None,
     value_cut: bool = False,
     gap: float = 0.0,
-) -> Answer:
+) -> ModeSolution:
     """Build and solve one mode. ``below`` asks for a point with F at most that, ``objective=False`` for any; ``gap`` is
     the difference of F and its bound at which SCIP may stop.
 
@@ -297,7 +297,7 @@ def run_mode(
         raise SolverError(f"{kkt.problem.name}: {error} ({mode})") from error
     found = model.getNSols() > 0
     objective_value = model.getObjVal() + constant if found else INF
-    return Answer(
+    return ModeSolution(
         model.getStatus(), single.values() if found else None, objective_value, model.getDualbound() + constant,
         int(model.getNTotalNodes()), float(model.getSolvingTime()), int(binaries),
     )  # fmt: skip

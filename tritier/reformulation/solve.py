@@ -1,6 +1,6 @@
 """Solve a linear bilevel problem and believe nothing that is not checked.
 
-The problem is solved and judged in units of its own (:mod:`tritier.reformulation.scaling`). A mode's answer passes
+The problem is solved and judged in units of its own (:mod:`tritier.reformulation.scaling`). A mode's solution passes
 through these gates: no unproved bound is touched, the complementarity pattern is re-solved as an exact LP, the follower
 is re-solved at the leader's decision, the residuals are small, and where a bound was only declared, another mode with
 wider boxes must fail to find anything better. "Infeasible" is said only after another mode says so too. Where the
@@ -25,12 +25,12 @@ from tritier.reformulation.bilevel import INF, LinearBilevel, solve_follower
 from tritier.reformulation.bounds import Boxes, boxes, high_point_rows
 from tritier.reformulation.kkt import KKT, bilinear_leaders, follower_residuals, kkt_system
 from tritier.reformulation.lp import Status, solve_lp
-from tritier.reformulation.modes import MODES, Answer, run_mode
+from tritier.reformulation.modes import MODES, ModeSolution, run_mode
 from tritier.reformulation.scaling import Scaling, scaled
 
 #: outcomes: a proved optimum; proved infeasible or unbounded; a limit with and without a feasible point
 STATUSES = ("optimal", "infeasible", "unbounded", "time_limit", "no_solution")
-#: SCIP's words for an answer to be judged; all but the first come from strong duality's own limits
+#: SCIP's words for a solution to be judged; all but the first come from strong duality's own limits
 FINISHED = ("optimal", "gaplimit", "nodelimit", "sollimit")
 #: mode "auto": the order in which modes are asked where the follower sees discrete leader variables only, and elsewhere
 DISCRETE = ("strong_duality", "sos1", "indicator", "bigm")
@@ -50,11 +50,11 @@ class BilevelSolution:
 
     ``bound`` is a lower bound on F, ``multipliers`` map the names of :mod:`tritier.reformulation.kkt` to values,
     ``residuals`` are those of :func:`tritier.reformulation.kkt.follower_residuals` in the problem's own units.
-    ``proof`` says on what the answer rests: "enumeration" (all leader decisions listed), "second opinion" (another mode
-    found nothing better), "one mode" (SCIP's word on proved bounds, no other mode was asked), "open" (a limit, or no
-    mode could confirm it), "not checked"; an LP proves "relaxation" (infeasible without the follower's aim) and "ray"
-    (unbounded). ``reason`` says why a problem is infeasible, ``overruled`` what modes claimed
-    before and another one refuted.
+    ``proof`` says on what the solution rests: "enumeration" (all leader decisions listed), "second opinion" (another
+    mode found nothing better), "one mode" (SCIP's word on proved bounds, no other mode was asked), "open" (a limit, or
+    no mode could confirm it), "not checked"; an LP proves "relaxation" (infeasible without the follower's aim) and
+    "ray" (unbounded). ``reason`` says why a problem is infeasible, ``overruled`` what modes claimed before and another
+    one refuted.
     """
 
     status: str
@@ -86,8 +86,8 @@ class Task:
     value_cut: bool
     gap: float
 
-    def run(self, mode: str, **options: Any) -> Answer:
-        """SCIP's answer in a mode on the bounds used."""
+    def run(self, mode: str, **options: Any) -> ModeSolution:
+        """SCIP's solution in a mode on the bounds used."""
         limits = {"time_limit": self.time_limit, "value_cut": self.value_cut, "gap": self.gap}
         return run_mode(self.kkt, self.used, mode, **(limits | options))
 
@@ -137,7 +137,7 @@ def solve(
 
     Args:
         time_limit: seconds for SCIP; the second opinion may take as long again.
-        check: False returns SCIP's answer as it is, and exists only to show what a bad M does.
+        check: False returns SCIP's solution as it is, and exists only to show what a bad M does.
         big_m: a guess used for every multiplier and slack instead of the derived bounds.
         dual_bound: multiplier name -> bound proved by the caller for every optimal multiplier vector.
         value_cut: strong duality as a row of a complementarity mode; None: in mode "auto" only.
@@ -194,7 +194,7 @@ def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: Bil
 
 
 def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
-    """Whose fault it is that no leader decision has a follower's answer that satisfies all rows: "follower" or
+    """Whose fault it is that no leader decision has a follower's response that satisfies all rows: "follower" or
     "leader", what is wrong, and the mend."""
     for j in np.flatnonzero(problem.integer):
         if np.ceil(problem.x_lower[j] - 1e-9) > problem.x_upper[j] + 1e-9:
@@ -203,7 +203,7 @@ def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     rows, row_low, row_high, low, high = high_point_rows(problem)
     own, n = slice(problem.U_lower.size, None), problem.nx + problem.ny
     if solve_lp(np.zeros(n), rows[own], row_low[own], row_high[own], low, high).status == Status.INFEASIBLE:
-        return "follower", "has no feasible answer at any leader decision", "relax the follower's rows or bounds"
+        return "follower", "has no feasible response at any leader decision", "relax the follower's rows or bounds"
     if solve_lp(np.zeros(n), rows, row_low, row_high, low, high).status == Status.INFEASIBLE:
         return "leader", "no point satisfies its rows and the follower's together", "relax the leader's rows"
     stationary = sparse.hstack([problem.Q.T, -kkt.Hy.T], format="csr")
@@ -216,58 +216,58 @@ def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     answered = sparse.vstack([stationary, decisions], format="csr")
     if solve_lp(np.zeros(ends[0].size), answered, least, most, *ends).status == Status.INFEASIBLE:
         return "follower", "is unbounded at every leader decision", "bound the follower's variables or mend its cost"
-    return "leader", "the follower's best answers break its rows at every decision", "relax the leader's rows"
+    return "leader", "the follower's best responses break its rows at every decision", "relax the leader's rows"
 
 
 def _one_mode(task: Task, mode: str, check: bool = True) -> BilevelSolution:
-    """Run a mode and judge its answer."""
-    answer = task.run(mode)
-    if answer.status == "infeasible":
-        return _confirmed_infeasible(task, mode, answer, check)
-    if answer.status not in (*FINISHED, "timelimit"):
-        raise SolverError(f"{task.kkt.problem.name}: SCIP stopped with {answer.status} on a boxed model ({mode})")
-    if answer.point is None:
-        return BilevelSolution("no_solution", mode, bound=answer.bound, nodes=answer.nodes, seconds=answer.seconds,
-                               binaries=answer.binaries)  # fmt: skip
+    """Run a mode and judge its solution."""
+    claim = task.run(mode)
+    if claim.status == "infeasible":
+        return _confirmed_infeasible(task, mode, claim, check)
+    if claim.status not in (*FINISHED, "timelimit"):
+        raise SolverError(f"{task.kkt.problem.name}: SCIP stopped with {claim.status} on a boxed model ({mode})")
+    if claim.point is None:
+        return BilevelSolution("no_solution", mode, bound=claim.bound, nodes=claim.nodes, seconds=claim.seconds,
+                               binaries=claim.binaries)  # fmt: skip
     if not check:
-        status = "time_limit" if answer.status == "timelimit" else "optimal"
-        point = Point(*answer.point[:3])
-        return _solution(task.kkt, status, mode, point, answer, "not checked", _residuals(task.kkt, point))
-    return _checked(task, mode, answer)
+        status = "time_limit" if claim.status == "timelimit" else "optimal"
+        point = Point(*claim.point[:3])
+        return _solution(task.kkt, status, mode, point, claim, "not checked", _residuals(task.kkt, point))
+    return _checked(task, mode, claim)
 
 
-def _checked(task: Task, mode: str, answer: Answer) -> BilevelSolution:
+def _checked(task: Task, mode: str, claim: ModeSolution) -> BilevelSolution:
     """The gates, in order; returns the solution or raises."""
-    kkt, finished = task.kkt, answer.status != "timelimit"
+    kkt, finished = task.kkt, claim.status != "timelimit"
     if finished and not task.proven:
-        _refuse_touched_bounds(kkt, task.derived, task.used, answer)
-    point = _polish(kkt, answer)
+        _refuse_touched_bounds(kkt, task.derived, task.used, claim)
+    point = _polish(kkt, claim)
     if point is None:
-        return BilevelSolution("unbounded", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
+        return BilevelSolution("unbounded", mode, nodes=claim.nodes, seconds=claim.seconds, binaries=claim.binaries,
                                bound=-INF, proof="ray")  # fmt: skip
     proof = "one mode" if task.proven and finished else "open"
     if finished:
-        far = _far_from_claim(task, mode, answer, point)
+        far = _far_from_claim(task, mode, claim, point)
         spatial = mode == "strong_duality" and bilinear_leaders(kkt)[~kkt.problem.discrete].any()
         if not task.proven or far or spatial:
-            proof, point = _second_opinion(task, mode, point, answer)
+            proof, point = _second_opinion(task, mode, point, claim)
             finished = proof != "open"
         if finished and _few_decisions(kkt):
-            proof = _confirmed_by_enumeration(task, mode, answer, point)
+            proof = _confirmed_by_enumeration(task, mode, claim, point)
         _refuse_touched_box(kkt, task.derived, point)
         _refuse_broken_proof(kkt, task.derived, point)
     residuals = _require_small_residuals(kkt, mode, point)
-    found = _solution(kkt, "optimal" if finished else "time_limit", mode, point, answer, proof, residuals)
+    found = _solution(kkt, "optimal" if finished else "time_limit", mode, point, claim, proof, residuals)
     return _proved(found) if proof == "second opinion" else found
 
 
-def _far_from_claim(task: Task, mode: str, answer: Answer, point: Point) -> bool:
+def _far_from_claim(task: Task, mode: str, claim: ModeSolution, point: Point) -> bool:
     """Whether F of the pattern is not the F that the mode claims; raises CertificateError where no gap explains it.
 
     Spatial branching stops at a gap and may buy a better F within SCIP's tolerance: a second opinion decides. A point
     at which SCIP may stop early may be worse than its pattern.
     """
-    claimed, objective = answer.objective, task.kkt.problem.leader_cost(point.x, point.y)
+    claimed, objective = claim.objective, task.kkt.problem.leader_cost(point.x, point.y)
     size = max(1.0, abs(objective))
     limit = OBJECTIVE_LIMIT * size + (task.gap if objective < claimed else 0.0)
     far = abs(objective - claimed) > limit
@@ -291,12 +291,12 @@ def _require_small_residuals(kkt: KKT, mode: str, point: Point) -> dict[str, flo
 
 
 def _solution(
-    kkt: KKT, status: str, mode: str, point: Point, answer: Answer, proof: str, residuals: dict[str, float]
+    kkt: KKT, status: str, mode: str, point: Point, claim: ModeSolution, proof: str, residuals: dict[str, float]
 ) -> BilevelSolution:
     p, multipliers = kkt.problem, dict(zip(kkt.name, point.mu.tolist(), strict=True))
     return BilevelSolution(
         status, mode, p.leader_cost(point.x, point.y), point.x, point.y, multipliers,
-        p.follower_cost(point.x, point.y), residuals, answer.bound, answer.nodes, answer.seconds, answer.binaries,
+        p.follower_cost(point.x, point.y), residuals, claim.bound, claim.nodes, claim.seconds, claim.binaries,
         proof,
     )  # fmt: skip
 
@@ -337,16 +337,16 @@ def _challenged(task: Task, other: str, found: BilevelSolution) -> tuple[Bilevel
     where that mode fails or hits its limit; with what there is to tell."""
     objective = _objective(found)
     try:
-        answer = task.run(other, below=objective - _margin(objective), gap=0.0)
-        if answer.status == "infeasible":
+        claim = task.run(other, below=objective - _margin(objective), gap=0.0)
+        if claim.status == "infeasible":
             return _proved(found), []
-        point = None if answer.point is None else _polish(task.kkt, answer)
+        point = None if claim.point is None else _polish(task.kkt, claim)
         if point is None:
-            return found, [f"{other}: {answer.status}"]
+            return found, [f"{other}: {claim.status}"]
         residuals = _require_small_residuals(task.kkt, other, point)
     except (CertificateError, SolverError) as error:
         return found, [f"{other}: {error}"]
-    better = _solution(task.kkt, "optimal", other, point, answer, "open", residuals)
+    better = _solution(task.kkt, "optimal", other, point, claim, "open", residuals)
     return better, [f"{found.mode}: beaten by {other}, {objective - _objective(better):.3g} in scaled units"]
 
 
@@ -381,12 +381,12 @@ def _few_decisions(kkt: KKT) -> bool:
     return count <= FEW
 
 
-def _confirmed_by_enumeration(task: Task, mode: str, answer: Answer, point: Point) -> str:
+def _confirmed_by_enumeration(task: Task, mode: str, claim: ModeSolution, point: Point) -> str:
     """The word "enumeration"; raises CertificateError where the optimum over all leader decisions is better than the
     bound that a mode claims, or worse than its point."""
     best, *_ = enumerate_menu(task.kkt.problem)
     objective = task.kkt.problem.leader_cost(point.x, point.y)
-    margin, bound = _margin(objective), min(answer.bound, objective)
+    margin, bound = _margin(objective), min(claim.bound, objective)
     if not bound - margin <= best <= objective + margin:
         detail = f"{mode} claims {objective:.9g} and a bound of {bound:.9g}, enumeration finds {best:.9g}"
         raise CertificateError("bilevel.second_opinion", abs(objective - best), margin, detail)
@@ -403,25 +403,25 @@ def _enumerated(kkt: KKT) -> BilevelSolution:
     _, _, _, row_dual, col_dual = solve_follower(kkt.problem, x)
     point = Point(x, y, kkt.multipliers(row_dual, col_dual))
     residuals = _require_small_residuals(kkt, "enumeration", point)
-    answer = Answer("optimal", None, objective, objective, 0, 0.0, 0)
-    return _solution(kkt, "optimal", "enumeration", point, answer, "enumeration", residuals)
+    claim = ModeSolution("optimal", None, objective, objective, 0, 0.0, 0)
+    return _solution(kkt, "optimal", "enumeration", point, claim, "enumeration", residuals)
 
 
-def _point(answer: Answer) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """x, y, multipliers and slacks of an answer that has them."""
-    if answer.point is None:
-        raise SolverError(f"SCIP stopped with {answer.status} without a point")
-    return answer.point
+def _point(claim: ModeSolution) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, y, multipliers and slacks of a solution that has them."""
+    if claim.point is None:
+        raise SolverError(f"SCIP stopped with {claim.status} without a point")
+    return claim.point
 
 
-def _polish(kkt: KKT, answer: Answer) -> Point | None:
+def _polish(kkt: KKT, claim: ModeSolution) -> Point | None:
     """The LP on the pattern of SCIP's point: tight where the slack is the smaller of the pair.
 
     Pairs whose slack and multiplier are both small could go either way; where the first pattern misses SCIP's
     objective, up to ``2 ** AMBIGUOUS`` others are tried and the best is kept. None where F is unbounded on a pattern:
     discrete variables are held, but integers without a bound are let go to see.
     """
-    x, y, mu, slack = _point(answer)
+    x, y, mu, slack = _point(claim)
     p = kkt.problem
     fixed = np.where(p.discrete, x, np.nan)
     for j in np.flatnonzero(p.discrete):
@@ -435,7 +435,7 @@ def _polish(kkt: KKT, answer: Answer) -> Point | None:
     unclear = [k for k in kkt.pairs[np.argsort(size[kkt.pairs], kind="stable")] if size[k] <= 1e-3][:AMBIGUOUS]
     best = Point(np.where(p.discrete, fixed, x), y, mu)
     cost = INF
-    aim = answer.objective + OBJECTIVE_LIMIT * max(1.0, abs(answer.objective))
+    aim = claim.objective + OBJECTIVE_LIMIT * max(1.0, abs(claim.objective))
     for flips in itertools.product((False, True), repeat=len(unclear)):
         tight = first.copy()
         tight[unclear] ^= np.array(flips, dtype=bool)
@@ -469,9 +469,9 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
     return found.objective if found.status == Status.OPTIMAL else INF
 
 
-def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer) -> None:
+def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, claim: ModeSolution) -> None:
     """Raise when every multiplier vector of the point, or a slack, reaches a bound that is not proved."""
-    x, y, mu, slack = _point(answer)
+    x, y, mu, slack = _point(claim)
     declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
     unproved = (used.dual < derived.dual) | (declared & (used.dual <= derived.dual))
     scale = np.where(unproved, used.dual, np.maximum(used.dual, derived.dual) * 1e6)
@@ -486,7 +486,7 @@ def _refuse_touched_bounds(kkt: KKT, derived: Boxes, used: Boxes, answer: Answer
 
 
 def _refuse_broken_proof(kkt: KKT, derived: Boxes, at: Point) -> None:
-    """Raise when the answer's every multiplier vector reaches a bound called proved: those carry a margin."""
+    """Raise when the solution's every multiplier vector reaches a bound called proved: those carry a margin."""
     declared = np.array([s == "declared" for s in derived.dual_source], dtype=bool)
     reach = smallest_multipliers(kkt, at.x, at.y, np.where(declared, 1e6, 1.0) * derived.dual)
     if 1.0 - 1e-6 <= reach < INF:
@@ -517,15 +517,15 @@ def _wider(derived: Boxes) -> Boxes:
     )
 
 
-def _second_opinion(task: Task, mode: str, point: Point, answer: Answer) -> tuple[str, Point]:
+def _second_opinion(task: Task, mode: str, point: Point, claim: ModeSolution) -> tuple[str, Point]:
     """Another mode with wider declared boxes looks for something better than ``point`` until there is nothing.
 
     Only where ``mode`` itself stopped at a gap may the point improve, and by no more than that gap. Returns what the
     proof rests on and the point.
     """
     kkt, other = task.kkt, "sos1" if mode == "indicator" else "indicator"
-    gap = LOOSE * max(1.0, abs(answer.objective)) + max(answer.objective - answer.bound, 0.0)
-    lowest = answer.objective - (gap if mode == "strong_duality" else 0.0)
+    gap = LOOSE * max(1.0, abs(claim.objective)) + max(claim.objective - claim.bound, 0.0)
+    lowest = claim.objective - (gap if mode == "strong_duality" else 0.0)
     while True:
         objective = kkt.problem.leader_cost(point.x, point.y)
         margin = _margin(objective)
@@ -540,7 +540,7 @@ def _second_opinion(task: Task, mode: str, point: Point, answer: Answer) -> tupl
         point = better
 
 
-def _confirmed_infeasible(task: Task, mode: str, answer: Answer, check: bool) -> BilevelSolution:
+def _confirmed_infeasible(task: Task, mode: str, claim: ModeSolution, check: bool) -> BilevelSolution:
     """ "Infeasible" needs a second mode, with wider boxes and no objective, that finds no point either."""
     if check:
         other = "sos1" if mode == "bigm" else "bigm"
@@ -548,14 +548,14 @@ def _confirmed_infeasible(task: Task, mode: str, answer: Answer, check: bool) ->
         if second.point is not None:
             raise CertificateError("bilevel.infeasible", 1.0, 0.0, f"{mode} says infeasible, {other} finds a point")
         if second.status != "infeasible":
-            return BilevelSolution("no_solution", mode, nodes=answer.nodes, seconds=answer.seconds, proof="open")
+            return BilevelSolution("no_solution", mode, nodes=claim.nodes, seconds=claim.seconds, proof="open")
     proof = "second opinion" if check else "not checked"
-    return BilevelSolution("infeasible", mode, nodes=answer.nodes, seconds=answer.seconds, binaries=answer.binaries,
+    return BilevelSolution("infeasible", mode, nodes=claim.nodes, seconds=claim.seconds, binaries=claim.binaries,
                            proof=proof)  # fmt: skip
 
 
 def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) -> tuple[float, np.ndarray]:
-    """Worst F over the follower's best answers at x (one LP, F being linear), and that answer y.
+    """Worst F over the follower's best responses at x (one LP, F being linear), and that response y.
 
     Equation :eq:`eq-pessimistic`:
 
@@ -563,8 +563,8 @@ def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) 
 
        \\max_{y} \\{ F^\\top (x, y) + F_0 : y \\text{ follower-feasible}, \\; f(x, y) \\le \\theta(x) + \\delta \\}
 
-    ``tolerance`` is delta relative to ``max(1, |theta|)``. Raises SolverError when the follower has no best answer at x
-    or when F is unbounded over the best answers.
+    ``tolerance`` is delta relative to ``max(1, |theta|)``. Raises SolverError when the follower has no best response at
+    x or when F is unbounded over the best responses.
     """
     status, theta, *_ = solve_follower(problem, x)
     if status != "optimal":
@@ -579,7 +579,7 @@ def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) 
         np.append(problem.row_upper - shift, limit), problem.y_lower, problem.y_upper,
     )  # fmt: skip
     if found.status != Status.OPTIMAL:
-        raise SolverError(f"{problem.name}: the worst answer at this leader decision is {found.status}")
+        raise SolverError(f"{problem.name}: the worst response at this leader decision is {found.status}")
     return problem.leader_cost(x, found.x), found.x
 
 
