@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from solved_small import CONGESTED, congested_study
 from toy import small_market
 
 from tritier.cases.cases import find_case
@@ -43,7 +44,7 @@ from tritier.search import flat as flat_module
 from tritier.search import pool as pool_module
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, KINDS, SCALE, Request, answer_row, cost_of, safe_value, solve_request
-from tritier.search.ends import both_ends, check_end, first_best, stored_ends
+from tritier.search.ends import both_ends, check_end, closed, first_best, stored_ends
 from tritier.search.flat import flat_design
 from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
@@ -61,7 +62,7 @@ from tritier.search.pool import (
     reorder,
     unpacked,
 )
-from tritier.search.responses import optimistic_response
+from tritier.search.responses import LOSS_GAP, optimistic_response
 from tritier.search.scip import CoveringModel, below, prove
 
 # A tie-break that weighs in dollars keeps the follower's answer insensitive to the solver's tolerance.
@@ -620,6 +621,20 @@ def test_both_ends_lie_between_bounds_that_their_bases_prove(case, ends):
     row = solve_request(joint, Request("answer", higher))
     with pytest.raises(CertificateError, match="flat"):
         check_end(joint, "flat", replace(ends[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost))
+
+
+def test_a_flat_tariff_is_judged_by_its_best_response_where_an_answer_falls_short(tmp_path):
+    """Two scenarios of a congested feeder: the point of each answer recovers 0.3 cents too little, which once refused
+    the study, while the exact response recovers the cost."""
+    prepared = prepare(congested_study(tmp_path), "smoke", CONGESTED | {"n_scenarios": 2})
+    joint = JointLP(cleared(prepared, find_case(4)))
+    flat, _ = both_ends(joint)
+    assert flat.pool.rows[0].recovered < -LOSS_GAP  # and yet accepted
+    check_end(JointLP(joint.instance), "flat", flat)
+    rows = closed(joint, Request("answer", flat_design(joint, flat.design.p2p - 0.001)))
+    forged = replace(flat, pool=Pool(build_items(joint), rows), social_cost=rows[0].social_cost)
+    with pytest.raises(CertificateError, match="shortfall"):
+        check_end(joint, "flat", forged)
 
 
 def build_items(joint):
