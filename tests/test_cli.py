@@ -219,7 +219,7 @@ def test_out_never_replaces_a_folder_of_other_files(study, tmp_path, monkeypatch
 
 
 def test_result_files_and_keys(result):
-    assert sorted(p.name for p in result.iterdir()) == sorted(store.FILES)
+    assert sorted(p.name for p in result.iterdir()) == sorted([*store.FILES, store.RANGE])
     summary = json.loads((result / "summary.json").read_text())
     expected = {
         *("welfare_usd", "prosumer_cost_usd", "prosumer_cost_after_refund_usd", "prosumer_cvar_usd", "losses_kwh"),

@@ -371,9 +371,14 @@ class LinearProgram:
             self.restarts[reason] += 1
             self._clear()
             found, reason = self._attempt()
-        if reason is not None or self._scaled_only(found):
-            self.restarts[ColdRestart.SCALE] += 1
+        if reason is not None:
             found, reason = self._attempt_unscaled()
+        elif self._scaled_only(found):
+            basis = self._highs.getBasis()
+            better, worse = self._attempt_unscaled()
+            if worse is None:
+                return better
+            self._highs.setBasis(basis)  # what was found is to be trusted, and without scaling nothing is
         if reason is not None:
             word = self._highs.modelStatusToString(self._highs.getModelStatus())
             raise SolverError(
@@ -406,6 +411,7 @@ class LinearProgram:
 
     def _attempt_unscaled(self) -> tuple[LPSolution, ColdRestart | None]:
         """One more attempt, from the last basis, with tolerances that hold in the program's own units."""
+        self.restarts[ColdRestart.SCALE] += 1
         scaling = self._highs.getOptionValue("simplex_scale_strategy")[1]
         self._highs.setOptionValue("simplex_scale_strategy", 0)
         try:

@@ -26,7 +26,7 @@ OFF_BOUND = 1e-7  # kW: how far from its bound rounding may leave a nonbasic col
 LOSS_GAP = 1e-4  # $: exact social cost less its tangents, where the search for the response stops
 LEAST_VOLUME = 1e-4  # relative: a cent of social cost moves many kWh of arbitrary volume, so their bound is loose
 SEGMENT = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # steps tried from the best point so far to the LP's
-ROUNDS = 100
+ROUNDS = 40
 
 
 class Billed:
