@@ -345,7 +345,7 @@ def sensitivities(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             ends = np.array([*values["change"], base])
             ax.barh(y, ends.max() - ends.min(), left=ends.min(), height=0.62, color=colour, alpha=0.25)
             place = y + np.linspace(-0.22, 0.22, len(values)) * (len(values) > 1)
-            sides = (values["change"] - values["low"], values["high"] - values["change"])
+            sides = np.array([values["change"] - values["low"], values["high"] - values["change"]])
             ax.errorbar(values["change"], place, xerr=sides, fmt="none", color=colour, elinewidth=1, capsize=1.5)
             sure = (values["moved_word"] != "not resolved").to_numpy()
             for chosen, fill in ((sure, colour), (~sure, "white")):
