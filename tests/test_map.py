@@ -376,6 +376,20 @@ def test_a_placement_moves_what_prosumers_own_and_leaves_the_homes_where_they_ar
     assert placed(study, 1).prosumers == moved.prosumers != placed(study, 2).prosumers
 
 
+def test_one_placement_does_not_pass_for_another(tmp_path):
+    """Placements change no key of the study: a file under another's name once counted as that other."""
+    one, two = (sweeps.Sensitivity("placement", label) for label in ("1", "2"))
+    days = by_hand(50.0)
+    sweeps.keep_setting(tmp_path, one, "data", days[days["case"] != 2], {})
+    assert sweeps.setting_is_kept(tmp_path, one, "data") and sweeps.map_key(one, "data") == sweeps.map_key(two, "data")
+    for part in ("csv", "json"):
+        (tmp_path / f"{two.name}.{part}").write_bytes((tmp_path / f"{one.name}.{part}").read_bytes())
+    assert not sweeps.setting_is_kept(tmp_path, two, "data")
+    sweeps.read_setting(tmp_path, one)
+    with pytest.raises(InputError, match="setting"):
+        sweeps.read_setting(tmp_path, two)
+
+
 def test_vehicles_and_heat_pumps_are_scaled_and_wait_as_told():
     own = read_study(STUDY)
     told = {"vehicles.scale": 0.5, "vehicles.delay_h": 2, "heat_pumps.scale": 2.0, "heat_pumps.delay_h": 1}
@@ -403,6 +417,17 @@ def test_stored_sensitivities_are_of_todays_data_and_of_the_maps_days(values):
     assert len(found) == len(designs)
     days = set(held_out_days(read_study(STUDY), sweeps.MAP_PRESET).label)
     assert all(set(own["day"]) == days for _, own in daily.groupby(["parameter", "label"]))
+
+
+def test_a_stored_sensitivity_is_what_case_1_gives_again(values):
+    """On three of its days: the rest would take half a minute."""
+    value = sweeps.Sensitivity("delay", "2")
+    few = prepare(STUDY, sweeps.MAP_PRESET, value.changes | {"days_used": 3})
+    fresh, _ = sweeps.map_days(few, (1,))
+    both = values[0].query("parameter == 'delay' and label == '2'").merge(fresh, on=["case", "policy", "day"])
+    assert len(both) == len(fresh) == 6
+    for quantity in ("welfare_usd", "secured_welfare_usd", "prosumer_cost_after_refund_usd", "ac_losses_kwh"):
+        assert both[f"{quantity}_x"].to_numpy() == pytest.approx(both[f"{quantity}_y"].to_numpy(), rel=1e-5, abs=1e-3)
 
 
 def test_the_base_of_the_sensitivities_is_the_maps_point(values, stored):

@@ -807,7 +807,8 @@ def keep_setting(folder: Path, setting: Variant, data: str, daily: pd.DataFrame,
 def setting_is_kept(folder: Path, setting: Variant, data: str) -> bool:
     """Whether a setting is stored for the present data, menu and size."""
     path = folder / f"{setting.name}.json"
-    return path.is_file() and read_json(path).get("key") == map_key(setting, data)
+    about = read_json(path) if path.is_file() else {}
+    return about.get("key") == map_key(setting, data) and about.get("setting") == setting.place
 
 
 def renew_all(folder: Path, settings: Sequence[Variant]) -> list[str]:
@@ -834,7 +835,8 @@ def renew(folder: Path, setting: Variant, data: str) -> str:
 
 
 def read_setting(folder: Path, setting: Variant) -> tuple[pd.DataFrame, Mapping[str, Any]]:
-    """A stored setting. Raises InputError where it is missing, or its table is not the one that was written."""
+    """A stored setting. Raises InputError where it is missing, is another's (placements differ by their place alone),
+    or its table is not the one that was written."""
     path, again = folder / f"{setting.name}.csv", f"run python data/results/{folder.name}/run.py"
     about = path.with_suffix(".json")
     if not about.is_file() or not path.is_file():
@@ -842,6 +844,8 @@ def read_setting(folder: Path, setting: Variant) -> tuple[pd.DataFrame, Mapping[
     origin = read_json(about)
     if digest(path.read_bytes()) != origin.get("table"):
         raise InputError(path, "table", f"is not the one that {about.name} speaks of", f"delete both, {again}")
+    if origin.get("setting") != setting.place:
+        raise InputError(about, "setting", f"is {origin.get('setting')}, not {setting.place}", f"delete both, {again}")
     daily = pd.read_csv(path)
     check_setting(path, daily, setting.cases)
     return daily.assign(**setting.place), origin
@@ -1082,7 +1086,7 @@ ALL_STEPS = tuple(Step(setting, key) for setting in STEP_SETTINGS for key in STE
 
 
 def read_steps(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Variant days of the steps that are stored, and a row for each of its design; an end without its base is left out.
+    """Judged days of the steps that are stored, and a row for each of its design; an end without its base is left out.
 
     Raises InputError where no base is stored.
     """
@@ -1205,7 +1209,7 @@ def prepared_at(setting: Variant) -> Prepared:
 
 
 def read_sensitivities(folder: Path, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Variant days of the values that are stored, with those of the map's point (``base``: the map's folder) under the
+    """Judged days of the values that are stored, with those of the map's point (``base``: the map's folder) under the
     parameter ``BASE``; and a row for each of its design.
 
     Raises InputError where the map's point is missing, or no value is stored.
