@@ -128,6 +128,12 @@ def test_a_point_that_is_optimal_for_the_scaled_program_only_is_solved_again_wit
     monkeypatch.setattr(lp, "residual", lambda x: calls.append(x) or (1.0 if len(calls) < 3 else honest(x)))
     assert lp.solve().objective == pytest.approx(1.0)
     assert lp.restarts == {ColdRestart.SCALE: 2, ColdRestart.RESIDUAL: 1}
+    with monkeypatch.context() as forged:  # what is to be trusted stays where nothing without scaling is
+        forged.setattr(lp, "_tolerance", lambda: -1.0)
+        forged.setattr(lp, "residual", lambda x: 1.0 if seen[-1] == 0 else honest(x))
+        assert lp.solve().objective == pytest.approx(1.0) and seen[-1] == 0
+    assert lp.restarts == {ColdRestart.SCALE: 3, ColdRestart.RESIDUAL: 1}
+    assert lp.solve().iterations == 0  # its basis too
     assert lp._highs.getOptionValue("simplex_scale_strategy")[1] == usual
 
 
