@@ -39,6 +39,12 @@ RESIDUAL = 1e-6  # kW, kWh, $: primal residual up to which a response counts
 LOOSE = 0.5  # $: an answer whose bound is further below its own point is solved again from scratch
 
 
+def deflated(basis: Basis) -> tuple[bytes, bytes]:
+    """A basis for a file."""
+    columns, rows = (zlib.compress(part, 6) for part in basis)
+    return columns, rows
+
+
 @dataclass(frozen=True)
 class Request:
     """What to solve at a design. ``epsilon``: weight iota beside J, for answers and shortfalls."""
@@ -67,8 +73,7 @@ class Row:
     @cached_property
     def deflated(self) -> tuple[bytes, bytes]:
         """The basis for a file, made once: a search writes it many times."""
-        columns, rows = (zlib.compress(part, 6) for part in self.basis)
-        return columns, rows
+        return deflated(self.basis)
 
     @property
     def bound(self) -> float:

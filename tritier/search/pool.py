@@ -25,7 +25,7 @@ from tritier.model.chance import Block
 from tritier.provenance import whole_file
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, FREE, Basis, ParametricLP
-from tritier.search.cuts import KINDS, Request, Row
+from tritier.search.cuts import KINDS, Request, Row, deflated
 
 TANGENTS = 2  # loss tangents that an LP begins with; incumbents have exact losses
 Item = Block | np.ndarray  # a chance block, or the net loads (N, T, S) of a loss tangent
@@ -271,7 +271,7 @@ class Unfinished:
         """Write down how far an LP is, unless that has just been done."""
         if self.path is None or time.perf_counter() - self._saved < SAVE_EVERY:
             return
-        columns, rows = (np.frombuffer(zlib.compress(part, 6), dtype=np.uint8) for part in joint.warm.basis())
+        columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in deflated(joint.warm.basis()))
         best = [] if self.best is None else [self.best]
         load = np.empty(0) if self.best is None or self.best.load is None else self.best.load
         about = {"about": np.array(self.about), "figures": np.array(self.figures), "load": load}
