@@ -14,18 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from tritier.cases.decisions import Decisions
 from tritier.cases.outcome import daily_table
-from tritier.cases.recourse import MOST_KW, DayDecisions, Recourse, _PolicyLP, side_by_side
+from tritier.cases.recourse import DayDecisions, Recourse, _PolicyLP, side_by_side
 from tritier.cases.result import read_made, stored
 from tritier.cases.solve import judging_instance, prepare
 from tritier.evaluation.heldout import STUDIES, find_days, origin
-from tritier.model.chance import Block
 from tritier.provenance import commit, versions, write_json
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Border
 
 HERE = Path(__file__).resolve().parent
 STUDY = "ieee33"
@@ -39,30 +36,9 @@ class ByQuantile(_PolicyLP):
         level = self.instance.rules.chance_level
         at = (self.decisions[name].tolist() for name in ("mu", "eta"))
         for block, price, quantile in zip(self.decisions.blocks, *at, strict=True):
-            self.price(block, price / level, quantile)
+            self._add_own(block, price / level, quantile)
         found = self._answer(policy, self._solve())
         return replace(found, bought=0 * found.bought)  # above a quantile is not yet beyond a limit
-
-    def price(self, block: Block, price: float, quantile: float) -> None:
-        """Rows violation - s <= quantile, s >= 0 at a price."""
-        joint, s, n = self.joint, self.instance.days.n_days, self.joint.lp.cost.size
-        rows, upper = joint.violation_rows(block)
-        own = sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * (upper.size // s))])
-        joint.warm.append(
-            Border(
-                cost=np.zeros(s),
-                col_lower=np.zeros(s),
-                col_upper=np.full(s, MOST_KW),
-                old_rows=sp.csr_array((joint.lp.row_lower.size, s)),
-                columns={f"s:{block.label}": (0, (s,))},
-                matrix=sp.csr_array(own),
-                row_lower=np.full(upper.size, -np.inf),
-                row_upper=upper + quantile,
-                rows={f"priced:{block.label}": (0, (upper.size,))},
-            )
-        )
-        self.extra.append((np.arange(n, n + s), price * self.instance.days.probability))
-        self.rows.append(block)
 
 
 class OldRecourse(Recourse):

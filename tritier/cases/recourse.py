@@ -205,25 +205,26 @@ class _PolicyLP:
     def _add(self, block: Block, price: float) -> None:
         """Rows violation - s <= 0 with s >= 0 at ``price`` on each day; where a line's excess is shared by the
         hours of a day, its columns stand for s."""
-        joint, s = self.joint, self.instance.days.n_days
-        rows, upper = joint.violation_rows(block)
-        signs = upper.size // s
-        n = joint.lp.cost.size
         if block.kind == "capacity":
-            self._add_shared(block, rows, upper)
-            return
-        most = np.full(s, MOST_KW)
-        matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * signs)]))
+            self._add_shared(block, *self.joint.violation_rows(block))
+        else:
+            self._add_own(block, price)
+
+    def _add_own(self, block: Block, price: float, above: float = 0.0) -> None:
+        """Rows violation - s <= ``above`` with s >= 0 at ``price`` on each day."""
+        joint, s, n = self.joint, self.instance.days.n_days, self.joint.lp.cost.size
+        rows, upper = joint.violation_rows(block)
+        matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * (upper.size // s))]))
         joint.warm.append(
             Border(
                 cost=np.zeros(s),
                 col_lower=np.zeros(s),
-                col_upper=most,
+                col_upper=np.full(s, MOST_KW),
                 old_rows=sp.csr_array((joint.lp.row_lower.size, s)),
                 columns={f"s:{block.label}": (0, (s,))},
                 matrix=matrix,
                 row_lower=np.full(upper.size, -np.inf),
-                row_upper=upper,
+                row_upper=upper + above,
                 rows={f"priced:{block.label}": (0, (upper.size,))},
             )
         )
