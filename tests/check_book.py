@@ -45,6 +45,13 @@ def test_no_page_names_the_folder_that_it_was_built_in():
     assert [name for name in PAGES if f"{ROOT}/" in (HTML / name).read_text()] == []
 
 
+def test_no_page_prints_what_is_no_number():
+    code = re.compile(r"<(pre|script|style)\b.*?</\1>", re.DOTALL)
+    chapters = {name: code.sub("", (HTML / name).read_text()) for name in PAGES if re.match(r"chapters/\d", name)}
+    assert len(chapters) > 20
+    assert [name for name, text in chapters.items() if re.search(r"(?<![\w-])[+-]?nan\b", text)] == []
+
+
 def test_the_first_page_leads_to_the_landing_page(browser):
     with opened(browser, HTML, "intro.html") as (page, wrong):
         page.goto((HTML / FORWARD).as_uri(), wait_until="commit")

@@ -390,6 +390,11 @@ def test_one_placement_does_not_pass_for_another(tmp_path):
         sweeps.read_setting(tmp_path, two)
 
 
+def test_a_span_of_nothing_is_told_as_such():
+    assert sweeps.span_in_words(pd.Series([], dtype=float)) == "no figure yet"
+    assert sweeps.span_in_words(pd.Series([3.4, -1200.0])) == "-1,200 to +3 $ a day"
+
+
 def test_vehicles_and_heat_pumps_are_scaled_and_wait_as_told():
     own = read_study(STUDY)
     told = {"vehicles.scale": 0.5, "vehicles.delay_h": 2, "heat_pumps.scale": 2.0, "heat_pumps.delay_h": 1}
@@ -443,6 +448,7 @@ def test_the_table_and_the_figure_of_the_sensitivities_show_each_value(values):
     told = sweeps.sensitivity_table(rows, values[1])
     assert len(told) == len(values[1]) + 1 and told["value moved"].iloc[0] == "the study's own"
     assert not told.isna().any(axis=None)
+    assert not any("\N{DAGGER}" in str(cell) for cell in told.iloc[0])  # the study's own differs from nothing
     fig = plots.sensitivities(rows, {key: p.title for key, p in sweeps.PARAMETERS.items()})
     dots = sum(len(line.get_xdata()) for line in fig.axes[0].lines if line.get_marker() == "o")
     assert dots == len(values[1])

@@ -1247,8 +1247,13 @@ def sensitivity_rows(daily: pd.DataFrame) -> pd.DataFrame:
     found[["moved", "moved_low", "moved_high", "moved_p"]] = np.array(steps)
     other = found["parameter"] != BASE
     found.loc[other, "moved_p"] = found[other].groupby(family)["moved_p"].transform(holm)
-    words = zip(found["moved"], found["moved_p"], strict=True)
-    return found.assign(moved_word=["" if np.isnan(p) else resolved(c, p) for c, p in words])
+    words = [resolved(c, p) for c, p in zip(found["moved"], found["moved_p"], strict=True)]
+    return found.assign(moved_word=np.where(other, words, ""))
+
+
+def span_in_words(changes: pd.Series) -> str:
+    """From the least to the largest of some changes, $/day, or that there is none."""
+    return "no figure yet" if changes.empty else f"{changes.min():+,.0f} to {changes.max():+,.0f} $ a day"
 
 
 def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame:
