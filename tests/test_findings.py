@@ -313,14 +313,16 @@ def test_a_chosen_design_is_shown_with_every_component_of_the_tariff():
 def test_stored_designs_are_told_with_their_limits_and_rent():
     """Chapter 16 prints every design that is stored, and what network prices bring beside its tariff."""
     table = findings.kept_designs().set_index("figure")
-    assert list(table) == ["ieee33, preset paper", "ieee33-2045, preset fast"]
-    for name, column in zip(("odd", "2045-odd"), table, strict=True):
+    assert list(table)[::2] == ["ieee33, preset paper, odd weeks", "ieee33-2045, preset fast, odd weeks"]
+    assert list(table)[1::2] == ["ieee33, preset paper, even weeks", "ieee33-2045, preset fast, even weeks"]
+    for name, column in zip(("odd", "even", "2045-odd", "2045-even"), table, strict=True):
         folder = ROOT / "data" / "results" / "cases" / name / "case-4"
         summary = json.loads((folder / "summary.json").read_text())
         told = table[column]
         assert float(told["congestion rent [$/day]"]) == pytest.approx(summary["congestion_rent_usd"], abs=0.5)
         assert float(told["coincident peak charge [$/kW]"]) > 0
-        menu = dict(read_study(ROOT / "data" / "studies" / column.split(",")[0]).menu(column.split()[-1]).capacity)
+        study, preset, _ = column.split(", ")
+        menu = dict(read_study(ROOT / "data" / "studies" / study).menu(preset.removeprefix("preset ")).capacity)
         with np.load(folder / "decisions.npz") as kept:
             for line, cap in zip(map(int, kept["cap_line"]), kept["cap"], strict=True):
                 expected = "none" if cap == max(menu[line]) else f"{cap:,.0f}"

@@ -206,9 +206,10 @@ def answer() -> str:
 
 
 def kept_designs() -> pd.DataFrame:
-    """The stored designs of Case 4, a column for each study: prices, limits, bounds on the scenarios, and the rent."""
+    """The stored designs of Case 4, a column for each study and half of the season that designed: prices, limits, bounds
+    on the scenarios, and the rent."""
     columns = {}
-    for name, (study, preset, _) in result.SETS.items():
+    for name, (study, preset, half) in result.SETS.items():
         folder = result.FOLDER / name / "case-4"
         summary, proof = read_json(folder / "summary.json"), read_json(folder / "certificate.json")["design"]
         menu = read_study(result.FOLDER.parents[1] / "studies" / study).menu(preset)
@@ -230,7 +231,7 @@ def kept_designs() -> pd.DataFrame:
         column["DSO's revenue [$/day]"] = f"{summary['dso_revenue_usd']:,.0f}"
         column["saved against the flat tariff, as cleared [$/day]"] = f"{proof['flat'] - proof['upper_bound']:,.0f}"
         column["left to any other design of the menu, at most [$/day]"] = f"{proof['gap_usd']:,.2f}"
-        columns[f"{study}, preset {preset}"] = column
+        columns[f"{study}, preset {preset}, {half} weeks"] = column
     return pd.DataFrame(columns).fillna("none").rename_axis("figure").reset_index()
 
 
