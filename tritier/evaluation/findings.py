@@ -206,8 +206,8 @@ def answer() -> str:
 
 
 def kept_designs() -> pd.DataFrame:
-    """The stored designs of Case 4, a column for each study and half of the season that designed: prices, limits, bounds
-    on the scenarios, and the rent."""
+    """The stored designs of Case 4, a column for each study and half of the season that designed: prices, limits,
+    bounds on the scenarios, and the rent."""
     columns = {}
     for name, (study, preset, half) in result.SETS.items():
         folder = result.FOLDER / name / "case-4"
