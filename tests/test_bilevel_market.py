@@ -22,8 +22,8 @@ from tritier.reformulation.market import (
     design_of,
     market_bilevel,
     market_example,
-    settled,
     storage_bounds,
+    with_blocks_of_menu,
 )
 from tritier.reformulation.modes import MODES
 from tritier.reformulation.solve import discrete_points, enumerate_menu, solve
@@ -35,7 +35,7 @@ def market():
     """3 prosumers, 4 hours, 2 scenarios, two batteries; 48 designs; revenue adequacy excludes most of them."""
     instance = small_market(demand_blocks=2, demand_charge=0.1, tie_break=0.0)
     menu = Menu(((0.02, 0.08), (0.02, 0.08), (0.02, 0.14)), (0.01, 0.03), ((1, (180.0, 260.0, 1000.0)),))
-    joint = settled(JointLP(replace(instance, menu=menu, fixed_cost=10.0)))
+    joint = with_blocks_of_menu(JointLP(replace(instance, menu=menu, fixed_cost=10.0)))
     problem, box = market_bilevel(joint)
     return joint, problem, box
 
@@ -144,7 +144,7 @@ def with_menu(instance, p2p, **rules):
 @pytest.mark.parametrize("p2p", [(0.0,), (0.0, 0.03)])
 def test_free_trade_is_no_exception(p2p):
     """At a zero P2P charge energy may go round in circles; boxes without multipliers still give F of every design."""
-    joint = settled(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), p2p)))
+    joint = with_blocks_of_menu(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), p2p)))
     problem, box = market_bilevel(joint)
     best, _, _, values = enumerate_menu(problem)
     given = storage_bounds(joint, problem, box)
@@ -161,7 +161,7 @@ def test_free_trade_is_no_exception(p2p):
 @pytest.fixture(scope="module")
 def free_trade():
     """Eight designs, the best at 28.446 and the next at 28.473, and what is proved of the market's boxes."""
-    joint = settled(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), (0.0, 0.03))))
+    joint = with_blocks_of_menu(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), (0.0, 0.03))))
     problem, box = market_bilevel(joint)
     return problem, {"box": box, "dual_bound": storage_bounds(joint, problem, box)}
 
@@ -273,7 +273,7 @@ def test_every_part_of_the_tariff_is_a_sum_of_steps():
     point of the menu the linear problem has the exact optimistic response, and strong duality finds the best."""
     base = small_market(demand_blocks=2, demand_charge=0.4, tie_break=0.0, billing="scenario", flexibility=0.0)
     menu = Menu(((0.02, 0.06), (0.04,), (0.04,)), (0.01,), ((1, (170.0, 1000.0)),), (0.0, 0.2), (0.0, 0.3))
-    joint = settled(JointLP(replace(base, menu=menu, fixed_cost=-1e3)))
+    joint = with_blocks_of_menu(JointLP(replace(base, menu=menu, fixed_cost=-1e3)))
     problem, box = market_bilevel(joint)
     best, x, _, values = enumerate_menu(problem)
     found = {}

@@ -90,7 +90,7 @@ def sacrificed(joint: JointLP, response, share: float):
     """The response moved towards one that costs the follower more and society less, until the follower has given up a
     share of its cost; its multipliers stay."""
     joint.offer(response.design)
-    other = joint.settle(joint.cost(response.design, f=1e-3)).x
+    other = joint.solve(joint.cost(response.design, f=1e-3)).x
     own = np.append(response.x, np.zeros(other.size - response.x.size))
     give = float(joint.cost(response.design) @ (other - own))
     return replace(response, x=own + min(1.0, share * abs(response.theta) / give) * (other - own))

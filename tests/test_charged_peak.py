@@ -19,7 +19,7 @@ from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import charged_peak
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import Request, solve_request
-from tritier.search.responses import keep_books, optimistic_response
+from tritier.search.responses import fill_bookkeeping, optimistic_response
 
 DESIGN = Design((0.05, 0.08, 0.11), 0.02, ((1, 1000.0),))
 PEAKS = replace(DESIGN, capacity=((1, 250.0),), peak=0.3, coincident=0.4)
@@ -118,7 +118,7 @@ def test_a_lossless_peak_that_nothing_prices_leaves_the_books_in_order(market, m
     x[lp.at("H")] += 50.0
     load, found = joint.net_load(x), []
     monkeypatch.setattr(joint, "exact_losses", lambda at: found.append(at) or JointLP.exact_losses(joint, at))
-    keep_books(joint, x, load)
+    fill_bookkeeping(joint, x, load)
     assert len(found) == 1, "losses are a matter of one product"
     assert x[lp.at("peak")] == pytest.approx(joint.net_load(x).sum(axis=0).max(axis=0))
     rows = (lp.matrix @ x)[lp.row_at("H")]

@@ -126,7 +126,7 @@ def test_deferrable_loads_clear_in_a_large_market():
     design = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
     joint = JointLP(market)
     joint.offer(design)
-    assert clear_large(market, design).cost == pytest.approx(joint.settle(joint.cost(design)).objective, rel=1e-6)
+    assert clear_large(market, design).cost == pytest.approx(joint.solve(joint.cost(design)).objective, rel=1e-6)
 
 
 def test_vehicles_are_spread_over_a_large_market_and_stay_when_it_is_thinned():

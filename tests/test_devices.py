@@ -118,7 +118,7 @@ def test_a_device_from_outside_clears_in_a_large_market(market):
     found = clear(market, loose)
     joint = JointLP(market)
     joint.offer(loose)
-    assert found.cost == pytest.approx(joint.settle(joint.cost(loose)).objective, rel=1e-6)
+    assert found.cost == pytest.approx(joint.solve(joint.cost(loose)).objective, rel=1e-6)
 
 
 def test_social_cost_is_one_sum_in_the_lp_exactly_and_by_day(market, solved):

@@ -52,9 +52,9 @@ from tritier.search.menu import Coordinates, maximal
 from tritier.search.pool import (
     Pool,
     Unfinished,
+    binding,
     build,
     few,
-    held,
     items_of,
     packed,
     pieces,
@@ -268,7 +268,7 @@ def test_wrong_duals_still_bound(case):
     design, best = next(iter(found.items()))
     request, rng = Request("answer", design), np.random.default_rng(3)
     joint.offer(design)
-    solution = joint.settle(cost_of(joint, request))
+    solution = joint.solve(cost_of(joint, request))
     n = solution.y.size
     for y in (solution.y * 1.5, -solution.y, solution.y + rng.normal(0, 1, n), np.zeros(n), solution.y):
         row = answer_row(joint, request, replace(solution, y=y))
@@ -284,7 +284,7 @@ def test_an_infeasible_point_is_no_response(case):
     joint = search_lp(instance)
     request = Request("answer", next(iter(found)))
     joint.offer(request.design)
-    solution = joint.settle(cost_of(joint, request))
+    solution = joint.solve(cost_of(joint, request))
     x = solution.x.copy()
     x[joint.lp.at("R")] -= 1.0
     with pytest.raises(SolverError, match="no response"):
@@ -305,7 +305,7 @@ def test_what_holds_nothing_can_be_left_out_of_an_lp(case):
     design = min(found, key=lambda d: d.capacity)
     request = Request("answer", replace(design, capacity=((1, 230.0),)))
     row, items = solve_request(joint, request), items_of(joint)
-    kept = held(joint, row.basis, items)
+    kept = binding(joint, row.basis, items)
     assert kept and len(kept) < len(items)
     slim = build(instance, True, joint.bare, kept)
     slim.offer(request.design)

@@ -159,7 +159,7 @@ def test_prices_are_subgradients_of_the_value_in_every_hour():
     joint = JointLP(instance)
     joint.offer(design)
     cost = joint.cost(design)
-    base = joint.settle(cost)
+    base = joint.solve(cost)
     cost = joint.cost(design)
     rows = joint.lp.row_at("p2p_balance")
     price = base.y[rows].copy()
@@ -209,7 +209,7 @@ def test_the_limit_s_price_is_what_one_more_kilowatt_saves(step):
     for limit in (6.0, 6.0 + step):
         design = Design(hand.DESIGN.tariff, hand.DESIGN.p2p, ((1, limit),))
         wider.offer(design)
-        theta[limit] = wider.settle(wider.cost(design)).objective
+        theta[limit] = wider.solve(wider.cost(design)).objective
     assert (theta[6.0 + step] - theta[6.0]) / step == pytest.approx(-0.33)
 
 
@@ -362,7 +362,7 @@ def test_rows_added_lazily_equal_those_of_the_market_module(design, resistance, 
         full.add_block(block)
     for joint in (lazy, full):
         joint.offer(design)
-        assert joint.settle(joint.cost(design)).objective == pytest.approx(float(written.value), rel=1e-9)
+        assert joint.solve(joint.cost(design)).objective == pytest.approx(float(written.value), rel=1e-9)
     assert 0 < len(lazy.blocks) < len(blocks)
 
 
@@ -378,7 +378,7 @@ def test_value_is_concave_in_the_tariffs_and_billed_energy_is_its_slope(tariffs,
     def value(x):
         design = Design(tuple(x[:3]), x[3], ((1, 150.0),))
         joint.offer(design)
-        best = joint.settle(joint.cost(design))
+        best = joint.solve(joint.cost(design))
         return best.objective, np.append(best.x[joint.lp.at("G")], best.x[joint.lp.at("Z")])
 
     (at_a, slope), (at_b, _) = value(a), value(b)
@@ -395,7 +395,7 @@ def test_value_is_convex_and_falling_in_the_limit_and_its_price_is_its_slope(a, 
     def value(limit):
         design = Design((0.02, 0.08, 0.14), 0.02, ((1, limit),))
         joint.offer(design)
-        best = joint.settle(joint.cost(design))
+        best = joint.solve(joint.cost(design))
         return best.objective, float(best.reduced[joint.lp.at("cap")[0]])
 
     (at_a, slope), (at_b, _) = value(a), value(b)

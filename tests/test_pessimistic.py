@@ -145,7 +145,7 @@ def test_the_lp_is_left_as_it_was():
     joint = indifferent((0.05, 0.15))
     before = optimistic_response(joint, DESIGN).social.total
     theta = pessimistic_reading(joint, DESIGN).theta
-    assert joint.settle(joint.cost(DESIGN)).objective == pytest.approx(theta, abs=1e-9)
+    assert joint.solve(joint.cost(DESIGN)).objective == pytest.approx(theta, abs=1e-9)
     assert optimistic_response(joint, DESIGN).social.total == pytest.approx(before, abs=1e-6)
 
 

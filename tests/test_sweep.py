@@ -346,7 +346,7 @@ def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     on = days(demand, 0 * demand, 2, (0.8, 0.2))
     joint = JointLP(Instance(line_feeder(2), (who,), on, rules, Menu(((tariff,),), (tariff,), ())), market=False)
     joint.offer(design)
-    x = joint.settle(joint.cost(design)).x
+    x = joint.solve(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100
     assert share == pytest.approx(sweeps.kept_demand(rules, tariff, beta, blocks), abs=1e-6)

@@ -135,7 +135,7 @@ def test_the_point_of_a_basis_is_the_solvers_own(joint):
     request = Request("answer", list(menu_points(joint.instance.menu))[-1])
     joint.offer(request.design)
     cost = cost_of(joint, request)
-    found = joint.settle(cost)
+    found = joint.solve(cost)
     cost = cost_of(joint, request)
     x, y = basic_point(joint.warm.current(), cost, joint.warm.basis())
     assert x == pytest.approx(found.x, abs=1e-7)

@@ -398,11 +398,11 @@ def cleared_imbalance(joint: JointLP, decisions: Decisions) -> float:
     p = joint.instance.days.probability
     cleared = DayDecisions(joint.instance, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size))
     books = settlement_of(cleared, decisions)
-    worth = limits_worth(joint, decisions)
+    worth = value_of_limits(joint, decisions)
     return max(imbalance(books, joint.instance.fixed_cost), abs(float(books.rent_received @ p) - worth))
 
 
-def limits_worth(joint: JointLP, decisions: Decisions) -> float:
+def value_of_limits(joint: JointLP, decisions: Decisions) -> float:
     """Limits of all priced blocks at their multipliers, $: what the platform earns where no violation is bought."""
     caps, worth = joint.limits(point_of(joint, decisions)), 0.0
     for block, nu in zip(decisions.blocks, decisions["nu"], strict=True):

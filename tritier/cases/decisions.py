@@ -15,7 +15,7 @@ from tritier.model.prosumer import representative
 from tritier.model.risk import sample_cvar, value_at_risk
 from tritier.model.tariff import quantities
 from tritier.reformulation.joint import JointLP
-from tritier.search.responses import Response, block_quantiles, block_samples, keep_books
+from tritier.search.responses import Response, block_quantiles, block_samples, fill_bookkeeping
 
 PRICED = 1e-9  # a block whose multiplier is larger is kept with the result
 
@@ -233,7 +233,7 @@ def point_of(joint: JointLP, decisions: Decisions) -> np.ndarray:
         x[lp.at(name)] = value
     if joint.lines:
         x[lp.at("cap")] = [dict(decisions.design.capacity)[line] for line in joint.lines]
-    keep_books(joint, x, load)
+    fill_bookkeeping(joint, x, load)
     return x
 
 

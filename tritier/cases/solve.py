@@ -230,10 +230,10 @@ def least_violation(joint: JointLP) -> tuple[float, Block]:
     own = np.zeros(free.lp.cost.size)
     own[free.lp.at("R")] = 1.0
     own[free.lp.at("slack")] = free.instance.rules.violation_price
-    free.settle(own)
+    free.solve(own)
     violation = np.zeros(free.lp.cost.size)
     violation[free.lp.at("slack")] = 1.0
-    x = free.settle(violation, "primal").x
+    x = free.solve(violation, "primal").x
     worst = max(free.blocks, key=lambda block: float(x[free.lp.at(f"slack:{block.label}")]))
     return float(x[free.lp.at("slack")]), worst
 

@@ -163,7 +163,7 @@ def as_example(instance: Instance) -> MarketExample:
         blocks = len(joint.blocks)
         for design in menu_points(corners):
             joint.offer(design)
-            load = joint.net_load(joint.settle(joint.cost(design)).x)
+            load = joint.net_load(joint.solve(joint.cost(design)).x)
             if joint.tangents <= TANGENTS:
                 joint.tangent(load)
         if len(joint.blocks) == blocks:

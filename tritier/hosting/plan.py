@@ -267,7 +267,7 @@ def swept(case: HostingCase, plan: Plan, hosted_kw: float | None = None, jobs: i
     return -reached if hosted_kw is None else reached, certificate
 
 
-def held_fixed(case: HostingCase, plan: Plan) -> FirstStage:
+def with_fixed_capacities(case: HostingCase, plan: Plan) -> FirstStage:
     """A first stage with nothing but a plan's own capacities in it."""
     first = first_stage(case)
     return replace(first, lower=np.maximum(plan.y - WITHIN_KW, first.lower), upper=plan.y + WITHIN_KW)

@@ -24,13 +24,13 @@ from tritier.hosting.plan import (
     Progress,
     base_cost,
     deterministic,
-    held_fixed,
     judge,
     relaxed_bound,
     robust_plan,
     stochastic_plan,
     stress_days,
     swept,
+    with_fixed_capacities,
 )
 from tritier.hosting.robust import Iteration
 from tritier.hosting.rows import WATCHED, Watch
@@ -338,7 +338,7 @@ def check_plan(problem: Problem, asked: Question, plan: Plan, jobs: int = 1) -> 
         again = stochastic_plan(problem.case, days, weights, problem.chance_level, watch=plan.watch)
         require_close("hosting.upper_bound", plan.upper_bound, again.upper_bound)
         try:
-            own = held_fixed(problem.case, plan)
+            own = with_fixed_capacities(problem.case, plan)
             stochastic_plan(problem.case, days, weights, problem.chance_level, watch=plan.watch, first=own)
         except SolverError as error:
             raise CertificateError("hosting.chance", plan.hosted_kw, 0.0, str(error)) from error

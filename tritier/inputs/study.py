@@ -102,7 +102,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     settings = read_settings(yaml_path, changes)
     files = settings.files.model_dump(exclude_none=True)
     paths = {"study": yaml_path} | {role: yaml_path.parent / name for role, name in files.items()}
-    feeder = held_at(read_feeder(paths["bus"], paths["branch"]), settings.substation_voltage_pu)
+    feeder = at_slack_voltage(read_feeder(paths["bus"], paths["branch"]), settings.substation_voltage_pu)
     check_menus(yaml_path, settings, feeder)
 
     dates, load_profiles = read_days(paths["load_profiles"], 0.0, HIGHEST_LOAD)
@@ -176,7 +176,7 @@ def hash_files(paths: Mapping[str, Path]) -> str:
     return total.hexdigest()
 
 
-def held_at(feeder: Feeder, voltage: float | None) -> Feeder:
+def at_slack_voltage(feeder: Feeder, voltage: float | None) -> Feeder:
     """The feeder with its slack held at a voltage [p.u.]; as it is where none is given."""
     if voltage is None:
         return feeder

@@ -273,7 +273,7 @@ class JointLP:
             risks = self.network.block_risks(self.net_load(x), self.limits(x), VIOLATED_KW)
         return [block for _, block in risks if block not in known]
 
-    def settle(self, cost: np.ndarray, simplex: str = "dual") -> LPSolution:
+    def solve(self, cost: np.ndarray, simplex: str = "dual") -> LPSolution:
         """Solve, add the blocks that the answer violates, and solve again until it violates none (C&CG)."""
         solution = self.warm.solve(cost, simplex)
         for _ in range(ROUNDS):

@@ -63,13 +63,13 @@ def menu_steps(menu: Menu) -> list[Step]:
     ]
 
 
-def settled(joint: JointLP) -> JointLP:
+def with_blocks_of_menu(joint: JointLP) -> JointLP:
     """Add every chance block that an answer on the menu violates, and loss tangents there, until none is missing."""
     while True:
         blocks = len(joint.blocks)
         for design in menu_points(joint.instance.menu):
             joint.offer(design)
-            joint.tangent(joint.net_load(joint.settle(joint.cost(design)).x))
+            joint.tangent(joint.net_load(joint.solve(joint.cost(design)).x))
         if len(joint.blocks) == blocks:
             joint.offer(None)
             return joint
@@ -411,7 +411,7 @@ def example_instance(hours: int = 4, scenarios: int = 2, seed: int = 3, billing:
 
 def market_example(hours: int = 4, scenarios: int = 2, seed: int = 3, billing: str = "expected") -> MarketExample:
     """The example with a revenue requirement just above what its cheapest design recovers, so that both limits bind."""
-    joint = settled(JointLP(example_instance(hours, scenarios, seed, billing)))
+    joint = with_blocks_of_menu(JointLP(example_instance(hours, scenarios, seed, billing)))
     free, box = market_bilevel(joint)
     row = free.U_name.index("revenue adequacy")
     _, x, y, _ = enumerate_menu(free)

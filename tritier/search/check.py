@@ -23,7 +23,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
 from tritier.search.cuts import RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Row, cost_of
 from tritier.search.pool import Item, Pool, build, extend, items_in, items_of
-from tritier.search.responses import block_quantiles, block_samples, keep_books, shortfall, social_cost
+from tritier.search.responses import block_quantiles, block_samples, fill_bookkeeping, shortfall, social_cost
 from tritier.search.work import pack, unpack
 
 BOUND = 0.01  # $: how far a stored bound may lie above what its basis proves: an answer divides by its small epsilon
@@ -154,7 +154,7 @@ def completed(joint: JointLP, x: np.ndarray, design: Design) -> np.ndarray:
     for block, quantile in zip(own, block_quantiles(joint, own, load, design), strict=True):
         x[lp.at(f"var:{block.label}")] = quantile
         x[lp.at(f"excess:{block.label}")] = np.maximum(block_samples(joint, block, load, design) - quantile, 0.0)
-    keep_books(joint, x, load)
+    fill_bookkeeping(joint, x, load)
     return x
 
 

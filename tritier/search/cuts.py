@@ -129,7 +129,7 @@ def solve_request(joint: JointLP, request: Request, inside: bool = False) -> Row
             joint.warm.forget()
         elif inside:
             joint.warm.start_inside(cost)
-        solution = joint.settle(cost)
+        solution = joint.solve(cost)
         row = least_row(joint, request, solution) if request.kind == "least" else answer_row(joint, request, solution)
         if _modelled(joint, request, solution.x) - row.bound <= LOOSE or request.kind == "least":
             break

@@ -34,7 +34,7 @@ from tritier.search.cuts import FINE, Request, Row
 from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
-from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, build, few, held, key, reorder
+from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, binding, build, few, key, reorder
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, answer_name, pack, solve_numbered
@@ -424,7 +424,7 @@ class Search:
             far = bool(beyond.sum() > FAR * near[chosen].need.max(initial=0.0))
         if self.joint.bare.row_lower.size < LARGE:  # to build another LP would take longer than to solve this one
             return self.pool.items, reorder(self.joint, basis, self.pool.items, self.pool.items), begin
-        items = held(self.joint, basis, self.pool.items)
+        items = binding(self.joint, basis, self.pool.items)
         if far:
             blocks = {key(item): item for item in [*few(items), *self.capacity_blocks(beyond > 0)]}
             return list(blocks.values()), None, begin

@@ -96,8 +96,8 @@ def idle(joint: JointLP, item: Item) -> Basis:
     return bytes([BASIC]) + bytes([AT_LOWER]) * (columns - 1), bytes([BASIC]) * (rows - 1) + bytes([AT_UPPER])
 
 
-def held(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
-    """Of the items ``own`` that the LP of a basis had, those that hold something at its point: loss tangents with a
+def binding(joint: JointLP, basis: Basis, own: list[Item]) -> list[Item]:
+    """Of the items ``own`` that the LP of a basis had, those that bind at its point: loss tangents with a
     tight row, and chance blocks with a tight tail row and a tight CVaR row, for a block whose CVaR row is loose has no
     dual. Without the others the basis is one still."""
     own = own[: items_in(joint, basis, own)]

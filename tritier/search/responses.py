@@ -98,7 +98,7 @@ def _social_cost(joint: JointLP, x: np.ndarray, head: np.ndarray, peak: np.ndarr
     return SocialCost.expected(parts, instance.days.probability, violation)
 
 
-def keep_books(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
+def fill_bookkeeping(joint: JointLP, x: np.ndarray, load: np.ndarray) -> None:
     """Fill in the DSO's columns of a point as they follow from its decisions and their net loads, kW, (N, T, S)."""
     lp, head, peak, loss = joint.lp, load.sum(axis=0), day_peak(load), joint.exact_losses(load)
     charged = charged_peak(joint.instance, head, loss)
@@ -137,7 +137,7 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
     """
     joint.offer(design)
     for _ in range(ROUNDS):
-        best = joint.settle(joint.cost(design))
+        best = joint.solve(joint.cost(design))
         follower_face(joint, best)
         try:
             x, blocks = _recovering(joint, design) if revenue else _best_for_society(joint, design)
@@ -331,7 +331,7 @@ def pessimistic_reading(joint: JointLP, design: Design) -> PessimisticReading:
     """
     joint.offer(design)
     for _ in range(ROUNDS):
-        best = joint.settle(joint.cost(design))
+        best = joint.solve(joint.cost(design))
         follower_face(joint, best)
         try:
             x = joint.warm.solve(_least_linear(joint), "primal").x

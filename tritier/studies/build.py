@@ -589,7 +589,7 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
         cost = np.zeros(joint.lp.cost.size)
         cost[joint.lp.at("slack")] = 1.0
         try:
-            found = joint.settle(cost, "primal" if before is None else "dual")
+            found = joint.solve(cost, "primal" if before is None else "dual")
         except InfeasibleError:  # violation is boxed by a hundred times what consumption is worth
             return np.inf, days.label[k]
         least = float(found.x[joint.lp.at("slack")])
