@@ -1238,12 +1238,14 @@ def prepared_at(setting: Variant) -> Prepared:
 
 def read_sensitivities(folder: Path, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judged days of the values that are stored, with those of the map's point (``base``: the map's folder) under the
-    parameter ``BASE``; and a row for each of its design.
+    parameter ``BASE``; and a row for the design of each.
 
     Raises InputError where the map's point is missing, or no value is stored.
     """
-    daily, _ = read_setting(base, BASE_SETTING)
-    tables, rows = [daily[daily["case"].isin(SENSITIVITY_CASES)].assign(parameter=BASE, label="")], []
+    daily, origin = read_setting(base, BASE_SETTING)
+    own = {"parameter": BASE, "label": ""}
+    tables = [daily[daily["case"].isin(SENSITIVITY_CASES)].assign(**own)]
+    rows = [own | {"seconds": origin["case_4"]["seconds"]} | origin["case_4"]["design"]]
     stored_ones = [s for s in SENSITIVITIES if (folder / f"{s.name}.json").is_file()] or SENSITIVITIES[:1]
     for value in stored_ones:
         daily, origin = read_setting(folder, value)
@@ -1304,7 +1306,17 @@ def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame
         figures = zip(own["change"], half, marks, strict=True)
         told[title] = [f"{form.format(c)} ± {h:,.0f}{mark}" for c, h, mark in figures]
     chosen = told[at].merge(designs, on=at, how="left")
-    told["coincident peak charge [$/kW]"] = ["" if np.isnan(c) else f"{c:g}" for c in chosen["coincident"]]
+    told["coincident peak charge [$/kW]"] = [f"{c:g}" for c in chosen["coincident"]]
     titles = {key: f"{p.title} [{p.unit}]" if p.unit else p.title for key, p in PARAMETERS.items()}
-    told.insert(0, "value moved", [titles.get(key, "the study's own") for key in told["parameter"]])
-    return told.drop(columns="parameter").rename(columns={"label": "value"})
+    told.insert(0, "value moved", [titles.get(key, "none: the study's own") for key in told["parameter"]])
+    return told.drop(columns="parameter").rename(columns={"label": "value"}).replace({"value": {"": "all"}})
+
+
+def not_stored(designs: pd.DataFrame) -> str:
+    """The planned values that are not among those stored, in words, by parameter."""
+    known = set(zip(designs["parameter"], designs["label"], strict=True))
+    missing: dict[str, list[str]] = {}
+    for value in SENSITIVITIES:
+        if (value.parameter, value.label) not in known:
+            missing.setdefault(PARAMETERS[value.parameter].title, []).append(value.label)
+    return "; ".join(f"{title} {', '.join(labels)}" for title, labels in missing.items()) or "none"
