@@ -544,7 +544,7 @@ def moved(before: float, after: float, least: float = LEAST) -> str:
     return "rises" if after > before else "falls"
 
 
-def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
+def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, Any]:
     """From the first to the last solved value of a sweep: labels, changes of welfare, words, in and out of sample."""
     own = of_sweep(rows, sweep)
     first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
