@@ -39,6 +39,7 @@ PICTURES = """() => {
   }
   for (const e of document.querySelectorAll('.interactive')) {
     if (few(e.getAttribute('aria-label'))) found.push('interactive figure without a label');
+    if (!e.closest('figure')?.querySelector('.caption-number')) found.push('interactive figure without a number');
     const drawing = e.querySelector('.main-svg');
     if (!drawing) found.push('interactive figure not drawn');
     else if (drawing.getBoundingClientRect().width > e.clientWidth + 1) found.push('interactive figure clipped');

@@ -260,6 +260,9 @@ DAMAGE = {
     '<img alt="" src="a.svg">': "picture without alt text",
     '<img alt="figures/a.svg" src="a.svg">': "picture without alt text",
     '<div class="interactive" aria-label="A moving picture."></div>': "interactive figure not drawn",
+    '<figure><div class="interactive" aria-label="A moving one."></div><figcaption>It moves.</figcaption></figure>': (
+        "interactive figure without a number"
+    ),
     '<div style="width: 1400px">wide</div>': "scrolls sideways",
     '<div style="width: 9em; overflow: hidden"><p style="width: 20em">cut</p></div>': "cut by",
     '<table style="table-layout: fixed; width: 4em"><tr><td>incomprehensible<td>b</table>': "sticks out by",

@@ -10,13 +10,22 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tritier import book as chapter
-from tritier.book.build import build_book, build_html, clear_leftovers, launchable, publish_figures, with_provenance
-from tritier.book.page import LISTING, myst_table
+from tritier.book.build import (
+    _figure_links,
+    build_book,
+    build_html,
+    clear_leftovers,
+    launchable,
+    publish_figures,
+    with_provenance,
+)
+from tritier.book.page import LISTING, Page, myst_table
 from tritier.book.run import Book, gate, run_stale, stale
 from tritier.errors import InputError
 from tritier.plots import style as plots
@@ -303,6 +312,27 @@ def test_figures_need_a_caption_and_carry_their_provenance(tmp_path):
     nbformat.write(new_notebook(cells=[cell]), path)
     with pytest.raises(InputError, match=r"chapters/a.ipynb: cell 'draw\(\)': a figure without"):
         with_provenance(path)
+
+
+def test_interactive_figures_are_numbered_as_the_others_and_bring_their_alt_text(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata: shown.append((data, metadata)))
+    page = Page("01-a", "smoke", 0, tmp_path)
+    chapter.show_interactive(page, go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), "moves", alt='A line, "rising".')
+    html, metadata = shown[0]
+    assert 'aria-label="A line, &quot;rising&quot;."' in html.data and "<figure" not in html.data
+    assert (page.figures / "moves.csv").is_file() and (page.figures / "moves.json").is_file()
+    output = nbformat.v4.new_output("display_data", data={"text/html": html.data}, metadata=metadata)
+    look = {"figure": {"name": "fig-interactive-a", "caption": "A line."}}
+    cell = new_code_cell("move()", metadata={"mystnb": look}, outputs=[output])
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    staged = nbformat.reads(with_provenance(tmp_path / "a.ipynb"), as_version=4).cells[0]
+    assert 'href="../figures/moves.csv"' in staged.metadata.mystnb.figure.caption
+    assert _figure_links(cell, "01-a") == ["{ref}`moves <fig-interactive-a>` (interactive)"]
+    del cell.metadata["mystnb"]
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    with pytest.raises(InputError, match="a figure without caption, label"):
+        with_provenance(tmp_path / "a.ipynb")
 
 
 LINKED = """# Toy

@@ -68,8 +68,8 @@ def test_a_result_in_an_equation_is_found_and_a_formula_is_not():
     assert digits_in_line("$$\nt_{n-1, 0.975}\n$$ (eq-a) costs 5 \\$ or 6 \\$") == []
 
 
-def test_captions_of_interactive_figures_are_prose():
-    code = "book.show_interactive(f(x), alt='a', caption='b ' 'c', page=page)"
+def test_captions_of_tables_and_alt_texts_of_interactive_figures_are_prose():
+    code = "book.show_table(f(x), caption='b ' 'c')\nbook.show_interactive(page, f(x), 'name', alt='a')"
     assert sorted(spoken(code)) == ["a", "b c"]
 
 

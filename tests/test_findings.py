@@ -24,7 +24,6 @@ from tritier.inputs.study import read_study
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSTRACT = pd.read_csv(ROOT / "data" / "paper" / "abstract.csv")
-EXPECTED = pd.read_csv(ROOT / "data" / "paper" / "expected.csv")
 COLUMNS = (
     "welfare_usd",
     "social_cost_usd",
@@ -163,13 +162,6 @@ def test_both_comparisons_by_hand():
     days = table.loc[("own policy", "days_with_a_violation")]
     assert (days.base_mean, days.change) == (10, -3) and days.p_value == 1.0  # McNemar 0.25, times the rows it is among
     assert table.loc[("own policy", "welfare_usd"), "p_value"] == 1.0 and len(table) == 12
-
-
-def test_expectations_name_known_quantities():
-    known = set(findings.QUANTITIES) | {"days"}
-    assert set(EXPECTED["quantity"]) <= known
-    assert set(EXPECTED["case"]) <= set(CASES)
-    assert not EXPECTED.isna().any().any()
 
 
 def test_violation_shares_by_hand():

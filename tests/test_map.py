@@ -419,7 +419,7 @@ def test_stored_sensitivities_are_of_todays_data_and_of_the_maps_days(values):
     found = [s for s in sweeps.SENSITIVITIES if (SENSITIVITIES_STORED / f"{s.name}.json").is_file()]
     assert {p.stem for p in SENSITIVITIES_STORED.glob("*.csv")} == {s.name for s in found}
     assert [s.name for s in found if not sweeps.setting_is_kept(SENSITIVITIES_STORED, s, data)] == []
-    assert len(found) == len(designs)
+    assert len(designs) == 1 + len(found)  # the study's own is the map's
     days = set(held_out_days(read_study(STUDY), sweeps.MAP_PRESET).label)
     assert all(set(own["day"]) == days for _, own in daily.groupby(["parameter", "label"]))
 
@@ -446,9 +446,16 @@ def test_the_base_of_the_sensitivities_is_the_maps_point(values, stored):
 def test_the_table_and_the_figure_of_the_sensitivities_show_each_value(values):
     rows = sweeps.sensitivity_rows(values[0])
     told = sweeps.sensitivity_table(rows, values[1])
-    assert len(told) == len(values[1]) + 1 and told["value moved"].iloc[0] == "the study's own"
-    assert not told.isna().any(axis=None)
+    assert len(told) == len(values[1])
+    assert told.iloc[0, :2].tolist() == ["none: the study's own", "all"]
+    assert not (told.isna() | (told == "")).any(axis=None)
     assert not any("\N{DAGGER}" in str(cell) for cell in told.iloc[0])  # the study's own differs from nothing
     fig = plots.sensitivities(rows, {key: p.title for key, p in sweeps.PARAMETERS.items()})
     dots = sum(len(line.get_xdata()) for line in fig.axes[0].lines if line.get_marker() == "o")
-    assert dots == len(values[1])
+    assert dots == len(values[1]) - 1
+
+
+def test_values_that_are_not_stored_are_named():
+    every = pd.DataFrame([{"parameter": s.parameter, "label": s.label} for s in sweeps.SENSITIVITIES])
+    assert sweeps.not_stored(every) == "none"
+    assert sweeps.not_stored(every.iloc[1:]) == "electric vehicles 0.5"

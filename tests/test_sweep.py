@@ -26,6 +26,7 @@ from tritier.evaluation import sweeps
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.settings import read_settings
 from tritier.inputs.study import read_study
+from tritier.model.devices import block_value
 from tritier.plots import results as plots
 from tritier.provenance import digest
 from tritier.reformulation.joint import JointLP
@@ -291,9 +292,10 @@ def test_ends_are_taken_over_the_values_and_the_base():
 def test_a_sweep_is_in_the_order_of_its_values_with_its_base():
     own = sweeps.of_sweep(rows_by_hand(), sweeps.find_sweep("pv"))
     assert own["x"].tolist() == [1.0, 1.5] and own["base"].tolist() == [True, False]
-    table = sweeps.shown(rows_by_hand(), sweeps.find_sweep("pv"))
-    assert table.iloc[:, 0].tolist() == ["1 *", "1.5"]
-    assert table["welfare [$/day]"].tolist() == ["+10.0", "-3.0"]
+    table = sweeps.shown(rows_by_hand())
+    assert table["parameter"].tolist() == ["the case study", "demand charge [$/kW-day]", "PV [times installed]"]
+    assert table["value"].tolist() == ["its own", "0.251", "1.5"]
+    assert table["welfare [$/day]"].tolist() == ["+10.0", "+4.0", "-3.0"]
     assert table.iloc[1, -1] == "0.05 0.08 0.11, 1800"
 
 
@@ -303,9 +305,31 @@ def test_a_refused_point_shows_no_figures():
         np.nan
     )
     rows.loc[2, "refused"] = "Case 4: no"
-    table = sweeps.shown(rows, sweeps.find_sweep("pv"))
-    assert table.iloc[1, 1:].tolist() == ["–"] * 6 + ["refused"]
+    table = sweeps.shown(rows)
+    assert table.iloc[2, 2:].tolist() == ["–"] * 6 + ["refused"]
     assert "pv" not in set(sweeps.ends(rows)["sweep"])
+    assert sweeps.courses(rows)["parameter"].tolist() == ["demand charge [$/kW-day]"]
+
+
+def test_a_sweep_is_told_from_its_first_to_its_last_value():
+    table = sweeps.courses(rows_by_hand()).set_index("parameter")
+    assert table.loc["demand charge [$/kW-day]"].tolist() == [
+        "0.251",
+        "0.763",
+        "0.763",
+        "+4 to +10",
+        "+2 to +5",
+        "rises",
+    ]
+    assert table.loc["PV [times installed]", "scenarios [$/day]"] == "+10 to -3"
+
+
+def test_the_menu_shows_what_stored_points_were_offered_only_where_it_was_something_else():
+    assert sweeps.menu_table(sweeps.MENU).columns.tolist() == ["offered", "levels"]
+    older = {key: text for key, text in sweeps.MENU.items() if "peak" not in key}
+    table = sweeps.menu_table(older)
+    assert table["offered"].notna().all()
+    assert (table["levels of the stored sweeps"] == "not offered").sum() == 2
 
 
 def test_violations_are_priced_by_hand():
@@ -339,7 +363,8 @@ def test_keys_of_figures_are_words_and_differ():
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 0.7, 0.9])
 @pytest.mark.parametrize("blocks", [2, 4, 8])
 def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
-    """One prosumer, one hour: the dear scenario fills the tail, in the other one the threshold decides."""
+    """One prosumer, one hour: the dear scenario fills the tail, in the other one the threshold
+    of :eq:`eq-tariff-weight` decides."""
     tariff, demand = 0.06, np.array([[[100.0, 300.0]]])
     rules = plain_rules(1, flexibility=0.1, demand_blocks=blocks, reference_price=0.38, billing="expected")
     who, design = plain_prosumer(2, beta=beta), Design((tariff,), tariff)
@@ -349,23 +374,19 @@ def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     x = joint.solve(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100
-    assert share == pytest.approx(sweeps.kept_demand(rules, tariff, beta, blocks), abs=1e-6)
-
-
-def test_risk_weights_raise_the_threshold():
-    table = sweeps.kept_table(plain_rules(1, flexibility=0.1), 0.06, (0.0, 0.5, 0.8), (4, 8))
-    assert table["threshold [$/kWh]"].tolist() == pytest.approx([0.36, 0.42, 0.6])
-    assert table["kept, K = 4 [%]"].is_monotonic_decreasing
+    kept = int((block_value(rules) > rules.retail.max() + tariff / (1 - beta)).sum())
+    assert share == pytest.approx(1 - rules.flexibility + 2 * rules.flexibility * kept / blocks, abs=1e-6)
 
 
 def test_the_course_of_a_sweep_runs_from_its_first_to_its_last_value():
     told = sweeps.course(rows_by_hand(), sweeps.find_sweep("demand_charge"))
     assert (told["first_label"], told["first"], told["last_label"], told["last"]) == ("0.251", 4.0, "0.763", 10.0)
-    assert (told["word"], told["out_word"], told["place"]) == ("rises", "rises", "at an end")
-    rows = rows_by_hand()
-    more = rows.assign(label=rows["label"].replace("1.5", "0.5"), change=rows["change"] - 7)[rows["sweep"] == "pv"]
-    both = pd.concat([rows, more])
-    assert sweeps.course(both, sweeps.find_sweep("pv"))["place"] == "above both"
+    assert (told["word"], told["out_first"], told["out_last"]) == ("rises", 2.0, 5.0)
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.4, "+0"), (0.4, "+0"), (-1234.4, "-1,234"), (10.0, "+10")])
+def test_what_rounds_to_nothing_has_no_minus(value, text):
+    assert sweeps.signed(value) == text
 
 
 def test_figures_show_the_rows():
@@ -432,16 +453,34 @@ def test_what_is_swept_reaches_the_model(stored):
     assert rows.loc[("shift", "0"), "c1_welfare_usd"] != pytest.approx(base["c1_welfare_usd"], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("origin", "short", "long"),
+    [
+        (
+            {"model": "first edition: no peaks", "data_hash": "a"},
+            "first edition of the model",
+            "first edition: no peaks",
+        ),
+        ({"data_hash": "a"}, "today's model", "today's model, on this book's inputs"),
+        ({"data_hash": "b"}, "today's model", "today's model, on other inputs than this book's"),
+    ],
+)
+def test_stored_sweeps_are_told_by_their_model(origin, short, long):
+    told = sweeps.model_in_words(origin, "a")
+    assert told[0] == short
+    assert told[1].endswith(long)
+
+
 def test_the_chapter_says_which_model_its_stored_sweeps_carry():
-    """What is stored may be of an earlier model; then the text names it and every figure of it says so."""
-    model = json.loads((ROOT / "data" / "results" / "sweeps.json").read_text())["model"]
+    """What is stored may be of an earlier model: the text and every figure of it name the model that is stored."""
     cells = json.loads((ROOT / "chapters" / "17-sensitivities.ipynb").read_text())["cells"]
     told = "".join(line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
     assert "{glue:text}`s_edition`" in told
+    assert "first edition" not in told
     looks = [cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "") for cell in cells]
     captions = [caption for caption in looks if caption.startswith("Stored sweep")]
     assert len(captions) == 3
-    assert [("first edition" in caption) for caption in captions] == [model.startswith("first edition")] * 3
+    assert all("{glue:text}`s_model`" in caption for caption in captions)
 
 
 def test_the_worth_of_assumptions_is_that_of_todays_model():

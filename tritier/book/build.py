@@ -204,11 +204,10 @@ def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
     found = []
     for output in cell.get("outputs", []):
         about = output.get("metadata", {}).get("tritier", {})
-        if about.get("interactive"):
-            found.append(f"[{about['interactive']}](chapters/{chapter}) (interactive)")
-        elif "files" in about:
+        if "files" in about:
             label = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
-            found.append(f"{{ref}}`{Path(about['files'][0]).stem} <{label}>`")
+            kind = " (interactive)" if "interactive" in about else ""
+            found.append(f"{{ref}}`{Path(about['files'][0]).stem} <{label}>`{kind}")
     return found
 
 
@@ -242,7 +241,8 @@ def with_provenance(path: Path, ran: str = "") -> str:
                 continue
             look = cell.metadata.get("mystnb", {})
             figure, image = look.get("figure", {}), look.get("image", {})
-            if not (figure.get("caption") and figure.get("name") and image.get("alt")):
+            alt = "interactive" in about or image.get("alt")  # an interactive figure brings its own
+            if not (figure.get("caption") and figure.get("name") and alt):
                 first = cell.source.strip().splitlines()[0]
                 raise InputError(
                     f"chapters/{path.name}",

@@ -194,33 +194,32 @@ def downloads(files: list[str], chapter: str) -> str:
     return " · ".join([*links, f'<a href="../_sources/chapters/{chapter}.ipynb" download>notebook</a>'])
 
 
-def show_interactive(fig: go.Figure, alt: str, caption: str = "", page: Page | None = None, name: str = "") -> None:
+def show_interactive(page: Page, fig: go.Figure, name: str, alt: str) -> None:
     """Display a plotly figure that needs no server and no network: the script comes from the book itself.
 
+    Caption and label belong to the cell's metadata (``mystnb.figure``), as those of :py:func:`save_figure`; the label
+    begins with ``fig-interactive-``, by which links to it open no preview.
+
     Args:
-        fig: ``plotly.graph_objects.Figure``.
-        alt: what the picture shows, for readers who do not see it.
-        caption: what one sees, units, finding.
         page: the chapter; its provenance is printed below the caption.
-        name: file name under which the figure's data are stored; needs ``page``.
+        fig: ``plotly.graph_objects.Figure``.
+        name: file name under which the figure's data are stored.
+        alt: what the picture shows, for readers who do not see it.
     """
     from IPython.display import HTML, display
 
     from tritier.plots.interactive import moving
 
+    _check(name)
+    entry = origin(page)
+    (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
+    files = _data(page, name, moving(fig))
     body = fig.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
     script = '<script src="../_static/plotly/plotly.min.js"></script>'
-    below, files = f"<p>{html.escape(caption)}</p>" if caption else "", list[str]()
-    if page is not None:
-        _check(name)
-        entry = origin(page)
-        (page.figures / f"{name}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
-        files = _data(page, name, moving(fig))
-        below += f'<p class="provenance">{html.escape(_line(entry))} · {downloads(files, page.chapter)}</p>'
     picture = f'<div class="interactive" role="group" aria-label="{html.escape(alt)}">{body}</div>'
     without = "<noscript>This figure needs JavaScript.</noscript>"
-    show = HTML(f"{script}<figure>{picture}{without}<figcaption>{below}</figcaption></figure>")
-    display(show, metadata={"tritier": {"interactive": name, "files": files}})
+    about = {"interactive": name, "provenance": _line(entry), "files": files, "chapter": page.chapter}
+    display(HTML(script + picture + without), metadata={"tritier": about})
 
 
 def show_table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:

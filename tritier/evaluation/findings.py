@@ -65,7 +65,6 @@ JUDGED = {
     "ac_losses_kwh": "losses (AC), kWh/day",
     "ac_violation_share": "bus-hours outside the band, share",
 }
-QUANTITIES = {key: text for key, text, *_ in COMPARED}
 HEADINGS = {"ieee33": "today's feeder", "ieee33-2045": "the same feeder, electrified"}
 ANSWER = (  # rows of the book's first table: text, kind of comparison, quantity, form
     ("welfare, each case under its own policy, \\$/day", OWN, "welfare_usd", "+,.0f"),
@@ -468,25 +467,3 @@ def change_table(daily: pd.DataFrame, case: int, base: int = 1) -> pd.DataFrame:
         rows.append((text, unit, step.base, step.base + step.change, step.change, between, percent))
     columns = ["figure", "unit", f"Case {base}", f"Case {case}", "change", "95 % interval", "change [%]"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def expected_beside(expected: pd.DataFrame, daily: pd.DataFrame, case: int) -> pd.DataFrame:
-    """Design-time expectations of a case (data/paper/expected.csv) beside what its held-out days give."""
-    rows = []
-    own = headline(daily[daily["case"] == case])
-    for row in expected[expected["case"] == case].itertuples():
-        if row.quantity == "days":
-            hits = int((own["ac_violation_share"] > 0).sum())
-            found = 100 * np.array(share_interval(hits, len(own)))
-        elif row.unit.endswith("against Case 1"):
-            step = paired_changes(daily[daily["case"].isin((1, case))], [row.quantity]).iloc[0]
-            found = step[["change", "low", "high"]].to_numpy(dtype=float)
-            found = 100 * found / step["base"] if row.unit.startswith("%") else found
-        else:
-            found_mean = mean_over_days(own, row.quantity)
-            found = np.array([found_mean.mean, found_mean.low, found_mean.high])
-            found = (100 if row.unit.startswith("%") else 1) * found
-            found[1] = max(0.0, found[1])  # shares, costs and powers of these tables are not negative
-        name = "days with a violation" if row.quantity == "days" else QUANTITIES[row.quantity]
-        rows.append((name, row.unit, row.value, found[0], f"{found[1]:,.4g} to {found[2]:,.4g}"))
-    return pd.DataFrame(rows, columns=["figure", "unit", "design-time expectation", "found", "95 % interval"])

@@ -32,11 +32,9 @@ from tritier.evaluation.findings import JUDGED, PARTS, by_policy
 from tritier.evaluation.heldout import refunded
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
-from tritier.inputs.instance import Rules
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import Study, placed, read_study
 from tritier.model.chance import Network
-from tritier.model.devices import block_value
 from tritier.model.dso import HARD, OWN, SocialCost
 from tritier.provenance import commit, digest, package_hash, versions, whole_file, write_json
 
@@ -546,15 +544,11 @@ def moved(before: float, after: float, least: float = LEAST) -> str:
     return "rises" if after > before else "falls"
 
 
-def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
+def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, Any]:
     """From the first to the last solved value of a sweep: labels, changes of welfare, words, in and out of sample."""
     own = of_sweep(rows, sweep)
     first, last = (own[own["change"].notna()].iloc[k] for k in (0, -1))
-    case_study = float(own.loc[own["base"], "change"].iloc[0])
-    low, high = sorted((first["change"], last["change"]))
-    inside = "at an end" if case_study in (low, high) else "between them"
     return {
-        "place": "below both" if case_study < low else "above both" if case_study > high else inside,
         "first_label": first["label"],
         "last_label": last["label"],
         "first": float(first["change"]),
@@ -562,32 +556,7 @@ def course(rows: pd.DataFrame, sweep: Sweep) -> dict[str, object]:
         "word": moved(first["change"], last["change"]),
         "out_first": float(first["out_change"]),
         "out_last": float(last["out_change"]),
-        "out_word": moved(first["out_change"], last["out_change"]),
     }
-
-
-def risk_threshold(rules: Rules, tariff: float, beta: float) -> float:
-    """Value below which a prosumer gives up demand in an hour of its usual scenarios, $/kWh (:eq:`eq-risk-threshold`).
-
-    Energy costs of a scenario outside the tail weigh (1 - beta) of its probability, network charges all of it.
-    """
-    return float(rules.retail.max() + tariff / (1 - beta))
-
-
-def kept_demand(rules: Rules, tariff: float, beta: float, blocks: int) -> float:
-    """Demand served in an hour of a usual scenario, all of it imported, as a share of the reference."""
-    values = block_value(replace(rules, demand_blocks=blocks, demand_levels=None))
-    kept = int((values > risk_threshold(rules, tariff, beta)).sum())
-    return 1 - rules.flexibility + 2 * rules.flexibility * kept / blocks
-
-
-def kept_table(rules: Rules, tariff: float, betas: Sequence[float], blocks: Sequence[int]) -> pd.DataFrame:
-    """Threshold and demand kept, percent of the reference, by risk weight and number of demand blocks."""
-    rows = []
-    for beta in betas:
-        row = {"risk weight": beta, "threshold [$/kWh]": risk_threshold(rules, tariff, beta)}
-        rows.append(row | {f"kept, K = {k} [%]": 100 * kept_demand(rules, tariff, beta, k) for k in blocks})
-    return pd.DataFrame(rows)
 
 
 def glue_key(sweep: str, label: str, kind: str = "") -> str:
@@ -596,23 +565,82 @@ def glue_key(sweep: str, label: str, kind: str = "") -> str:
     return f"s_{kind}{sweep}_" + "".join(c if c.isalnum() else "_" for c in word)
 
 
-def shown(rows: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    """One sweep as a table to be read: each value, what Case 4 changes, days with a violation, what was chosen."""
-    own = of_sweep(rows, sweep)
-    head = f"{sweep.title} [{sweep.unit}]" if sweep.unit else sweep.title
-    table = pd.DataFrame({head: own["label"] + np.where(own["base"], " *", "")})
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """All sweeps as a table to be read, a row for each value, the case study's own first: what Case 4 changes, days
+    with a violation, what was chosen."""
+    own = rows[(rows["sweep"] == BASE) | rows["sweep"].isin([s.name for s in SWEEPS])]
+    titles = {s.name: titled(s) for s in SWEEPS} | {BASE: "the case study"}
+    table = pd.DataFrame({"parameter": own["sweep"].map(titles), "value": own["label"].replace("", "its own")})
     for name, title, form in MEASURES:
-        table[title] = [form.format(v) if np.isfinite(v) else "–" for v in own[name]]
+        table[title] = [signed(v, form) if np.isfinite(v) else "–" for v in own[name]]
     hit = zip(own["c1_out_violation_days"], own["c4_out_violation_days"], strict=True)
     table["held-out days violated, Cases 1, 4 [%]"] = [
         f"{100 * a:.0f}, {100 * b:.0f}" if np.isfinite(b) else "–" for a, b in hit
     ]
-    limits = own["c4_limits"].fillna("").astype(str).str.partition(":")[2].replace("", "–")
+    limits = own["c4_limits"].fillna("").astype(str).str.partition(":")[2].replace("", "no limit")
     refused = own["refused"].fillna("").astype(str)
     chosen = own["c4_tariff"].fillna("").astype(str) + ", " + limits
     unsolved = np.where(refused == "", "not solved", "refused")
     table["tariffs, head limit [kW]"] = np.where(own["change"].notna(), chosen, unsolved)
     return table
+
+
+def signed(value: float, form: str = "{:+,.0f}") -> str:
+    """A number with its sign; what rounds to nothing has a plus."""
+    text = form.format(value)
+    return text if text.strip("-+0.") else text.replace("-", "+")
+
+
+def titled(sweep: Sweep) -> str:
+    """A parameter with its unit."""
+    return f"{sweep.title} [{sweep.unit}]" if sweep.unit else sweep.title
+
+
+def courses(rows: pd.DataFrame) -> pd.DataFrame:
+    """From the first to the last solved value of each sweep whose values are numbers, as a table to be read."""
+    found = []
+    for sweep in SWEEPS:
+        own = of_sweep(rows, sweep)
+        if sweep.x is None or own["change"].notna().sum() < 2:
+            continue
+        told = course(rows, sweep)
+        found.append(
+            {
+                "parameter": titled(sweep),
+                "from": told["first_label"],
+                "to": told["last_label"],
+                "the case study's": sweep.base,
+                "scenarios [$/day]": f"{signed(told['first'])} to {signed(told['last'])}",
+                "held out [$/day]": f"{signed(told['out_first'])} to {signed(told['out_last'])}",
+                "on the scenarios it": told["word"],
+            }
+        )
+    return pd.DataFrame(found)
+
+
+OFFERED = {
+    "tariff": "import tariffs [$/kWh]",
+    "individual_peak": "charge on each prosumer's own peak [$/kW]",
+    "coincident_peak": "charge on the common peak [$/kW]",
+    "p2p": "P2P charge [$/kWh]",
+    "capacity": "limits [kW], by line",
+}
+
+
+def menu_table(stored: Mapping[str, str]) -> pd.DataFrame:
+    """What a point offers the DSO; what the ``stored`` points offered stands beside it where it was something else."""
+    table = pd.DataFrame({"offered": [OFFERED[key] for key in MENU], "levels": list(MENU.values())})
+    if dict(stored) == MENU:
+        return table
+    return table.assign(**{"levels of the stored sweeps": [stored.get(key, "not offered") for key in MENU]})
+
+
+def model_in_words(origin: Mapping[str, Any], data: str) -> tuple[str, str]:
+    """Which model stored sweeps carry, short for a caption and at length; ``data``: hash of the study as it is now."""
+    if "model" in origin:
+        return f"{str(origin['model']).partition(':')[0]} of the model", f"the model of the {origin['model']}"
+    inputs = "this book's inputs" if origin["data_hash"] == data else "other inputs than this book's"
+    return "today's model", f"today's model, on {inputs}"
 
 
 def priced(rows: pd.DataFrame, price: float) -> pd.DataFrame:
@@ -1210,12 +1238,14 @@ def prepared_at(setting: Variant) -> Prepared:
 
 def read_sensitivities(folder: Path, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judged days of the values that are stored, with those of the map's point (``base``: the map's folder) under the
-    parameter ``BASE``; and a row for each of its design.
+    parameter ``BASE``; and a row for the design of each.
 
     Raises InputError where the map's point is missing, or no value is stored.
     """
-    daily, _ = read_setting(base, BASE_SETTING)
-    tables, rows = [daily[daily["case"].isin(SENSITIVITY_CASES)].assign(parameter=BASE, label="")], []
+    daily, origin = read_setting(base, BASE_SETTING)
+    own = {"parameter": BASE, "label": ""}
+    tables = [daily[daily["case"].isin(SENSITIVITY_CASES)].assign(**own)]
+    rows = [own | {"seconds": origin["case_4"]["seconds"]} | origin["case_4"]["design"]]
     stored_ones = [s for s in SENSITIVITIES if (folder / f"{s.name}.json").is_file()] or SENSITIVITIES[:1]
     for value in stored_ones:
         daily, origin = read_setting(folder, value)
@@ -1276,7 +1306,17 @@ def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame
         figures = zip(own["change"], half, marks, strict=True)
         told[title] = [f"{form.format(c)} ± {h:,.0f}{mark}" for c, h, mark in figures]
     chosen = told[at].merge(designs, on=at, how="left")
-    told["coincident peak charge [$/kW]"] = ["" if np.isnan(c) else f"{c:g}" for c in chosen["coincident"]]
+    told["coincident peak charge [$/kW]"] = [f"{c:g}" for c in chosen["coincident"]]
     titles = {key: f"{p.title} [{p.unit}]" if p.unit else p.title for key, p in PARAMETERS.items()}
-    told.insert(0, "value moved", [titles.get(key, "the study's own") for key in told["parameter"]])
-    return told.drop(columns="parameter").rename(columns={"label": "value"})
+    told.insert(0, "value moved", [titles.get(key, "none: the study's own") for key in told["parameter"]])
+    return told.drop(columns="parameter").rename(columns={"label": "value"}).replace({"value": {"": "all"}})
+
+
+def not_stored(designs: pd.DataFrame) -> str:
+    """The planned values that are not among those stored, in words, by parameter."""
+    known = set(zip(designs["parameter"], designs["label"], strict=True))
+    missing: dict[str, list[str]] = {}
+    for value in SENSITIVITIES:
+        if (value.parameter, value.label) not in known:
+            missing.setdefault(PARAMETERS[value.parameter].title, []).append(value.label)
+    return "; ".join(f"{title} {', '.join(labels)}" for title, labels in missing.items()) or "none"

@@ -334,32 +334,36 @@ def sensitivities(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     own = rows[rows["quantity"] == "welfare_usd"]
     first = own[(own["kind"] == OWN) & own["parameter"].isin(titles)].groupby("parameter")["moved"]
     keys = (first.max().clip(lower=0) - first.min().clip(upper=0)).sort_values().index.tolist()
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.5 * len(keys)), sharey=True)
+    room = np.array([max(1.0, 0.3 * own[own["parameter"] == key]["label"].nunique()) for key in keys])
+    rows_at = np.cumsum(room) - room / 2  # a parameter of many values takes more of the height
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.9 + 0.5 * room.sum()), sharey=True)
     for ax, (kind, colour, title) in zip(
         axes, ((OWN, BLUE, "own policies"), (HARD, GREEN, "redispatch in both")), strict=True
     ):
         some = own[own["kind"] == kind]
         base = float(some.loc[~some["parameter"].isin(titles), "change"].iloc[0])
-        for y, key in enumerate(keys):
+        for y, high, key in zip(rows_at, room, keys, strict=True):
             values = some[some["parameter"] == key].sort_values("change")
             ends = np.array([*values["change"], base])
-            ax.barh(y, ends.max() - ends.min(), left=ends.min(), height=0.62, color=colour, alpha=0.25)
-            place = y + np.linspace(-0.22, 0.22, len(values)) * (len(values) > 1)
+            ax.barh(y, ends.max() - ends.min(), left=ends.min(), height=high - 0.38, color=colour, alpha=0.25)
+            place = y + (high - 0.56) * np.linspace(-0.5, 0.5, len(values)) * (len(values) > 1)
             sides = np.array([values["change"] - values["low"], values["high"] - values["change"]])
             ax.errorbar(values["change"], place, xerr=sides, fmt="none", color=colour, elinewidth=1, capsize=1.5)
             sure = (values["moved_word"] != "not resolved").to_numpy()
             for chosen, fill in ((sure, colour), (~sure, "white")):
                 ax.plot(values["change"][chosen], place[chosen], "o", color=colour, mfc=fill, ms=4)
             if kind == OWN and key != "placement":
-                for at, label, high in zip(place, values["label"], values["high"], strict=True):
+                plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+                for at, label, end in zip(place, values["label"], values["high"], strict=True):
                     spot = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
-                    ax.annotate(label.partition(",")[0], (high, at), **spot)
-        ax.axvline(base, color=BLACK, lw=1.2)
+                    ax.annotate(label.partition(",")[0].replace("-", "\N{MINUS SIGN}"), (end, at), bbox=plain, **spot)
+        ax.axvline(base, color=BLACK, lw=1.2, zorder=1.5)
+        ax.margins(x=0.1, y=0.01)
         ax.axvline(0, color=GREY, lw=1, ls=":")
         ax.grid(axis="y", visible=False)
         ax.set_title(title)
         ax.set_xlabel("gain of welfare [\\$/day]")
-    axes[0].set_yticks(range(len(keys)), [titles[key] for key in keys])
+    axes[0].set_yticks(rows_at, [titles[key] for key in keys])
     return finish(fig)
 
 
