@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritier.cases.cases import CASES
-from tritier.cases.result import made_from, solve_case
+from tritier.cases.result import SETS, made_from, solve_case
 from tritier.cases.solve import prepare
 from tritier.errors import CertificateError
 from tritier.evaluation import findings, heldout, inference
@@ -305,9 +305,9 @@ def test_a_chosen_design_is_shown_with_every_component_of_the_tariff():
 def test_stored_designs_are_told_with_their_limits_and_rent():
     """Chapter 16 prints every design that is stored, and what network prices bring beside its tariff."""
     table = findings.kept_designs().set_index("figure")
-    assert list(table)[::2] == ["ieee33, preset paper, odd weeks", "ieee33-2045, preset fast, odd weeks"]
-    assert list(table)[1::2] == ["ieee33, preset paper, even weeks", "ieee33-2045, preset fast, even weeks"]
-    for name, column in zip(("odd", "even", "2045-odd", "2045-even"), table, strict=True):
+    studies = {"ieee33": "paper", "ieee33-2045": "fast"}
+    assert list(table) == [f"{study}, preset {studies[study]}, {half} weeks" for study, _, half in SETS.values()]
+    for name, column in zip(SETS, table, strict=True):
         folder = ROOT / "data" / "results" / "cases" / name / "case-4"
         summary = json.loads((folder / "summary.json").read_text())
         told = table[column]

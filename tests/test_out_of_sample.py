@@ -129,6 +129,14 @@ def test_a_case_that_is_not_stored_is_not_judged_for_the_book():
         heldout.origin(prepare(DATA / "studies" / "ieee33", "smoke"), 4)
 
 
+@pytest.mark.parametrize(("base", "told"), [(1000.0, "+500 (+50.0 %), "), (36.0, "+500, "), (-1000.0, "+500, ")])
+def test_no_percentage_is_told_of_a_base_near_zero(base, told):
+    daily = heldout.kept_days("ieee33", [REAL])
+    rng = np.random.default_rng(0)
+    daily["secured_welfare_usd"] = base + rng.normal(0.0, 1e-3, len(daily)) + 500.0 * (daily["case"] == 4)
+    assert findings.answer_cells(daily)["the same, secured, \\$/day"].startswith(told)
+
+
 def test_readme_and_landing_page_give_the_answer_as_the_stored_days_do():
     text = (DATA.parent / "README.md").read_text()
     assert (DATA / "results" / "answer.md").read_text() == findings.answer()

@@ -156,7 +156,8 @@ def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     cells = {}
     for text, kind, quantity, form in ANSWER:
         row = pair.loc[(kind, quantity)]
-        percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if row.base_mean > 0 else ""
+        # of a base near zero a percentage says nothing
+        percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if 2 * row.base_mean > abs(row.change) else ""
         sure = "" if row.p_value <= 1 - CONFIDENCE else ", not resolved"
         cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{sure}"
     for text, kind in zip(HITS, (OWN, HARD), strict=True):
