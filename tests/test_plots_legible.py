@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from tritier.evaluation import bench, sweeps
 from tritier.evaluation.growth import stored_growth
 from tritier.plots import cases, results
-from tritier.plots.style import STYLE
+from tritier.plots.style import STYLE, three_levels
 
 STORED = Path(__file__).resolve().parent.parent / "data" / "results"
 
@@ -80,7 +80,30 @@ def search_bounds() -> Figure:
     return cases.search_bounds(pd.DataFrame(trace), 54.0, 39.5)
 
 
-@pytest.mark.parametrize("figure", [steps, coordination_map, mode_growth, engines, search_bounds])
+def few_modes() -> Figure:
+    """Two sizes, less than a factor of ten apart."""
+    modes = ("bigm", "sos1", "indicator", "strong_duality")
+    rows = [(pairs, mode, pairs / 1e3 * (k + 1), True) for k, mode in enumerate(modes) for pairs in (6, 12)]
+    return results.mode_figure(pd.DataFrame(rows, columns=["pairs", "mode", "seconds", "closed"]))
+
+
+def growth() -> Figure:
+    return results.growth_figure(bench.stored()[0])
+
+
+def sensitivities() -> Figure:
+    """Every value that is planned, at what one of those stored gives."""
+    daily, _ = sweeps.read_sensitivities(STORED / "sensitivities", STORED / "map")
+    base, one = (daily[daily["parameter"] == key] for key in (sweeps.BASE, "delay"))
+    every = [one.assign(parameter=s.parameter, label=s.label) for s in sweeps.SENSITIVITIES]
+    titles = {key: parameter.title for key, parameter in sweeps.PARAMETERS.items()}
+    return results.sensitivities(sweeps.sensitivity_rows(pd.concat([base, *every])), titles)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [steps, coordination_map, mode_growth, few_modes, engines, growth, search_bounds, sensitivities, three_levels],
+)
 def test_nothing_meets_in_a_figure(figure):
     with plt.rc_context(STYLE):
         fig = figure()

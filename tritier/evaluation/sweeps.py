@@ -973,7 +973,8 @@ def of_map(rows: pd.DataFrame, quantity: str = "welfare_usd", kind: str = OWN, b
 
 def map_table(rows: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:
     """The map as a table to be read, a row for each setting, ``*`` behind changes that are not resolved."""
-    told = bounds[AT].rename(columns={"prices": "price regime"})
+    told = bounds[AT].assign(electrification=bounds["electrification"].map("{:g}".format))
+    told = told.rename(columns={"prices": "price regime"})
     columns = (
         ("welfare over Case 1 [$/day]", "welfare_usd", OWN, 1, 1, "{:+,.0f}"),
         ("over Case 2", "welfare_usd", OWN, 2, 1, "{:+,.0f}"),
@@ -1014,29 +1015,12 @@ def map_answer(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-MAP_COMPARED = (  # what is said of welfare, in words: (comparison, quantity, kind, base case)
-    ("over Case 1", "welfare_usd", OWN, 1),
-    ("over Case 1, secured", "secured_welfare_usd", OWN, 1),
-    ("over Case 1, hard-limit redispatch in both", "welfare_usd", HARD, 1),
-    ("over Case 2", "welfare_usd", OWN, 2),
-    ("over Case 2, secured", "secured_welfare_usd", OWN, 2),
-    ("over Case 2, hard-limit redispatch in both", "welfare_usd", HARD, 2),
+MAP_COMPARED = (  # what is said of welfare, in words: quantity, kind, base case
+    ("welfare_usd", OWN, 1),
+    ("secured_welfare_usd", OWN, 1),
+    ("welfare_usd", HARD, 1),
+    ("welfare_usd", OWN, 2),
 )
-
-
-def map_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
-    """At which electrifications welfare rises, falls or is not resolved, a row per price regime and comparison."""
-    found = []
-    for regime in dict.fromkeys(rows["prices"]):
-        for label, quantity, kind, base in MAP_COMPARED:
-            own = of_map(rows, quantity, kind, base)
-            own = own[own["prices"] == regime]
-            told = {
-                word: ", ".join(f"{e:g}" for e in own.loc[own["word"] == word, "electrification"]) or "nowhere"
-                for word in ("rises", "falls", "not resolved")
-            }
-            found.append({"prices": regime, "welfare of Case 4": label} | told)
-    return pd.DataFrame(found)
 
 
 # What does what? At two ends of the map, the cases one after the other, and Case 4 with one instrument at a time, each

@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tritier.hosting.case import HostingCase
 from tritier.hosting.plan import Plan
@@ -73,18 +74,24 @@ def mode_figure(table: pd.DataFrame) -> Figure:
     logarithmic(ax)
     ax.set_xlabel("complementarity pairs [-]")
     ax.set_ylabel("time [s]")
-    ax.legend()
+    fig.legend(loc="outside right upper", fontsize=8)
     return finish(fig)
 
 
 def logarithmic(ax: Axes) -> None:
-    """Both axes by factors of ten, with plain numbers at 1, 2 and 5 of each."""
+    """Both axes by factors of ten, with plain numbers."""
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(lambda x, _: f"{x:,g}")
-        axis.set_minor_formatter(NullFormatter())
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+
+
+def plain(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: at 1, 2 and 5 of each factor of ten, at level steps on a shorter axis."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 10 * low else MaxNLocator(5))
+    axis.set_major_formatter(lambda x, _: f"{x:,g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def value_figure(table: pd.DataFrame) -> Figure:
@@ -119,6 +126,7 @@ def growth_figure(table: pd.DataFrame) -> Figure:
                 ax.set_xscale("log")
                 ax.set_xticks(sorted(part[column].unique()), labels=sorted(part[column].unique()), rotation=60)
                 ax.minorticks_off()
+            plain(ax.yaxis)
         axes[1, k].set_xlabel(label.replace(", ", ",\n"))
     axes[0, 0].set_ylabel("time [s]")
     axes[1, 0].set_ylabel("LP solves [-]")
@@ -248,7 +256,8 @@ def cost_frontier(table: pd.DataFrame) -> Figure:
     fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
     for kind, rows in table.groupby("flexibility", sort=False):
         x, y = rows["hosted_kw"] / 1e3, rows["annual_cost_usd"] / 1e3
-        ax.plot(x, y, marker="o", ms=4, color=FLEXIBILITY_COLOURS[kind], label=FLEXIBILITY_NAMES[kind])
+        width = 4 if kind == "none" else 1.5  # the others' lines may lie on this one
+        ax.plot(x, y, lw=width, marker="o", ms=4, color=FLEXIBILITY_COLOURS[kind], label=FLEXIBILITY_NAMES[kind])
     ax.set(xlabel="hosted capacity [MW]", ylabel="annual cost [thousand \\$/a]")
     ax.legend(title="flexibility")
     return finish(fig)

@@ -139,7 +139,13 @@ def three_levels() -> Figure:
         ax.text(5, y + 0.32, title, ha="center", va="center", weight="bold", color=colour, fontsize=11)
         ax.text(5, y - 0.38, text, ha="center", va="center", fontsize=9.5)
     arrows = (
-        (3.4, 7.35, 5.95, "import tariffs $\\tau_b$, P2P charge $\\tau^{\\mathrm{p}}$,\ncapacity limits", "right"),
+        (
+            3.4,
+            7.35,
+            5.95,
+            "charges on energy $\\tau_b$, peaks\nand trade $\\tau^{\\mathrm{p}}$; capacity limits",
+            "right",
+        ),
         (6.6, 5.95, 7.35, "billed energy, flows,\nlosses, head peak", "left"),
         (3.4, 4.05, 2.65, "P2P price $\\lambda_t$, network\nprices $\\pi_{ntw}$", "right"),
         (6.6, 2.65, 4.05, "trades $z^{\\mathrm{b}}, z^{\\mathrm{s}}$,\ninjections $inj_{ntw}$", "left"),
