@@ -79,9 +79,7 @@ DECISIONS = {
 }
 # By the name that a result stores, or the label of the rows of the LP whose multipliers they are.
 MULTIPLIERS = {
-    "lambda": Symbol(
-        r"\lambda_t", "$/kWh", "T", "P2P price, (T, S) where trade is by scenario :eq:`eq-p2p-balance`"
-    ),
+    "lambda": Symbol(r"\lambda_t", "$/kWh", "T", "P2P price, (T, S) where trade is by scenario :eq:`eq-p2p-balance`"),
     "pi": Symbol(
         r"\pi_{ntw}", "$/kWh", "N,T,S", "price of the right to inject, probability included :eq:`eq-injection-price`"
     ),
