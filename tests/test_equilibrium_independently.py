@@ -41,22 +41,29 @@ def prosumer_gain(market, found, i: int) -> float:
     tau, price, pi = np.array(design.tariff)[rules.block], found["lambda"], found["pi"][i + 1]
     phi, shape = rules.flexibility, (hours, scenarios)
     one = person(own, rules, d0, sun, days.deferrable_kw[i], days.plugged_kw[i])
-    buy, sell = cp.Variable(hours, nonneg=True), cp.Variable(hours, nonneg=True)
+    contingent = found["zb"].ndim == 3
+    traded = shape if contingent else (hours, 1)
+    weight = p[None, :] if contingent else np.ones((1, 1))  # the P2P charge falls on expected trades
+    price = price if contingent else price[:, None]
+    buy, sell = cp.Variable(traded, nonneg=True), cp.Variable(traded, nonneg=True)
     gp, gm = cp.Variable(shape, nonneg=True), cp.Variable(shape, nonneg=True)
     cost, eta = cp.Variable(scenarios), cp.Variable()
-    ahead = cp.reshape(buy - sell, (hours, 1), order="C") @ np.ones((1, scenarios))
+    ahead = buy - sell if contingent else (buy - sell) @ np.ones((1, scenarios))
     # Nobody buys more ahead than it could use or sells more than it could supply; risk weights would make them trade
     # retail prices against each other without end.
     usable = (
         (1 + phi) * d0 + own.battery_kw + sum(days.plugged_kw[i][k] for k in (0, 1) if days.deferrable_kw[i][k].any())
     )
     rows = [*one.rows, gp + ahead == gm + one.draws]
-    rows += [buy <= usable.max(axis=1), sell <= (sun + own.battery_kw).max(axis=1)]
+    rows += [
+        bought <= (most if contingent else most.max(axis=1, keepdims=True))
+        for bought, most in ((buy, usable), (sell, sun + own.battery_kw))
+    ]
     bill = cp.sum(cp.multiply(retail + tau[:, None], gp) - cp.multiply(feed_in, gm), axis=0)
     rows += [cost == bill + one.wear + one.lost + one.held]
     excess = cp.pos(cost - eta)
     rho = (1 - own.beta) * (p @ cost) + own.beta * (eta + p @ excess / (1 - rules.alpha))
-    market_bill = price @ (buy - sell) + design.p2p / 2 * cp.sum(buy + sell)
+    market_bill = cp.sum(cp.multiply(price, buy - sell) + design.p2p / 2 * cp.multiply(weight, buy + sell))
     market_bill = market_bill - cp.sum(cp.multiply(pi, gm - gp - ahead))
     best = cp.Problem(cp.Minimize(rho + market_bill), rows)
     best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
@@ -67,8 +74,9 @@ def prosumer_gain(market, found, i: int) -> float:
     day += rules.tie_break * (found["ev_backlog"][i] + found["hp_backlog"][i]).sum(axis=0)
     day += lost_value(rules, d0, f["served"])
     paid = (1 - own.beta) * (p @ day) + own.beta * cvar(day, p, rules.alpha)
-    paid += price @ (f["zb"] - f["zs"]) + design.p2p / 2 * (f["zb"] + f["zs"]).sum()
-    paid -= (pi * (f["gm"] - f["gp"] + (f["zs"] - f["zb"])[:, None])).sum()
+    zb, zs = (f[z].reshape(traded) for z in ("zb", "zs"))
+    paid += (price * (zb - zs) + design.p2p / 2 * weight * (zb + zs)).sum()
+    paid -= (pi * (f["gm"] - f["gp"] + zs - zb)).sum()
     assert day == pytest.approx(found["cost"][i], abs=1e-6), "C holds the charges of each scenario"
     return (paid - best.value) / abs(paid)
 
@@ -80,7 +88,8 @@ def platform_gain(market, found) -> float:
     eps, p = rules.chance_level, days.probability
     n, bus, used = feeder.bus.size, market.prosumer_bus, paths(feeder)
     r, x = shared_impedance(feeder)
-    actual = found["gm"] - found["gp"] + (found["zs"] - found["zb"])[..., None]
+    sold = found["zs"] - found["zb"]
+    actual = found["gm"] - found["gp"] + (sold if sold.ndim == 3 else sold[..., None])
     inject = [cp.Variable((hours, scenarios), bounds=[-5e3, 5e3]) for _ in bus]
     limits = dict(found.design.capacity)
     rows, slack = [], []
@@ -110,11 +119,12 @@ def platform_gain(market, found) -> float:
     return float((pi * actual).sum()) - float(best.value)
 
 
+@pytest.mark.parametrize("trade", ["day_ahead", "by_scenario"])
 @pytest.mark.parametrize("design", [FLAT, TIGHT], ids=["flat", "tight"])
-def test_nobody_gains_by_deviating_alone(design):
+def test_nobody_gains_by_deviating_alone(design, trade):
     market = electrified()
     people = tuple(replace(q, beta=b) for q, b in zip(market.prosumers, (0.3, 0.5, 0.7), strict=True))
-    market = replace(market, prosumers=people, rules=replace(market.rules, alpha=0.6))
+    market = replace(market, prosumers=people, rules=replace(market.rules, alpha=0.6, trade=trade))
     joint = JointLP(market)
     found = decisions_of(joint, optimistic_response(joint, design, revenue=False))
     assert bool(found.blocks) == (design is TIGHT)

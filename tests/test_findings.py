@@ -322,3 +322,25 @@ def test_stored_designs_are_told_with_their_limits_and_rent():
     assert "none" in table.loc["limit of line 1 [kW]"].tolist()  # the largest limit of a menu never binds
     chapter = (ROOT / "chapters" / "16-against-the-paper.ipynb").read_text()
     assert "findings.kept_designs()" in chapter
+
+
+@pytest.mark.parametrize("study", heldout.STUDIES)
+def test_cases_do_not_recover_the_same_on_judging_days(study):
+    """From the stored days: one cost to recover for all cases and days, and one share of what is returned. Cases
+    recover it unequally, so a comparison before the refund holds what the DSO keeps."""
+    daily = findings.headline(heldout.kept_days(study))
+    fixed = daily["dso_revenue_usd"] - daily["loss_cost_usd"] - daily["demand_charge_usd"] - daily["dso_surplus_usd"]
+    assert np.ptp(fixed) < 1e-4 and fixed.iloc[0] > 100
+    found = findings.recovered(study).set_index("case")
+    assert list(found.index) == list(CASES)
+    own = daily.groupby("case").mean(numeric_only=True)
+    assert found["surplus_usd"].to_numpy() == pytest.approx(
+        (own["dso_revenue_usd"] - own["loss_cost_usd"] - own["demand_charge_usd"] - fixed.iloc[0]).to_numpy(), abs=1e-4
+    )
+    share = found["refund_usd"] / (found["surplus_usd"] + found["rent_usd"])
+    assert np.ptp(share) < 1e-4 and 0 < share.iloc[0] < 1
+    assert np.ptp(found["surplus_usd"]) > 100, "they do differ"
+    steps = findings.paired_changes(daily, ["prosumer_cost_usd", "prosumer_cost_after_refund_usd"])
+    before, after = (steps[steps["quantity"] == q].set_index("case")["change"] for q in steps["quantity"].unique())
+    returned = found["refund_usd"] - found.loc[1, "refund_usd"]
+    assert (before - after).to_numpy() == pytest.approx(returned.drop(1).to_numpy(), abs=1e-6)

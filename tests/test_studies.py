@@ -946,8 +946,18 @@ def test_the_substation_takes_the_smallest_step_at_which_nothing_is_shed(tmp_pat
     monkeypatch.setattr(build, "STEPS", (1.0, 1.01))
     voltage, told = substation_voltage(folder)
     assert voltage == 1.0 and "no step helps" in told
-    monkeypatch.setattr(JointLP, "settle", lambda *_: (_ for _ in ()).throw(InfeasibleError("boxed")))
-    assert least_violation(read_study(folder))[0] == np.inf
+    table = pd.read_csv(folder / "branch.csv")
+    table.loc[0, "r_ohm"] *= 1e4  # then next to nothing may be drawn, and the worst day's load is beyond the box
+    table.to_csv(folder / "branch.csv", index=False)
+    least, day = least_violation(read_study(folder))
+    assert least == np.inf and day
+    assert (
+        f"at 1.01 p.u. more than prosumers could pay for at its declared price would be shed on {day}"
+        in (substation_voltage(folder)[1])
+    )
+    monkeypatch.setattr(JointLP, "solve", lambda *_: (_ for _ in ()).throw(InfeasibleError("no decision at all")))
+    with pytest.raises(InfeasibleError, match="no decision at all"):
+        least_violation(read_study(folder))
 
 
 def test_the_electrified_twin_is_the_electrified_study(tmp_path, monkeypatch):

@@ -497,3 +497,6 @@ def test_the_worth_of_assumptions_is_that_of_todays_model():
     assert base["worth_usd"] == 0 and base["design_usd"] < 2420 < base["flat_usd"]
     assert not assumed.duplicated(["assumption", "setting"]).any()
     assert {"billing", "tie-break", "demand blocks", "demand charge", "price of violation"} < set(assumed["assumption"])
+    trade = assumed.set_index("assumption").loc["P2P trade"]
+    assert trade["case1_usd"] == base["case1_usd"], "nobody trades there"
+    assert 0 < base["design_imported"] < trade["design_imported"] < 1

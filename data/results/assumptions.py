@@ -11,13 +11,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import CASES, clearing_instance, risk_neutral, without_limits
 from tritier.cases.result import read_made, stored
 from tritier.cases.solve import Prepared, fixed_cost, prepare
 from tritier.evaluation.heldout import STUDIES, origin
-from tritier.inputs.instance import Design
+from tritier.inputs.documents import read_json
+from tritier.inputs.instance import Design, Instance
+from tritier.model.prosumer import in_all_scenarios
 from tritier.model.tariff import without_fixed_part
 from tritier.provenance import commit, versions, write_json
 from tritier.reformulation.joint import JointLP
@@ -26,9 +29,8 @@ from tritier.search.responses import optimistic_response
 
 HERE = Path(__file__).resolve().parent
 STUDY, PRESET = "ieee33", "fast"
-BASE = "as it is"
+BASE, KEY, TABLE = "as it is", ("assumption", "setting"), HERE / "assumptions.csv"
 CHANGES: dict[tuple[str, str], dict[str, object]] = {
-    (BASE, ""): {},
     ("billing", "on expected energy"): {"billing": "expected"},
     ("tie-break", "none"): {"tie_break_usd_per_kwh": 0.0},
     ("demand blocks", "8"): {"demand.blocks": 8},
@@ -37,6 +39,7 @@ CHANGES: dict[tuple[str, str], dict[str, object]] = {
     ("demand charge", "twice"): {"demand_charge_usd_per_kw": 2 * 0.763},
     ("price of violation", "a tenth"): {"violation_price_factor": 1.0},
     ("price of violation", "twice"): {"violation_price_factor": 20.0},
+    ("P2P trade", "by scenario"): {"p2p_trade": "by_scenario"},
 }
 
 
@@ -53,19 +56,31 @@ def social(joint: JointLP, design: Design) -> float:
     return optimistic_response(joint, design, revenue=False).social.total
 
 
-def row(name: str, setting: str, changes: dict[str, object], best: Design) -> dict[str, object]:
-    """Social cost in the three markets under one change of the study."""
+def of_study(changes: dict[str, object], best: Design) -> dict[str, float]:
+    """:func:`of_instance` under one change of the study."""
     prepared = prepare(HERE.parent / "studies" / STUDY, PRESET, changes)
+    return of_instance(prepared, prepared.instance, best)
+
+
+def of_instance(prepared: Prepared, instance: Instance, best: Design) -> dict[str, float]:
+    """Social cost in the three markets, $/day, and of what is sold P2P the share that sellers import in the same
+    hour."""
     anchor = prepared.study.settings.network_charge_usd_per_kwh
-    plain, full = without_limits(prepared.instance), clearing_instance(prepared.instance, CASES[4])
+    plain, full = without_limits(instance), clearing_instance(instance, CASES[4])
     baseline, market = JointLP(plain, market=False, network=False), JointLP(full)
-    found = {
-        "case1_usd": social(baseline, flat_design(baseline, anchor)),
-        "flat_usd": social(market, flat_design(market, anchor)),
-        "design_usd": social(market, best),
-    }
-    print(name, setting, found, flush=True)
-    return {"assumption": name, "setting": setting} | found
+    found = {"case1_usd": social(baseline, flat_design(baseline, anchor))}
+    for name, design in (("flat", flat_design(market, anchor)), ("design", best)):
+        answer = optimistic_response(market, design, revenue=False)
+        found |= {f"{name}_usd": answer.social.total, f"{name}_imported": imported_share(market, answer.x)}
+    return found
+
+
+def imported_share(joint: JointLP, x: np.ndarray) -> float:
+    """Of what is sold P2P, the share that its sellers import in the same hour, expected."""
+    made, p = joint.decisions(x), joint.instance.days.probability
+    sold = np.broadcast_to(in_all_scenarios(made["zs"]), made["gp"].shape)
+    total, imported = (float(part.sum(axis=(0, 1)) @ p) for part in (sold, np.minimum(sold, made["gp"])))
+    return imported / total if total else 0.0
 
 
 def hourly_trade(prepared: Prepared, best: Design) -> dict[str, object]:
@@ -83,7 +98,7 @@ def hourly_trade(prepared: Prepared, best: Design) -> dict[str, object]:
     return found
 
 
-def two_fixed_costs(prepared: Prepared) -> dict[str, object]:
+def two_fixed_costs(prepared: Prepared, _: Design) -> dict[str, object]:
     """The cost to recover on either information set, and social cost in Case 1's market at the flat tariff for it."""
     found: dict[str, object] = {}
     for name, forecast in (("scenarios", False), ("forecast", True)):
@@ -97,13 +112,38 @@ def two_fixed_costs(prepared: Prepared) -> dict[str, object]:
 
 
 def main() -> None:
+    """Rows that are stored stay where the first of them is found again; without the file all are made."""
     best, prepared = chosen_design(), prepare(HERE.parent / "studies" / STUDY, PRESET)
-    rows = [row(name, setting, changes, best) for (name, setting), changes in CHANGES.items()]
-    pd.DataFrame(rows).to_csv(HERE / "assumptions.csv", index=False, float_format="%.8g")
-    about = {"command": "python data/results/assumptions.py", "commit": commit(), "versions": versions()}
+    base, stored_rows = of_instance(prepared, prepared.instance, best), kept_rows()
+    stored_rows = stored_rows if agree(base, stored_rows.get((BASE, ""))) else {}
+    found = stored_rows | {(BASE, ""): base}
+    for key, change in CHANGES.items():
+        if key not in found:
+            found[key] = of_study(change, best)
+            print(key, found[key], flush=True)
+            table = pd.DataFrame([dict(zip(KEY, k, strict=True)) | row for k, row in found.items()])
+            table.to_csv(TABLE, index=False, float_format="%.8g")
+    told = read_json(HERE / "assumptions.json") if stored_rows else {}
+    kept = {"kept": {"commit": told["commit"], "rows": len(stored_rows) - 1}} if told else {}
+    about = {"command": "python data/results/assumptions.py", "commit": commit(), "versions": versions()} | kept
     about |= {"study": STUDY, "preset": PRESET, "design": origin(prepare(prepared.study.folder, STUDIES[STUDY]), 4)}
-    about |= {"trade": hourly_trade(prepared, best), "fixed": two_fixed_costs(prepared)}
+    for name, tell in (("trade", hourly_trade), ("fixed", two_fixed_costs)):
+        about |= {name: told[name] if name in told else tell(prepared, best)}
     write_json(HERE / "assumptions.json", about)
+
+
+def kept_rows() -> dict[tuple[str, str], dict[str, float]]:
+    """Rows that are stored, by assumption and setting; a figure that a row has not is left out."""
+    if not TABLE.is_file():
+        return {}
+    table = pd.read_csv(TABLE).fillna({"setting": ""})
+    return {(row.pop("assumption"), row.pop("setting")): {k: v for k, v in row.items() if not pd.isna(v)}
+            for row in table.to_dict("records")}  # fmt: skip
+
+
+def agree(one: dict[str, float], other: dict[str, float] | None) -> bool:
+    """Whether two rows show the same costs, to a cent."""
+    return other is not None and all(abs(one[k] - other[k]) < 0.01 for k in ("case1_usd", "flat_usd", "design_usd"))
 
 
 if __name__ == "__main__":

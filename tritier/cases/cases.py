@@ -66,9 +66,15 @@ def without_limits(instance: Instance) -> Instance:
     return replace(instance, menu=Menu(instance.menu.tariff, instance.menu.p2p, ()))
 
 
+def without_trade_by_scenario(instance: Instance) -> Instance:
+    """The instance of a case without a market, whose trades are the same zero in all scenarios."""
+    return replace(instance, rules=replace(instance.rules, trade="day_ahead"))
+
+
 def clearing_instance(instance: Instance, case: Case) -> Instance:
     """The instance that a case's market clears: its assets, its days and its attitude to risk."""
     seen = instance if case.assets else without_assets(instance)
+    seen = seen if case.market else without_trade_by_scenario(seen)
     if not case.scenarios:
         seen = risk_neutral(seen.forecast())
     return seen if case.optimised else without_fixed_part(without_limits(seen))
@@ -77,6 +83,7 @@ def clearing_instance(instance: Instance, case: Case) -> Instance:
 def judging_instance(instance: Instance, case: Case, days: Days) -> Instance:
     """The instance on which a case is judged: its assets on the given days, every day for itself, equally weighed."""
     seen = instance if case.assets else without_assets(instance)
+    seen = seen if case.market else without_trade_by_scenario(seen)
     return risk_neutral(seen.on(days))
 
 

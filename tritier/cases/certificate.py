@@ -108,7 +108,7 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
 
 def posted_objective(instance: Instance, i: int, decisions: Decisions, x: Mapping, data: ProsumerData) -> cp.Expression:
     """What prosumer i pays at posted prices: risk-adjusted cost, charges, trade and injection (:eq:`eq-prosumer`)."""
-    trade = decisions["lambda"] @ (x["zb"] - x["zs"])
+    trade = cp.sum(cp.multiply(decisions["lambda"], x["zb"] - x["zs"]))
     sold = cp.sum(cp.multiply(decisions["pi"][instance.prosumer_bus[i]], injection(x)))
     return risk_adjusted_cost(data, x) + charges_ahead(data, x, decisions.design) + trade - sold
 
@@ -396,7 +396,10 @@ def cleared_imbalance(joint: JointLP, decisions: Decisions) -> float:
     """Largest sum of all agents' receipts in the clearing, $; or what the platform is left with beyond the worth of the
     limits by their own multipliers, expected."""
     p = joint.instance.days.probability
-    cleared = DayDecisions(joint.instance, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size))
+    price = decisions["lambda"] / p if joint.instance.rules.trade == "by_scenario" else None
+    cleared = DayDecisions(
+        joint.instance, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size), price=price
+    )
     books = settlement_of(cleared, decisions)
     worth = value_of_limits(joint, decisions)
     return max(imbalance(books, joint.instance.fixed_cost), abs(float(books.rent_received @ p) - worth))

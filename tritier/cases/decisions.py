@@ -79,7 +79,7 @@ DECISIONS = {
 }
 # By the name that a result stores, or the label of the rows of the LP whose multipliers they are.
 MULTIPLIERS = {
-    "lambda": Symbol(r"\lambda_t", "$/kWh", "T", "P2P price :eq:`eq-p2p-balance`"),
+    "lambda": Symbol(r"\lambda_t", "$/kWh", "T", "P2P price, (T, S) where trade is by scenario :eq:`eq-p2p-balance`"),
     "pi": Symbol(
         r"\pi_{ntw}", "$/kWh", "N,T,S", "price of the right to inject, probability included :eq:`eq-injection-price`"
     ),
@@ -149,12 +149,14 @@ def peak_prices(joint: JointLP, y: np.ndarray) -> np.ndarray:
 
 
 def p2p_price(joint: JointLP, y: np.ndarray) -> np.ndarray:
-    """P2P price lambda, $/kWh, (T,): dual of sales less purchases (:eq:`eq-p2p-balance`).
+    """P2P price lambda, $/kWh: dual of sales less purchases (:eq:`eq-p2p-balance`). (T,) where trade is agreed
+    day-ahead; (T, S) where it is contingent on the scenario, then with the scenario's probability in it.
 
     The head's flow is written without trades, which cancel there, but a seller is paid for the injection of what it
     sells, at a price that holds the head's peak: lambda is lower by that.
     """
-    return y[joint.lp.row_at("p2p_balance")] - peak_prices(joint, y).sum(axis=1)
+    price, peak = y[joint.lp.row_at("p2p_balance")], peak_prices(joint, y)
+    return price - (peak if price.ndim == 2 else peak.sum(axis=1))
 
 
 def decisions_of(joint: JointLP, response: Response) -> Decisions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tritier.cases.decisions import Decisions
-from tritier.cases.recourse import DayDecisions
+from tritier.cases.recourse import AHEAD, DayDecisions
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, BlockForm, Network
@@ -27,6 +27,7 @@ from tritier.model.dso import charged_peak, loss_price, metered
 from tritier.model.market import line_position
 from tritier.model.network import loss_gradient, losses_kw
 from tritier.model.prosumer import (
+    TRADE,
     all_data,
     column_names,
     cost_box,
@@ -35,6 +36,7 @@ from tritier.model.prosumer import (
     export_box,
     import_box,
     meter_boxes,
+    prosumer_boxes,
     prosumer_rows,
     representative,
 )
@@ -61,10 +63,10 @@ SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
 class DayCheck:
     """Judged days against what agents and society could have done.
 
-    primal: largest violation of a private row or bound; gain: what all agents of a day could gain, relative to what
-    they pay, the day where it is largest in size, of either sign; society: expected social cost above the least among
-    equals, $; bought: violations on record against those of the flows, kWh; prices: stored against what limits are
-    worth, $/kWh.
+    primal: largest violation of a private row or bound, or of the balance of trades by scenario; gain: what all agents
+    of a day could gain, relative to what they pay, the day where it is largest in size, of either sign; society:
+    expected social cost above the least among equals, $; bought: violations on record against those of the flows, kWh;
+    prices: stored against what limits are worth, $/kWh.
     """
 
     primal: float
@@ -89,10 +91,11 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
         above.append(Society(own, limits, w, found, shadow).above_least())
         rent.append(limits.rent(w, shadow))
         prices.append(float(np.abs(shadow.pi - day.pi[..., w]).max()))
+    unbalanced = max(float(np.abs(own.balance(w) @ own.x).max(initial=0)) for w in range(len(gains)))
     lowest = representative(all_data(day.instance), day.arrays)
     moved = max(float(np.abs(day[term] - value).max(initial=0)) for term, value in lowest.items())
     return DayCheck(
-        primal=max(own.residual, moved),
+        primal=max(own.residual, moved, unbalanced),
         gain=float(max(gains, key=abs)),
         society=float(day.instance.days.probability @ above),
         bought=float(np.abs(limits.bought - day.bought).max(initial=0)),
@@ -105,13 +108,16 @@ def check_days(day: DayDecisions, decisions: Decisions) -> DayCheck:
 
 
 def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarray, name: str) -> ParametricLP:
-    """The private feasible set of a prosumer on all judged days, its trades given: columns ``term[name]``, and what its
-    devices cost as ``social[name]``. Risk is no matter of a day."""
+    """The private feasible set of a prosumer on all judged days, its trades given, or free where none are: columns
+    ``term[name]``, and what its devices cost as ``social[name]``. Risk is no matter of a day."""
     days, highest = d.shape[1], float(np.abs(d.retail).max() + np.abs(d.feed_in).max() + d.highest)
     money = 10 * (cost_box(d) + highest * sum(z.sum() for z in trades.values()))
-    most = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
-    # A trade is zero to rounding only, and so is what it leaves of a box.
-    boxes: dict[str, Box] = {term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in most.items()}
+    if trades:
+        most = {"gp": import_box(d, trades["zs"]), "gm": export_box(d, trades["zb"])}
+        # A trade is zero to rounding only, and so is what it leaves of a box.
+        boxes: dict[str, Box] = {term: (np.zeros_like(upper), np.maximum(upper, 0)) for term, upper in most.items()}
+    else:
+        boxes = {term: prosumer_boxes(d)[term] for term in TRADE}
     boxes |= meter_boxes(d, boxes["gp"][1])
     for device in d.devices:
         boxes |= device.boxes()
@@ -130,13 +136,14 @@ def day_problem(d: ProsumerData, trades: dict[str, np.ndarray], prices: np.ndarr
 
 
 class PrivateSets:
-    """The private feasible sets of all prosumers, side by side, and where stored days lie in them; ``imports`` and
-    ``exports`` are the columns of what is drawn and fed in, (I, T, W)."""
+    """The private feasible sets of all prosumers, side by side, and where stored days lie in them; ``imports`` are the
+    columns of what is imported, ``drawn`` those of all that draws on the bus (sign 1) or feeds it (-1), each
+    (I, T, W)."""
 
     def __init__(self, day: DayDecisions, decisions: Decisions) -> None:
         self.day, self.design = day, decisions.design
         data = all_data(day.instance)
-        trades = [{term: day[term][i] for term in ("zb", "zs")} for i in range(len(data))]
+        trades = [{term: day[term][i] for term in AHEAD if day.price is None} for i in range(len(data))]
         prices = self.design.prices
         parts = [day_problem(d, z, prices, str(i)) for i, (d, z) in enumerate(zip(data, trades, strict=True))]
         first = np.cumsum([0, *(part.cost.size for part in parts)])
@@ -149,7 +156,10 @@ class PrivateSets:
         self.x, self.on_day = np.zeros(first[-1]), np.full(first[-1], -1)
         for i, d in enumerate(data):
             self._place(d, i)
-        self.imports, self.exports = (np.array([self.at(t, i) for i in range(len(data))]) for t in ("gp", "gm"))
+        signs = {"gp": 1.0, "gm": -1.0} | ({} if day.price is None else {"zb": 1.0, "zs": -1.0})
+        self.drawn = {term: (sign, np.array([self.at(term, i) for i in range(len(data))]))
+                      for term, sign in signs.items()}  # fmt: skip
+        self.imports = self.drawn["gp"][1]
         last = np.maximum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1])
         if (np.minimum.reduceat(self.on_day[matrix.indices], matrix.indptr[:-1]) != last).any():
             raise ValueError("a private row joins two days")
@@ -186,17 +196,33 @@ class PrivateSets:
         ), columns  # fmt: skip
 
     def exchange(self, w: int, value: np.ndarray) -> np.ndarray:
-        """A vector over all columns: a value per kWh of import at every prosumer and hour, (I, T), the opposite for
-        export, on day ``w``."""
+        """A vector over all columns: a value per kWh drawn from the bus by every prosumer in every hour, (I, T), the
+        opposite for what feeds it, on day ``w``."""
         c = np.zeros(self.x.size)
-        c[self.imports[..., w]], c[self.exports[..., w]] = value, -value
+        for sign, at in self.drawn.values():
+            c[at[..., w]] = sign * value
         return c
+
+    def balance(self, w: int) -> sp.csr_array:
+        """Rows over all columns: what is bought less what is sold P2P in every hour of a day, (T, n); none where trades
+        are given."""
+        if self.day.price is None:
+            return sp.csr_array((0, self.x.size))
+        people, hours = self.imports.shape[:2]
+        signs, parts = zip(*(self.drawn[term] for term in AHEAD), strict=True)
+        columns = np.concatenate([at[..., w].ravel() for at in parts])
+        rows = np.tile(np.arange(hours), people * len(parts))
+        return sp.csr_array((np.repeat(signs, people * hours), (rows, columns)), shape=(hours, self.x.size))
 
     def best_reply(self, w: int, pi: np.ndarray) -> tuple[float, LPSolution]:
         """What all prosumers pay on a day at given prices of net injection, (N, T), $, and the least they could, as a
-        safe bound in the solution's place of the objective. Trades are the same in both and left out."""
+        safe bound in the solution's place of the objective. Standing trades are the same in both and left out; others
+        are paid at the day's P2P price."""
         rules, bus = self.day.instance.rules, self.day.instance.prosumer_bus
         c = self.exchange(w, pi[bus])
+        if self.day.price is not None:
+            for sign, at in (self.drawn[term] for term in AHEAD):
+                c[at[..., w]] += sign * self.day.price[:, w] + self.design.p2p / 2
         billed_inside = bool(inside(rules).any())  # then charges are part of the cost
         for i in range(bus.size):
             c[self.at("cost", i)[w]] = 1.0
@@ -386,10 +412,21 @@ class Society:
         self.own, self.limits, self.w, self.shadow = own, limits, w, shadow
         self.instance: Instance = own.day.instance
         lp, self.columns = own.of_day(w)
-        self.lp = face_of(lp, found.reduced, found.y)
+        self.lp = self._balanced(face_of(lp, found.reduced, found.y))
         self.stored = own.x[self.columns]
         self.loss, self.tangents = self._losses(limits.load[..., w]), [limits.load[..., w]]
         self.cost, self.drawn = self._cost(), self._drawn()
+
+    def _balanced(self, lp: ParametricLP) -> ParametricLP:
+        """The prosumers' choices whose trades balance in every hour of the day."""
+        rows = self.own.balance(self.w)[:, self.columns]
+        none = np.zeros(rows.shape[0])
+        return replace(
+            lp,
+            matrix=sp.csr_array(sp.vstack([lp.matrix, rows])),
+            row_lower=np.concatenate([lp.row_lower, none]),
+            row_upper=np.concatenate([lp.row_upper, none]),
+        )
 
     def _losses(self, load: np.ndarray) -> np.ndarray:
         """Losses of every hour at net loads (N, T), kW, (T,)."""
@@ -510,8 +547,9 @@ class Society:
         size, n = self.instance.prosumer_bus.size * self.instance.days.n_hours, self.columns.size
         place = np.full(self.own.x.size, -1)
         place[self.columns] = np.arange(n)
-        columns = np.concatenate([place[of[..., self.w].ravel()] for of in (self.own.imports, self.own.exports)])
-        values, rows = np.repeat([1.0, -1.0], size), np.tile(np.arange(size), 2)
+        signs, parts = zip(*self.own.drawn.values(), strict=True)
+        columns = np.concatenate([place[of[..., self.w].ravel()] for of in parts])
+        values, rows = np.repeat(signs, size), np.tile(np.arange(size), len(parts))
         return sp.csr_array((values, (rows, columns)), shape=(size, n))
 
     def _tangent_rows(self) -> tuple[sp.csr_array, np.ndarray]:
@@ -529,7 +567,7 @@ class Society:
         load, moved = self.limits.load[..., self.w].copy(), np.zeros(self.own.x.size)
         moved[self.columns] = point[: self.columns.size] - self.stored
         for i, bus in enumerate(self.instance.prosumer_bus):
-            load[bus] += moved[self.own.at("gp", i)[:, self.w]] - moved[self.own.at("gm", i)[:, self.w]]
+            load[bus] += sum(sign * moved[at[i, :, self.w]] for sign, at in self.own.drawn.values())
         return load
 
     def _network_rows(self, held: list[Limit]) -> tuple[sp.csr_array, np.ndarray, np.ndarray, np.ndarray]:

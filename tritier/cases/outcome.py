@@ -19,7 +19,7 @@ from tritier.model.devices import ProsumerData, over_day
 from tritier.model.dso import charged_peak, day_peak, metered, network_parts
 from tritier.model.market import line_position
 from tritier.model.network import lindistflow, losses_kw
-from tritier.model.prosumer import all_data, consumption, decisions_of, device_costs, retail_cost
+from tritier.model.prosumer import all_data, consumption, daily, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
 from tritier.model.tariff import charges, inside, membership, passive_charges, trade_charge
 
@@ -42,12 +42,12 @@ class Settlement:
     passive_retail: np.ndarray  # (W,) retailer's bill to passive loads
     network: np.ndarray  # (I, W) DSO's bill to prosumers: energy and peaks
     passive_network: np.ndarray  # (W,) DSO's bill to passive loads
-    p2p_charge: np.ndarray  # (I,) P2P charge, half each side, paid
-    p2p: np.ndarray  # (I,) P2P payments at lambda, paid
+    p2p_charge: np.ndarray  # (I,) P2P charge, half each side, paid; (I, W) where trade is by scenario
+    p2p: np.ndarray  # P2P payments at lambda, paid; like p2p_charge
     congestion: np.ndarray  # (I, W) payments for net withdrawal at pi, paid
     passive_congestion: np.ndarray  # (W,) payments of passive loads at pi, paid
     fixed: np.ndarray  # (I + 1,) fixed charge of each prosumer, and of all passive loads at last, paid
-    sold: np.ndarray  # () DSO: P2P charge on what is sold
+    sold: np.ndarray  # () or (W,) DSO: P2P charge on what is sold
     peak_received: np.ndarray  # (W,) DSO: charge on the head's peak, which the platform passes on
     rent: np.ndarray  # (W,) platform: pi times what is drawn at every bus
     tax: np.ndarray  # (W,) taxes and levies within retail bills
@@ -69,7 +69,8 @@ class Settlement:
     def accounts(self, fixed_cost: float) -> dict[str, np.ndarray]:
         """Net receipts of every agent, $, (W,) (:eq:`eq-settlement`). What is bought P2P is sold; ``fixed_cost`` goes
         upstream."""
-        private = self.booked + self.outside + self.congestion + (self.p2p_charge + self.p2p + self.fixed[:-1])[:, None]
+        traded = daily(self.p2p_charge + self.p2p)
+        private = self.booked + self.outside + self.congestion + traded + self.fixed[:-1, None]
         retail = self.retail.sum(axis=0) + self.passive_retail
         return {
             "prosumers": -private.sum(axis=0),
@@ -83,7 +84,8 @@ class Settlement:
 
 
 def settle(day: DayDecisions, design: Design, lam: np.ndarray, fixed: np.ndarray | None = None) -> Settlement:
-    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,) (:eq:`eq-settlement`).
+    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,), or by day, (T, W), where
+    trade is by scenario (:eq:`eq-settlement`).
 
     fixed: fixed charge of each prosumer and of all passive loads, $/day, (I + 1,); none if None.
     """
@@ -104,11 +106,11 @@ def settle(day: DayDecisions, design: Design, lam: np.ndarray, fixed: np.ndarray
         network=network,
         passive_network=passive_charges(instance, design),
         p2p_charge=trade_charge(design, day["zb"], day["zs"]).sum(axis=1),
-        p2p=(day["zb"] - day["zs"]) @ lam,
+        p2p=(lam * (day["zb"] - day["zs"])).sum(axis=1),
         congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
         passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
         fixed=np.zeros(len(data) + 1) if fixed is None else fixed,
-        sold=design.p2p * day["zs"].sum(),
+        sold=design.p2p * day["zs"].sum(axis=(0, 1)),
         peak_received=design.coincident * day_peak(day.net_load),
         rent=(pi * drawn).sum(axis=(0, 1)),
         tax=over_day(instance.tax * (day["gp"].sum(axis=0) + passive)),
@@ -170,8 +172,8 @@ def linear_losses(instance: Instance, net_load: np.ndarray) -> np.ndarray:
 
 
 def settlement_of(day: DayDecisions, decisions: Decisions) -> Settlement:
-    """Payments of judged days at the design's P2P price and the days' own network prices."""
-    return settle(day, decisions.design, decisions["lambda"], decisions.fixed)
+    """Payments of judged days at the design's P2P price, or the days' own, and the days' own network prices."""
+    return settle(day, decisions.design, decisions["lambda"] if day.price is None else day.price, decisions.fixed)
 
 
 def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
@@ -190,7 +192,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     social = spent + instance.rules.violation_price * day.bought
     reference = instance.rules.reference_value * days.reference_kw.sum(axis=0)
     secure = least_curtailment(instance, load)
-    paid = money.retail + money.network + money.congestion + (money.p2p + money.p2p_charge)[:, None]
+    paid = money.retail + money.network + money.congestion + daily(money.p2p + money.p2p_charge)
     prosumer = paid + sum(own.values()) + money.fixed[:-1, None]
     return pd.DataFrame(
         {
@@ -213,7 +215,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "congestion_rent_usd": money.rent_received,
             "losses_kwh": loss.sum(axis=0),
             "peak_kw": metered(instance, load.sum(axis=0), loss).max(axis=0),
-            "p2p_kwh": float(decisions["zs"].sum()),
+            "p2p_kwh": day["zs"].sum(axis=(0, 1)),
             "curtailed_kwh": day["cu"].sum(axis=(0, 1)),
             "imported_kwh": (day["gp"].sum(axis=0) + days.passive_kw.sum(axis=0)).sum(axis=0),
             "bought_violation_kwh": day.bought,

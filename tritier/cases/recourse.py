@@ -1,6 +1,7 @@
 """How a day goes once its day-ahead trades stand: the three recourse policies, day by day.
 
-Days are independent; P2P trades and tariffs are those of the design. Where the agents are
+Days are independent; P2P trades and tariffs are those of the design. Where trade is by scenario no trade stands: a
+judged day is a scenario of its own, whose trades are made for it and paid at its own P2P price. Where the agents are
 indifferent, the day goes as is best for society.
 
 - ``network-blind``: every prosumer minimises its own cost; nobody looks at the network.
@@ -18,12 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tritier.cases.decisions import Decisions, peak_prices
+from tritier.cases.decisions import Decisions, p2p_price, peak_prices
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
 from tritier.model.market import line_position
-from tritier.model.prosumer import export_box, import_box, representative
+from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
 from tritier.model.tariff import HIGHEST, quantities
 from tritier.reformulation.joint import JointLP, follower_lp
 from tritier.reformulation.lp import Border
@@ -34,7 +35,7 @@ VIOLATED_KW = 1e-6
 SOCIETY, AT_MOST = 1e-3, 5e-3  # $: social cost of a judged day above the least among equals, and where this is slow
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation
-AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day
+AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day unless trade is by scenario
 UNWEIGHED = ("var", "excess")  # columns of a risk that days are judged without
 
 
@@ -48,6 +49,7 @@ class DayDecisions:
     pi: np.ndarray  # (N, T, W), $/kWh, price of net injection, not weighed by probability
     bought: np.ndarray  # (W,), violations bought at the declared price, kWh
     excess: np.ndarray | None = None  # (C, W), kW: largest flow of the day beyond each limit offered; market policy
+    price: np.ndarray | None = None  # (T, W), $/kWh: each day's own P2P price where trade is by scenario
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -56,7 +58,7 @@ class DayDecisions:
     def injection(self) -> np.ndarray:
         """Net injection of prosumers, kW, (I, T, W)."""
         a = self.arrays
-        return a["gm"] - a["gp"] + (a["zs"] - a["zb"])[..., None]
+        return a["gm"] - a["gp"] + in_all_scenarios(a["zs"] - a["zb"])
 
     @property
     def net_load(self) -> np.ndarray:
@@ -89,13 +91,18 @@ def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisio
         return np.concatenate(list(parts), axis=-1)
 
     first, nothing = days[0], np.zeros((*instance.days.demand_kw.shape[:2], 1))
+    standing = AHEAD if first.price is None else ()
     names = dict.fromkeys(name for day in days for name in day.arrays)
     arrays = {
-        name: first[name] if name in AHEAD else joined(day.arrays.get(name, nothing) for day in days) for name in names
+        name: first[name] if name in standing else joined(day.arrays.get(name, nothing) for day in days)
+        for name in names
     }
     pi, bought = joined(day.pi for day in days), joined(day.bought for day in days)
     excess = [day.excess for day in days if day.excess is not None]
-    return DayDecisions(instance, first.policy, arrays, pi, bought, joined(excess) if excess else None)
+    price = [day.price for day in days if day.price is not None]
+    return DayDecisions(
+        instance, first.policy, arrays, pi, bought, joined(excess) if excess else None, joined(price) if price else None
+    )
 
 
 class _PolicyLP:
@@ -107,7 +114,10 @@ class _PolicyLP:
         self.rows: list[Block] = []
         self.offered: list[Block] = []  # blocks of limits offered, which share their line's excess
         self.shared: dict[int, np.ndarray] = {}  # line position: columns of the day's largest excess over its limit
-        self._fix_trades()
+        joint.offer(decisions.design)
+        self.standing = AHEAD if self.instance.rules.trade == "day_ahead" else ()
+        if self.standing:
+            self._fix_trades()
 
     def bought_by(self, block: Block) -> np.ndarray:
         """Columns by which a block's violation is bought."""
@@ -116,7 +126,6 @@ class _PolicyLP:
     def _fix_trades(self) -> None:
         joint, at = self.joint, self.joint.layout
         buy, sell = self.decisions["zb"], self.decisions["zs"]
-        joint.offer(self.decisions.design)
         joint.warm.set_bounds(at.zb.ravel(), buy.ravel(), buy.ravel())
         joint.warm.set_bounds(at.zs.ravel(), sell.ravel(), sell.ravel())
         # Standing trades balance to rounding: the row decides nothing and would only call rounding infeasible.
@@ -267,8 +276,9 @@ class _PolicyLP:
     def _answer(self, policy: str, x: np.ndarray) -> DayDecisions:
         joint, lp, instance = self.joint, self.joint.lp, self.instance
         found = {term: value for term, value in joint.decisions(x).items() if term not in UNWEIGHED}
-        arrays = representative(joint.data, found) | {term: self.decisions[term] for term in AHEAD}
+        arrays = representative(joint.data, found) | {term: self.decisions[term] for term in self.standing}
         days = instance.days
+        price = None if self.standing else p2p_price(joint, self.solution.y) / days.probability
         pi = np.zeros((instance.feeder.bus.size, days.n_hours, days.n_days))
         pi += peak_prices(joint, self.solution.y) / days.probability
         bought = np.zeros(days.n_days)
@@ -280,4 +290,4 @@ class _PolicyLP:
         for block in self.rows:
             bought += x[self.bought_by(block)]
         excess = np.array([x[columns] for columns in self.shared.values()]) if self.shared else None
-        return DayDecisions(instance, policy, arrays, pi, bought, excess)
+        return DayDecisions(instance, policy, arrays, pi, bought, excess, price)

@@ -92,8 +92,10 @@ def packed(decisions: Decisions, days: DayDecisions) -> dict[str, np.ndarray]:
     arrays["blocks"] = np.array(blocks, dtype=str).reshape(-1, 3)
     arrays["cap_line"] = np.array([str(line) for line, _ in decisions.design.capacity], dtype=str)
     for name, value in days.arrays.items():
-        if name not in ("zb", "zs"):
+        if name not in AHEAD or days.price is not None:
             arrays[DAY + name] = value
+    if days.price is not None:
+        arrays[DAY + "lambda"] = days.price
     arrays[DAY + "pi"], arrays[DAY + "bought"] = days.pi, days.bought
     return arrays
 
@@ -239,7 +241,9 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
     buses, lines, people = feeder.bus.size, feeder.line.size, len(clearing.prosumers)
     hours, s, w = clearing.days.n_hours, clearing.days.n_days, instance.days.n_days
     market = {term: (people, *shape) for term, shape in decision_shapes(all_data(clearing)).items()}
-    market |= {"lambda": (hours,), "tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
+    by_scenario = clearing.rules.trade == "by_scenario"
+    market |= {"tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
+    market |= {"lambda": (hours, s) if by_scenario else (hours,)}
     books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
@@ -247,7 +251,9 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
         market["fixed"] = (people + 1,)
     network = {"P": (lines, hours, s), "v": (buses, hours, s)}
     judged = decision_shapes(all_data(instance)).items()
-    days = {DAY + term: (people, *shape) for term, shape in judged if term not in (*AHEAD, *UNWEIGHED)}
+    standing = () if by_scenario else AHEAD
+    days = {DAY + term: (people, *shape) for term, shape in judged if term not in (*standing, *UNWEIGHED)}
+    days |= {DAY + "lambda": (hours, w)} if by_scenario else {}
     days |= {DAY + "pi": (buses, hours, w), DAY + "bought": (w,)}
     return market | books | priced | offered | network | days
 
@@ -265,9 +271,10 @@ def unpacked(path: Path, instance: Instance, case: Case, clearing: Instance) -> 
     peaks = (float(arrays.get(name, 0.0)) for name in ("tau_k", "tau_c"))  # stored where the menu offers them
     design = Design(tuple(arrays["tau"].tolist()), float(arrays["tau_p"]), limits, *peaks)
     pi, bought = day.pop("pi"), day.pop("bought")
-    day |= {"zb": arrays["zb"], "zs": arrays["zs"]}
+    price = day.pop("lambda", None)
+    day |= {term: arrays[term] for term in AHEAD if price is None}
     judged = judging_instance(instance, case, instance.days)
-    return Decisions(design, blocks, arrays), DayDecisions(judged, case.policy, day, pi, bought)
+    return Decisions(design, blocks, arrays), DayDecisions(judged, case.policy, day, pi, bought, price=price)
 
 
 def stored_block(path: Path, clearing: Instance, kind: str, place: str, hour: str) -> Block:

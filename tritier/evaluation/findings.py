@@ -308,6 +308,20 @@ def kept_table(study: str, alpha: float) -> pd.DataFrame:
     return pd.concat([unseen_rows(days, cases, alpha) for days, cases in found if cases], ignore_index=True)
 
 
+def recovered(study: str) -> pd.DataFrame:
+    """What the charges of every case recover on its stored judging days beyond the fixed and the network cost of these
+    days, $ per day, under its own policy; negative where they recover less.
+
+    Columns ``case``, ``surplus_usd``, ``rent_usd`` (what the platform is left with) and ``refund_usd``: the prosumers'
+    share of both as a lump sum, by which their cost falls after the refund; below 0 they pay.
+    """
+    daily = headline(kept_days(study)).rename(
+        columns={"dso_surplus_usd": "surplus_usd", "congestion_rent_usd": "rent_usd"}
+    )
+    daily = daily.assign(refund_usd=daily["prosumer_cost_usd"] - daily["prosumer_cost_after_refund_usd"])
+    return daily.groupby("case")[["surplus_usd", "rent_usd", "refund_usd"]].mean().reset_index()
+
+
 def gains_of_agents(cases: Mapping[int, HeldOut], base: int = 1) -> pd.DataFrame:
     """What each agent gains against a base case after refunds, $ per day: agents by cases. They sum to welfare's."""
     left = {number: found.agents.set_index("agent")["after_refund_usd"] for number, found in cases.items()}

@@ -35,6 +35,7 @@ from tritier.inputs.scenarios import design_days, held_out_days, make_days, othe
 from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
+from tritier.model.prosumer import daily, in_all_scenarios
 from tritier.provenance import PACKAGE, commit, digest, naming, versions, whole_file, write_json
 from tritier.search.responses import both_readings
 
@@ -155,9 +156,10 @@ def prosumer_costs(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
     p, money = day.instance.days.probability, settlement_of(day, decisions)
     table = pd.DataFrame({"prosumer": [x.name for x in day.instance.prosumers]})
     table["bus"] = [x.bus for x in day.instance.prosumers]
-    table["retail_usd"], table["network_usd"] = money.retail @ p, money.network @ p + money.p2p_charge
+    charge, traded = (np.broadcast_to(daily(x), money.retail.shape) @ p for x in (money.p2p_charge, money.p2p))
+    table["retail_usd"], table["network_usd"] = money.retail @ p, money.network @ p + charge
     table["fixed_usd"] = money.fixed[:-1]
-    table["p2p_usd"], table["congestion_usd"] = money.p2p, money.congestion @ p
+    table["p2p_usd"], table["congestion_usd"] = traded, money.congestion @ p
     table["wear_and_comfort_usd"] = sum(private_costs(day).values()) @ p
     return table.assign(cost_usd=table.drop(columns=["prosumer", "bus"]).sum(axis=1))
 
@@ -176,8 +178,8 @@ def hourly_means(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
             "curtailed_kw": total["cu"],
             "charge_kw": total["ch"],
             "discharge_kw": total["dis"],
-            "p2p_kw": decisions["zs"].sum(axis=0),
-            "p2p_price": decisions["lambda"],
+            "p2p_kw": np.broadcast_to(in_all_scenarios(day["zs"]), day["gp"].shape).sum(axis=0) @ p,
+            "p2p_price": decisions["lambda"] if day.price is None else day.price @ p,
         }
     )
 
@@ -195,9 +197,10 @@ def worst_hour(day: DayDecisions) -> tuple[int, int]:
 
 
 def undelivered_share(day: DayDecisions) -> np.ndarray:
-    """Share of each day's P2P sales that their sellers had to import at that hour, (W,): trades stand, sun may not."""
-    sold = day["zs"][..., None]
-    return np.minimum(sold, day["gp"]).sum(axis=(0, 1)) / max(1e-9, float(sold.sum()))
+    """Share of each day's P2P sales that their sellers had to import at that hour, (W,): trades stand, sun may not; by
+    scenario, what is resold."""
+    sold = in_all_scenarios(day["zs"])
+    return np.minimum(sold, day["gp"]).sum(axis=(0, 1)) / np.maximum(1e-9, sold.sum(axis=(0, 1)))
 
 
 def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldOut:

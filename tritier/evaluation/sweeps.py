@@ -689,7 +689,7 @@ def write_stored(folder: Path, rows: pd.DataFrame, size: Size, data: str, load_s
 def worths(results: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Social cost with one assumption changed at a time and the tariffs as they are, $/day, and what else was measured
     with it (``data/results/assumptions.py``); ``worth_usd``: what the change adds to Case 1 less the design."""
-    table = pd.read_csv(results / "assumptions.csv", keep_default_na=False)
+    table = pd.read_csv(results / "assumptions.csv").fillna({"setting": ""})
     gain = table["case1_usd"] - table["design_usd"]
     return table.assign(gain_usd=gain, worth_usd=gain - gain.iloc[0]), read_json(results / "assumptions.json")
 

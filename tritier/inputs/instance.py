@@ -228,8 +228,13 @@ class Rules:
         "borders of the blocks relative to the reference demand; None: equal blocks",
         default=None,
     )
+    trade: str = quantity(
+        "-", "-", "1", "P2P trade: agreed 'day_ahead', alike in all scenarios, or 'by_scenario'", default="day_ahead"
+    )
 
     def __post_init__(self) -> None:
+        if self.trade not in ("day_ahead", "by_scenario"):
+            raise ValueError(f"trade is {self.trade!r}: name day_ahead or by_scenario")
         if self.excess_price is None:
             object.__setattr__(self, "excess_price", self.demand_charge)
         if self.demand_levels is not None:

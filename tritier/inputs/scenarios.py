@@ -376,6 +376,7 @@ def build_instance(
         vat_share=settings.retail.vat_share,
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
+        trade=settings.p2p_trade,
         peak_with_losses=settings.peak_with_losses,
         fixed_share=settings.fixed_share,
     )

@@ -338,6 +338,10 @@ class Settings(Section):
         "whether network charges are billed by scenario, inside the prosumer's risk, or on expectation",
         default="expected",
     )
+    p2p_trade: Literal["day_ahead", "by_scenario"] = key(
+        "whether P2P trades are agreed the day before, alike in all scenarios, or contingent on the scenario",
+        default="day_ahead",
+    )
     demand: Demand
     risk: Risk
     chance_level: float = key("chance level of network limits", ge=1e-4, le=0.5)

@@ -25,7 +25,7 @@ from tritier.model.prosumer import (
     risk_adjusted_cost,
 )
 from tritier.model.risk import Term, cvar, cvar_rows
-from tritier.model.tariff import billed_energy, inside, membership, passive_peaks, quantities
+from tritier.model.tariff import billed_energy, expected_trade, inside, membership, passive_peaks, quantities
 
 Labelled = list[tuple[str, cp.Constraint]]
 
@@ -79,14 +79,15 @@ def line_position(instance: Instance, line: int) -> int:
 
 
 def p2p_balance(prosumers: Iterable[Decisions]) -> cp.Constraint:
-    """P2P sales equal purchases in every hour; the dual is the P2P price lambda_t (:eq:`eq-p2p-balance`)."""
+    """P2P sales equal purchases in every hour, and scenario where trade is contingent on it; the dual is the P2P price
+    (:eq:`eq-p2p-balance`)."""
     return sum(x["zs"] - x["zb"] for x in prosumers) == 0
 
 
-def p2p_volume(prosumers: Iterable[Decisions]) -> Term:
+def p2p_volume(probability: np.ndarray, prosumers: Iterable[Decisions]) -> Term:
     """P2P volume of the day, kWh: half of purchases and sales, since each side pays half the charge
     (:eq:`eq-p2p-volume`)."""
-    return sum(np.ones(x["zb"].shape[0]) @ (x["zb"] + x["zs"]) for x in prosumers) / 2
+    return sum(expected_trade(probability, x["zb"] + x["zs"]) for x in prosumers) / 2
 
 
 def block_violation(instance: Instance, form: BlockForm, hour: int, inject: Sequence[Term]) -> list[cp.Expression]:
@@ -209,7 +210,7 @@ def book_rows(instance: Instance, prosumers: Sequence[Decisions], books: Books) 
         ("head", books.head == head_flow(instance, prosumers)),
         ("peak", cp.reshape(books.peak, (1, -1), order="C") >= books.head),
         ("G", books.G == billed_energy(instance, energy)),
-        ("Z", books.Z == p2p_volume(prosumers)),
+        ("Z", books.Z == p2p_volume(p, prosumers)),
     ]
     if "K" in offered:
         rows.append(("K", books.K == passive_peaks(instance) + p @ sum(x["gk"] for x in prosumers)))

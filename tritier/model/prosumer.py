@@ -17,9 +17,10 @@ import numpy as np
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.model.devices import Box, Decisions, ProsumerData, Row, box, over_day, times
 from tritier.model.risk import Term, cvar, tail
-from tritier.model.tariff import HIGHEST, hourly, membership, trade_charge
+from tritier.model.tariff import HIGHEST, expected_trade, hourly, membership, trade_charge
 
-TRADE = ("zb", "zs", "gp", "gm")  # day-ahead purchase and sale (T,), import and export (T, S)
+# Purchase and sale, (T,) where agreed day-ahead, (T, S) where contingent on the scenario; import and export, (T, S).
+TRADE = ("zb", "zs", "gp", "gm")
 METER = ("gb", "gk")  # import by tariff block (B, S) and the largest (S,), where charges are billed on them
 RISK = ("cost", "var", "excess")  # cost of the day (S,), its value at risk (), what exceeds it (S,)
 
@@ -66,23 +67,29 @@ def largest_injection(instance: Instance) -> np.ndarray:
 
 
 def purchase_box(d: ProsumerData) -> np.ndarray:
-    """Largest P2P purchase, kW, shape (T,): what the prosumer could at most consume or store."""
-    return largest_draw(d).max(axis=1)
+    """Largest P2P purchase, kW, in the shape of a trade: what the prosumer could at most consume or store."""
+    return as_traded(d, largest_draw(d))
 
 
 def sale_box(d: ProsumerData) -> np.ndarray:
-    """Largest P2P sale, kW, shape (T,): what the prosumer could at most produce or discharge."""
-    return largest_supply(d).max(axis=1)
+    """Largest P2P sale, kW, in the shape of a trade: what the prosumer could at most produce or discharge."""
+    return as_traded(d, largest_supply(d))
+
+
+def as_traded(d: ProsumerData, largest: np.ndarray) -> np.ndarray:
+    """What is possible in every hour and scenario, (T, S), in the shape of a trade: (T,) where it is agreed day-ahead,
+    else as it is."""
+    return largest if d.rules.trade == "by_scenario" else largest.max(axis=1)
 
 
 def import_box(d: ProsumerData, sale: np.ndarray) -> np.ndarray:
-    """Largest import, kW, shape (T, S): what devices draw and what is sold, kW (T,)."""
-    return largest_draw(d) + sale[:, None]
+    """Largest import, kW, shape (T, S): what devices draw and what is sold, kW (T,) or (T, S)."""
+    return largest_draw(d) + daily(sale)
 
 
 def export_box(d: ProsumerData, purchase: np.ndarray) -> np.ndarray:
-    """Largest export, kW, shape (T, S): what devices supply and what is bought, kW (T,)."""
-    return largest_supply(d) + purchase[:, None]
+    """Largest export, kW, shape (T, S): what devices supply and what is bought, kW (T,) or (T, S)."""
+    return largest_supply(d) + daily(purchase)
 
 
 def cost_box(d: ProsumerData) -> float:
@@ -113,8 +120,8 @@ def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
     which decisions there are, and in which shape."""
     (hours, days), buy, sell, money = d.shape, purchase_box(d) * market, sale_box(d) * market, cost_box(d)
     boxes = {
-        "zb": box(buy, (hours,)),
-        "zs": box(sell, (hours,)),
+        "zb": box(buy, buy.shape),
+        "zs": box(sell, sell.shape),
         "gp": box(import_box(d, sell), (hours, days)),
         "gm": box(export_box(d, buy), (hours, days)),
     }
@@ -231,8 +238,16 @@ def power_balance(d: ProsumerData, x: Decisions) -> Row:
 
 
 def daily(trade: Term) -> Term:
-    """A trade of every hour, (T,), as a column (T, 1) that is the same in all scenarios."""
+    """A trade of every hour, (T,), as a column (T, 1) that is the same in all scenarios; a contingent one, (T, S), is
+    what it is."""
+    if trade.ndim == 2:
+        return trade
     return cp.reshape(trade, (-1, 1), order="C") if isinstance(trade, cp.Expression) else trade[:, None]
+
+
+def in_all_scenarios(trade: np.ndarray) -> np.ndarray:
+    """Trades of all prosumers, (I, T), with an axis for the scenarios, (I, T, 1); contingent ones have it."""
+    return trade if trade.ndim == 3 else trade[..., None]
 
 
 def in_all_hours(largest: Term) -> Term:
@@ -266,7 +281,7 @@ def prosumer_constraints(d: ProsumerData, x: Decisions, prices: Term) -> list[cp
 def charges_ahead(d: ProsumerData, x: Decisions, design: Design) -> Term:
     """What a prosumer pays the DSO in every scenario alike, $: half of the P2P charge, and charges on expectation
     where they are billed so (:eq:`eq-charges-ahead`)."""
-    trade = np.ones(x["zb"].shape[0]) @ trade_charge(design, x["zb"], x["zs"])
+    trade = expected_trade(d.probability, trade_charge(design, x["zb"], x["zs"]))
     if d.rules.billing == "scenario":
         return trade
     energy = trade + hourly(d.rules, design) @ (x["gp"] @ d.probability)

@@ -48,8 +48,14 @@ def charges(rules: Rules, design: Design, imports: np.ndarray) -> np.ndarray:
 
 
 def trade_charge(design: Design, bought: Term, sold: Term) -> Term:
-    """P2P charge of one side by hour, $, (T,): half of it on what it buys and sells, kW (T,)."""
+    """P2P charge of one side by hour, $, in the shape of the trades: half of it on what is bought and sold, kW."""
     return design.p2p / 2 * (bought + sold)
+
+
+def expected_trade(probability: np.ndarray, trade: Term) -> Term:
+    """A trade, or what is paid for it, over the hours of a day: from (T,), or in expectation from (T, S)."""
+    over_hours = np.ones(trade.shape[0]) @ trade
+    return over_hours @ probability if trade.ndim == 2 else over_hours
 
 
 def passive_charges(instance: Instance, design: Design) -> np.ndarray:
@@ -72,11 +78,12 @@ def billed_energy(instance: Instance, energy: Term) -> Term:
 
 
 def billed(instance: Instance, gp: np.ndarray, zb: np.ndarray, zs: np.ndarray, peak: np.ndarray) -> np.ndarray:
-    """What every component is billed on, expected, (B + 3,): from imports (I, T, S) and trades (I, T) of prosumers, and
-    the head's peak, (S,); kWh and kW."""
+    """What every component is billed on, expected, (B + 3,): from imports (I, T, S) and trades (I, T) or (I, T, S) of
+    prosumers, and the head's peak, (S,); kWh and kW."""
     own = float(gp.max(axis=1).sum(axis=0) @ instance.days.probability)
     energy = billed_energy(instance, membership(instance.rules) @ gp.sum(axis=0))
-    volume, head = (zb + zs).sum() / 2, float(peak @ instance.days.probability)
+    volume = float(expected_trade(instance.days.probability, (zb + zs).sum(axis=0))) / 2
+    head = float(peak @ instance.days.probability)
     return np.array([*energy, volume, own + passive_peaks(instance), head])
 
 

@@ -22,7 +22,16 @@ from tritier.model.devices import ProsumerData
 from tritier.model.dso import day_peak, leader_books
 from tritier.model.market import capacity_lines, joint_follower, line_position, violation_box
 from tritier.model.network import loss_gradient, losses_kw
-from tritier.model.prosumer import METER, TRADE, all_data, column_names, decision_shapes, decisions_of, prosumer_boxes
+from tritier.model.prosumer import (
+    METER,
+    TRADE,
+    all_data,
+    column_names,
+    decision_shapes,
+    decisions_of,
+    in_all_scenarios,
+    prosumer_boxes,
+)
 from tritier.model.tariff import billed, inside
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
@@ -57,8 +66,8 @@ def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.n
 class Layout:
     """Where the prosumers' trades and exchanges stand: each an (I, ...) array of column positions."""
 
-    zb: np.ndarray  # (I, T)
-    zs: np.ndarray  # (I, T)
+    zb: np.ndarray  # (I, T), or (I, T, S) where trade is contingent on the scenario
+    zs: np.ndarray  # like zb
     gp: np.ndarray  # (I, T, S)
     gm: np.ndarray  # (I, T, S)
 
@@ -253,7 +262,7 @@ class JointLP:
     def injection(self, x: np.ndarray) -> np.ndarray:
         """Net injection of every prosumer at a point of the LP, kW, (I, T, S) (:eq:`eq-injection`)."""
         at = self.layout
-        return x[at.gm] - x[at.gp] + (x[at.zs] - x[at.zb])[..., None]
+        return x[at.gm] - x[at.gp] + in_all_scenarios(x[at.zs] - x[at.zb])
 
     def net_load(self, x: np.ndarray) -> np.ndarray:
         """Net load of every bus at a point of the LP, kW, (N, T, S)."""
@@ -294,9 +303,9 @@ class JointLP:
         row = np.arange(upper.size).reshape(upper.shape)  # (K, S)
         shape = (upper.shape[0], touched.size, upper.shape[1])
         wide, g = np.broadcast_to(row[:, None], shape), np.broadcast_to(gradient[:, touched, None], shape)
-        ahead = [np.broadcast_to(z[touched, t][:, None], shape) for z in (at.zs, at.zb)]
-        day = [np.broadcast_to(z[touched, t], shape) for z in (at.gm, at.gp)]
-        entries = [(wide, day[0], -g), (wide, day[1], g), (wide, ahead[0], -g), (wide, ahead[1], g)]
+        exchanged = (at.gm, at.gp, in_all_scenarios(at.zs), in_all_scenarios(at.zb))
+        columns_of = [np.broadcast_to(z[touched, t], shape) for z in exchanged]
+        entries = [(wide, z, value) for z, value in zip(columns_of, (-g, g, -g, g), strict=True)]
         if form.capacity is not None:
             position = [line_position(instance, line) for line in self.lines].index(form.capacity)
             offered = np.full(upper.shape, self.lp.at("cap")[position])
@@ -385,8 +394,8 @@ class JointLP:
         columns = [
             at.gm,
             at.gp,
-            np.broadcast_to(at.zs[..., None], g.shape),
-            np.broadcast_to(at.zb[..., None], g.shape),
+            np.broadcast_to(in_all_scenarios(at.zs), g.shape),
+            np.broadcast_to(in_all_scenarios(at.zb), g.shape),
             loss,
         ]
         values = [g, -g, g, -g, np.ones(loss.shape)]

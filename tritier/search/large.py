@@ -494,6 +494,8 @@ class Market:
     """The prosumers' warm LPs, here or in processes of their own, the plans found and the master."""
 
     def __init__(self, instance: Instance, design: Design, jobs: int) -> None:
+        if instance.rules.trade != "day_ahead":
+            raise ValueError("a market is cleared in parts with day-ahead trades only: trade by scenario with JointLP")
         self.instance, self.design = instance, design
         self.bus, self.solves, self.coupled_peak = instance.prosumer_bus, 0, design.coincident > 0
         self.forms = own_lps(instance, design)
@@ -674,7 +676,7 @@ def clear(
     The prices asked are a mean of the master's and the best so far, so that they do not swing. A large market starts
     from the prices of one a tenth of its size, that one from a tenth again. jobs: processes
     that share the prosumers, or workers of the Dask cluster that joblib is told to use.
-    Raises SolverError where the prices do not settle.
+    Raises SolverError where the prices do not settle, ValueError where trade is contingent on the scenario.
     """
     market = Market(instance, design, jobs)
     try:

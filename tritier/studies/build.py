@@ -567,7 +567,9 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
 
     Each day is cleared by itself with all limits of the menu open, as the first best clears it; days on which nobody
     need decide anything keep all limits at once, and the others are tried worst first, each from the basis of the one
-    before. say: is given a line for each.
+    before. say: is given a line for each. The violation is infinite where it exceeds what the market may buy of it, a
+    hundred times what its prosumers' day is worth; raises InfeasibleError where prosumers have no feasible decision
+    even without a network.
     """
     chosen = study.preset("smoke")
     days = design_days(study, chosen)
@@ -590,8 +592,10 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
         cost[joint.lp.at("slack")] = 1.0
         try:
             found = joint.solve(cost, "primal" if before is None else "dual")
-        except InfeasibleError:  # violation is boxed by a hundred times what consumption is worth
-            return np.inf, days.label[k]
+        except InfeasibleError:
+            if not joint.blocks:
+                raise  # nobody's own decisions are feasible, and no voltage mends that
+            return np.inf, days.label[k]  # more violation than the box of its column holds
         least = float(found.x[joint.lp.at("slack")])
         if least > NOTHING:
             return least, days.label[k]
@@ -610,7 +614,7 @@ def substation_voltage(folder: Path, say: Callable[[str], None] | None = None) -
         if not day:
             kept = "its own voltage" if step == own else f"the smallest step, as {'; '.join(tried)}"
             return step, f"substation: {step:g} p.u., {kept}; nothing needs to be shed on any design day"
-        size = f"{least:,.3g} kW" if np.isfinite(least) else "more than all consumption is worth"
+        size = f"{least:,.3g} kW" if np.isfinite(least) else "more than prosumers could pay for at its declared price"
         tried.append(f"at {step:g} p.u. {size} would be shed on {day}")
     return own, f"substation: {own:g} p.u., its own voltage, though no step helps: {'; '.join(tried)}"
 
