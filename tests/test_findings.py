@@ -164,6 +164,17 @@ def test_both_comparisons_by_hand():
     assert table.loc[("own policy", "welfare_usd"), "p_value"] == 1.0 and len(table) == 12
 
 
+def test_a_comparison_is_read_with_its_interval_and_a_count_without():
+    own = days_by_hand(welfare_usd=5.0).assign(secured_welfare_usd=100.0)
+    found = findings.comparisons(pd.concat([own, own.assign(policy=findings.HARD)]), bases=(1,))
+    told = findings.comparison_table(found)
+    assert len(told) == len(found) and not told.isna().any(axis=None)
+    first, last = told.iloc[0], told[told["quantity"] == "days with a violation"].iloc[0]
+    low, high = (float(end) for end in first["95 % interval"].split(" to "))
+    assert (low, high) == pytest.approx((found["low"].iloc[0], found["high"].iloc[0]), rel=1e-3)
+    assert (last["95 % interval"], last["detectable"]) == ("none", "counted")
+
+
 def test_violation_shares_by_hand():
     """Two buses, two hours, three days: one bus-hour on two days, another on one of them."""
     depth = np.zeros((2, 2, 3))

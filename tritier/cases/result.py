@@ -517,7 +517,7 @@ def limit_in_words(chosen: float, levels: Sequence[float]) -> str:
 
 READINGS = {  # of the social cost as the market clears, in words
     "optimistic": "least",
-    "solver": "of a vertex that a solver ends at",
+    "solver": "at a solver's own answer",
     "pessimistic": "largest found",
 }
 

@@ -146,6 +146,22 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
     return found.assign(p_value=holm(found["p_value"]))
 
 
+def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`comparisons` as a table to be read; counts of days have no interval."""
+    told = found[["base", "kind"]].rename(columns={"base": "Case 4 against", "kind": "policy"})
+    told["quantity"] = found["quantity"].map(JUDGED | {HIT: "days with a violation"})
+    told["mean there"] = found["base_mean"]
+    told["change"] = found["change"]
+    told["95 % interval"] = [interval_in_words(*ends) for ends in zip(found["low"], found["high"], strict=True)]
+    told["detectable"] = ["counted" if np.isnan(least) else f"{least:,.3g}" for least in found["detectable"]]
+    return told.assign(**{"p (Holm)": found["p_value"].map("{:.3f}".format)})
+
+
+def interval_in_words(low: float, high: float) -> str:
+    """Ends of an interval, or that there is none."""
+    return "none" if np.isnan(low) else f"{low:+,.4g} to {high:+,.4g}"
+
+
 HITS = ["days with a voltage violation, own policies", "the same under hard-limit redispatch"]
 
 
@@ -478,7 +494,7 @@ def change_table(daily: pd.DataFrame, case: int, base: int = 1) -> pd.DataFrame:
     for key, text, unit, factor in COMPARED:
         step = factor * change.loc[key, ["change", "low", "high", "base"]].astype(float)
         percent = f"{100 * step.change / step.base:+.1f}" if step.base > 0 else "–"
-        between = f"{step.low:+,.4g} to {step.high:+,.4g}"
+        between = interval_in_words(step.low, step.high)
         rows.append((text, unit, step.base, step.base + step.change, step.change, between, percent))
     columns = ["figure", "unit", f"Case {base}", f"Case {case}", "change", "95 % interval", "change [%]"]
     return pd.DataFrame(rows, columns=columns)
