@@ -153,8 +153,8 @@ def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
     told["mean there"] = found["base_mean"]
     told["change"] = found["change"]
     told["95 % interval"] = [interval_in_words(*ends) for ends in zip(found["low"], found["high"], strict=True)]
-    told["detectable"] = ["counted" if np.isnan(least) else f"{least:,.3g}" for least in found["detectable"]]
-    return told.assign(**{"p (Holm)": found["p_value"].map("{:.3f}".format)})
+    told["detectable"] = ["counted" if np.isnan(least) else f"{least:,.4g}" for least in found["detectable"]]
+    return told.assign(**{"p (Holm)": [f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in found["p_value"]]})
 
 
 def interval_in_words(low: float, high: float) -> str:
