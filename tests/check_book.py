@@ -226,6 +226,16 @@ def test_the_pages_are_printed_in_order_into_one_file(tmp_path):
         assert f"Of {entry.title}." in page.extract_text()
 
 
+def test_a_long_table_begins_on_the_printed_page_where_it_stands(browser):
+    """Neither the theme's rule for print nor a box that scrolls holds it together: a page would be nearly empty."""
+    ask = """() => [...document.querySelectorAll('article.bd-article table')].map(e => getComputedStyle(e).breakInside
+      + ' ' + getComputedStyle(e.parentElement).overflowX)"""
+    with opened(browser, HTML, "chapters/03-data-and-scenarios.html") as (page, _):
+        assert "auto auto" in page.evaluate(ask)  # on screen a wide one scrolls
+        page.emulate_media(media="print")
+        assert set(page.evaluate(ask)) == {"auto visible"}
+
+
 def test_a_figure_opens_larger_by_key_and_closes(browser):
     with opened(browser, HTML, "chapters/04-lindistflow.html") as (page, wrong):
         page.locator("button.zoomable").first.focus()
