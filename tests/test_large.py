@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from toy import small_market
 
+from tritier.errors import SolverError
 from tritier.inputs.instance import Design
 from tritier.model.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
 from tritier.reformulation.joint import JointLP
@@ -25,6 +26,7 @@ from tritier.search.large import (
     priced,
     solve_whole,
     thinned,
+    together,
 )
 
 LOOSE = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
@@ -160,6 +162,21 @@ def test_processes_and_a_start_from_a_thinned_market_change_nothing(market, monk
     warm = clear(market, LOOSE)
     assert warm.cost == pytest.approx(one.cost, rel=1e-7) and warm.relative_gain.max() <= GAIN
     assert warm.price == pytest.approx(one.price, abs=0.05)
+
+
+def test_a_small_market_as_one_lp_finds_the_blocks_that_its_limit_needs(market, tight):
+    blocks, dual, solves = together(market, tight, np.inf)
+    assert blocks and solves > 1
+    whole, found = solve_whole(market, tight, blocks), clear(market, tight)
+    assert whole.cost == pytest.approx(found.cost, rel=1e-7) and dual.size == found.dual.size
+    assert net(market, whole.injection).shape == market.days.passive_kw.shape
+
+
+def test_a_market_that_has_no_time_does_not_settle(market, tight):
+    with pytest.raises(SolverError, match="did not settle in 0 s"):
+        clear(market, LOOSE, time_limit=0.0)
+    with pytest.raises(SolverError, match="is not solved in 0 s"):
+        together(market, tight, 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Large markets of the electrified study, with vehicles, heat pumps and both peak charges: data/results/large.csv.
 
 ``python data/results/large.py`` measures each size in a process of its own: cleared by one process, by two, and on a
-Dask cluster of two local workers. ``--sizes 1000x10,12300x1`` and ``--ways one,two,cluster`` renew a part. Beside
+Dask cluster of two local workers. ``--sizes 1000x10,12300x1`` and ``--ways one,two,cluster`` renew a part. A market
+that does not settle within ``--limit`` seconds is a row without a result. Beside
 seconds on the wall stand those of the processors, workers included, and the machine's load: on a machine that others
 use the wall's seconds tell little.
 """
@@ -15,16 +16,18 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import joblib
 import pandas as pd
 
+from tritier.errors import SolverError
 from tritier.evaluation.bench import PACKAGES, market, posted, processor
+from tritier.inputs.instance import Instance
 from tritier.provenance import DATA, commit, versions, write_json
-from tritier.search.large import clear, large_instance
+from tritier.search.large import Clearing, clear, large_instance
 
 STUDY, STORED = "ieee33-2045", DATA / "results" / "large.csv"
 OWNERS = 14  # prosumers of the study that a large market is made of
@@ -45,7 +48,7 @@ def of_worker() -> float:
     return time.process_time()
 
 
-def measured(people: int, days: int, way: str) -> dict[str, object]:
+def measured(people: int, days: int, way: str, limit: float) -> dict[str, object]:
     """One market cleared one way, as a row; building it counts, starting a cluster does not."""
     base = market(DATA / "studies" / STUDY, OWNERS, days)
     with ExitStack() as stack:
@@ -60,18 +63,28 @@ def measured(people: int, days: int, way: str) -> dict[str, object]:
         load, begin, before = os.getloadavg()[0], time.perf_counter(), spent() + workers()
         instance = large_instance(base, people)
         design = replace(posted(instance), **CHARGES)
-        found = clear(instance, design, jobs=1 if way == "one" else 2, progress=tell)
+        found = None
+        with suppress(SolverError):
+            found = clear(instance, design, jobs=1 if way == "one" else 2, time_limit=limit, progress=tell)
         wall, processors = time.perf_counter() - begin, spent() + workers() - before
+    row = {
+        "prosumers": people, "scenarios": days, "hours": instance.days.n_hours,
+        "buses": instance.feeder.bus.size, "way": WAYS[way], "status": "settled" if found else "not settled",
+        "limit": limit, "seconds": wall, "processor_seconds": processors, "load": load,
+        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }  # fmt: skip
+    return row if found is None else row | figures(instance, found)
+
+
+def figures(instance: Instance, found: Clearing) -> dict[str, float]:
+    """What a cleared market took and what it is."""
     head = (instance.days.passive_kw.sum(axis=(0,)) - found.injection.sum(axis=0)).max(axis=0)
     return {
-        "prosumers": people, "scenarios": days, "hours": instance.days.n_hours,
-        "buses": instance.feeder.bus.size, "way": WAYS[way], "seconds": wall, "processor_seconds": processors,
-        "load": load, "rounds": found.rounds, "lp_solves": found.lp_solves, "plans": found.plans,
+        "rounds": found.rounds, "lp_solves": found.lp_solves, "plans": found.plans,
         "cost": found.cost, "bound": found.bound, "gap": (found.cost - found.bound) / abs(found.cost),
         "largest_gain": float(found.relative_gain.max()), "volume_kwh": found.volume,
         "peak_kw": float(head @ instance.days.probability), "blocks": len(found.blocks),
-        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }  # fmt: skip
 
 
@@ -82,7 +95,7 @@ def tell(line: str) -> None:
 
 def agree(rows: pd.DataFrame) -> None:
     """Refuse a table in which the ways disagree on a market's cost by more than their gaps."""
-    for size, part in rows.groupby(["prosumers", "scenarios"]):
+    for size, part in rows[rows["status"] == "settled"].groupby(["prosumers", "scenarios"]):
         if not part["bound"].max() <= part["cost"].min() * (1 + 1e-9):
             raise SystemExit(f"the ways disagree on {size}: {part[['way', 'cost', 'bound']].to_string()}")
 
@@ -107,15 +120,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(f"{n}x{s}" for n, s in SIZES))
     parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--limit", type=float, default=1200.0)
     parser.add_argument("--one", action="store_true", help="measure here, and print the row")
     options = parser.parse_args()
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
     for people, days in sizes:
         for way in options.ways.split(","):
             if options.one:
-                print(json.dumps(measured(people, days, way), default=float))
+                print(json.dumps(measured(people, days, way, options.limit), default=float))
                 continue
             words = [sys.executable, __file__, "--one", "--sizes", f"{people}x{days}", "--ways", way]
+            words += ["--limit", str(options.limit)]
             done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
             keep(json.loads(done.stdout.splitlines()[-1]))
 

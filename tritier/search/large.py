@@ -304,6 +304,7 @@ class Whole:
     cost: float
     bound: float
     dual: np.ndarray  # of the coupling's rows
+    injection: np.ndarray  # kW, (I, T, S)
     columns: int
     rows: int
     entries: int
@@ -320,8 +321,8 @@ def solve_whole(
 ) -> Whole:
     """One LP with the given chance blocks, by one of ``METHODS``, for at most ``limit`` seconds."""
     start = time.perf_counter()
-    coupling = Coupling(instance, design, blocks)
-    lp = one_lp(own_lps(instance, design), coupling)
+    coupling, own = Coupling(instance, design, blocks), own_lps(instance, design)
+    lp, last = one_lp(own, coupling), np.cumsum([part.cost.size for part in own])
     solver, crossover = METHODS[method]
     sides = (lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper)
     found = LinearProgram(lp.cost, lp.matrix, *sides, method=solver, run_crossover=crossover).run(limit)
@@ -331,6 +332,9 @@ def solve_whole(
         cost=found.objective if known else np.nan,
         bound=safe_bound(lp, lp.cost, found.y) if known else np.nan,
         dual=found.y[-coupling.row_lower.size :] if known else np.empty(0),
+        injection=np.array([trade_of(part, x)[1] for part, x in zip(own, np.split(found.x, last), strict=False)])
+        if known
+        else np.empty(0),
         columns=lp.cost.size,
         rows=lp.row_lower.size,
         entries=int(lp.matrix.nnz),
@@ -347,7 +351,7 @@ NEAR = 0.002  # $/kWh: how far from the best prices so far a market that starts 
 HOUSE = 1e-7  # kW: what the trading house may hold in the end
 ROUNDS = 400
 THIN = 10  # a market is first cleared with one prosumer in ten, for its prices
-FEWEST = 100  # prosumers from which that pays
+FEWEST = 100  # prosumers from which that pays; fewer than that are cleared as one LP: prices of a few swing for long
 
 
 @dataclass(frozen=True, eq=False)
@@ -668,30 +672,57 @@ def price_range(instance: Instance, design: Design) -> tuple[np.ndarray, np.ndar
     return instance.feed_in.min(axis=1) - design.p2p / 2, dearest + design.p2p / 2
 
 
+def together(instance: Instance, design: Design, time_limit: float) -> tuple[tuple[Block, ...], np.ndarray, int]:
+    """A small market as one LP, solved until no block without rows is violated: blocks, duals of the coupling and LP
+    solves. Raises SolverError where time is up before."""
+    market, start, solves = Market(instance, design, 1), time.perf_counter(), 0
+    while True:
+        found = solve_whole(
+            instance, design, market.coupling.blocks, limit=max(0.0, time_limit - (time.perf_counter() - start))
+        )
+        solves += 1
+        if not found.finished:
+            raise SolverError(f"one LP of {len(instance.prosumers)} prosumers is not solved in {time_limit:g} s")
+        violated = market.violated(found.injection)
+        if not violated:
+            return market.coupling.blocks, found.dual, solves
+        market.couple((*market.coupling.blocks, *violated))
+
+
 def clear(
-    instance: Instance, design: Design, *, jobs: int = 1, progress: Callable[[str], None] | None = None
+    instance: Instance,
+    design: Design,
+    *,
+    jobs: int = 1,
+    time_limit: float = np.inf,
+    progress: Callable[[str], None] | None = None,
 ) -> Clearing:
     """Clear a market by decomposition until no prosumer gains more than 1e-6 of its cost (:eq:`eq-equilibrium`).
 
     The prices asked are a mean of the master's and the best so far, so that they do not swing. A large market starts
-    from the prices of one a tenth of its size, that one from a tenth again. jobs: processes
-    that share the prosumers, or workers of the Dask cluster that joblib is told to use.
-    Raises SolverError where the prices do not settle, ValueError where trade is contingent on the scenario.
+    from the prices of one a tenth of its size, that one from a tenth again, until it is small enough for one LP. jobs:
+    processes that share the prosumers, or workers of the Dask cluster that joblib is told to use.
+    Raises SolverError where the prices do not settle, or not within ``time_limit`` seconds, looked at after each round;
+    ValueError where trade is contingent on the scenario.
     """
     market = Market(instance, design, jobs)
     try:
-        return _settled(market, jobs, progress)
+        return _settled(market, jobs, time_limit, progress)
     finally:
         market.close()
 
 
-def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) -> Clearing:
+def _settled(market: Market, jobs: int, time_limit: float, progress: Callable[[str], None] | None) -> Clearing:
     start, instance, design = time.perf_counter(), market.instance, market.design
     n, solves = len(instance.prosumers), 0
     if n >= FEWEST:
-        rough = clear(thinned(instance, n // THIN), design, jobs=jobs, progress=progress)
-        market.couple(rough.blocks)
-        dual, solves = rough.dual, rough.lp_solves
+        few = thinned(instance, n // THIN)
+        if n // THIN < FEWEST:
+            blocks, dual, solves = together(few, design, time_limit)
+        else:
+            rough = clear(few, design, jobs=jobs, time_limit=time_limit, progress=progress)
+            blocks, dual, solves = rough.blocks, rough.dual, rough.lp_solves
+        market.couple(blocks)
     else:
         low, high = price_range(instance, design)
         peaks = len(market.coupling.blocks)  # hours that share its charge at first
@@ -700,6 +731,8 @@ def _settled(market: Market, jobs: int, progress: Callable[[str], None] | None) 
     center = market.ask(dual, None)
     hours, reach = instance.days.n_hours, NEAR if n >= FEWEST else np.inf
     for step in range(1, ROUNDS):
+        if time.perf_counter() - start > time_limit:
+            raise SolverError(f"prices of {n} prosumers did not settle in {time_limit:g} s, {step - 1} rounds")
         market.house(center.dual[:hours], reach)
         cost, weights, dual, held = market.mix()
         asked = SMOOTH * center.dual + (1 - SMOOTH) * dual
