@@ -39,9 +39,10 @@ figures: $(READY)
 data: $(DATA_READY)
 	$(DATA_VENV)/bin/python data/rebuild.py
 
-# Our search beside enumeration and monoliths, its growth, large markets: data/results/bench.csv, on an idle machine.
+# One run of a night: our search beside enumeration, monoliths and a local solver, its growth, large markets, an hour for an
+# engine (a run that was cut goes on). On an idle machine; BENCH=--quick prints a smaller one.
 bench: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.evaluation.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m tritier.evaluation.bench $(BENCH)
 
 strip: $(READY)
 	$(BIN)/nbstripout --keep-id chapters/*.ipynb sweeps/*.ipynb

@@ -28,7 +28,7 @@ from tritier.evaluation.heldout import CHAPTERS as CHAPTER_OF_CASE
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IN_LOCK = ("book", "test", "cluster")
+IN_LOCK = ("book", "test", "bench", "cluster")
 
 
 def requirements() -> list[Requirement]:

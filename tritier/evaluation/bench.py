@@ -1,9 +1,10 @@
 """The benchmark: our search beside complete enumeration and monoliths, its growth, and large markets.
 
 An engine on an instance is one row: what it found, what it proved, and what it took. A suite measures engines on
-growing instances. ``python -m tritier.evaluation.bench`` measures every pair in one run, one process at a time, and
-writes data/results/bench.csv and bench.json; ``--quick`` measures small instances in under a minute; ``--suites``
-renews a part of the table.
+growing instances; all engines of a run have the same limit and are asked for the same gap. ``python -m
+tritier.evaluation.bench`` measures every pair in one process, at an hour for an engine, and writes
+data/results/bench.csv and bench.json when all is done; a run that was cut goes on with the rows that it had finished.
+``--quick`` takes some ten minutes of a processor, ``--suites`` renews a part of the table.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,11 @@ import pandas as pd
 
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
-from tritier.errors import CertificateError, InputError
+from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
-from tritier.provenance import DATA, commit, versions, write_json
+from tritier.provenance import DATA, commit, digest, package_hash, sole_writer, versions, whole_file, write_json
+from tritier.reformulation.homotopy import solve_local
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
 from tritier.reformulation.milp import solve_milp
@@ -40,20 +43,25 @@ from tritier.search.large import Clearing, clear, large_instance, solve_whole
 from tritier.search.responses import optimistic_response
 
 STORED = DATA / "results" / "bench.csv"
+UNFINISHED = Path("results") / "bench"  # rows of runs that are not finished
 WAYS = DATA / "results" / "ways.csv"  # one change of the search at a time, beside profile.csv
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "cvxpy", "joblib")
 STUDY = DATA / "studies" / "ieee33"
-MODES = ("strong_duality", "bigm with value cut", "bigm", "sos1", "indicator")
-EXACT = 1e-2  # share of the gain at which our search counts as exact beside an engine that is
+MILP = "HiGHS, strong duality"
+ENGINES = {"hybrid": "tree", "hybrid in SCIP's tree": "scip"}
+LOCAL = "IPOPT, KKT homotopy"
+MODES = ("SCIP, strong_duality", "SCIP, bigm with value cut", "SCIP, bigm", "SCIP, sos1", "SCIP, indicator")
 TANGENTS = 4  # loss tangents of a monolith; its design is judged with exact losses
 ROUNDING = 1e-9  # relative, of a bound that a solver gives
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One engine on one instance. ``cost`` and ``bound`` in $; ``gap`` is their difference as a share of the gain
-    between flat tariff and first best, in large markets of the cost; ``ratio`` is seconds over those of the pair's
-    first engine; counts are nan where an engine has no such thing."""
+    """One engine on one instance. ``cost`` and ``bound`` in $; ``gap`` is their difference as a share of the ``gain``
+    between flat tariff and first best, $, in large markets of the cost; ``excess`` is what the engine's design costs
+    beyond the best that any engine of the pair found, as the same share; ``ratio`` is seconds over those of the pair's
+    first engine; counts are nan where an engine has no such thing. ``limit`` is the engine's, s; ``load`` the
+    machine's."""
 
     suite: str
     pair: str
@@ -67,7 +75,10 @@ class BenchRow:
     cost: float
     bound: float
     gap: float
+    excess: float
+    gain: float
     seconds: float
+    processor_seconds: float
     ratio: float
     lp_solves: float
     nodes: float
@@ -76,29 +87,42 @@ class BenchRow:
     load: float
 
 
-def row(
-    suite: str, pair: str, engine: str, instance: Instance, menu_points: int | None = None, **found: Any
-) -> BenchRow:
-    """A row with the instance's sizes; what is not found is nan."""
+COUNTS = ("cost", "bound", "gap", "excess", "gain", "ratio", "lp_solves", "nodes", "columns")
+
+
+def row(instance: Instance, limit: float, **found: Any) -> BenchRow:
+    """A row with the instance's sizes, without a name yet; what is not found is nan."""
     days = instance.days
-    empty = dict.fromkeys(("cost", "bound", "gap", "ratio", "lp_solves", "nodes", "columns", "limit"), np.nan)
-    return BenchRow(
-        suite=suite,
-        pair=pair,
-        engine=engine,
+    sizes = dict(
         prosumers=len(instance.prosumers),
         scenarios=days.n_days,
         hours=days.n_hours,
         buses=instance.feeder.bus.size,
-        menu_points=instance.menu.n_points if menu_points is None else menu_points,
-        load=os.getloadavg()[0],
-        **(empty | found),
+        menu_points=instance.menu.n_points,
     )
+    names = dict.fromkeys(("suite", "pair", "engine"), "")
+    return BenchRow(**(names | sizes | dict.fromkeys(COUNTS, np.nan) | found), limit=limit, load=os.getloadavg()[0])
+
+
+class Watch:
+    """Seconds since it was made, on the wall and of this process."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Seconds as columns of a row."""
+        return {
+            "seconds": time.perf_counter() - self._wall,
+            "processor_seconds": time.process_time() - self._processor,
+        }
 
 
 def compared(rows: list[BenchRow]) -> list[BenchRow]:
-    """The rows of a pair with the ratio of their times to that of the first."""
-    return [replace(r, ratio=r.seconds / rows[0].seconds) for r in rows]
+    """The rows of a pair with the ratio of their times to that of the first, and what their designs cost beyond the
+    best."""
+    best, gain = min((r.cost for r in rows if r.cost == r.cost), default=np.nan), rows[0].gain
+    return [replace(r, ratio=r.seconds / rows[0].seconds, excess=(r.cost - best) / gain) for r in rows]
 
 
 def market(folder: Path, n_prosumers: int, n_scenarios: int, menu: Menu | None = None) -> Instance:
@@ -109,37 +133,38 @@ def market(folder: Path, n_prosumers: int, n_scenarios: int, menu: Menu | None =
     return instance if menu is None else replace(instance, menu=menu)
 
 
-def hybrid_row(
-    suite: str, pair: str, instance: Instance, gap: float, limit: float = np.inf, engine: str = "tree", jobs: int = 1
-) -> tuple[BenchRow, float]:
-    """Our search with all it needs (LP, flat tariff, first best, search, SCIP's proof), and the achievable gain, $."""
-    start = time.perf_counter()
+def hybrid_row(instance: Instance, gap: float, limit: float, engine: str = "tree") -> BenchRow:
+    """Our search with all it needs: LP, flat tariff, first best, search, SCIP's proof."""
+    watch = Watch()
     joint = JointLP(instance)
-    flat, ideal = both_ends(joint, jobs)
+    flat, ideal = both_ends(joint)
     gain = flat.social_cost - ideal.social_cost
-    found = hybrid.solve(
-        joint, flat=flat, ideal=ideal, gap=gap, engine=engine, jobs=jobs,
-        time_limit=None if np.isinf(limit) else limit,
-    )  # fmt: skip
-    seconds = time.perf_counter() - start
-    name = "hybrid" if engine == "tree" else "hybrid in SCIP's tree"
-    name += "" if jobs == 1 else f", {jobs} processes"
-    done = row(
-        suite, pair, f"{name}, gap {100 * gap:g} %", instance, status="optimal" if found.gap <= gap else "open",
-        cost=found.upper_bound, bound=found.lower_bound, gap=found.gap, seconds=seconds, lp_solves=found.lp_solves,
-        columns=joint.lp.cost.size, limit=limit,
-    )  # fmt: skip
-    return done, gain
-
-
-def enumeration_row(suite: str, pair: str, instance: Instance) -> BenchRow:
-    """Complete enumeration with the warm follower; a response stands for all designs that it answers as well."""
-    start = time.perf_counter()
-    joint = JointLP(instance)
-    found = enumerate_menu(joint)
+    left = max(0.0, limit - watch.read()["seconds"])
+    try:
+        found = hybrid.solve(joint, flat=flat, ideal=ideal, gap=gap, engine=engine, time_limit=left)
+    except SolverError:
+        return row(
+            instance, limit, status="no_solution", bound=ideal.social_cost, gain=gain, columns=joint.lp.cost.size,
+            **watch.read(),
+        )  # fmt: skip
     return row(
-        suite, pair, "enumeration", instance, status="optimal", cost=found.upper_bound, bound=found.lower_bound,
-        gap=0.0, seconds=time.perf_counter() - start, lp_solves=found.lp_solves, columns=joint.lp.cost.size,
+        instance, limit, status="optimal" if found.gap <= gap else "time_limit", cost=found.upper_bound,
+        bound=found.lower_bound, gap=found.gap, gain=gain, lp_solves=found.lp_solves, columns=joint.lp.cost.size,
+        **watch.read(),
+    )  # fmt: skip
+
+
+def enumeration_row(instance: Instance, limit: float) -> BenchRow:
+    """Complete enumeration with the warm follower; a response stands for all designs that it answers as well."""
+    watch = Watch()
+    joint = JointLP(instance)
+    try:
+        found = enumerate_menu(joint, limit)
+    except SolverError:
+        return row(instance, limit, status="time_limit", columns=joint.lp.cost.size, **watch.read())
+    return row(
+        instance, limit, status="optimal", cost=found.upper_bound, bound=found.lower_bound, gap=0.0,
+        lp_solves=found.lp_solves, columns=joint.lp.cost.size, **watch.read(),
     )  # fmt: skip
 
 
@@ -174,43 +199,54 @@ def as_example(instance: Instance) -> MarketExample:
 
 
 def exact_cost(instance: Instance, design: Design) -> float:
-    """Social cost of the optimistic response to a design, $: what every engine's design is judged by."""
-    return optimistic_response(JointLP(instance), design).social.total
+    """Social cost of the optimistic response to a design, $: what every engine's design is judged by; nan where it does
+    not recover the network's cost."""
+    try:
+        return optimistic_response(JointLP(instance), design).social.total
+    except NoRecoveryError:
+        return np.nan
 
 
-def mode_row(
-    suite: str, pair: str, example: MarketExample, instance: Instance, mode: str, limit: float, gain: float, gap: float
-) -> BenchRow:
+def mode_row(mode: str, example: MarketExample, instance: Instance, limit: float, gain: float, gap: float) -> BenchRow:
     """A single-level mode by SCIP, asked for the same gap as our search; its model (blocks and tangents of the whole
     menu included) is given to it."""
-    cut = mode.endswith(" with value cut")
-    name, start = mode.removesuffix(" with value cut"), time.perf_counter()
+    cut, watch = mode.endswith(" with value cut"), Watch()
     try:
         found = solve(
-            example.problem, name, time_limit=limit, box=example.box, dual_bound=example.dual_bound, value_cut=cut,
-            gap=gap * gain,
+            example.problem, mode.removesuffix(" with value cut"), time_limit=limit, box=example.box,
+            dual_bound=example.dual_bound, value_cut=cut, gap=gap * gain,
         )  # fmt: skip
     except CertificateError as refused:
-        return row(suite, pair, f"SCIP, {mode}", instance, status=f"refused: {refused.certificate}",
-                   seconds=time.perf_counter() - start, limit=limit)  # fmt: skip
-    known = found.objective is not None
-    cost = exact_cost(instance, design_of(example.joint, found.x)) if known else np.nan
+        return row(instance, limit, status=f"refused: {refused.certificate}", gain=gain, **watch.read())
+    except SolverError:
+        return row(instance, limit, status="failed", gain=gain, **watch.read())
+    cost = exact_cost(instance, design_of(example.joint, found.x)) if found.objective is not None else np.nan
     bound = np.nan if found.bound is None else found.bound
     return row(
-        suite, pair, f"SCIP, {mode}", instance, status=found.status, cost=cost, bound=bound,
-        gap=(cost - bound) / gain, seconds=found.seconds, nodes=found.nodes, limit=limit,
+        instance, limit, status=found.status, cost=cost, bound=bound, gap=(cost - bound) / gain, gain=gain,
+        seconds=found.seconds, processor_seconds=found.processor_seconds, nodes=found.nodes,
     )  # fmt: skip
 
 
-def milp_row(
-    suite: str, pair: str, example: MarketExample, instance: Instance, limit: float, gain: float, gap: float
-) -> BenchRow:
+def milp_row(example: MarketExample, instance: Instance, limit: float, gain: float, gap: float) -> BenchRow:
     """The strong-duality MILP by HiGHS, asked for the same gap as our search; its model is given to it."""
     found = solve_milp(example.problem, limit, example.box, example.dual_bound, gap * gain)
     cost = exact_cost(instance, design_of(example.joint, found.x)) if found.x.size else np.nan
     return row(
-        suite, pair, "HiGHS, strong duality", instance, status=found.status, cost=cost, bound=found.bound,
-        gap=(cost - found.bound) / gain, seconds=found.seconds, nodes=found.nodes, limit=limit,
+        instance, limit, status=found.status, cost=cost, bound=found.bound, gap=(cost - found.bound) / gain, gain=gain,
+        seconds=found.seconds, processor_seconds=found.processor_seconds, nodes=found.nodes,
+    )  # fmt: skip
+
+
+def local_row(example: MarketExample, instance: Instance, limit: float, gain: float) -> BenchRow:
+    """IPOPT along the path of relaxed products, from the model that the monoliths have: no bound, and the design at the
+    menu's point nearest to where it ends."""
+    found = solve_local(example.problem, limit)
+    cost = exact_cost(instance, design_of(example.joint, found.x))
+    short = ", revenue short" if np.isnan(cost) else ""
+    return row(
+        instance, limit, status=found.status + short, cost=cost, gain=gain, seconds=found.seconds,
+        processor_seconds=found.processor_seconds, nodes=found.iterations,
     )  # fmt: skip
 
 
@@ -219,25 +255,27 @@ def posted(instance: Instance) -> Design:
     return Design((0.05, 0.08, 0.14), 0.02, tuple((line, max(levels)) for line, levels in instance.menu.capacity))
 
 
-def clearing_row(pair: str, instance: Instance, jobs: int = 1) -> tuple[BenchRow, Clearing]:
+def clearing_row(instance: Instance, limit: float, cleared: Callable[[], Clearing]) -> BenchRow:
     """A large market by decomposition, until no prosumer gains more than 1e-6 of its cost."""
-    found = clear(instance, posted(instance), jobs=jobs)
-    engine = "decomposition" if jobs == 1 else f"decomposition, {jobs} processes"
+    watch = Watch()
+    try:
+        found = cleared()
+    except SolverError:
+        return row(instance, limit, menu_points=1, status="time_limit", **watch.read())
     return row(
-        "large market", pair, engine, instance, 1, status="optimal", cost=found.cost, bound=found.bound,
-        gap=(found.cost - found.bound) / abs(found.cost), seconds=found.seconds, lp_solves=found.lp_solves,
-        nodes=found.rounds,
-    ), found  # fmt: skip
+        instance, limit, menu_points=1, status="optimal", cost=found.cost, bound=found.bound,
+        gap=(found.cost - found.bound) / abs(found.cost), lp_solves=found.lp_solves, nodes=found.rounds, **watch.read(),
+    )  # fmt: skip
 
 
-def whole_row(pair: str, instance: Instance, found: Clearing, method: str, limit: float) -> BenchRow:
+def whole_row(instance: Instance, limit: float, cleared: Callable[[], Clearing], method: str) -> BenchRow:
     """The same market as one LP that is given the chance blocks, so that it is solved once."""
-    whole = solve_whole(instance, posted(instance), found.blocks, method, limit)
+    blocks, watch = cleared().blocks, Watch()
+    whole = solve_whole(instance, posted(instance), blocks, method, limit)
     return row(
-        "large market", pair, f"one LP, {method}", instance, 1,
-        status="optimal" if whole.finished else "time_limit", cost=whole.cost, bound=whole.bound,
-        gap=(whole.cost - whole.bound) / abs(whole.cost), seconds=whole.seconds, lp_solves=1, columns=whole.columns,
-        limit=limit,
+        instance, limit, menu_points=1, status="optimal" if whole.finished else "time_limit", cost=whole.cost,
+        bound=whole.bound, gap=(whole.cost - whole.bound) / abs(whole.cost), lp_solves=1, columns=whole.columns,
+        **watch.read(),
     )  # fmt: skip
 
 
@@ -259,69 +297,115 @@ def table(rows: list[BenchRow]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a benchmark: (prosumers, scenarios) of enumeration; (hours, scenarios) of the example market and
-    (prosumers, scenarios, tariff levels) on the feeder for the monoliths, with their limits in seconds; sizes of growth
-    and the limit of a search; prosumers of large markets and the limit of one LP; (prosumers, scenarios) on the menu of
-    preset paper and the limit there."""
+    """Sizes of a benchmark, and the limit, s, and gap, a share of the gain, that every engine is given: (prosumers,
+    scenarios) of enumeration; (hours, scenarios) of the example market and (prosumers, scenarios, tariff levels) on the
+    feeder for the monoliths, until none of them closes, and for the local solver; (prosumers, scenarios) on the menu of
+    preset paper; sizes of growth; prosumers of large markets."""
 
+    limit: float
     enumeration: tuple[tuple[int, int], ...]
     steps: int  # tariff levels a block of the enumerated menu
     single_level: tuple[tuple[int, int], ...]
-    limit: float
     feeder: tuple[tuple[int, int, int], ...]
-    feeder_limit: float
+    local: tuple[tuple[int, int], ...]
+    local_feeder: tuple[tuple[int, int, int], ...]
+    long_menu: tuple[tuple[int, int], ...]
     prosumers: tuple[int, ...]
     scenarios: tuple[int, ...]
     tariffs: tuple[int, ...]
     limits: tuple[int, ...]
     feeders: tuple[Path, ...]
-    search_limit: float
     large: tuple[int, ...]
     large_days: int
     methods: tuple[str, ...]
-    large_limit: float
-    long_menu: tuple[tuple[int, int], ...] = ()
-    long_limit: float = 600.0
-    gap: float = 0.05
+    gap: float = 0.01
 
 
 FULL = Plan(
+    limit=3600.0,
     enumeration=((4, 3),),
     steps=3,
     single_level=((4, 2), (8, 2), (24, 2)),
-    limit=10.0,
-    feeder=((3, 1, 2), (4, 3, 3), (7, 3, 3), (14, 3, 3)),
-    feeder_limit=300.0,
+    feeder=((3, 1, 2), (4, 3, 3), (7, 3, 3), (14, 3, 3), (14, 6, 3), (14, 12, 3), (14, 20, 3)),
+    local=((3, 2), (4, 2), (8, 2), (24, 2)),
+    local_feeder=((3, 1, 2), (4, 3, 3)),
+    long_menu=((10, 20),),
     prosumers=(2, 4, 7, 10, 14),
     scenarios=(1, 3, 6, 12),
     tariffs=(2, 3, 4),
     limits=(1, 2, 3, 4),
     feeders=(STUDY, DATA / "studies" / "oberrhein1", DATA / "studies" / "oberrhein2"),
-    search_limit=100.0,
     large=(30, 100, 300, 1000, 2000),
     large_days=10,
     methods=("simplex", "interior point"),
-    large_limit=400.0,
-    long_menu=((10, 20),),
 )
-QUICK = Plan(
+QUICK = replace(
+    FULL,
+    limit=60.0,
+    enumeration=((3, 2),),
+    single_level=((4, 2), (8, 2)),
+    feeder=((3, 1, 2), (4, 3, 3), (7, 3, 3)),
+    local=((3, 2), (4, 2), (8, 2)),
+    local_feeder=((3, 1, 2),),
+    prosumers=(2, 4, 7),
+    scenarios=(1, 3),
+    tariffs=(2, 3),
+    limits=(1, 4),
+    large=(30, 100),
+)
+SMALL = Plan(  # for a page of the book and for tests
+    limit=30.0,
     enumeration=((3, 2),),
     steps=2,
     single_level=((3, 2),),
-    limit=3.0,
     feeder=((3, 1, 2),),
-    feeder_limit=10.0,
+    local=((3, 2), (4, 2), (8, 2)),
+    local_feeder=(),
+    long_menu=(),
     prosumers=(2, 3),
     scenarios=(1,),
     tariffs=(2,),
     limits=(2,),
     feeders=(),
-    search_limit=30.0,
     large=(12,),
     large_days=1,
     methods=("simplex", "with crossover"),
-    large_limit=20.0,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run of a plan: the rows it has, by suite, pair and engine, and the file that keeps them until all is done."""
+
+    plan: Plan
+    path: Path | None = None
+    rows: dict[tuple[str, str, str], BenchRow] = field(default_factory=dict)
+
+    def ours(self, name: str = "hybrid") -> str:
+        """Our search by name, with the gap that it is asked for."""
+        return f"{name}, gap {100 * self.plan.gap:g} %"
+
+    def search(self, instance: Instance, engine: str = "tree") -> tuple[Any, ...]:
+        """How to measure our search on an instance."""
+        return hybrid_row, instance, self.plan.gap, self.plan.limit, engine
+
+    def row(self, suite: str, pair: str, engine: str, measure: Callable[..., BenchRow], *given: Any) -> BenchRow:
+        """The row of an engine, kept or measured now by ``measure(*given)``."""
+        key = (suite, pair, engine)
+        if key not in self.rows:
+            self.rows[key] = replace(measure(*given), suite=suite, pair=pair, engine=engine)
+            if self.path is not None:
+                write(table(list(self.rows.values())), self.path)
+        return self.rows[key]
+
+
+def unfinished(plan: Plan, folder: Path = UNFINISHED) -> Run:
+    """The run of a plan that was cut, with the rows it had, or a new one: of the same package and solvers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = digest(repr((asdict(plan), package_hash(), versions(PACKAGES))))
+    path = folder / f"{key}.csv"
+    rows = read(path).to_dict("records") if path.is_file() else []
+    return Run(plan, path, {(r["suite"], r["pair"], r["engine"]): BenchRow(**r) for r in rows})
 
 
 def levels(n: int, low: float = 0.02, high: float = 0.20) -> tuple[float, ...]:
@@ -335,70 +419,90 @@ def menu_of(tariffs: int, lines: int = 1) -> Menu:
     return Menu((levels(tariffs),) * 3, (0.0, 0.04), capacity[:lines])
 
 
-def enumerated(plan: Plan) -> Iterator[list[BenchRow]]:
+def enumerated(run: Run) -> Iterator[list[BenchRow]]:
     """Our search and complete enumeration on the same menu."""
+    plan, suite = run.plan, "enumeration"
     for people, days in plan.enumeration:
         instance, pair = market(STUDY, people, days, menu_of(plan.steps)), f"{people} x {days}"
-        close, _ = hybrid_row("enumeration", pair, instance, EXACT)
-        usual, _ = hybrid_row("enumeration", pair, instance, plan.gap)
-        lazy, _ = hybrid_row("enumeration", pair, instance, plan.gap, engine="scip")
-        yield [usual, lazy, close, enumeration_row("enumeration", pair, instance)]
+        yield [
+            *searched(run, suite, pair, instance),
+            run.row(suite, pair, "enumeration", enumeration_row, instance, plan.limit),
+        ]
 
 
-def single_level(plan: Plan) -> Iterator[list[BenchRow]]:
-    """Our search and the monoliths on the example market; a mode that meets its limit is not tried on the next size."""
-    left = list(MODES)
-    for hours, scenarios in plan.single_level:
-        example, instance = example_at(hours, scenarios)
-        limits = (plan.search_limit, plan.limit)
-        rows, left = beside("single level", f"{hours} h x {scenarios}", example, instance, left, limits, EXACT)
+def searched(run: Run, suite: str, pair: str, instance: Instance) -> list[BenchRow]:
+    """Our search in its own tree and in SCIP's."""
+    return [run.row(suite, pair, run.ours(name), *run.search(instance, engine)) for name, engine in ENGINES.items()]
+
+
+def single_level(run: Run) -> Iterator[list[BenchRow]]:
+    """Our search and the monoliths on the example market; one that meets its limit is not tried on the next size."""
+    left = [MILP, *MODES]
+    for hours, scenarios in run.plan.single_level:
+        rows = beside(
+            run, "single level", f"{hours} h x {scenarios}", cache(partial(example_at, hours, scenarios)), left
+        )
+        left = [r.engine for r in rows if r.engine in left and r.status == "optimal"]
         yield rows
 
 
-def feeder(plan: Plan) -> Iterator[list[BenchRow]]:
-    """Our search and the monoliths by strong duality on the case study's feeder."""
-    for people, days, steps in plan.feeder:
-        instance = market(STUDY, people, days, menu_of(steps))
-        instance = replace(instance, rules=replace(instance.rules, tie_break=0.0))
-        pair, modes = f"{people} x {days}, {instance.menu.n_points} points", ["strong_duality"]
-        limits = (plan.search_limit, plan.feeder_limit)
-        yield beside("feeder", pair, as_example(instance), instance, modes, limits, plan.gap)[0]
+def feeder(run: Run) -> Iterator[list[BenchRow]]:
+    """Our search and the monoliths by strong duality on the case study's feeder, until none of these closes."""
+    left = [MILP, MODES[0]]
+    for people, days, steps in run.plan.feeder:
+        problem = cache(partial(on_feeder, people, days, steps))
+        rows = beside(run, "feeder", f"{people} x {days}, {menu_of(steps).n_points} points", problem, left)
+        left = [r.engine for r in rows if r.engine in left and r.status == "optimal"]
+        yield rows
+        if not left:
+            return
+
+
+def on_feeder(people: int, days: int, steps: int) -> tuple[MarketExample, Instance]:
+    """The case study as a bilevel problem, and the instance: stored energy has no price in it."""
+    instance = market(STUDY, people, days, menu_of(steps))
+    instance = replace(instance, rules=replace(instance.rules, tie_break=0.0))
+    return as_example(instance), instance
 
 
 def beside(
-    suite: str,
-    pair: str,
-    example: MarketExample,
-    instance: Instance,
-    modes: list[str],
-    limits: tuple[float, float],
-    gap: float,
-) -> tuple[list[BenchRow], list[str]]:
-    """Our search in its own tree and in SCIP's, HiGHS and SCIP's modes on one problem, all asked for the same gap, and
-    the modes that finished.
-
-    limits: seconds of our search and of a monolith.
-    """
-    own, limit = limits
-    ours, gain = hybrid_row(suite, pair, instance, gap, own)
-    lazy, _ = hybrid_row(suite, pair, instance, gap, own, engine="scip")
-    rows = [ours, lazy, milp_row(suite, pair, example, instance, limit, gain, gap)]
-    rows += [mode_row(suite, pair, example, instance, mode, limit, gain, gap) for mode in modes]
-    return rows, [mode for mode, row in zip(modes, rows[3:], strict=True) if row.status == "optimal"]
+    run: Run, suite: str, pair: str, problem: Callable[[], tuple[MarketExample, Instance]], monoliths: Sequence[str]
+) -> list[BenchRow]:
+    """Our search in its own tree and in SCIP's, and monoliths on one problem, all asked for the same gap."""
+    example, instance = problem()
+    limit, gap = run.plan.limit, run.plan.gap
+    rows = searched(run, suite, pair, instance)
+    gain = rows[0].gain
+    for engine in monoliths:
+        one = milp_row if engine == MILP else partial(mode_row, engine.removeprefix("SCIP, "))
+        rows.append(run.row(suite, pair, engine, one, example, instance, limit, gain, gap))
+    return rows
 
 
-def long_menu(plan: Plan) -> Iterator[list[BenchRow]]:
-    """Our search on the menu of preset paper, with two processes as a user would run it, and in SCIP's tree."""
-    for people, days in plan.long_menu:
+def local_solver(run: Run) -> Iterator[list[BenchRow]]:
+    """Our search and IPOPT on the example market and on the feeder."""
+    suite, plan = "local solver", run.plan
+    problems: dict[str, Callable[[], tuple[MarketExample, Instance]]] = {}
+    problems |= {f"{h} h x {s}": partial(example_at, h, s) for h, s in plan.local}
+    problems |= {
+        f"{n} x {s}, {menu_of(k).n_points} points": partial(on_feeder, n, s, k) for n, s, k in plan.local_feeder
+    }
+    for pair, problem in problems.items():
+        example, instance = problem()
+        ours = run.row(suite, pair, run.ours(), *run.search(instance))
+        yield [ours, run.row(suite, pair, LOCAL, local_row, example, instance, plan.limit, ours.gain)]
+
+
+def long_menu(run: Run) -> Iterator[list[BenchRow]]:
+    """Our search on the menu of preset paper."""
+    for people, days in run.plan.long_menu:
         instance = market(STUDY, people, days, cleared(prepare(STUDY, "paper"), find_case(4)).menu)
-        pair = f"{people} x {days}, {instance.menu.n_points} points"
-        rows = [hybrid_row("long menu", pair, instance, gap, plan.long_limit, jobs=2)[0] for gap in (plan.gap, EXACT)]
-        rows.append(hybrid_row("long menu", pair, instance, plan.gap, plan.long_limit, engine="scip")[0])
-        yield rows
+        yield searched(run, "long menu", f"{people} x {days}", instance)
 
 
-def growth(plan: Plan) -> Iterator[list[BenchRow]]:
+def growth(run: Run) -> Iterator[list[BenchRow]]:
     """Our search over prosumers, scenarios, tariffs, limits and buses; a size that two of them share is solved once."""
+    plan = run.plan
     few, middle = min(plan.scenarios), plan.prosumers[len(plan.prosumers) // 2]
     whole = Menu((levels(3),) * 3, (0.0, 0.04), ())
     points: list[tuple[str, object, tuple[Path, int, int, Menu]]] = []
@@ -407,31 +511,33 @@ def growth(plan: Plan) -> Iterator[list[BenchRow]]:
     points += [("tariffs", k, (STUDY, middle, few, menu_of(k))) for k in plan.tariffs]
     points += [("limits", k, (STUDY, middle, few, menu_of(plan.steps, k))) for k in plan.limits]
     points += [("buses", folder.name, (folder, middle, few, whole)) for folder in plan.feeders]
-    solved: dict[tuple, BenchRow] = {}
+    solve_once = cache(lambda *what: hybrid_row(market(*what), plan.gap, plan.limit))
     for suite, size, what in points:
-        if what not in solved:
-            solved[what] = hybrid_row(suite, f"{size}", market(*what), plan.gap, plan.search_limit)[0]
-        yield [replace(solved[what], suite=suite, pair=f"{size}")]
+        yield [run.row(suite, f"{size}", run.ours(), solve_once, *what)]
 
 
-def large(plan: Plan) -> Iterator[list[BenchRow]]:
+def large(run: Run) -> Iterator[list[BenchRow]]:
     """Large markets by decomposition and as one LP; a method that meets its limit is not tried on the next size."""
+    plan, suite = run.plan, "large market"
     base, left = market(STUDY, 14, plan.large_days, menu_of(3)), list(plan.methods)
     for n in plan.large:
         instance = large_instance(base, n)
-        first, found = clearing_row(f"{n}", instance)
-        rows = [first]
-        for method in tuple(left):
-            rows.append(whole_row(f"{n}", instance, found, method, plan.large_limit))
-            if rows[-1].status != "optimal":
-                left.remove(method)
+        cleared = cache(partial(clear, instance, posted(instance), time_limit=plan.limit))
+        rows = [run.row(suite, f"{n}", "decomposition", clearing_row, instance, plan.limit, cleared)]
+        if rows[0].status == "optimal":
+            given = (instance, plan.limit, cleared)
+            rows += [run.row(suite, f"{n}", f"one LP, {method}", whole_row, *given, method) for method in left]
+            left = [method for method, row in zip(left, rows[1:], strict=True) if row.status == "optimal"]
         yield rows
+        if rows[0].status != "optimal":
+            return
 
 
-SUITES: dict[str, Callable[[Plan], Iterator[list[BenchRow]]]] = {
+SUITES: dict[str, Callable[[Run], Iterator[list[BenchRow]]]] = {
     "enumeration": enumerated,
     "single level": single_level,
     "feeder": feeder,
+    "local solver": local_solver,
     "long menu": long_menu,
     "growth": growth,
     "large market": large,
@@ -439,8 +545,8 @@ SUITES: dict[str, Callable[[Plan], Iterator[list[BenchRow]]]] = {
 GROWTH = ("prosumers", "scenarios", "tariffs", "limits", "buses")
 
 
-def run(
-    plan: Plan, suites: Sequence[str] = tuple(SUITES), report: Callable[[pd.DataFrame], None] = lambda rows: None
+def measure(
+    run: Run, suites: Sequence[str] = tuple(SUITES), report: Callable[[pd.DataFrame], None] = lambda rows: None
 ) -> pd.DataFrame:
     """Measure the suites, one pair after the other; ``report`` is called with the rows of each pair.
 
@@ -450,31 +556,54 @@ def run(
     for suite in suites:
         if suite not in SUITES:
             raise InputError("bench", "--suites", f"unknown suite {suite!r}", f"choose of {', '.join(SUITES)}")
-        for rows in SUITES[suite](plan):
+        for rows in SUITES[suite](run):
             check(rows)
             found += compared(rows)
             report(table(compared(rows)))
     return table(found)
 
 
-def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The stored table, and machine, versions and command that made it. Raises InputError where there is none."""
+def read(path: Path) -> pd.DataFrame:
+    """A table as it stands."""
+    return pd.read_csv(path, dtype=dict.fromkeys(("suite", "pair", "engine", "status"), str))
+
+
+def write(rows: pd.DataFrame, path: Path) -> None:
+    """Write a table whole."""
+    with whole_file(path) as part:
+        rows.to_csv(part, index=False, float_format="%.10g")
+
+
+def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The stored table, and by suite the limit, gap, machine, versions and command that made it. Raises InputError
+    where there is none."""
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "file", "is missing", "run python -m tritier.evaluation.bench")
-    return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return read(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """Seconds that each monolith of a suite was given, and each search of ours."""
-    ours, given = rows["engine"].str.startswith("hybrid"), rows["limit"].replace(float("inf"), float("nan"))
-    return float(given[~ours].max()), float(given[ours].max())
+    """Seconds that each other engine of a suite was given, and each search of ours."""
+    ours = rows["engine"].str.startswith("hybrid")
+    return float(rows.loc[~ours, "limit"].max()), float(rows.loc[ours, "limit"].max())
 
 
-def origin(suites: Sequence[str]) -> dict[str, object]:
-    """Machine and versions of a run."""
+def renew(rows: pd.DataFrame, about: dict[str, object], suites: Sequence[str], path: Path) -> None:
+    """Write the suites of a run that is done into a table, in place of theirs; other suites stay."""
+    names = {name for suite in suites for name in (GROWTH if suite == "growth" else (suite,))}
+    known, origins = stored(path) if path.is_file() else (rows.iloc[:0], {})
+    rest = known[~known["suite"].isin(names)]
+    write(pd.concat([rest, rows]) if len(rest) else rows, path)
+    write_json(path.with_suffix(".json"), origins | dict.fromkeys(suites, about))
+
+
+def origin(plan: Plan, words: Sequence[str]) -> dict[str, object]:
+    """What every engine of a run was given, machine and versions."""
     return {
-        "command": f"python -m tritier.evaluation.bench --suites {','.join(suites)}",
+        "command": " ".join(("python -m tritier.evaluation.bench", *words)),
+        "limit_seconds": plan.limit,
+        "gap": plan.gap,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
         "versions": versions(PACKAGES),
@@ -492,38 +621,33 @@ def processor() -> str:
     return next(names, platform.machine())
 
 
-def keep(rows: pd.DataFrame, suites: Sequence[str], path: Path, fresh: list[bool]) -> None:
-    """Add rows to the stored table; the first of a run replace all rows of its suites."""
-    names = {name for suite in suites for name in (GROWTH if suite == "growth" else (suite,))}
-    old = pd.read_csv(path) if path.is_file() else rows.iloc[:0]
-    if not fresh:
-        old = old[~old["suite"].isin(names)]
-    fresh.append(True)
-    both = pd.concat([old, rows]) if len(old) else rows
-    both.to_csv(path, index=False, float_format="%.10g")
-    about = json.loads(path.with_suffix(".json").read_text()) if path.with_suffix(".json").is_file() else {}
-    about |= dict.fromkeys(suites, origin(suites))
-    write_json(path.with_suffix(".json"), about)
+def show(rows: pd.DataFrame) -> None:
+    """The rows of a pair on the error stream."""
+    shown = ["suite", "pair", "engine", "status", "gap", "excess", "seconds", "processor_seconds"]
+    print(rows[shown].to_string(index=False, header=False), file=sys.stderr, flush=True)
 
 
 def main(words: list[str] | None = None) -> int:
     """The command line; 0, or 2 on bad input."""
     parser = argparse.ArgumentParser(prog="tritier.evaluation.bench", description="Measure engines side by side.")
-    parser.add_argument("--quick", action="store_true", help="small instances, nothing stored unless --out is given")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and a limit of a minute an engine")
     parser.add_argument("--suites", default=",".join(SUITES), help="comma-separated: " + ", ".join(SUITES))
-    parser.add_argument("--out", type=Path, help=f"table to write (default {STORED})")
+    parser.add_argument(
+        "--limit", type=float, help=f"seconds of each engine (default {FULL.limit:g}, quick {QUICK.limit:g})"
+    )
+    parser.add_argument("--out", type=Path, help=f"table whose suites are renewed (default {STORED}, quick: none)")
     options = parser.parse_args(words)
-    suites, fresh = [s.strip() for s in options.suites.split(",")], list[bool]()
+    suites, plan = [s.strip() for s in options.suites.split(",")], QUICK if options.quick else FULL
+    plan = plan if options.limit is None else replace(plan, limit=options.limit)
     path = options.out or (None if options.quick else STORED)
-
-    def report(rows: pd.DataFrame) -> None:
-        shown = ["suite", "pair", "engine", "status", "gap", "seconds", "ratio"]
-        print(rows[shown].to_string(index=False, header=False), file=sys.stderr, flush=True)
-        if path is not None:
-            keep(rows, suites, path, fresh)
-
     try:
-        run(QUICK if options.quick else FULL, suites, report)
+        run = unfinished(plan)
+        assert run.path is not None
+        with sole_writer(run.path):
+            rows = measure(run, suites, show)
+            if path is not None:
+                renew(rows, origin(plan, sys.argv[1:] if words is None else words), suites, path)
+            run.path.unlink(missing_ok=True)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ multipliers. A mode then adds what makes the follower optimal and nothing else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -240,7 +241,8 @@ def _rounding(value: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ModeSolution:
-    """What SCIP said: its status, the point (None without one), objective and bound, nodes, seconds, binaries."""
+    """What SCIP said: its status, the point (None without one), objective and bound, nodes, seconds on the wall and of
+    the processor, binaries."""
 
     status: str
     point: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None
@@ -248,6 +250,7 @@ class ModeSolution:
     bound: float
     nodes: int
     seconds: float
+    processor_seconds: float
     binaries: int
 
 
@@ -281,7 +284,7 @@ def run_mode(
         model.setParam("limits/time", max(float(time_limit), 0.0))
     if gap > 0:
         model.setParam("limits/absgap", float(gap))
-    binaries = model.getNBinVars()
+    binaries, begin = model.getNBinVars(), time.process_time()
     try:
         model.optimize()
         if model.getStatus() == "nodelimit" and model.getNSols() == 0:
@@ -299,5 +302,5 @@ def run_mode(
     objective_value = model.getObjVal() + constant if found else INF
     return ModeSolution(
         model.getStatus(), single.values() if found else None, objective_value, model.getDualbound() + constant,
-        int(model.getNTotalNodes()), float(model.getSolvingTime()), int(binaries),
+        int(model.getNTotalNodes()), float(model.getSolvingTime()), time.process_time() - begin, int(binaries),
     )  # fmt: skip

@@ -68,6 +68,7 @@ class BilevelSolution:
     bound: float | None = None
     nodes: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     binaries: int = 0
     proof: str = "not checked"
     reason: str = ""
@@ -227,7 +228,8 @@ def _one_mode(task: Task, mode: str, check: bool = True) -> BilevelSolution:
     if claim.status not in (*FINISHED, "timelimit"):
         raise SolverError(f"{task.kkt.problem.name}: SCIP stopped with {claim.status} on a boxed model ({mode})")
     if claim.point is None:
-        return BilevelSolution("no_solution", mode, bound=claim.bound, nodes=claim.nodes, seconds=claim.seconds,
+        return BilevelSolution("no_solution", mode, bound=claim.bound, nodes=claim.nodes,
+                               seconds=claim.seconds, processor_seconds=claim.processor_seconds,
                                binaries=claim.binaries)  # fmt: skip
     if not check:
         status = "time_limit" if claim.status == "timelimit" else "optimal"
@@ -243,7 +245,8 @@ def _checked(task: Task, mode: str, claim: ModeSolution) -> BilevelSolution:
         _refuse_touched_bounds(kkt, task.derived, task.used, claim)
     point = _polish(kkt, claim)
     if point is None:
-        return BilevelSolution("unbounded", mode, nodes=claim.nodes, seconds=claim.seconds, binaries=claim.binaries,
+        return BilevelSolution("unbounded", mode, nodes=claim.nodes, seconds=claim.seconds,
+                               processor_seconds=claim.processor_seconds, binaries=claim.binaries,
                                bound=-INF, proof="ray")  # fmt: skip
     proof = "one mode" if task.proven and finished else "open"
     if finished:
@@ -296,8 +299,8 @@ def _solution(
     p, multipliers = kkt.problem, dict(zip(kkt.name, point.mu.tolist(), strict=True))
     return BilevelSolution(
         status, mode, p.leader_cost(point.x, point.y), point.x, point.y, multipliers,
-        p.follower_cost(point.x, point.y), residuals, claim.bound, claim.nodes, claim.seconds, claim.binaries,
-        proof,
+        p.follower_cost(point.x, point.y), residuals, claim.bound, claim.nodes, claim.seconds, claim.processor_seconds,
+        claim.binaries, proof,
     )  # fmt: skip
 
 
@@ -403,7 +406,7 @@ def _enumerated(kkt: KKT) -> BilevelSolution:
     _, _, _, row_dual, col_dual = solve_follower(kkt.problem, x)
     point = Point(x, y, kkt.multipliers(row_dual, col_dual))
     residuals = _require_small_residuals(kkt, "enumeration", point)
-    claim = ModeSolution("optimal", None, objective, objective, 0, 0.0, 0)
+    claim = ModeSolution("optimal", None, objective, objective, 0, 0.0, 0.0, 0)
     return _solution(kkt, "optimal", "enumeration", point, claim, "enumeration", residuals)
 
 
@@ -548,9 +551,17 @@ def _confirmed_infeasible(task: Task, mode: str, claim: ModeSolution, check: boo
         if second.point is not None:
             raise CertificateError("bilevel.infeasible", 1.0, 0.0, f"{mode} says infeasible, {other} finds a point")
         if second.status != "infeasible":
-            return BilevelSolution("no_solution", mode, nodes=claim.nodes, seconds=claim.seconds, proof="open")
+            return BilevelSolution(
+                "no_solution",
+                mode,
+                nodes=claim.nodes,
+                seconds=claim.seconds,
+                processor_seconds=claim.processor_seconds,
+                proof="open",
+            )
     proof = "second opinion" if check else "not checked"
-    return BilevelSolution("infeasible", mode, nodes=claim.nodes, seconds=claim.seconds, binaries=claim.binaries,
+    return BilevelSolution("infeasible", mode, nodes=claim.nodes, seconds=claim.seconds,
+                               processor_seconds=claim.processor_seconds, binaries=claim.binaries,
                            proof=proof)  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from tritier.errors import NoRecoveryError
+from tritier.errors import NoRecoveryError, SolverError
 from tritier.inputs.instance import Design
 from tritier.model.dso import menu_points
 from tritier.model.market import line_position
@@ -94,12 +95,17 @@ def enumerate_group(joint: JointLP, group: list[Design]) -> tuple[list[dict[str,
     return rows, worker.warm.solves
 
 
-def enumerate_menu(joint: JointLP) -> Enumeration:
-    """Optimistic response of every menu point. Raises NoRecoveryError if none recovers the fixed and network cost."""
-    groups = tariff_groups(joint)
+def enumerate_menu(joint: JointLP, time_limit: float = np.inf) -> Enumeration:
+    """Optimistic response of every menu point.
+
+    Raises NoRecoveryError if none recovers the fixed and network cost, SolverError after ``time_limit`` seconds.
+    """
+    groups, start = tariff_groups(joint), time.perf_counter()
     rows: list[dict[str, float]] = []
     solves = 0
     for group in groups:
+        if time.perf_counter() - start > time_limit:
+            raise SolverError(f"enumeration of {joint.instance.menu.n_points} menu points: time is up")
         found, count = enumerate_group(joint, group)
         rows, solves = rows + found, solves + count
     table = pd.DataFrame(rows)
