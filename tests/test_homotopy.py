@@ -9,9 +9,8 @@ import pytest
 
 from tritier.errors import InputError
 from tritier.reformulation.bilevel import linear_bilevel, solve_follower
-from tritier.reformulation.homotopy import PATH, solve_local
 from tritier.reformulation.market import market_example
-from tritier.reformulation.solve import enumerate_menu
+from tritier.reformulation.solve import PATH, enumerate_menu, solve_local
 
 
 def test_bards_problem_by_hand():

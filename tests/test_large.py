@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
+import pandas as pd
 import pytest
 from toy import small_market
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design
 from tritier.model.prosumer import prosumer_constraints, prosumer_data, prosumer_variables, risk_adjusted_cost
+from tritier.provenance import DATA
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import WarmLP, parametric_lp
 from tritier.search.large import (
@@ -231,3 +233,13 @@ def test_a_peak_that_no_hour_sets_would_be_free(electrified):
     assert len(found.blocks) > 1 and fewer.cost < found.cost - 1e-3
     cheaper = clear(electrified, replace(PEAKS, coincident=0.0))
     assert not cheaper.blocks and cheaper.cost < found.cost - 1.0
+
+
+def test_the_stored_large_markets_are_cleared_to_the_tolerance_or_told_as_misses():
+    rows = pd.read_csv(DATA / "results" / "large.csv")
+    done = rows[rows["status"] == "settled"]
+    assert len(done) and set(rows["status"]) <= {"settled", "not settled"}
+    assert (done["largest_gain"] <= GAIN).all() and (done["bound"] <= done["cost"]).all()
+    assert rows.loc[rows["status"] != "settled", "cost"].isna().all()
+    for _, same in done.groupby(["prosumers", "scenarios"]):
+        assert same["bound"].max() <= same["cost"].min() * (1 + 1e-9)

@@ -31,11 +31,10 @@ from tritier.errors import CertificateError, InputError, NoRecoveryError, Solver
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
 from tritier.provenance import DATA, commit, digest, package_hash, sole_writer, versions, whole_file, write_json
-from tritier.reformulation.homotopy import solve_local
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
 from tritier.reformulation.milp import solve_milp
-from tritier.reformulation.solve import solve
+from tritier.reformulation.solve import solve, solve_local
 from tritier.search import hybrid
 from tritier.search.ends import both_ends
 from tritier.search.enumeration import enumerate_menu
