@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toy import small_market
 
+from tritier.cases import certificate
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import (
     DUALITY,
@@ -116,6 +117,24 @@ def test_a_response_that_is_none_is_refused_where_social_cost_falls(billing):
         check_follower(residuals)
     with pytest.raises(CertificateError, match="social_cost"):
         check_social_cost(WITHOUT_REVENUE, wrong, forged)
+
+
+def test_rounding_of_a_multiplier_that_points_to_no_side_is_a_dual_residual(cleared, monkeypatch):
+    """Times the slack to a side at infinity it would be infinite, however small."""
+    instance, _, _, sound = cleared
+    lp = stored_lp(instance, sound, True, True)
+    y, wrong = certificate.duals_of(lp, sound), np.flatnonzero(np.isinf(lp.warm.current().row_lower))
+    for size, refused in ((1e-12, None), (1e-3, r"dual|complementarity")):
+        changed = y.copy()
+        changed[wrong[0]] = size
+        monkeypatch.setattr(certificate, "duals_of", lambda *_, changed=changed: changed)
+        residuals = follower_residuals(lp, sound)
+        assert np.isfinite(residuals.complementarity) and residuals.dual >= size
+        if refused is None:
+            check_follower(residuals)
+        else:
+            with pytest.raises(CertificateError, match=refused):
+                check_follower(residuals)
 
 
 def test_money_of_the_clearing_follows_prices_and_dispatch(cleared):

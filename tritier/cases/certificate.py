@@ -177,7 +177,9 @@ def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResidual
     reduced, rows = cost - lp.matrix.T @ y, lp.matrix @ x
     off_bound = np.where(reduced > 0, x - lp.col_lower, lp.col_upper - x)  # from the bound the reduced cost pushes to
     wrong = np.concatenate([np.where(np.isinf(lp.row_lower), y, 0), np.where(np.isinf(lp.row_upper), -y, 0), [0.0]])
-    slack = np.where(y > 0, rows - lp.row_lower, lp.row_upper - rows)
+    above, below = rows - lp.row_lower, lp.row_upper - rows
+    own, other = np.where(y > 0, (above, below), (below, above))
+    slack = np.where(np.isfinite(own), own, np.where(np.isfinite(other), other, 0))  # of no side: in the dual residual
     products = np.concatenate([np.abs(reduced * off_bound), np.abs(y) * np.where(y == 0, 0, slack)])
     value = float(cost @ x)
     return FollowerResiduals(
