@@ -456,3 +456,14 @@ def test_values_that_are_not_stored_are_named():
     every = pd.DataFrame([{"parameter": s.parameter, "label": s.label} for s in sweeps.SENSITIVITIES])
     assert sweeps.not_stored(every) == "none"
     assert sweeps.not_stored(every.iloc[1:]) == "electric vehicles 0.5"
+
+
+def test_the_readme_says_what_random_placements_do():
+    """Smaller than at the study's own placement, resolved after Holm's correction, and above zero."""
+    daily, _ = sweeps.read_sensitivities(STORED.parent / "sensitivities", STORED)
+    rows = sweeps.sensitivity_rows(daily)
+    drawn = rows[(rows["parameter"] == "placement") & (rows["quantity"] == "welfare_usd")]
+    assert drawn["label"].nunique() >= 5
+    assert set(drawn["moved_word"]) == {"falls"} and set(drawn["word"]) == {"rises"}
+    for page in ("README.md", "intro.md"):
+        assert "at every random placement tried so far it is smaller, and above zero" in (ROOT / page).read_text()
