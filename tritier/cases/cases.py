@@ -71,10 +71,15 @@ def without_trade_by_scenario(instance: Instance) -> Instance:
     return replace(instance, rules=replace(instance.rules, trade="day_ahead"))
 
 
+def equipped(instance: Instance, case: Case) -> Instance:
+    """The instance with what a case has of assets and market."""
+    seen = instance if case.assets else without_assets(instance)
+    return seen if case.market else without_trade_by_scenario(seen)
+
+
 def clearing_instance(instance: Instance, case: Case) -> Instance:
     """The instance that a case's market clears: its assets, its days and its attitude to risk."""
-    seen = instance if case.assets else without_assets(instance)
-    seen = seen if case.market else without_trade_by_scenario(seen)
+    seen = equipped(instance, case)
     if not case.scenarios:
         seen = risk_neutral(seen.forecast())
     return seen if case.optimised else without_fixed_part(without_limits(seen))
@@ -82,9 +87,7 @@ def clearing_instance(instance: Instance, case: Case) -> Instance:
 
 def judging_instance(instance: Instance, case: Case, days: Days) -> Instance:
     """The instance on which a case is judged: its assets on the given days, every day for itself, equally weighed."""
-    seen = instance if case.assets else without_assets(instance)
-    seen = seen if case.market else without_trade_by_scenario(seen)
-    return risk_neutral(seen.on(days))
+    return risk_neutral(equipped(instance, case).on(days))
 
 
 def anchored_fixed_cost(anchor: float, energy: np.ndarray, network_cost: float) -> float:

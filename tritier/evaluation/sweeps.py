@@ -591,9 +591,9 @@ def signed(value: float, form: str = "{:+,.0f}") -> str:
     return text if text.strip("-+0.") else text.replace("-", "+")
 
 
-def titled(sweep: Sweep) -> str:
+def titled(parameter: Sweep | Parameter) -> str:
     """A parameter with its unit."""
-    return f"{sweep.title} [{sweep.unit}]" if sweep.unit else sweep.title
+    return f"{parameter.title} [{parameter.unit}]" if parameter.unit else parameter.title
 
 
 def courses(rows: pd.DataFrame) -> pd.DataFrame:
@@ -1291,7 +1291,7 @@ def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame
         told[title] = [f"{form.format(c)} ± {h:,.0f}{mark}" for c, h, mark in figures]
     chosen = told[at].merge(designs, on=at, how="left")
     told["coincident peak charge [$/kW]"] = [f"{c:g}" for c in chosen["coincident"]]
-    titles = {key: f"{p.title} [{p.unit}]" if p.unit else p.title for key, p in PARAMETERS.items()}
+    titles = {key: titled(parameter) for key, parameter in PARAMETERS.items()}
     told.insert(0, "value moved", [titles.get(key, "none: the study's own") for key in told["parameter"]])
     return told.drop(columns="parameter").rename(columns={"label": "value"}).replace({"value": {"": "all"}})
 
