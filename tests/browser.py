@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = 1300, 390  # px
-SLOW = 180_000  # ms: a slow machine is no failure, and the package's reference is long
+SLOW = 180_000  # ms: a slow machine is no failure
 WIDTHS, THEMES = (400, 900, 1400), ("light", "dark")  # px; the theme's own two
 AXE = Path(__file__).resolve().parent.parent / "vendor" / "axe-core" / "axe.min.js"
 NO_SANDBOX = "--no-sandbox"  # Chromium refuses its sandbox to root, which is who CI runs as

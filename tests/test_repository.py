@@ -264,10 +264,18 @@ def test_imports_run_one_way(module):
     assert above == []
 
 
-def test_the_api_page_documents_every_module_once_in_the_order_of_the_floors():
-    listed = re.findall(r"automodule:: tritier\.(\S+)", api(Book(ROOT, "smoke")))
+def test_the_reference_documents_every_module_once_in_the_order_of_the_floors():
+    """The top folder's on the first page, with the public names; each other folder's on a page of its own."""
+    pages = {page: re.findall(r"automodule:: tritier\.(\S+)", text) for page, text in api(Book(ROOT, "smoke")).items()}
+    listed = [m for page in pages.values() for m in page]
     assert sorted(listed) == sorted(m for m in modules() if m.rpartition(".")[2] != "__main__")
-    assert [floor(m) for m in listed] == sorted(floor(m) for m in listed)
+    for page, own in pages.items():
+        assert [floor(m) for m in own] == sorted(floor(m) for m in own)
+        assert {"-".join(["api", *m.split(".")[:-1]]) for m in own} == {page}
+        assert f"_generated/{page}.txt" in (ROOT / "chapters" / f"{page}.md").read_text()
+    floors = [floor(own[0]) for page, own in pages.items() if page != "api"]
+    assert floors == sorted(floors)
+    assert [f"chapters/{page}" for page in pages] == [p for p in Book(ROOT, "smoke").pages if "/api" in p]
 
 
 def levels(graph: dict[str, set[str]]) -> int:

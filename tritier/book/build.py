@@ -80,7 +80,7 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("$", "\\$")
 
 
-SLOWEST_PAGE_MS = 300_000  # to open one: the reference of the package is long, and a machine may be busy
+SLOWEST_PAGE_MS = 300_000  # to open one: a machine may be busy
 APPENDIX = "hosting"  # of another model, whose symbols are its own
 
 
@@ -148,14 +148,24 @@ def modules_of(book: Book) -> list[str]:
     return [".".join((book.package, *parts)) for parts in sorted(public, key=lambda parts: order[parts[0]])]
 
 
-def api(book: Book) -> str:
-    """The public API, then a section for each module: its functions and classes by Sphinx's autodoc."""
+def api(book: Book) -> dict[str, str]:
+    """The reference by page, set by Sphinx's autodoc: under ``api`` the public names, a list of all modules and the
+    modules of the top folder, under ``api-FOLDER`` those of a folder.
+    """
     block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n{1}```\n"
     public = block.format(book.package, "")
     if book.package == tritier.__name__:  # a book of another package has no such list
         rows = [(_link(name), _cell(_first_line(getattr(tritier, name)))) for name in tritier.__all__]
         public += "\n" + captioned([("name", "what it is"), *rows], f"What `import {book.package}` offers")
-    return "\n".join([public, *(block.format(name, "   :members:\n") for name in modules_of(book))])
+        modules = [
+            (f"{{py:mod}}`{name}`", _cell(_first_line(importlib.import_module(name)))) for name in modules_of(book)
+        ]
+        public += "\n" + captioned([("module", "what it holds"), *modules], "Modules, from the lowest floor up")
+    pages = {"api": [public]}
+    for name in modules_of(book):
+        folder = name.split(".")[1:-1]
+        pages.setdefault("-".join(["api", *folder]), []).append(block.format(name, "   :members:\n"))
+    return {page: "\n".join(blocks) for page, blocks in pages.items()}
 
 
 def _link(name: str) -> str:
@@ -165,10 +175,10 @@ def _link(name: str) -> str:
     return f"{{py:{role}}}`{name} <{kind.__module__}.{kind.__qualname__}>`"
 
 
-def _first_line(kind: type) -> str:
-    return " ".join(
-        (kind.__doc__ or "").strip().partition("\n\n")[0].replace("``", "`").replace(":eq:`", "{eq}`").split()
-    )
+def _first_line(kind: object) -> str:
+    """The first paragraph of a docstring in MyST's words."""
+    text = " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].split()).replace("``", "`")
+    return re.sub(r":(class|func|mod):`", r"{py:\1}`", text.replace(":eq:`", "{eq}`"))
 
 
 def status(book: Book) -> str:
@@ -310,7 +320,7 @@ def stage(book: Book) -> Path:
     parameters = book.root / "data" / "parameters.csv"
     sources = sources_of(parameters) if parameters.is_file() else {}  # a book of another study may have none
     wanted["_generated/study-reference.txt"] = reference(sources).encode()
-    wanted["_generated/api.txt"] = api(book).encode()
+    wanted |= {f"_generated/{page}.txt": text.encode() for page, text in api(book).items()}
     wanted["_generated/status.txt"] = status(book).encode()
     wanted["_generated/figures.txt"] = figures(book).encode()
 

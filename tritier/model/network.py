@@ -17,7 +17,7 @@ from tritier.inputs.instance import Feeder, quantity
 
 @dataclass(frozen=True, eq=False)
 class LinDistFlow:
-    """The matrices of LinDistFlow on one feeder, built by :func:`lindistflow`."""
+    """The matrices of LinDistFlow on one feeder, built by :func:`~tritier.model.network.lindistflow`."""
 
     downstream: np.ndarray = quantity(r"A_{ln}", "-", "L,N", "1 where bus n is fed through line l, else 0")
     r_path: np.ndarray = quantity(
