@@ -23,7 +23,6 @@ from tritier.cases.result import certificate_table as certificate_table  # a res
 from tritier.cases.result import choice_table as choice_table
 from tritier.cases.result import design_table as design_table
 from tritier.cases.result import headline_table as headline_table
-from tritier.cases.solve import Prepared
 from tritier.evaluation import inference
 from tritier.evaluation.heldout import (
     RESAMPLED,
@@ -31,7 +30,6 @@ from tritier.evaluation.heldout import (
     DaySet,
     HeldOut,
     band_depths,
-    calibrated,
     kept,
     kept_days,
     kept_studies,
@@ -308,14 +306,6 @@ def unseen_rows(days: DaySet, cases: Mapping[int, HeldOut], alpha: float) -> pd.
         for column in table.columns[table.columns.str.endswith(("_half", "_low", "_high"))]:
             table[column] = np.nan
     return table.assign(set=days.name)
-
-
-def verdicts(prepared: Prepared, cases: Mapping[int, HeldOut], abstract: pd.DataFrame) -> pd.DataFrame:
-    """The paper's figures beside those of the cases on one set of days.
-
-    The table of :func:`tritier.evaluation.findings.against_paper`.
-    """
-    return against_paper(abstract, calibrated(prepared), pd.concat([found.daily for found in cases.values()]))
 
 
 def kept_table(study: str, alpha: float) -> pd.DataFrame:
