@@ -1033,8 +1033,10 @@ def test_second_feeders_are_stored_with_their_proof_and_made_again_from_nothing(
     before, _, since = path.read_text().partition(told)  # keys that came since are listed there, commented out
     lines = since.splitlines(keepends=True)
     assert len(lines) > 14 and all(line.lstrip().startswith("#") for line in lines[1:14])
-    trade = lines.index("# p2p_trade: day_ahead\n")
-    assert lines[trade - 1].startswith("# whether P2P trades are agreed")
-    path.write_text(before + "".join([*lines[14 : trade - 1], *lines[trade + 1 :]]))
+    for key, comment in (("p2p_trade: day_ahead", "whether P2P trades are"), ("rights: day", "whether judged days")):
+        at = lines.index(f"# {key}\n")
+        assert lines[at - 1].startswith(f"# {comment}")
+        del lines[at - 1 : at + 1]
+    path.write_text(before + "".join(lines[14:]))
     twin = read_study(path.parent)
     assert twin.data_hash == read_json(folder / "ieee69" / "origin.json")["data_hash"]

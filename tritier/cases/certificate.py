@@ -26,7 +26,7 @@ from tritier.cases.decisions import (
 )
 from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
-from tritier.cases.recourse import DayDecisions
+from tritier.cases.recourse import DayDecisions, as_cleared
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.devices import ProsumerData
@@ -389,7 +389,7 @@ def check_judged(days: DayDecisions, decisions: Decisions) -> None:
     require_both("days.society_usd", judged.society, DOLLARS)
     require("days.bought_kwh", judged.bought, RESIDUAL)
     require("days.prices", judged.prices, PRICES)
-    books = settlement_of(days, decisions)
+    books = settlement_of(replace(days, ahead=None), decisions)  # all rights at the day's prices, as limits are worth
     off = np.abs(judged.rent - books.rent_received) / np.maximum(1.0, np.abs(books.rent).max())
     require("days.rent", float(off.max()), RESIDUAL)
 
@@ -398,11 +398,7 @@ def cleared_imbalance(joint: JointLP, decisions: Decisions) -> float:
     """Largest sum of all agents' receipts in the clearing, $; or what the platform is left with beyond the worth of the
     limits by their own multipliers, expected."""
     p = joint.instance.days.probability
-    price = decisions["lambda"] / p if joint.instance.rules.trade == "by_scenario" else None
-    cleared = DayDecisions(
-        joint.instance, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size), price=price
-    )
-    books = settlement_of(cleared, decisions)
+    books = settlement_of(as_cleared(joint.instance, decisions), decisions)
     worth = value_of_limits(joint, decisions)
     return max(imbalance(books, joint.instance.fixed_cost), abs(float(books.rent_received @ p) - worth))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,12 @@ class Settlement:
     passive_network: np.ndarray  # (W,) DSO's bill to passive loads
     p2p_charge: np.ndarray  # (I,) P2P charge, half each side, paid; (I, W) where trade is by scenario
     p2p: np.ndarray  # P2P payments at lambda, paid; like p2p_charge
-    congestion: np.ndarray  # (I, W) payments for net withdrawal at pi, paid
-    passive_congestion: np.ndarray  # (W,) payments of passive loads at pi, paid
+    congestion: np.ndarray  # (I, W) payments for net withdrawal, paid (:func:`paid_for_rights`)
+    passive_congestion: np.ndarray  # (W,) the same of passive loads, paid
     fixed: np.ndarray  # (I + 1,) fixed charge of each prosumer, and of all passive loads at last, paid
     sold: np.ndarray  # () or (W,) DSO: P2P charge on what is sold
     peak_received: np.ndarray  # (W,) DSO: charge on the head's peak, which the platform passes on
-    rent: np.ndarray  # (W,) platform: pi times what is drawn at every bus
+    rent: np.ndarray  # (W,) platform: what is drawn at every bus, paid for in the same way
     tax: np.ndarray  # (W,) taxes and levies within retail bills
     wholesale: np.ndarray  # (W,) retailer: wholesale cost of what it sells
     losses: np.ndarray  # (W,) DSO: losses of its lines at max(wholesale, 0)
@@ -84,12 +84,12 @@ class Settlement:
 
 
 def settle(day: DayDecisions, design: Design, lam: np.ndarray, fixed: np.ndarray | None = None) -> Settlement:
-    """Payments of every day at its own network prices and the P2P price lam, $/kWh, (T,), or by day, (T, W), where
-    trade is by scenario (:eq:`eq-settlement`).
+    """Payments of every day at its own network prices, and the clearing's for rights that are settled ahead, and at the
+    P2P price lam, $/kWh, (T,), or by day, (T, W), where trade is by scenario (:eq:`eq-settlement`).
 
     fixed: fixed charge of each prosumer and of all passive loads, $/day, (I + 1,); none if None.
     """
-    instance, pi = day.instance, day.pi
+    instance = day.instance
     rules, days, data = instance.rules, instance.days, all_data(instance)
     passive, drawn = days.passive_kw.sum(axis=0), drawn_power(instance, day)
     own = [decisions_of(d, day.arrays, i) for i, d in enumerate(data)]
@@ -107,18 +107,50 @@ def settle(day: DayDecisions, design: Design, lam: np.ndarray, fixed: np.ndarray
         passive_network=passive_charges(instance, design),
         p2p_charge=trade_charge(design, day["zb"], day["zs"]).sum(axis=1),
         p2p=(lam * (day["zb"] - day["zs"])).sum(axis=1),
-        congestion=-np.einsum("itw,itw->iw", pi[instance.prosumer_bus], day.injection),
-        passive_congestion=(pi * days.passive_kw).sum(axis=(0, 1)),
+        congestion=paid_for_rights(day, withdrawn),
+        passive_congestion=paid_for_rights(day, passively_drawn).sum(axis=0),
         fixed=np.zeros(len(data) + 1) if fixed is None else fixed,
         sold=design.p2p * day["zs"].sum(axis=(0, 1)),
         peak_received=design.coincident * day_peak(day.net_load),
-        rent=(pi * drawn).sum(axis=(0, 1)),
+        rent=paid_for_rights(day, drawn_at_buses).sum(axis=0),
         tax=over_day(instance.tax * (day["gp"].sum(axis=0) + passive)),
         wholesale=over_day(days.wholesale * net),
         losses=line["losses"],
         demand_charge=line["demand_charge"],
         supplied=sum(upstream.values()),
     )
+
+
+# A meter of who pays or is paid for rights: prices at its buses and what it draws there, $/kWh and kW, (K, T, W).
+Meter = Callable[[DayDecisions], tuple[np.ndarray, np.ndarray]]
+
+
+def withdrawn(day: DayDecisions) -> tuple[np.ndarray, np.ndarray]:
+    """Meters of prosumers."""
+    return day.pi[day.instance.prosumer_bus], -day.injection
+
+
+def passively_drawn(day: DayDecisions) -> tuple[np.ndarray, np.ndarray]:
+    """Meters of passive loads, by bus."""
+    return day.pi, day.instance.days.passive_kw
+
+
+def drawn_at_buses(day: DayDecisions) -> tuple[np.ndarray, np.ndarray]:
+    """Meters of the platform, which knows of no trade and no exchange."""
+    return day.pi, drawn_power(day.instance, day)
+
+
+def paid_for_rights(day: DayDecisions, meter: Meter) -> np.ndarray:
+    """What is paid for the rights that a meter reads, $, (K, W) (:eq:`eq-rights-ahead`): all at the day's prices; or
+    what was bought in the clearing at its prices, whichever day comes, and deviations from its expectation at the
+    day's."""
+    price, drawn = meter(day)
+    if day.ahead is None:
+        return (price * drawn).sum(axis=1)
+    posted, bought = meter(day.ahead)
+    p = day.ahead.instance.days.probability
+    owed = (posted * bought).sum(axis=1) @ p
+    return owed[:, None] + (price * (drawn - (bought @ p)[..., None])).sum(axis=1)
 
 
 def drawn_power(instance: Instance, day: DayDecisions) -> np.ndarray:

@@ -14,11 +14,12 @@ indifferent, the day goes as is best for society.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
+from tritier.cases.cases import Case
 from tritier.cases.decisions import Decisions, p2p_price, peak_prices
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
@@ -50,6 +51,8 @@ class DayDecisions:
     bought: np.ndarray  # (W,), violations bought at the declared price, kWh
     excess: np.ndarray | None = None  # (C, W), kW: largest flow of the day beyond each limit offered; market policy
     price: np.ndarray | None = None  # (T, W), $/kWh: each day's own P2P price where trade is by scenario
+    # the clearing that sold rights, where days settle those at its prices; None: all rights at the days' own
+    ahead: DayDecisions | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -64,6 +67,21 @@ class DayDecisions:
     def net_load(self) -> np.ndarray:
         """Net load of every bus, kW, (N, T, W)."""
         return net_load(self.instance, self.injection)
+
+
+def as_cleared(clearing: Instance, decisions: Decisions) -> DayDecisions:
+    """The clearing itself as days, its scenarios, at their prices per kWh."""
+    p = clearing.days.probability
+    price = decisions["lambda"] / p if clearing.rules.trade == "by_scenario" else None
+    return DayDecisions(clearing, "cleared", decisions.arrays, decisions["pi"] / p, np.zeros(p.size), price=price)
+
+
+def with_rights(day: DayDecisions, case: Case, clearing: Instance, decisions: Decisions) -> DayDecisions:
+    """Judged days with the clearing that sold rights ahead, where the study settles them so. A case that does not see
+    the network sells none."""
+    if clearing.rules.rights == "day" or not case.network:
+        return day
+    return replace(day, ahead=as_cleared(clearing, decisions))
 
 
 class Recourse:

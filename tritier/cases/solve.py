@@ -26,7 +26,7 @@ from tritier.cases.cases import (
 )
 from tritier.cases.certificate import RESIDUAL, DesignProof
 from tritier.cases.decisions import Decisions
-from tritier.cases.recourse import POLICIES, DayDecisions, Recourse
+from tritier.cases.recourse import POLICIES, DayDecisions, Recourse, with_rights
 from tritier.errors import InputError, SolverError
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.scenarios import build_instance, design_days
@@ -240,7 +240,8 @@ def least_violation(joint: JointLP) -> tuple[float, Block]:
 
 def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:
     """A design's days under a recourse policy."""
-    return Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
+    day = Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
+    return with_rights(day, case, clearing_instance(prepared.instance, case), decisions)
 
 
 def judge_all(
@@ -250,10 +251,11 @@ def judge_all(
     built: dict[bool, Recourse] = {}
     for number, decisions in cases.items():
         case = CASES[number]
+        clearing = clearing_instance(prepared.instance, case)
         if case.assets not in built:
             built[case.assets] = Recourse(judging_instance(prepared.instance, case, days))
         for policy in policies:
-            yield number, policy, built[case.assets].judge(decisions, policy)
+            yield number, policy, with_rights(built[case.assets].judge(decisions, policy), case, clearing, decisions)
 
 
 def prosumer_bill_share(prepared: Prepared) -> float:

@@ -16,7 +16,7 @@ import pandas as pd
 from tritier.cases.cases import Case, judging_instance
 from tritier.cases.certificate import ANSWERS, PROOFS, Answers, DesignProof, require
 from tritier.cases.decisions import Decisions
-from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions
+from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions, with_rights
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
@@ -274,7 +274,9 @@ def unpacked(path: Path, instance: Instance, case: Case, clearing: Instance) -> 
     price = day.pop("lambda", None)
     day |= {term: arrays[term] for term in AHEAD if price is None}
     judged = judging_instance(instance, case, instance.days)
-    return Decisions(design, blocks, arrays), DayDecisions(judged, case.policy, day, pi, bought, price=price)
+    decisions = Decisions(design, blocks, arrays)
+    days = DayDecisions(judged, case.policy, day, pi, bought, price=price)
+    return decisions, with_rights(days, case, clearing, decisions)
 
 
 def stored_block(path: Path, clearing: Instance, kind: str, place: str, hour: str) -> Block:

@@ -17,7 +17,7 @@ from scipy import stats
 
 from tritier.cases import result
 from tritier.cases.cases import CASES
-from tritier.cases.recourse import DayDecisions
+from tritier.cases.recourse import DayDecisions, as_cleared
 from tritier.cases.result import Result
 from tritier.cases.result import certificate_table as certificate_table  # a result's own tables, for chapters
 from tritier.cases.result import choice_table as choice_table
@@ -353,10 +353,7 @@ def promised_and_found(solved: Result, held_out: DayDecisions) -> pd.DataFrame:
 
     From LinDistFlow to AC on the same days is the model's error; from design scenarios to held-out days is sampling.
     """
-    instance = solved.clearing
-    nothing = np.zeros(instance.days.n_days)
-    clearing = DayDecisions(instance, "as cleared", solved.decisions.arrays, solved.decisions["pi"], nothing)
-    rows = []
+    clearing, rows = as_cleared(solved.clearing, solved.decisions), []
     for where, day in (("as cleared", clearing), ("design scenarios", solved.days), ("held-out days", held_out)):
         for model, depth in band_depths(day).items():
             rows.append({"days_of": where, "model": model} | violation_shares(depth, day.instance.days.probability))
@@ -371,7 +368,7 @@ def worst_scenario_share(solved: Result) -> float:
     instance, decisions = solved.clearing, solved.decisions
     network = Network(instance)
     lines = {int(np.flatnonzero(instance.feeder.line == line)[0]): cap for line, cap in decisions.design.capacity}
-    clearing = DayDecisions(instance, "as cleared", decisions.arrays, decisions["pi"], np.zeros(instance.days.n_days))
+    clearing = as_cleared(instance, decisions)
     weight = np.minimum(instance.days.probability / instance.rules.chance_level, 1.0)
     worst = []
     for violation in network.violations(clearing.net_load, lines).values():

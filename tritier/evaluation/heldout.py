@@ -37,6 +37,7 @@ from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
 from tritier.model.prosumer import daily, in_all_scenarios
 from tritier.provenance import PACKAGE, commit, digest, naming, versions, whole_file, write_json
+from tritier.reformulation.joint import JointLP
 from tritier.search.responses import both_readings
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
@@ -409,12 +410,21 @@ def keep(prepared: Prepared, days: DaySet, number: int, found: HeldOut) -> None:
     note_origin(folder, origin(prepared, number))
 
 
+READ = (4, 3, 1)  # cases whose readings are kept: every design, and the flat tariff in the market of each
+FLAT, CHOSEN = "flat", "chosen"  # tariffs that are read
+
+
 def readings(prepared: Prepared, number: int) -> pd.DataFrame:
-    """Social cost over the follower's optimal set at a case's design, hoped for and feared, with the tie-break and
-    without (:func:`tritier.search.responses.both_readings`)."""
+    """Social cost over the follower's optimal set at a case's design, and in its market at the flat tariff that the
+    design is measured against, by ``tariff``: hoped for and feared, with the tie-break and without
+    (:func:`tritier.search.responses.both_readings`)."""
     made, case = fresh(prepared, number), CASES[number]
     joint = stored_lp(made.clearing, made.decisions, case.market, case.network)
-    return both_readings(joint, made.decisions.design).assign(case=number)
+    designs = {CHOSEN if case.optimised else FLAT: made.design}
+    if case.optimised:
+        designs[FLAT] = made.pools(JointLP(made.clearing, case.market, case.network))["flat"].rows[0].request.design
+    read = [both_readings(joint, design).assign(tariff=name) for name, design in designs.items()]
+    return pd.concat(read, ignore_index=True).assign(case=number)
 
 
 def keep_readings(prepared: Prepared, number: int) -> None:

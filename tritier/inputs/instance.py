@@ -231,10 +231,19 @@ class Rules:
     trade: str = quantity(
         "-", "-", "1", "P2P trade: agreed 'day_ahead', alike in all scenarios, or 'by_scenario'", default="day_ahead"
     )
+    rights: str = quantity(
+        "-",
+        "-",
+        "1",
+        "rights to inject on a judged day: all at the 'day's prices, or those bought 'day_ahead' at the design's",
+        default="day",
+    )
 
     def __post_init__(self) -> None:
         if self.trade not in ("day_ahead", "by_scenario"):
             raise ValueError(f"trade is {self.trade!r}: name day_ahead or by_scenario")
+        if self.rights not in ("day", "day_ahead"):
+            raise ValueError(f"rights is {self.rights!r}: name day or day_ahead")
         if self.excess_price is None:
             object.__setattr__(self, "excess_price", self.demand_charge)
         if self.demand_levels is not None:

@@ -377,6 +377,7 @@ def build_instance(
         excess_price=settings.excess_usd_per_kw,
         billing=settings.billing,
         trade=settings.p2p_trade,
+        rights=settings.rights,
         peak_with_losses=settings.peak_with_losses,
         fixed_share=settings.fixed_share,
     )

@@ -342,6 +342,10 @@ class Settings(Section):
         "whether P2P trades are agreed the day before, alike in all scenarios, or contingent on the scenario",
         default="day_ahead",
     )
+    rights: Literal["day", "day_ahead"] = key(
+        "whether judged days settle all rights at the day's prices, or those bought day-ahead at the design's",
+        default="day",
+    )
     demand: Demand
     risk: Risk
     chance_level: float = key("chance level of network limits", ge=1e-4, le=0.5)

@@ -16,7 +16,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import stored
 from tritier.cases.solve import prepare
 from tritier.evaluation.findings import answer
-from tritier.evaluation.heldout import SETS, STUDIES, DaySet, is_kept, judge_on, keep, keep_readings
+from tritier.evaluation.heldout import READ, SETS, STUDIES, DaySet, is_kept, judge_on, keep, keep_readings
 
 DATA = Path(__file__).resolve().parents[2]
 
@@ -41,7 +41,7 @@ def main(names: list[str]) -> None:
     chosen = [days for days in SETS if not names or days.name in names]
     tasks = [(study, days, number) for days in chosen for study in STUDIES for number in reversed(CASES)]
     joblib.Parallel(n_jobs=2)(joblib.delayed(judge_case)(*task) for task in tasks)
-    joblib.Parallel(n_jobs=2)(joblib.delayed(read_case)(study, number) for study in STUDIES for number in (4, 1))
+    joblib.Parallel(n_jobs=2)(joblib.delayed(read_case)(study, number) for study in STUDIES for number in READ)
     (DATA / "results" / "answer.md").write_text(answer())
 
 
