@@ -6,6 +6,7 @@ CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.from-lock
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DATA_VENV := .venv-data
 DATA_READY := $(DATA_VENV)/.ready
 
@@ -50,8 +51,11 @@ strip: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tritier needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) "$$(grep '^uv==' requirements.lock)"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock || { \
+		echo "uv cannot reach the package index as pip is told to; pip installs the same pins, which takes longer" >&2; \
+		$(PIP) -r requirements.lock; }
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(DATA_READY): data/requirements.lock
