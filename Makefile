@@ -52,7 +52,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tritier needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) "$$(grep '^uv==' requirements.lock)"
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock || { \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock || { \
 		echo "uv cannot reach the package index as pip is told to; pip installs the same pins, which takes longer" >&2; \
 		$(PIP) -r requirements.lock; }
 	$(PIP) --no-deps --no-build-isolation -e .

@@ -547,6 +547,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "data" / "results" / "cases"
 # name of a set: study, preset, design half of the season
 SETS = {
     "odd": ("ieee33", "paper", "odd"),
+    "even": ("ieee33", "paper", "even"),
     "2045-odd": ("ieee33-2045", "fast", "odd"),
     "2045-even": ("ieee33-2045", "fast", "even"),
 }
