@@ -27,7 +27,7 @@ from tritier.cases.decisions import decisions_of
 from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
-from tritier.search import ends, responses
+from tritier.search import references, responses
 from tritier.search.cuts import Request
 from tritier.search.flat import check_flat, flat_design, flat_tariff
 from tritier.search.responses import optimistic_response
@@ -80,17 +80,17 @@ def test_a_social_cost_below_its_own_bound_is_refused(cleared, monkeypatch):
 
 def test_a_first_best_below_its_own_bound_is_refused(cleared, monkeypatch):
     instance, joint, _, _ = cleared
-    solve = ends.solve_request
-    monkeypatch.setattr(ends, "solve_request", lambda *a: replace(solve(*a), social_cost=-1e6))
+    solve = references.solve_request
+    monkeypatch.setattr(references, "solve_request", lambda *a: replace(solve(*a), social_cost=-1e6))
     lp = JointLP(instance, lp=joint.bare)
     with pytest.raises(SolverError, match="below its own bound"):
-        ends.closed(lp, Request("least", flat_design(lp, 0.0)))
+        references.closed(lp, Request("least", flat_design(lp, 0.0)))
 
 
 def sacrificed(joint: JointLP, response, share: float):
     """The response moved towards one that costs the follower more and society less, until the follower has given up a
     share of its cost; its multipliers stay."""
-    joint.offer(response.design)
+    joint.set_design(response.design)
     other = joint.solve(joint.cost(response.design, f=1e-3)).x
     own = np.append(response.x, np.zeros(other.size - response.x.size))
     give = float(joint.cost(response.design) @ (other - own))

@@ -14,9 +14,9 @@ from toy import small_market
 from tritier.inputs.instance import Design, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search import work
-from tritier.search.ends import both_ends
 from tritier.search.hybrid import solve
 from tritier.search.large import clear, large_instance
+from tritier.search.references import find_references
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def market():
 
 @pytest.fixture(scope="module")
 def bounds(market):
-    flat, ideal = both_ends(JointLP(market))
+    flat, ideal = find_references(JointLP(market))
     return {"flat": flat, "ideal": ideal}
 
 

@@ -125,7 +125,7 @@ def test_deferrable_loads_clear_in_a_large_market():
     market = electrified()
     design = Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),))
     joint = JointLP(market)
-    joint.offer(design)
+    joint.set_design(design)
     assert clear_large(market, design).cost == pytest.approx(joint.solve(joint.cost(design)).objective, rel=1e-6)
 
 

@@ -117,7 +117,7 @@ def test_a_device_from_outside_clears_in_a_large_market(market):
     loose = replace(DESIGN, capacity=((1, 1000.0),))
     found = clear(market, loose)
     joint = JointLP(market)
-    joint.offer(loose)
+    joint.set_design(loose)
     assert found.cost == pytest.approx(joint.solve(joint.cost(loose)).objective, rel=1e-6)
 
 

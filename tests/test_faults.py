@@ -102,7 +102,7 @@ def test_a_changed_study_and_a_changed_package_are_named(stopped, study, tmp_pat
     assert "with another package;" in last_line(capsys)
 
 
-@pytest.mark.parametrize("member", ["search.figures", "ends"])
+@pytest.mark.parametrize("member", ["search.figures", "references"])
 def test_a_state_with_better_figures_than_its_bases_prove_is_refused(member, stopped, study, tmp_path, capsys):
     state = tmp_path / "out.state.npz"
     with np.load(state) as file:

@@ -38,13 +38,12 @@ from tritier.model.dso import menu_points
 from tritier.reformulation import lp as wrapper
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import BASIC, Clock
-from tritier.search import ends as ends_module
 from tritier.search import enumeration, hybrid
 from tritier.search import flat as flat_module
 from tritier.search import pool as pool_module
+from tritier.search import references as references_module
 from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, KINDS, SCALE, Request, answer_row, cost_of, safe_value, solve_request
-from tritier.search.ends import both_ends, check_end, closed, first_best, stored_ends
 from tritier.search.flat import flat_design
 from tritier.search.hybrid import STARTS, solve
 from tritier.search.ledger import Box, Ledger
@@ -62,6 +61,7 @@ from tritier.search.pool import (
     reorder,
     unpacked,
 )
+from tritier.search.references import check_reference, closed, find_references, first_best, stored_references
 from tritier.search.responses import LOSS_GAP, optimistic_response
 from tritier.search.scip import CoveringModel, below, prove
 
@@ -147,7 +147,7 @@ def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, pe
     rows = first_best(joint)
     rows += [solve_request(joint, Request(kind, d, epsilon)) for d in designs[::3] for kind in ("answer", "shortfall")]
     assert not excluded_wrongly(instance, rows, found)
-    flat, ideal = both_ends(joint)
+    flat, ideal = find_references(joint)
     with mock.patch.object(hybrid, "ROUND", 2):  # so that least F is asked for at tight limits too
         result = solve(joint, flat=flat, ideal=ideal, beside=[flat.design], gap=0.01)
     own = [row for row in result.pools["search"].rows if row.request.kind == "least" or row.request.design in found]
@@ -267,7 +267,7 @@ def test_wrong_duals_still_bound(case):
     joint = search_lp(instance)
     design, best = next(iter(found.items()))
     request, rng = Request("answer", design), np.random.default_rng(3)
-    joint.offer(design)
+    joint.set_design(design)
     solution = joint.solve(cost_of(joint, request))
     n = solution.y.size
     for y in (solution.y * 1.5, -solution.y, solution.y + rng.normal(0, 1, n), np.zeros(n), solution.y):
@@ -283,7 +283,7 @@ def test_an_infeasible_point_is_no_response(case):
     instance, found = case
     joint = search_lp(instance)
     request = Request("answer", next(iter(found)))
-    joint.offer(request.design)
+    joint.set_design(request.design)
     solution = joint.solve(cost_of(joint, request))
     x = solution.x.copy()
     x[joint.lp.at("R")] -= 1.0
@@ -308,13 +308,13 @@ def test_what_holds_nothing_can_be_left_out_of_an_lp(case):
     kept = binding(joint, row.basis, items)
     assert kept and len(kept) < len(items)
     slim = build(instance, True, joint.bare, kept)
-    slim.offer(request.design)
+    slim.set_design(request.design)
     slim.warm.set_basis(reorder(joint, row.basis, items, kept))
     again = slim.warm.solve(cost_of(slim, request))
     assert again.iterations == 0 and not slim.warm.restarts and not slim.violated(again.x)
     assert again.objective == pytest.approx(SCALE * row.dual, rel=1e-9)
     bare = build(instance, True, joint.bare, [])
-    bare.offer(request.design)
+    bare.set_design(request.design)
     assert bare.warm.solve(cost_of(bare, request)).objective < again.objective * (1 - 1e-9)
 
 
@@ -329,31 +329,31 @@ def test_of_many_tangents_an_lp_begins_with_the_last(case):
 
 
 @pytest.fixture(scope="module")
-def ends(case):
-    return both_ends(JointLP(case[0]))
+def references(case):
+    return find_references(JointLP(case[0]))
 
 
-def run(instance, ends, **changes):
-    flat, ideal = ends
+def run(instance, references, **changes):
+    flat, ideal = references
     return solve(JointLP(instance), **({"flat": flat, "ideal": ideal, "beside": [flat.design], "gap": 0.01} | changes))
 
 
 @pytest.fixture(scope="module")
-def searched(case, ends):
-    return run(case[0], ends)
+def searched(case, references):
+    return run(case[0], references)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_parts_of_a_profile_add_up_to_the_seconds_there_were(case, jobs):
-    """Each second once: what workers and ends measured fits into the seconds of all processes, and the solves that
-    were timed are the solves that were counted."""
+    """Each second once: what workers and references measured fits into the seconds of all processes, and the solves
+    that were timed are the solves that were counted."""
     begin, clock = time.perf_counter(), Clock()
     with clock.during(""):
-        ends = both_ends(JointLP(case[0]), jobs)
-    found = run(case[0], ends, jobs=jobs, clock=clock)
+        references = find_references(JointLP(case[0]), jobs)
+    found = run(case[0], references, jobs=jobs, clock=clock)
     searched = clock.table(0.0)
-    for end in ends:
-        clock.add(end.clock)
+    for reference in references:
+        clock.add(reference.clock)
     available = jobs * (time.perf_counter() - begin)
     table = clock.table(available)
     named = table[table["phase"] != "idle"]
@@ -386,26 +386,26 @@ def test_a_part_inside_another_stops_it(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def searched_by_scip(case, ends):
-    return run(case[0], ends, engine="scip")
+def searched_by_scip(case, references):
+    return run(case[0], references, engine="scip")
 
 
-def gain(ends) -> float:
-    return ends[0].social_cost - ends[1].social_cost
+def gain(references) -> float:
+    return references[0].social_cost - references[1].social_cost
 
 
-def menu_of(instance, ends) -> Coordinates:
-    return Coordinates.of(instance.menu, [ends[0].design])
+def menu_of(instance, references) -> Coordinates:
+    return Coordinates.of(instance.menu, [references[0].design])
 
 
 @pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
-def test_same_optimum_as_enumeration(case, ends, engine, request):
+def test_same_optimum_as_enumeration(case, references, engine, request):
     instance, found = case
     result = request.getfixturevalue(engine)
-    flat = enumerated(beside(instance, ends[0]))
+    flat = enumerated(beside(instance, references[0]))
     least = min(best.social.total for best in (found | flat).values() if best is not None)
     assert result.lower_bound <= least + 1e-6
-    assert result.upper_bound == pytest.approx(least, abs=0.01 * gain(ends) + 1e-6)
+    assert result.upper_bound == pytest.approx(least, abs=0.01 * gain(references) + 1e-6)
     assert result.gap <= 0.01 + 1e-9
     assert result.best.design in found
     lower, upper = result.trace["lower_bound"].to_numpy(), result.trace["upper_bound"].to_numpy()
@@ -414,14 +414,16 @@ def test_same_optimum_as_enumeration(case, ends, engine, request):
     assert result.menu_points == instance.menu.n_points + 3
 
 
-def test_scip_closes_the_proof_and_its_controls_catch_false_rows(case, ends, searched):
+def test_scip_closes_the_proof_and_its_controls_catch_false_rows(case, references, searched):
     instance, result = case[0], searched
     assert result.verdict.closed and result.proof == "closed"
-    ledger = Ledger(menu_of(instance, ends), instance.fixed_cost, result.rows)
+    ledger = Ledger(menu_of(instance, references), instance.fixed_cost, result.rows)
     where = ledger.menu.point(result.best.design)
-    asked = (below(result.lower_bound, gain(ends)), result.upper_bound, where)
+    asked = (below(result.lower_bound, gain(references)), result.upper_bound, where)
     assert prove(ledger, *asked).closed
-    assert prove(ledger, result.upper_bound + gain(ends), *asked[1:]).status != "infeasible", "the incumbent lies below"
+    assert prove(ledger, result.upper_bound + gain(references), *asked[1:]).status != "infeasible", (
+        "the incumbent lies below"
+    )
     ledger.boxes.append(Box(where[0], where[1:], where[1:], np.inf))
     false = prove(ledger, *asked)
     assert false.status == "infeasible" and "answer" in false.missed and not false.closed
@@ -434,10 +436,10 @@ def test_scip_closes_the_proof_and_its_controls_catch_false_rows(case, ends, sea
     assert prove(ledger, *asked).status != "infeasible", "a tariff without its rows is not covered"
 
 
-def test_scip_finds_what_a_covering_leaves_open(case, ends, searched):
+def test_scip_finds_what_a_covering_leaves_open(case, references, searched):
     instance, result = case[0], searched
-    ledger = Ledger(menu_of(instance, ends), instance.fixed_cost, result.rows)
-    limit = result.upper_bound - 0.01 * gain(ends)
+    ledger = Ledger(menu_of(instance, references), instance.fixed_cost, result.rows)
+    limit = result.upper_bound - 0.01 * gain(references)
     out = [box for box in ledger.boxes if box.least > limit]
     covered = {p for p in product(range(ledger.menu.n_tariffs), range(3)) if any(box.holds(p) for box in out)}
     low = ledger.everywhere > limit
@@ -450,9 +452,9 @@ def test_scip_finds_what_a_covering_leaves_open(case, ends, searched):
     assert covered
 
 
-def test_the_two_engines_bounds_agree_within_the_gap(ends, searched, searched_by_scip):
+def test_the_two_engines_bounds_agree_within_the_gap(references, searched, searched_by_scip):
     tree, scip = searched, searched_by_scip
-    assert abs(tree.upper_bound - scip.upper_bound) <= 0.01 * gain(ends) + 1e-9
+    assert abs(tree.upper_bound - scip.upper_bound) <= 0.01 * gain(references) + 1e-9
     assert max(tree.lower_bound, scip.lower_bound) <= min(tree.upper_bound, scip.upper_bound) + 1e-6
     assert scip.proof == "closed" and list(scip.trace) == list(tree.trace)
 
@@ -469,24 +471,24 @@ def stopping(after: int):
     return stop
 
 
-def interrupted(instance, ends, state, after: int = 2, **known) -> tuple[float, float, int, int]:
+def interrupted(instance, references, state, after: int = 2, **known) -> tuple[float, float, int, int]:
     """Bounds, LPs and rows of the state that a search leaves which is stopped at a progress line."""
     with pytest.raises(Interrupted, match=r"bounds .* gap .* of the achievable gain"):
-        run(instance, ends, state=state, progress=stopping(after), **known)
+        run(instance, references, state=state, progress=stopping(after), **known)
     with np.load(state) as found:
         _, solves, lower, upper = found["trace"][-1]
         return lower, upper, int(solves), sum(found[name].size for name in found.files if name.endswith(".kind"))
 
 
 @pytest.mark.parametrize("engine", ["tree", "scip"])
-def test_ctrl_c_keeps_incumbent_and_valid_bound(case, ends, engine, tmp_path):
+def test_ctrl_c_keeps_incumbent_and_valid_bound(case, references, engine, tmp_path):
     instance, found = case
-    lower, upper, _, _ = interrupted(instance, ends, tmp_path / "state.npz", 1, gap=1e-6, engine=engine)
+    lower, upper, _, _ = interrupted(instance, references, tmp_path / "state.npz", 1, gap=1e-6, engine=engine)
     least = min(r.social.total for r in found.values())
     assert lower <= least + 1e-6 and upper >= least - 1e-6
 
 
-def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, ends, monkeypatch):
+def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, references, monkeypatch):
     """Enumeration and search drop a design that recovers too little, and none that a solver could not solve."""
 
     def fails(*_, **__):
@@ -499,7 +501,7 @@ def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, ends, monke
     with monkeypatch.context() as patch:
         patch.setattr(hybrid, "optimistic_response", fails)
         with pytest.raises(InfeasibleError):
-            run(case[0], ends)
+            run(case[0], references)
     scarce = replace(case[0], fixed_cost=1e3)
     with pytest.raises(NoRecoveryError):
         optimistic_response(JointLP(scarce), next(iter(case[1])))
@@ -512,9 +514,9 @@ def test_a_long_round_says_bounds_and_lps_with_any_number_of_processes(case, mon
     """After each answer but the last of a round, where lines are due; the LPs of a round add up to the next line's."""
     monkeypatch.setattr(hybrid, "SILENCE", 0.0)
     said: list[str] = []
-    ends = both_ends(JointLP(case[0]), jobs, said.append)
+    references = find_references(JointLP(case[0]), jobs, said.append)
     assert sorted(line.rpartition(" ")[0].rpartition(" ")[0] for line in said) == ["first best", "flat tariff"]
-    run(case[0], ends, jobs=jobs, progress=said.append)
+    run(case[0], references, jobs=jobs, progress=said.append)
     rounds = [line for line in said if "of this round" in line]
     assert all(re.search(r"(bounds [\d.]+ |lower bound )[\d.]+ .* [1-9]\d* LPs  \d of \d answers", x) for x in rounds)
     steps = [tuple(map(int, re.search(r"(\d) of (\d) answers", line).groups())) for line in rounds]
@@ -523,13 +525,13 @@ def test_a_long_round_says_bounds_and_lps_with_any_number_of_processes(case, mon
     assert solves == sorted(solves), "no line falls behind one before it"
 
 
-def test_an_unknown_engine_is_refused(case, ends):
+def test_an_unknown_engine_is_refused(case, references):
     with pytest.raises(InputError, match="unknown engine 'gurobi'"):
-        run(case[0], ends, engine="gurobi")
+        run(case[0], references, engine="gurobi")
 
 
 @pytest.mark.parametrize("engine", ["searched", "searched_by_scip"])
-def test_every_row_holds_from_its_own_basis(case, ends, engine, request):
+def test_every_row_holds_from_its_own_basis(case, references, engine, request):
     instance, result = case[0], request.getfixturevalue(engine)
     joint, rows = JointLP(instance), []
     for name, pool in result.pools.items():
@@ -543,11 +545,11 @@ def test_every_row_holds_from_its_own_basis(case, ends, engine, request):
         assert np.array([r.bound for r in proved]) == pytest.approx([r.bound for r in pool.rows], abs=BOUND)
         assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in again.rows)
         rows += proved
-    menu = menu_of(instance, ends)
+    menu = menu_of(instance, references)
     assert Ledger(menu, instance.fixed_cost, rows).lower_bound >= result.lower_bound - BOUND
     fewer = [r for r in rows if r.request.kind == "least" or r.request.design != result.best.design]
     assert len(fewer) < len(rows)
-    assert Ledger(menu, instance.fixed_cost, fewer).lower_bound < result.lower_bound - 1e-3 * gain(ends)
+    assert Ledger(menu, instance.fixed_cost, fewer).lower_bound < result.lower_bound - 1e-3 * gain(references)
 
 
 @pytest.mark.parametrize(
@@ -574,14 +576,14 @@ def test_a_row_that_its_basis_does_not_prove_is_refused(case, searched, change, 
         check_pool(JointLP(case[0]), pool, "search")
 
 
-def test_a_design_off_the_menu_is_no_point_of_it(case, ends, searched):
+def test_a_design_off_the_menu_is_no_point_of_it(case, references, searched):
     """Rows at a tariff that nobody offers would count for the menu point nearest to it."""
     instance, result = case[0], searched
-    menu = menu_of(instance, ends)
+    menu = menu_of(instance, references)
     joint = search_lp(instance)
     for design in menu_points(instance.menu):
         assert menu.design(menu.point(design)) == design
-    assert menu.design(menu.point(ends[0].design)) == ends[0].design
+    assert menu.design(menu.point(references[0].design)) == references[0].design
     off = [
         replace(result.best.design, p2p=-3.0),
         replace(result.best.design, tariff=(0.02, 0.08, 0.08 + 1e-12)),
@@ -599,28 +601,30 @@ def test_a_design_off_the_menu_is_no_point_of_it(case, ends, searched):
         Ledger(menu, instance.fixed_cost, [forged])
 
 
-def test_a_social_cost_below_the_bound_of_its_rows_is_refused(case, ends, searched):
-    ledger = Ledger(menu_of(case[0], ends), case[0].fixed_cost, searched.rows)
+def test_a_social_cost_below_the_bound_of_its_rows_is_refused(case, references, searched):
+    ledger = Ledger(menu_of(case[0], references), case[0].fixed_cost, searched.rows)
     point = ledger.menu.point(searched.best.design)
     ledger.require_not_below(searched.upper_bound, point)
     with pytest.raises(CertificateError, match="below_its_bound"):
         ledger.propose(searched.upper_bound - 0.1, point)
 
 
-def test_both_ends_lie_between_bounds_that_their_bases_prove(case, ends):
+def test_both_references_lie_between_bounds_that_their_bases_prove(case, references):
     joint = JointLP(case[0])
-    for name, end in zip(("flat", "first_best"), ends, strict=True):
-        check_end(joint, name, end)
-        assert end.lower_bound - 1e-3 <= end.social_cost
+    for name, reference in zip(("flat", "first_best"), references, strict=True):
+        check_reference(joint, name, reference)
+        assert reference.lower_bound - 1e-3 <= reference.social_cost
         for off in (1.0, -1.0):
             with pytest.raises(CertificateError, match=name):
-                check_end(joint, name, replace(end, social_cost=end.social_cost + off))
+                check_reference(joint, name, replace(reference, social_cost=reference.social_cost + off))
         with pytest.raises(CertificateError):
-            check_end(joint, name, replace(end, pool=ends[name == "flat"].pool))
-    higher = flat_design(joint, ends[0].design.p2p * 0.5)
+            check_reference(joint, name, replace(reference, pool=references[name == "flat"].pool))
+    higher = flat_design(joint, references[0].design.p2p * 0.5)
     row = solve_request(joint, Request("answer", higher))
     with pytest.raises(CertificateError, match="flat"):
-        check_end(joint, "flat", replace(ends[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost))
+        check_reference(
+            joint, "flat", replace(references[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost)
+        )
 
 
 def test_a_flat_tariff_is_judged_by_its_best_response_where_an_answer_falls_short(tmp_path):
@@ -628,13 +632,13 @@ def test_a_flat_tariff_is_judged_by_its_best_response_where_an_answer_falls_shor
     the study, while the exact response recovers the cost."""
     prepared = prepare(congested_study(tmp_path), "smoke", CONGESTED | {"n_scenarios": 2})
     joint = JointLP(cleared(prepared, find_case(4)))
-    flat, _ = both_ends(joint)
+    flat, _ = find_references(joint)
     assert flat.pool.rows[0].recovered < -LOSS_GAP  # and yet accepted
-    check_end(JointLP(joint.instance), "flat", flat)
+    check_reference(JointLP(joint.instance), "flat", flat)
     rows = closed(joint, Request("answer", flat_design(joint, flat.design.p2p - 0.001)))
     forged = replace(flat, pool=Pool(build_items(joint), rows), social_cost=rows[0].social_cost)
     with pytest.raises(CertificateError, match="shortfall"):
-        check_end(joint, "flat", forged)
+        check_reference(joint, "flat", forged)
 
 
 def build_items(joint):
@@ -644,10 +648,10 @@ def build_items(joint):
 def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
     instance, _ = case
     state = tmp_path / "state.npz"
-    kept = stored_ends(JointLP(instance), 1, state, "this study")
+    kept = stored_references(JointLP(instance), 1, state, "this study")
     known = {"state": state, "origin": "this study"}
     lower, upper, solves, rows = interrupted(instance, kept, **known)
-    again = stored_ends(JointLP(instance), 1, state, "this study")
+    again = stored_references(JointLP(instance), 1, state, "this study")
     assert [e.social_cost for e in again] == [e.social_cost for e in kept]
     second = run(instance, again, **known)
     whole = run(instance, kept)
@@ -658,15 +662,15 @@ def test_a_broken_run_goes_on_from_its_state(case, tmp_path):
     with pytest.raises(InputError, match="another study"):
         run(instance, kept, state=state, origin="another study")
     with pytest.raises(InputError, match="another study"):
-        stored_ends(JointLP(instance), 1, state, "another study")
+        stored_references(JointLP(instance), 1, state, "another study")
     state.write_text("no state")
     with pytest.raises(InputError, match="no state of an interrupted run"):
         run(instance, kept, **known)
     with pytest.raises(InputError, match="no state of an interrupted run"):
-        stored_ends(JointLP(instance), 1, state, "this study")
+        stored_references(JointLP(instance), 1, state, "this study")
 
 
-def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, ends, tmp_path, monkeypatch):
+def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, references, tmp_path, monkeypatch):
     instance, state = case[0], tmp_path / "state.npz"
 
     def stop(*_):
@@ -675,11 +679,11 @@ def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, ends, tm
     with monkeypatch.context() as patch:
         patch.setattr(hybrid.Search, "answer", stop)
         with pytest.raises(Interrupted):
-            run(instance, ends, state=state, origin="this")
+            run(instance, references, state=state, origin="this")
     with np.load(state) as found:
         assert found["search.kind"].size == 0
-    again = run(instance, ends, state=state, origin="this")
-    assert again.best.design == run(instance, ends).best.design
+    again = run(instance, references, state=state, origin="this")
+    assert again.best.design == run(instance, references).best.design
 
 
 def killed(work) -> None:
@@ -711,7 +715,7 @@ def requests_of(state) -> list:
     return [row.request for name, pool in pools.items() if name.startswith(("search", "waiting")) for row in pool.rows]
 
 
-def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, ends, searched, tmp_path, monkeypatch):
+def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, references, searched, tmp_path, monkeypatch):
     """kill -9 within the second round: what was answered is not solved again, and the run ends as if nothing had
     been."""
     instance, state, after = case[0], tmp_path / "state.npz", hybrid.ROUND + 3
@@ -719,7 +723,7 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, ends, se
 
     def search() -> None:
         hybrid.solve_numbered = kill_at(after, hybrid.solve_numbered)
-        run(instance, ends, state=state, origin="this")
+        run(instance, references, state=state, origin="this")
 
     killed(search)
     known = requests_of(state)
@@ -731,7 +735,7 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, ends, se
         return original(number, task, *given)
 
     monkeypatch.setattr(hybrid, "solve_numbered", solved)
-    again = run(instance, ends, state=state, origin="this")
+    again = run(instance, references, state=state, origin="this")
     assert asked and not {*asked} & {*known}
     assert again.best.design == searched.best.design and again.proof == searched.proof == "closed"
     whole = [searched.lower_bound, searched.upper_bound]
@@ -739,7 +743,7 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, ends, se
     assert {row.request for row in again.rows} == {row.request for row in searched.rows}, "the same rounds"
 
 
-def test_with_two_processes_a_state_holds_the_answers_that_came(case, ends, searched, tmp_path, monkeypatch):
+def test_with_two_processes_a_state_holds_the_answers_that_came(case, references, searched, tmp_path, monkeypatch):
     """With --jobs 2, where answers come in any order: what lies on disk within a round is what a kill leaves."""
     instance, state, left = case[0], tmp_path / "state.npz", tmp_path / "left.npz"
     monkeypatch.setattr(hybrid, "SAVE_EVERY", 0.0)
@@ -755,31 +759,31 @@ def test_with_two_processes_a_state_holds_the_answers_that_came(case, ends, sear
         return task(self, point, request)
 
     monkeypatch.setattr(hybrid.Search, "save", save_and_copy)
-    run(instance, ends, jobs=2, state=state, origin="this")
+    run(instance, references, jobs=2, state=state, origin="this")
     known = requests_of(left)
     assert len(known) >= 3
     monkeypatch.setattr(hybrid.Search, "task", noted)
-    again = run(instance, ends, jobs=2, state=left, origin="this")
+    again = run(instance, references, jobs=2, state=left, origin="this")
     assert asked and not {*asked} & {*known}
     assert again.best.design == searched.best.design
     whole = [searched.lower_bound, searched.upper_bound]
     assert [again.lower_bound, again.upper_bound] == pytest.approx(whole, abs=1e-3)
 
 
-@pytest.mark.parametrize(("module", "after"), [("flat", 3), ("responses", 0), ("ends", 2)])
-def test_a_kill_within_the_ends_loses_one_solve(case, tmp_path, monkeypatch, module, after):
-    """In the scan for the flat tariff, in its exact responses, and in the rounds of tangents that close an end."""
+@pytest.mark.parametrize(("module", "after"), [("flat", 3), ("responses", 0), ("references", 2)])
+def test_a_kill_within_the_references_loses_one_solve(case, tmp_path, monkeypatch, module, after):
+    """In the scan for the flat tariff, in its exact responses, and in the rounds of tangents that close one."""
     instance, state = case[0], tmp_path / "state.npz"
     monkeypatch.setattr(pool_module, "SAVE_EVERY", 0.0)
     where, name = {
         "flat": (flat_module, "solve_request"),
         "responses": (flat_module, "optimistic_response"),
-        "ends": (ends_module, "solve_request"),
+        "references": (references_module, "solve_request"),
     }[module]
 
     def both() -> None:
         setattr(where, name, kill_at(after, getattr(where, name)))
-        stored_ends(JointLP(instance), 1, state, "this")
+        stored_references(JointLP(instance), 1, state, "this")
 
     killed(both)
     assert state.is_file() and pieces(state), "the state is there from the first second on"
@@ -791,29 +795,29 @@ def test_a_kill_within_the_ends_loses_one_solve(case, tmp_path, monkeypatch, mod
             "solve_request",
             lambda joint, request, *more: scans.append(request.design.p2p) or original(joint, request, *more),
         )
-        again = stored_ends(JointLP(instance), 1, state, "this")
+        again = stored_references(JointLP(instance), 1, state, "this")
         done = len(scans)
-        whole = both_ends(JointLP(instance))
-    most = {"flat": len(scans) - done - 2, "responses": 1, "ends": 0}[module]
+        whole = find_references(JointLP(instance))
+    most = {"flat": len(scans) - done - 2, "responses": 1, "references": 0}[module]
     assert done <= most, "estimates but the last are not made twice"
     assert [e.social_cost for e in again] == pytest.approx([e.social_cost for e in whole], abs=1e-3)
     assert again[0].design.tariff == pytest.approx(whole[0].design.tariff, abs=1e-7)
-    assert not pieces(state), "both ends are in the state"
-    kept = [end.social_cost for end in stored_ends(JointLP(instance), 1, state, "this")]
-    assert kept == [end.social_cost for end in again]
+    assert not pieces(state), "both references are in the state"
+    kept = [reference.social_cost for reference in stored_references(JointLP(instance), 1, state, "this")]
+    assert kept == [reference.social_cost for reference in again]
 
 
 def test_the_first_end_is_kept_before_the_second(case, tmp_path, monkeypatch):
     instance, state = case[0], tmp_path / "state.npz"
 
     def both() -> None:
-        ends_module.first_best = kill_at(0, ends_module.first_best)
-        stored_ends(JointLP(instance), 1, state, "this")
+        references_module.first_best = kill_at(0, references_module.first_best)
+        stored_references(JointLP(instance), 1, state, "this")
 
     killed(both)
     said: list[str] = []
-    monkeypatch.setattr(ends_module, "_flat", None)  # not found again
-    stored_ends(JointLP(instance), 1, state, "this", said.append)
+    monkeypatch.setattr(references_module, "_flat", None)  # not found again
+    stored_references(JointLP(instance), 1, state, "this", said.append)
     assert [line.split(" $")[1] for line in said] == ["/day, as stored and checked", "/day"]
 
 
@@ -857,8 +861,8 @@ def with_dual(figures: np.ndarray) -> np.ndarray:
     [
         ("search.figures", with_dual),
         ("flat.figures", with_dual),
-        ("ends", lambda costs: costs + np.array([10000.0, 0.0])),
-        ("ends", lambda costs: costs - np.array([0.0, 10000.0])),
+        ("references", lambda costs: costs + np.array([10000.0, 0.0])),
+        ("references", lambda costs: costs - np.array([0.0, 10000.0])),
         ("trace", lambda trace: trace * np.nan),
         ("best", lambda best: best + 99),
         ("search.prices", lambda prices: prices - 3.0),
@@ -870,61 +874,61 @@ def with_dual(figures: np.ndarray) -> np.ndarray:
 )
 def test_a_tampered_state_is_not_believed(tmp_path, member, change):
     instance, state = market(), tmp_path / "state.npz"
-    kept = stored_ends(JointLP(instance), 1, state, "this")
+    kept = stored_references(JointLP(instance), 1, state, "this")
     interrupted(instance, kept, state, origin="this")
     tampered(state, member, change)
     with pytest.raises(InputError, match=r"state.npz.*(is not proved|no state|holds)"):
-        run(instance, stored_ends(JointLP(instance), 1, state, "this"), state=state, origin="this")
+        run(instance, stored_references(JointLP(instance), 1, state, "this"), state=state, origin="this")
 
 
-def test_a_large_lp_ends_where_a_small_one_does(case, ends, searched, monkeypatch):
+def test_a_large_lp_ends_where_a_small_one_does(case, references, searched, monkeypatch):
     monkeypatch.setattr(hybrid, "LARGE", 0)
     clock = Clock()
-    large = run(case[0], ends, clock=clock)
+    large = run(case[0], references, clock=clock)
     inside = clock.table(0.0).set_index(["phase", "work"])["calls"]
     assert inside.get(("answer, from the flat tariff", "interior point"), 0) > 0
     assert large.proof == searched.proof == "closed"
     assert max(large.lower_bound, searched.lower_bound) <= min(large.upper_bound, searched.upper_bound) + 1e-3
 
 
-def test_workers_do_not_change_the_result(case, ends):
-    one, two = (run(case[0], ends, jobs=jobs) for jobs in (1, 2))
+def test_workers_do_not_change_the_result(case, references):
+    one, two = (run(case[0], references, jobs=jobs) for jobs in (1, 2))
     assert one.best.design == two.best.design
     assert [len(one.rows), one.lp_solves] == [len(two.rows), two.lp_solves]
     assert [one.lower_bound, one.upper_bound] == pytest.approx([two.lower_bound, two.upper_bound], abs=1e-7)
 
 
-def test_a_menu_too_long_to_list_still_has_a_bound_and_a_gap(case, ends):
+def test_a_menu_too_long_to_list_still_has_a_bound_and_a_gap(case, references):
     instance, _ = case
     steps = tuple(np.round(np.arange(0.005, 0.305, 0.005), 3).tolist())
     menu = Menu((steps, steps, steps), steps, instance.menu.capacity)
     assert menu.n_points > 10**7
-    flat, ideal = ends
-    result = run(replace(instance, menu=menu), ends, time_limit=4.0)
+    flat, ideal = references
+    result = run(replace(instance, menu=menu), references, time_limit=4.0)
     assert result.menu_points == menu.n_points + 3
     assert ideal.lower_bound <= result.lower_bound <= result.upper_bound <= flat.social_cost
-    assert result.gap == pytest.approx((result.upper_bound - result.lower_bound) / gain(ends))
+    assert result.gap == pytest.approx((result.upper_bound - result.lower_bound) / gain(references))
     assert result.proof == "not run"
 
 
-def test_a_menu_without_the_flat_tariff_is_searched_as_it_is(case, ends):
+def test_a_menu_without_the_flat_tariff_is_searched_as_it_is(case, references):
     instance, found = case
-    result = run(instance, ends, beside=())
+    result = run(instance, references, beside=())
     least = min(best.social.total for best in found.values())
     assert result.menu_points == instance.menu.n_points and result.best.design in found
-    assert result.lower_bound <= least + 1e-3 and result.upper_bound <= least + 0.01 * gain(ends) + 1e-3
+    assert result.lower_bound <= least + 1e-3 and result.upper_bound <= least + 0.01 * gain(references) + 1e-3
     with pytest.raises(NoRecoveryError, match="no design of the menu"):
-        run(replace(instance, fixed_cost=1e3), ends, beside=())
+        run(replace(instance, fixed_cost=1e3), references, beside=())
     with pytest.raises(SolverError, match="time was up"):
-        run(instance, ends, beside=(), time_limit=0.0)
+        run(instance, references, beside=(), time_limit=0.0)
 
 
-def test_a_menu_that_is_worse_than_the_flat_tariff_ends_with_the_flat_tariff(case, ends):
+def test_a_menu_that_is_worse_than_the_flat_tariff_ends_with_the_flat_tariff(case, references):
     instance, _ = case
     dear = Menu(((0.30,), (0.30,), (0.40,)), (0.04,), ((1, (1000.0,)),))
-    result = run(replace(instance, menu=dear), ends)
-    assert result.best.design.tariff == ends[0].design.tariff
-    assert result.upper_bound == pytest.approx(ends[0].social_cost, abs=1e-3)
+    result = run(replace(instance, menu=dear), references)
+    assert result.best.design.tariff == references[0].design.tariff
+    assert result.upper_bound == pytest.approx(references[0].social_cost, abs=1e-3)
     assert result.menu_points == 2 and result.proof == "closed"
 
 
@@ -956,8 +960,8 @@ def test_an_answers_point_that_is_no_best_reply_is_no_incumbent():
     limits = {1: [2200, 4700], 18: [2200], 22: [2200], 25: [2200]}
     changes |= {"menus.fast.p2p": [0.0], "menus.fast.capacity": limits}
     instance = cleared(prepare(study, "fast", changes), find_case(4))
-    ends = both_ends(JointLP(instance))
-    result = run(instance, ends, beside=(), gap=0.005)
+    references = find_references(JointLP(instance))
+    result = run(instance, references, beside=(), gap=0.005)
     exact = {d.capacity[0][1]: best.social.total for d, best in enumerated(instance).items()}
     own, fine = ([row for row in result.rows if row.request.epsilon == epsilon] for epsilon in (EPSILON, FINE))
     shown = min(row.social_cost for row in own if row.request.design.capacity[0] == (1, 2200.0))

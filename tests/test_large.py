@@ -111,7 +111,7 @@ def test_decomposition_one_lp_and_joint_follower_agree(market, tight, limited, b
     found = clear(market, design)
     assert bool(found.blocks) == limited
     joint = JointLP(market)
-    joint.offer(design)
+    joint.set_design(design)
     theta = joint.solve(joint.cost(design)).objective
     assert found.cost == pytest.approx(theta, rel=1e-7)
     for method in METHODS:
@@ -209,7 +209,7 @@ def test_devices_and_both_peak_charges_clear_as_the_joint_follower_does(electrif
         design = replace(PEAKS, capacity=((1, 0.97 * most),))
     found = clear(electrified, design)
     assert {block.kind for block in found.blocks} == ({PEAK, "capacity"} if limited else {PEAK})
-    joint.offer(design)
+    joint.set_design(design)
     best = joint.solve(joint.cost(design))
     assert found.cost == pytest.approx(best.objective, rel=1e-7)
     assert best.objective * (1 - 1e-6) <= found.bound <= best.objective + 1e-6, "its prices prove the joint optimum"

@@ -180,7 +180,7 @@ def peaks(tariff: float = 0.08, peak: float = 0.1) -> tuple[JointLP, np.ndarray]
     instance = small_market(billing="scenario", tie_break=1e-3)
     joint = JointLP(replace(instance, menu=replace(instance.menu, peak=(0.0, 0.1, 0.5))))
     design = Design((tariff,) * 3, 0.02, ((1, 1000.0),), peak=peak)
-    joint.offer(design)
+    joint.set_design(design)
     return joint, joint.cost(design)
 
 
@@ -207,7 +207,7 @@ def test_patience_is_of_each_solve(monkeypatch):
     total = 0
     for k in range(40):
         design = Design((0.02 + 0.12 * (k % 2),) * 3, 0.02, ((1, 1000.0),), peak=0.5 * (k % 2))
-        joint.offer(design)
+        joint.set_design(design)
         total += joint.warm.solve(joint.cost(design)).iterations
     assert total > longest + 1 and not joint.warm.restarts
 

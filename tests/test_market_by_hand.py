@@ -158,7 +158,7 @@ def test_prices_are_subgradients_of_the_value_in_every_hour():
     instance = small_market()
     design = Design((0.02, 0.08, 0.14), 0.02, ((1, 150.0),))
     joint = JointLP(instance)
-    joint.offer(design)
+    joint.set_design(design)
     cost = joint.cost(design)
     base = joint.solve(cost)
     cost = joint.cost(design)
@@ -209,7 +209,7 @@ def test_the_limit_s_price_is_what_one_more_kilowatt_saves(step):
     theta = {}
     for limit in (6.0, 6.0 + step):
         design = Design(hand.DESIGN.tariff, hand.DESIGN.p2p, ((1, limit),))
-        wider.offer(design)
+        wider.set_design(design)
         theta[limit] = wider.solve(wider.cost(design)).objective
     assert (theta[6.0 + step] - theta[6.0]) / step == pytest.approx(-0.33)
 
@@ -362,7 +362,7 @@ def test_rows_added_lazily_equal_those_of_the_market_module(design, resistance, 
     for block in blocks:
         full.add_block(block)
     for joint in (lazy, full):
-        joint.offer(design)
+        joint.set_design(design)
         assert joint.solve(joint.cost(design)).objective == pytest.approx(float(written.value), rel=1e-9)
     assert 0 < len(lazy.blocks) < len(blocks)
 
@@ -378,7 +378,7 @@ def test_value_is_concave_in_the_tariffs_and_billed_energy_is_its_slope(tariffs,
 
     def value(x):
         design = Design(tuple(x[:3]), x[3], ((1, 150.0),))
-        joint.offer(design)
+        joint.set_design(design)
         best = joint.solve(joint.cost(design))
         return best.objective, np.append(best.x[joint.lp.at("G")], best.x[joint.lp.at("Z")])
 
@@ -395,7 +395,7 @@ def test_value_is_convex_and_falling_in_the_limit_and_its_price_is_its_slope(a, 
 
     def value(limit):
         design = Design((0.02, 0.08, 0.14), 0.02, ((1, limit),))
-        joint.offer(design)
+        joint.set_design(design)
         best = joint.solve(joint.cost(design))
         return best.objective, float(best.reduced[joint.lp.at("cap")[0]])
 
@@ -469,7 +469,7 @@ def test_least_volume_changes_no_cost():
     instance = small_market()
     design = Design((0.02, 0.08, 0.14), 0.0, ((1, 150.0),))
     joint, response, found = clear(instance, design)
-    joint.offer(design)
+    joint.set_design(design)
     most = joint.warm.solve(joint.cost(design))
     assert response.theta == pytest.approx(most.objective, rel=1e-9)
     assert float(joint.cost(design)[: response.x.size] @ response.x[: joint.lp.cost.size]) == pytest.approx(

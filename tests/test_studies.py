@@ -550,7 +550,9 @@ def test_ratings_that_are_given_stay():
     assert found.tolist() == [151.0, 55.0, 113.0]
 
 
-SMALL = ("pandapower:create_synthetic_voltage_control_lv_network",)  # the five others take minutes: data/results/feeders.py
+SMALL = (
+    "pandapower:create_synthetic_voltage_control_lv_network",
+)  # the five others take minutes: data/results/feeders.py
 
 
 @pytest.mark.parametrize("source", SMALL)

@@ -370,7 +370,7 @@ def test_demand_kept_is_what_the_prosumer_serves_outside_its_tail(beta, blocks):
     who, design = plain_prosumer(2, beta=beta), Design((tariff,), tariff)
     on = days(demand, 0 * demand, 2, (0.8, 0.2))
     joint = JointLP(Instance(line_feeder(2), (who,), on, rules, Menu(((tariff,),), (tariff,), ())), market=False)
-    joint.offer(design)
+    joint.set_design(design)
     x = joint.solve(joint.cost(design)).x
     served = sum(x[joint.lp.at(f"served{k}[P2]")].reshape(1, 2)[0, 0] for k in range(blocks))
     share = 1 - rules.flexibility + served / 100

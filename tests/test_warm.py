@@ -108,7 +108,7 @@ def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenari
     own = items_of(joint)
     joint.add_block(block)
     row = replace(row, basis=reorder(joint, row.basis, own, [*own, block]))
-    joint.offer(row.request.design)
+    joint.set_design(row.request.design)
     x, _ = basic_point(joint.warm.current(), cost_of(joint, row.request), row.basis)
     assert primal_residual(joint.lp, x) > 1.0
     assert primal_residual(joint.lp, completed(joint, x, row.request.design)) < 1e-6
@@ -133,7 +133,7 @@ def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
 
 def test_the_point_of_a_basis_is_the_solvers_own(joint):
     request = Request("answer", list(menu_points(joint.instance.menu))[-1])
-    joint.offer(request.design)
+    joint.set_design(request.design)
     cost = cost_of(joint, request)
     found = joint.solve(cost)
     cost = cost_of(joint, request)

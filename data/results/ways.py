@@ -26,7 +26,7 @@ from tritier.reformulation import joint, lp
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, WarmLP
 from tritier.search import cuts, hybrid, pool, work
-from tritier.search.ends import both_ends
+from tritier.search.references import find_references
 
 HERE = Path(__file__).resolve().parent
 SIZE = {"n_prosumers": 10, "n_scenarios": 20}
@@ -107,7 +107,7 @@ def main(ways: list[str]) -> None:
     instance = cleared(prepare(DATA / "studies" / "ieee33-2045", "fast", SIZE), find_case(4))
     mock.patch.object(time, "perf_counter", time.process_time).start()
     begin = time.perf_counter()
-    ends = both_ends(JointLP(instance))
+    ends = find_references(JointLP(instance))
     seconds, clock = time.perf_counter() - begin, Clock()
     for end in ends:
         clock.add(end.clock)

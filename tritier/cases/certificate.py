@@ -1,8 +1,8 @@
 """Proof beside every result: equilibrium, follower, money and revenue, recomputed from the stored decisions.
 
 A design's proof is checked without the search, and nothing of the run is trusted: rows are those that their bases
-prove, both ends lie between bounds of their own, and the bound is that of a ledger filled with these rows alone, on the
-menu of the study.
+prove, both references lie between bounds of their own, and the bound is that of a ledger filled with these rows alone,
+on the menu of the study.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ from tritier.model.tariff import charges, fixed_charge, revenue_slack, without_f
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
 from tritier.search.check import BOUND, check_pool
-from tritier.search.ends import ENDS, End, check_end
 from tritier.search.flat import check_flat, flat_design
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates
 from tritier.search.pool import Pool, at_first_basis, build
+from tritier.search.references import REFERENCES, Reference, check_reference
 from tritier.search.responses import ROUNDS, only
 from tritier.search.scip import below, prove
 
@@ -102,7 +102,7 @@ def stored_lp(instance: Instance, decisions: Decisions, market: bool, network: b
     joint = JointLP(instance, market, network)
     for block in decisions.blocks:
         joint.add_block(block)
-    joint.offer(decisions.design)
+    joint.set_design(decisions.design)
     return joint
 
 
@@ -437,7 +437,7 @@ def _fresh(joint: JointLP, decisions: Decisions) -> JointLP:
     """A market of its own with the stored blocks, at the stored design."""
     again = JointLP(joint.instance, network=joint.sees_network, lp=joint.bare)
     again.add_blocks(decisions.blocks)
-    again.offer(decisions.design)
+    again.set_design(decisions.design)
     return again
 
 
@@ -575,9 +575,9 @@ def check_proof(
     """
     rows, instance, lp = [], joint.instance, (joint.sees_network, joint.bare)
     begin = [telling(progress, check) for check in range(OF_DECISIONS, len(CHECKS))]
-    for k, name in enumerate(ENDS):
+    for k, name in enumerate(REFERENCES):
         begin[k]("")
-        rows += check_end(joint, name, End(getattr(proof, name), pools[name]), jobs, begin[k])
+        rows += check_reference(joint, name, Reference(getattr(proof, name), pools[name]), jobs, begin[k])
     flat = pools["flat"].rows[0].request.design
     check_flat(at_first_basis(build(without_fixed_part(instance), *lp, []), pools["flat"]), flat)
     menu = Coordinates.of(instance.menu, [flat])

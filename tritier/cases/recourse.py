@@ -132,7 +132,7 @@ class _PolicyLP:
         self.rows: list[Block] = []
         self.offered: list[Block] = []  # blocks of limits offered, which share their line's excess
         self.shared: dict[int, np.ndarray] = {}  # line position: columns of the day's largest excess over its limit
-        joint.offer(decisions.design)
+        joint.set_design(decisions.design)
         self.standing = AHEAD if self.instance.rules.trade == "day_ahead" else ()
         if self.standing:
             self._fix_trades()

@@ -37,8 +37,8 @@ from tritier.model.tariff import fixed_charge, passive_charges
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
 from tritier.search import hybrid
-from tritier.search.ends import stored_ends
 from tritier.search.hybrid import HybridResult
+from tritier.search.references import stored_references
 from tritier.search.responses import Response, optimistic_response, social_cost
 from tritier.studies.check import with_margin
 
@@ -153,10 +153,10 @@ def optimise(
 
     Raises InputError where the best design buys violations.
     """
-    with clock.during(""):  # both ends' own clocks count it
-        flat, ideal = stored_ends(joint, jobs, state, question, progress)
-    for end in (flat, ideal):
-        clock.add(end.clock)
+    with clock.during(""):  # the references' own clocks count it
+        flat, ideal = stored_references(joint, jobs, state, question, progress)
+    for reference in (flat, ideal):
+        clock.add(reference.clock)
     found = hybrid.solve(
         joint,
         flat=flat,
@@ -226,7 +226,7 @@ def least_violation(joint: JointLP) -> tuple[float, Block]:
     """
     free = JointLP(joint.instance, lp=joint.bare)
     free.add_blocks(joint.blocks)
-    free.offer(None)
+    free.set_design(None)
     own = np.zeros(free.lp.cost.size)
     own[free.lp.at("R")] = 1.0
     own[free.lp.at("slack")] = free.instance.rules.violation_price
@@ -298,7 +298,7 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     joint = JointLP(instance, market=False, network=False)
     anchor = prepared.study.settings.network_charge_usd_per_kwh
     design = Design((anchor,) * instance.rules.n_blocks, anchor)
-    joint.offer(design)
+    joint.set_design(design)
     found = joint.warm.solve(joint.cost(design))
     x, fixed = found.x, passive_charges(instance, design) @ days.probability
     cost = found.objective - float(0.0 if joint.inside.any() else fixed)

@@ -27,9 +27,9 @@ from tritier.provenance import own_folder
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.check import BOUND
-from tritier.search.ends import ENDS
 from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
+from tritier.search.references import REFERENCES
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
 RANGE = "range.npz"  # other answers of the market; results of earlier versions have none
@@ -218,7 +218,7 @@ def read_pools(path: Path, joint: JointLP) -> dict[str, Pool]:
     arrays = read_arrays(path)
     try:
         pools = hybrid_state.pools_of(arrays)
-        fit = all(pools[name].rows and hybrid_state.fits(joint, pools[name]) for name in (*ENDS, "search"))
+        fit = all(pools[name].rows and hybrid_state.fits(joint, pools[name]) for name in (*REFERENCES, "search"))
     except (KeyError, ValueError, IndexError, TypeError, StopIteration, AttributeError, zlib.error) as error:
         raise InputError(path, "rows", "are missing or damaged", AGAIN) from error
     if not fit:

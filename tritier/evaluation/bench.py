@@ -36,9 +36,9 @@ from tritier.reformulation.market import MarketExample, design_of, market_bileve
 from tritier.reformulation.milp import solve_milp
 from tritier.reformulation.solve import solve, solve_local
 from tritier.search import hybrid
-from tritier.search.ends import both_ends
 from tritier.search.enumeration import enumerate_menu
 from tritier.search.large import Clearing, clear, large_instance, solve_whole
+from tritier.search.references import find_references
 from tritier.search.responses import optimistic_response
 
 STORED = DATA / "results" / "bench.csv"
@@ -136,7 +136,7 @@ def hybrid_row(instance: Instance, gap: float, limit: float, engine: str = "tree
     """Our search with all it needs: LP, flat tariff, first best, search, SCIP's proof."""
     watch = Watch()
     joint = JointLP(instance)
-    flat, ideal = both_ends(joint)
+    flat, ideal = find_references(joint)
     gain = flat.social_cost - ideal.social_cost
     left = max(0.0, limit - watch.read()["seconds"])
     try:
@@ -186,13 +186,13 @@ def as_example(instance: Instance) -> MarketExample:
     while True:
         blocks = len(joint.blocks)
         for design in menu_points(corners):
-            joint.offer(design)
+            joint.set_design(design)
             load = joint.net_load(joint.solve(joint.cost(design)).x)
             if joint.tangents <= TANGENTS:
                 joint.tangent(load)
         if len(joint.blocks) == blocks:
             break
-    joint.offer(None)
+    joint.set_design(None)
     problem, box = market_bilevel(joint)
     return MarketExample(joint, problem, problem, box, storage_bounds(joint, problem, box))
 

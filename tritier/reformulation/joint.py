@@ -204,7 +204,7 @@ class JointLP:
         self.warm.set_rows(np.array([row]), np.array([least]), np.array([np.inf]))
 
     def cost(self, design: Design, f: float = 0.0, v: float = 1.0, n: float = 0.0) -> np.ndarray:
-        """Cost vector of f F + v J + n ((1 - fixed share) N - revenue), with the LP at the design (:meth:`offer`).
+        """Cost vector of f F + v J + n ((1 - fixed share) N - revenue), with the LP at the design (:meth:`set_design`).
 
         F: social cost; J: the follower's own value, R and what is charged outside R; the last: what the tariffs leave
         uncovered of their share of the network cost. Passive loads' own charges are a constant where charges are
@@ -218,7 +218,7 @@ class JointLP:
         c[self.billed_on[known]] = (np.where(self.inside, 0.0, v)[known] - n) * self._prices(design)
         return c
 
-    def offer(self, design: Design | None) -> None:
+    def set_design(self, design: Design | None) -> None:
         """Make the LP that of a design: its prices in the cost rows, its capacity columns fixed at its limits.
 
         ``None`` frees the limits within the menu and keeps the prices; a design without limits offers the largest.
@@ -230,10 +230,10 @@ class JointLP:
         at = self.lp.at("cap")
         low, high = self.lp.col_lower[at], self.lp.col_upper[at]
         if design is not None:
-            low = high = self.offered(design)
+            low = high = self.limits_at(design)
         self.warm.set_bounds(at, low, high)
 
-    def offered(self, design: Design) -> np.ndarray:
+    def limits_at(self, design: Design) -> np.ndarray:
         """Limits of a design, kW, in the order of the capacity columns; the largest where it sets none."""
         limits, top = dict(design.capacity), self.lp.col_upper[self.lp.at("cap")] if self.lines else []
         return np.array([limits.get(line, most) for line, most in zip(self.lines, top, strict=True)])

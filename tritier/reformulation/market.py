@@ -68,10 +68,10 @@ def with_blocks_of_menu(joint: JointLP) -> JointLP:
     while True:
         blocks = len(joint.blocks)
         for design in menu_points(joint.instance.menu):
-            joint.offer(design)
+            joint.set_design(design)
             joint.tangent(joint.net_load(joint.solve(joint.cost(design)).x))
         if len(joint.blocks) == blocks:
-            joint.offer(None)
+            joint.set_design(None)
             return joint
 
 
@@ -139,8 +139,8 @@ class _Parts:
 
 def _parts(joint: JointLP) -> _Parts:
     levels = list(sorted_levels(joint.instance.menu).values())
-    joint.offer(joint.instance.menu.design([v[0] for v in levels]))
-    joint.offer(None)
+    joint.set_design(joint.instance.menu.design([v[0] for v in levels]))
+    joint.set_design(None)
     lp, steps = joint.lp, menu_steps(joint.instance.menu)
     own = _columns(lp, LEADER if "H" in lp.columns else (*LEADER, *HEAD))
     caps = lp.at("cap").ravel() if joint.lines else np.zeros(0, dtype=int)

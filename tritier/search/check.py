@@ -164,7 +164,7 @@ def proved(joint: JointLP, row: Row) -> Row:
     Raises ValueError where the basis is none, or its point is no response.
     """
     request, design = row.request, row.request.design
-    joint.offer(design)
+    joint.set_design(design)
     lp, cost, own = joint.warm.current(), cost_of(joint, request), joint.cost(design)
     x, y = basic_point(lp, cost, row.basis)
     x = completed(joint, x, design)
@@ -172,9 +172,9 @@ def proved(joint: JointLP, row: Row) -> Row:
     if request.kind == "least":
         if joint.lines:
             cost[joint.lp.at("cap")] += row.price
-        joint.offer(None)  # the row holds with the limits free
+        joint.set_design(None)  # the row holds with the limits free
         dual = proved_value(joint.warm.current(), cost, y)
-        return replace(row, dual=dual, need=joint.offered(design), social_cost=cost_there)
+        return replace(row, dual=dual, need=joint.limits_at(design), social_cost=cost_there)
     activity, reduced = lp.matrix @ x, cost - lp.matrix.T @ y
     off = np.concatenate([lp.row_lower - activity, activity - lp.row_upper, lp.col_lower - x, x - lp.col_upper])
     if off.max(initial=0.0) > RESIDUAL:
@@ -188,7 +188,7 @@ def proved(joint: JointLP, row: Row) -> Row:
 
 def _needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
     """The limits that a point's flows respect, kW, between the lowest of the menu and those of the design."""
-    offered = joint.offered(design)
+    offered = joint.limits_at(design)
     if not joint.lines:
         return offered
     lowest = joint.lp.col_lower[joint.lp.at("cap")]

@@ -121,7 +121,7 @@ def solve_request(joint: JointLP, request: Request, inside: bool = False) -> Row
 
     Raises SolverError where the point found misses its rows by too much to count as a response.
     """
-    joint.offer(request.design)
+    joint.set_design(request.design)
     cost = cost_of(joint, request)
     for attempt in ("warm", "cold"):
         cost = np.append(cost, np.zeros(joint.lp.cost.size - cost.size))
@@ -133,7 +133,7 @@ def solve_request(joint: JointLP, request: Request, inside: bool = False) -> Row
         row = least_row(joint, request, solution) if request.kind == "least" else answer_row(joint, request, solution)
         if _modelled(joint, request, solution.x) - row.bound <= LOOSE or request.kind == "least":
             break
-    joint.offer(None)
+    joint.set_design(None)
     return row
 
 
@@ -148,7 +148,7 @@ def least_row(joint: JointLP, request: Request, solution: LPSolution) -> Row:
     cost = cost_of(joint, request)
     cost[at] += price
     value = float(np.floor(safe_value(joint.lp, cost, solution.y) * GRID) / GRID)
-    offered = joint.offered(request.design)
+    offered = joint.limits_at(request.design)
     exact = social_cost(joint, solution.x).total
     return Row(request, value, price, np.nan, offered, exact, np.nan, joint.warm.basis(), joint.net_load(solution.x))
 
@@ -183,7 +183,7 @@ def needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
     Valid: limits enter its feasible set monotonically, and every block that its flows would violate is in the LP. Where
     it buys violations it needs the limits it was offered.
     """
-    offered = joint.offered(design)
+    offered = joint.limits_at(design)
     if not joint.lines:
         return offered
     lowest = joint.lp.col_lower[joint.lp.at("cap")]

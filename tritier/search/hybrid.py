@@ -31,10 +31,10 @@ from tritier.reformulation.lp import Basis, Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import FINE, Request, Row
-from tritier.search.ends import ENDS, End, costs_of
 from tritier.search.ledger import Ledger
 from tritier.search.menu import Coordinates, Point
 from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, binding, build, few, key, reorder
+from tritier.search.references import REFERENCES, Reference, costs_of
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, answer_name, pack, solve_numbered
@@ -131,8 +131,8 @@ class Search:
     def __init__(
         self,
         joint: JointLP,
-        flat: End,
-        ideal: End,
+        flat: Reference,
+        ideal: Reference,
         beside: Sequence[Design],
         gap: float,
         jobs: int,
@@ -149,7 +149,9 @@ class Search:
         self.pool = Pool([])
         tangents: list[Item] = [item for item in flat.items if isinstance(item, np.ndarray)]
         self.pool.learn(tangents[-TANGENTS:])
-        self.pool.learn([item for end in (flat, ideal) for item in end.items if not isinstance(item, np.ndarray)])
+        self.pool.learn(
+            [item for reference in (flat, ideal) for item in reference.items if not isinstance(item, np.ndarray)]
+        )
         self.begin = reorder(joint, flat.pool.rows[-1].basis, flat.items, self.pool.items)
         self.confirmed: set[Point] = set()  # those with an exact response, or with none that recovers
         self.sharpened: set[Point] = set()
@@ -163,7 +165,7 @@ class Search:
         self.name, self.packed = uuid4().hex, pack(joint)
         self._saved = time.perf_counter()
 
-    def offer_flat(self) -> None:
+    def add_flat(self) -> None:
         """The flat tariff as the first incumbent, where it is on the menu and there is none yet."""
         if self.ledger.best is not None or not self.offered:
             return
@@ -194,7 +196,7 @@ class Search:
         with stored.naming(state):
             arrays = stored.read(state, origin)
             if "trace" not in arrays:
-                return  # only both ends were found
+                return  # only both references were found
             pool, trace = stored.pools_of(arrays)["search"], arrays["trace"]
             if trace.shape[1:] != (len(COLUMNS),) or not np.isfinite(trace).all():
                 raise ValueError("the trace is no table of numbers")
@@ -235,7 +237,7 @@ class Search:
             return
         best = np.array(self.ledger.best[1] if self.ledger.best else [], dtype=int)
         trace = np.array(self.progress.rows, dtype=float).reshape(-1, len(COLUMNS))
-        arrays = {"trace": trace, "best": best, "ends": costs_of((self.flat, self.ideal))}
+        arrays = {"trace": trace, "best": best, "references": costs_of((self.flat, self.ideal))}
         arrays |= {"solves": np.array(self.solves), "step_name": np.array(self.step[0])}
         for name, points in zip(("step", *LOOKED_AT), (self.step[1], self.confirmed, self.sharpened), strict=True):
             arrays[name] = np.array(list(points), dtype=int).reshape(len(points), 1 + self.ledger.everywhere.ndim)
@@ -257,7 +259,7 @@ class Search:
     @property
     def pools(self) -> dict[str, Pool]:
         """Rows of the flat tariff, of the first best, and of the search."""
-        return dict(zip(ENDS, (self.flat.pool, self.ideal.pool), strict=True)) | {"search": self.pool}
+        return dict(zip(REFERENCES, (self.flat.pool, self.ideal.pool), strict=True)) | {"search": self.pool}
 
     def run(self, engine: str, time_limit: float | None) -> bool:
         """Search until the gap is reached or time is up; whether the rows now exclude all that is better."""
@@ -395,7 +397,7 @@ class Search:
         design = self.ledger.menu.design(point)
         unfinished.begin(joint)
         if unfinished.basis is None:
-            joint.offer(design)
+            joint.set_design(design)
             joint.warm.start_inside(joint.cost(design))
         try:
             return joint, optimistic_response(joint, design)
@@ -420,7 +422,7 @@ class Search:
         if near:
             chosen = min(near, key=lambda p: menu.distance(p, point))
             basis, begin = near[chosen].basis, STARTS[(chosen != point) + (chosen[0] != point[0])]
-            beyond = np.maximum(near[chosen].need - self.joint.offered(menu.design(point)), 0.0)
+            beyond = np.maximum(near[chosen].need - self.joint.limits_at(menu.design(point)), 0.0)
             far = bool(beyond.sum() > FAR * near[chosen].need.max(initial=0.0))
         if self.joint.bare.row_lower.size < LARGE:  # to build another LP would take longer than to solve this one
             return self.pool.items, reorder(self.joint, basis, self.pool.items, self.pool.items), begin
@@ -518,8 +520,8 @@ class Search:
 def solve(
     joint: JointLP,
     *,
-    flat: End,
-    ideal: End,
+    flat: Reference,
+    ideal: Reference,
     beside: Sequence[Design] = (),
     gap: float = 0.05,
     time_limit: float | None = None,
@@ -532,11 +534,11 @@ def solve(
 ) -> HybridResult:
     """The best design of the menu, to within ``gap`` of the gain between flat tariff and first best (:eq:`eq-gap`).
 
-    joint: the instance's LP; flat, ideal: both ends of the gain (:func:`tritier.search.ends.both_ends`); beside:
-    designs whose tariffs are offered beside the menu's grid, at every limit; time_limit: s, after which the search
-    stops with the bounds it has; state: file from which a broken run of the same ``origin`` goes on; engine: which
-    points are answered next, ``tree``: ours, near the incumbent, or ``scip``: those that SCIP finds; clock: where the
-    seconds of the search are counted.
+    joint: the instance's LP; flat, ideal: the references of the gain
+    (:func:`tritier.search.references.find_references`); beside: designs whose tariffs are offered beside the menu's
+    grid, at every limit; time_limit: s, after which the search stops with the bounds it has; state: file from which
+    a broken run of the same ``origin`` goes on; engine: which points are answered next, ``tree``: ours, near the
+    incumbent, or ``scip``: those that SCIP finds; clock: where the seconds of the search are counted.
 
     Raises:
         InputError: the engine is unknown.
@@ -550,7 +552,7 @@ def solve(
     search = Search(joint, flat, ideal, beside, gap, jobs, progress, clock)
     with clock.during("search"):
         search.resume(state, origin)
-        search.offer_flat()
+        search.add_flat()
     try:
         with clock.during("search"):
             return search.result(search.run(engine, time_limit))

@@ -135,7 +135,7 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
 
     With ``revenue`` the response must recover the fixed and network cost; raises NoRecoveryError where none does.
     """
-    joint.offer(design)
+    joint.set_design(design)
     for _ in range(ROUNDS):
         best = joint.solve(joint.cost(design))
         follower_face(joint, best)
@@ -143,7 +143,7 @@ def optimistic_response(joint: JointLP, design: Design, revenue: bool = True) ->
             x, blocks = _recovering(joint, design) if revenue else _best_for_society(joint, design)
         finally:
             release(joint)
-            joint.offer(design)
+            joint.set_design(design)
         if not blocks:
             return _response(joint, design, best, x)
         joint.add_blocks(blocks)
@@ -329,7 +329,7 @@ def pessimistic_reading(joint: JointLP, design: Design) -> PessimisticReading:
 
     Raises SolverError where blocks keep appearing, InfeasibleError where the design cannot be answered at all.
     """
-    joint.offer(design)
+    joint.set_design(design)
     for _ in range(ROUNDS):
         best = joint.solve(joint.cost(design))
         follower_face(joint, best)
@@ -338,7 +338,7 @@ def pessimistic_reading(joint: JointLP, design: Design) -> PessimisticReading:
             blocks = joint.violated(x)
         finally:
             release(joint)
-            joint.offer(design)
+            joint.set_design(design)
         if not blocks:
             return _reading(joint, design, best.objective, x)
         joint.add_blocks(blocks)

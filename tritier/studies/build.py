@@ -585,7 +585,7 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
         joint = JointLP(instance.on(days.select([k])))
         if before is not None:
             joint.add_blocks(before.blocks)
-        joint.offer(None)
+        joint.set_design(None)
         if before is not None:
             joint.warm.set_basis(before.warm.basis())
         cost = np.zeros(joint.lp.cost.size)
