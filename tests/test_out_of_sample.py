@@ -28,7 +28,8 @@ VERDICTS = {
         ("prosumer cost, change", "%"): "not resolved",
         ("prosumer cost, Case 4, after refund", "$/day"): "reproduced in direction",
         ("prosumer cost, change, after refund", "%"): "reproduced in direction",
-        ("losses, change", "%"): "not resolved",
+        # on both halves of the season the fall is told from zero; on one half it was not
+        ("losses, change", "%"): "reproduced in direction",
         ("bus-hours outside the band, Case 4", "%"): "not resolved",
     },
     "ieee33-2045": {
