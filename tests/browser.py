@@ -88,6 +88,28 @@ SERIOUS = """how => axe.run(document, {preload: false, resultTypes: ['violations
       + ', ' + v.nodes[0].html.slice(0, 120)))"""
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 COLOURS = ["color-contrast", "link-in-text-block"]  # the rules that look at colours: three quarters of axe-core's time
+# Text of one colour, size and weight has one contrast on the same layers behind it: its first element speaks for all.
+KINDS = """() => {
+  const seen = new Set(), behind = new Map([[null, '']]), css = (e, part) => getComputedStyle(e, part);
+  function layers(e) {
+    if (behind.has(e)) return behind.get(e);
+    const s = css(e), ground = [s.backgroundColor, s.backgroundImage, s.opacity, s.position, s.filter, s.mixBlendMode];
+    const flat = ground.join() === 'rgba(0, 0, 0, 0),none,1,static,none,normal';
+    behind.set(e, layers(e.parentElement) + (flat ? '' : '|' + ground));
+    return behind.get(e);
+  }
+  for (const e of document.querySelectorAll('body, body *')) {
+    e.removeAttribute('data-kind');
+    const says = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.matches('input, select, textarea');
+    if (!says || !e.checkVisibility({visibilityProperty: true}) || !e.getClientRects().length) continue;
+    const s = css(e), beside = [css(e, '::before').content, css(e, '::after').content];
+    const kind = [s.color, s.fontSize, s.fontWeight, s.textShadow, s.webkitTextStroke, beside, layers(e)].join(';');
+    if (seen.has(kind)) continue;
+    seen.add(kind);
+    e.setAttribute('data-kind', '');
+  }
+  axe.configure({rules: [{id: 'color-contrast', selector: '[data-kind]'}]});
+}"""
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(e => e.href).filter(h => h.startsWith('file:'))"
 IDS = re.compile(r"\b(?:id|name)=[\"']?([^\"'\s>]+)")
 
@@ -165,14 +187,26 @@ def inaccessible(page: Page) -> list[str]:
 
 
 def illegible(page: Page) -> list[str]:
-    """Its findings by the rules of colours, in the theme as it is."""
+    """Its findings by the rules of colours, in the theme as it is: every kind of text, all links."""
+    _load_axe(page)
+    page.evaluate(KINDS)
     return _axe(page, {"runOnly": {"type": "rule", "values": COLOURS}})
 
 
 def _axe(page: Page, how: dict[str, object]) -> list[str]:
+    _load_axe(page)
+    return list(page.evaluate(SERIOUS, how))
+
+
+def _load_axe(page: Page) -> None:
     if not page.evaluate("() => 'axe' in window"):
         page.add_script_tag(path=AXE)
-    return list(page.evaluate(SERIOUS, how))
+
+
+def set_theme(page: Page, theme: str) -> None:
+    """Give a page the other theme, as its switch does."""
+    page.emulate_media(color_scheme=theme)
+    page.evaluate("theme => Object.assign(document.documentElement.dataset, {theme, mode: theme})", theme)
 
 
 def dead_links(links: list[str]) -> list[str]:

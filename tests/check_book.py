@@ -8,7 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, THEMES, WIDTHS, chromium, clipped, faults, illegible, inaccessible, launched, opened
+from browser import (
+    DESKTOP,
+    PHONE,
+    THEMES,
+    WIDTHS,
+    chromium,
+    clipped,
+    faults,
+    illegible,
+    inaccessible,
+    launched,
+    opened,
+    set_theme,
+)
 from pypdf import PdfReader
 
 from tritier.book.build import print_book
@@ -23,7 +36,6 @@ FORWARD, LANDING = "index.html", "intro.html"  # the first sends its reader on t
 FILES = (p.relative_to(HTML) for p in HTML.rglob("*.html"))
 PAGES = sorted(p.as_posix() for p in FILES if "_static" not in p.parts and p.name != FORWARD)
 CHAPTERS = [name for name in PAGES if re.fullmatch(r"chapters/[^/]+\.html|intro\.html", name)]
-SHOWN = [(name, theme) for name in PAGES for theme in THEMES if name in CHAPTERS or theme == THEMES[0]]
 
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))"
 
@@ -58,28 +70,45 @@ def test_the_first_page_leads_to_the_landing_page(browser):
         assert wrong == []
 
 
-@pytest.mark.parametrize(("name", "theme"), SHOWN)
-def test_page(browser, name, theme):
+@pytest.mark.parametrize("name", PAGES)
+def test_page(browser, name):
     """No page logs an error, asks the network, cuts or overlaps a block, or fails a rule of accessibility, at three
     widths and in both themes; listings of the sources and the index are machine-made, and checked for faults alone.
 
     Rules of structure are those of the page, whatever its theme; colours are the theme's, whatever the width, but for
     what the landing page shows at one width and hides at another.
     """
-    with opened(browser, HTML, name, WIDTHS[-1], theme) as (page, wrong):
-        assert page.evaluate("document.documentElement.dataset.theme") == theme
-        found = []
-        for width in WIDTHS if name in CHAPTERS else WIDTHS[:1]:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(200)  # scripts that follow the window's width do so with a delay
-            page.evaluate(TWO_FRAMES)  # and where the machine is slow, with a longer one
-            seen = faults(page)
-            if name in CHAPTERS:
-                seen += clipped(page)
-                seen += inaccessible(page) if theme == THEMES[0] else []
-                seen += illegible(page) if width == WIDTHS[-1] or name == LANDING else []
-            found += [f"{width} px: {line}" for line in seen]
+    chapter = name in CHAPTERS
+    widths, found = WIDTHS if chapter else WIDTHS[:1], []
+    with opened(browser, HTML, name, widths[-1]) as (page, wrong):
+        for width in widths:
+            if len(widths) > 1:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(200)  # scripts that follow the window's width do so with a delay
+            for theme in THEMES if chapter else THEMES[:1]:
+                set_theme(page, theme)
+                page.evaluate(TWO_FRAMES)  # and where the machine is slow, with a longer one
+                seen = faults(page)
+                if chapter:
+                    seen += clipped(page)
+                    seen += inaccessible(page) if theme == THEMES[0] else []
+                    seen += illegible(page) if width == WIDTHS[-1] or name == LANDING else []
+                found += [f"{width} px, {theme}: {line}" for line in seen]
         assert wrong + found == [], "\n".join(wrong + found)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_reader_finds_the_theme_that_was_chosen_and_the_switch_turns_it(browser, theme):
+    with opened(browser, HTML, LANDING, theme=theme) as (page, wrong):
+        asked = "() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]"
+        (first, ground), others = page.evaluate(asked), set()
+        assert first == theme
+        for _ in range(3):  # light, dark, and as the system has it
+            page.locator("button.theme-switch-button:visible").first.click()
+            others.add(tuple(page.evaluate(asked)))
+        set_theme(page, other := next(name for name in THEMES if name != theme))
+        assert {(theme, ground), tuple(page.evaluate(asked))} == others
+        assert page.evaluate(asked)[0] == other and wrong == []
 
 
 def test_search_finds_chance_constraint(browser):
@@ -275,6 +304,8 @@ DAMAGE = {
     '<table style="table-layout: fixed; width: 4em"><tr><td>incomprehensible<td>b</table>': "sticks out by",
     '<section><p style="margin-bottom: -2em">under</p><p>over</p></section>': "overlaps what follows",
     '<p style="color: #999; background: #fff">pale</p>': "axe color-contrast",
+    '<p>sound, and <span style="background: #555">the same colour on a dark ground</span></p>': "axe color-contrast",
+    '<p>sound</p><div style="opacity: 0.4"><p>the same colour, faded</p></div>': "axe color-contrast",
     '<p style="width: 9em; overflow: auto; white-space: nowrap">what no key can scroll aside</p>': "axe scrollable",
     '<p class="math">$$ a = b $$</p>': "mathematics not typeset",
     "<p>as $$ a = b $$ says</p>": "source in the text",
