@@ -14,6 +14,8 @@ from tritier.cases.solve import prepare
 from tritier.errors import InputError
 from tritier.evaluation import findings, heldout
 from tritier.evaluation.heldout import REAL, RESAMPLED, SETS, STUDIES, SWAPPED, WEEKDAYS, WEEKENDS, find_days
+from tritier.inputs.documents import read_json
+from tritier.provenance import digest
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 ABSTRACT = pd.read_csv(DATA / "paper" / "abstract.csv")
@@ -89,8 +91,18 @@ def test_judged_again_the_real_days_give_the_same_figures():
 
 
 def test_readings_are_of_the_stored_cases(study):
-    for number in (1, 4):
-        assert heldout.is_of(heldout.readings_of(study.study.name, number), heldout.origin(study, number))
+    """Hoped for, either tariff costs what the case's proof says; feared, its linear part is not less."""
+    name = study.study.name
+    for number in heldout.READ:
+        assert heldout.is_of(heldout.readings_of(name, number), heldout.origin(study, number))
+    read = heldout.kept_readings(name).set_index(["case", "tariff", "tie_break", "reading"])
+    assert read.index.is_unique and len(read) == 4 * (3 + 2)
+    for number in (3, 4):
+        proof = read_json(stored(study, number) / "certificate.json")["design"]
+        for tariff, cost in ((heldout.FLAT, proof["flat"]), (heldout.CHOSEN, proof["upper_bound"])):
+            assert read.loc[(number, tariff, True, "optimistic"), "social_cost_usd"] == pytest.approx(cost, abs=0.01)
+    linear = read["linear_part_usd"].unstack("reading")
+    assert (linear["pessimistic"] >= linear["optimistic"] - 1e-6).all()
 
 
 def test_readings_found_again_are_those_stored():
@@ -163,3 +175,21 @@ def test_the_rule_of_the_day_and_the_one_it_replaced_stand_in_the_stated_order()
     assert secured == sorted(secured)
     for own in (old, market):
         assert own["rights_ahead_usd"].std() < own["prosumer_cost_usd"].std()
+
+
+def test_rights_by_either_rule_are_those_of_the_stored_cases():
+    """data/results/rights.csv: by the rule of the stored bills, their figures; the other moves bills and no rent that
+    is not returned."""
+    folder = DATA / "results"
+    made = read_json(folder / "rights.json")["decisions"]
+    table = pd.read_csv(folder / "rights.csv")
+    assert len(table) == 2 * len(made) == 12
+    for k, (name, of) in enumerate(made.items()):
+        assert digest((folder / "cases" / name / "decisions.npz").read_bytes()) == of
+        day, ahead = table.iloc[2 * k], table.iloc[2 * k + 1]
+        told = read_json(folder / "cases" / name / "summary.json")
+        for column in ("prosumer_cost_usd", "prosumer_cost_after_refund_usd", "congestion_rent_usd"):
+            assert day[column] == pytest.approx(told[column], abs=0.01)
+        back = told["refund_share_prosumers"] * (ahead["congestion_rent_usd"] - day["congestion_rent_usd"])
+        before, after = (ahead[c] - day[c] for c in ("prosumer_cost_usd", "prosumer_cost_after_refund_usd"))
+        assert after == pytest.approx(before - back, abs=0.01) and abs(before) > 1
