@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tritier import provenance
@@ -19,6 +20,7 @@ from tritier.provenance import (
     sole_writer,
     whole_file,
     whole_folder,
+    write_csv,
     write_json,
 )
 
@@ -34,6 +36,26 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert names(tmp_path) == ["a.json"]
     assert '"x": 1' in (tmp_path / "a.json").read_text()
+
+
+class Torn(pd.DataFrame):
+    """A table of which a part is written."""
+
+    def to_csv(self, path, **how):
+        Path(path).write_text("x\n0.")
+        raise RuntimeError
+
+
+def test_a_table_is_there_whole_or_not_at_all(tmp_path):
+    path, table = tmp_path / "a.csv", pd.DataFrame({"x": [1 / 3], "text": ["a"]})
+    write_csv(path, table)
+    with pytest.raises(RuntimeError):
+        write_csv(path, Torn(table))
+    assert names(tmp_path) == ["a.csv"] and path.read_bytes() == b"x,text\n0.3333333333,a\n"
+    write_csv(path, table, digits=3)
+    assert path.read_text() == "x,text\n0.333,a\n"
+    write_csv(path, table, digits=None)
+    assert pd.read_csv(path)["x"].item() == 1 / 3
 
 
 def test_a_folder_gives_way_only_to_a_finished_one(tmp_path):

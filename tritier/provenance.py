@@ -19,9 +19,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from tritier.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PACKAGE = Path(__file__).resolve().parent
 DATA = PACKAGE.parent / "data"  # of the repository that the package lies in
@@ -66,6 +70,12 @@ def commit() -> str:
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole."""
     write_text(path, json.dumps(content, indent=1, default=float) + "\n")
+
+
+def write_csv(path: Path, table: DataFrame, digits: int | None = 10) -> None:
+    """Write a table as a CSV file whole, without its index; digits: of a number, all where None."""
+    with whole_file(path) as part:
+        table.to_csv(part, index=False, float_format=None if digits is None else f"%.{digits}g", lineterminator="\n")
 
 
 def write_text(path: Path, text: str) -> None:

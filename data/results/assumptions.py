@@ -17,12 +17,11 @@ import pandas as pd
 from tritier.cases.cases import CASES, clearing_instance, risk_neutral, without_limits
 from tritier.cases.result import read_made, stored
 from tritier.cases.solve import Prepared, fixed_cost, prepare
-from tritier.evaluation.heldout import STUDIES, origin
+from tritier.evaluation.heldout import STUDIES, origin, sold_and_imported
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
-from tritier.model.prosumer import in_all_scenarios
 from tritier.model.tariff import without_fixed_part
-from tritier.provenance import commit, versions, write_json
+from tritier.provenance import commit, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.responses import optimistic_response
@@ -76,11 +75,9 @@ def of_instance(prepared: Prepared, instance: Instance, best: Design) -> dict[st
 
 
 def imported_share(joint: JointLP, x: np.ndarray) -> float:
-    """Of what is sold P2P, the share that its sellers import in the same hour, expected."""
-    made, p = joint.decisions(x), joint.instance.days.probability
-    sold = np.broadcast_to(in_all_scenarios(made["zs"]), made["gp"].shape)
-    total, imported = (float(part.sum(axis=(0, 1)) @ p) for part in (sold, np.minimum(sold, made["gp"])))
-    return imported / total if total else 0.0
+    """Of what is expected to be sold P2P, the share that its sellers import in the same hour."""
+    sold, imported = (float(part @ joint.instance.days.probability) for part in sold_and_imported(joint.decisions(x)))
+    return imported / sold if sold else 0.0
 
 
 def hourly_trade(prepared: Prepared, best: Design) -> dict[str, object]:
@@ -122,7 +119,7 @@ def main() -> None:
             found[key] = of_study(change, best)
             print(key, found[key], flush=True)
             table = pd.DataFrame([dict(zip(KEY, k, strict=True)) | row for k, row in found.items()])
-            table.to_csv(TABLE, index=False, float_format="%.8g")
+            write_csv(TABLE, table, digits=8)
     told = read_json(HERE / "assumptions.json") if stored_rows else {}
     kept = {"kept": {"commit": told["commit"], "rows": len(stored_rows) - 1}} if told else {}
     about = {"command": "python data/results/assumptions.py", "commit": commit(), "versions": versions()} | kept

@@ -16,6 +16,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import Result, made_from, read_result, solve_case
 from tritier.cases.solve import Prepared, prepare
 from tritier.evaluation.heldout import REAL, find, find_days, judged, note_origin
+from tritier.provenance import write_csv
 from tritier.studies.build import electrify, find_grid, new_study
 
 DATA = Path(__file__).resolve().parents[1]
@@ -69,7 +70,7 @@ def renew(name: str) -> None:
         result.certify(2)
         made = result.decisions
         found = find(prepared, number, made, judged(prepared, number, made, days))
-        found.daily.to_csv(kept, index=False, float_format="%.10g", lineterminator="\n")
+        write_csv(kept, found.daily)
         say(f"{name}, case {number}: {CASES[number].title}, {result.origin['seconds']:.0f} s")
     study = prepared.study
     about = {

@@ -27,7 +27,7 @@ import pandas as pd
 from tritier.cli import main
 from tritier.inputs.tables import read_feeder
 from tritier.model.acflow import ac_power_flow
-from tritier.provenance import commit
+from tritier.provenance import commit, write_csv
 from tritier.studies.build import find_grid
 from tritier.studies.grid import Grid, case_path
 
@@ -165,7 +165,7 @@ def renew() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = row(source, Path(folder)) | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()}
         both = pd.concat([table, pd.DataFrame([found])]) if len(table) else pd.DataFrame([found])
-        both.to_csv(TABLE, index=False, float_format="%.10g", lineterminator="\n")
+        write_csv(TABLE, both)
         print(source, found["proof"], f"{found['seconds']} s", file=sys.stderr, flush=True)
     origin = {
         "command": "python data/results/feeders.py",

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from tritier.evaluation.growth import PLAIN, growth
+from tritier.provenance import write_csv
 
 LIMIT = 600.0
 SIZES = ((3, 2), (4, 2), (6, 2), (8, 2), (12, 2), (24, 2), (24, 4), (24, 8), (24, 16))
@@ -41,7 +42,7 @@ def solved(mode: str, hours: int, scenarios: int) -> str:
             date=datetime.now(UTC).strftime("%Y-%m-%d"), commit=head.stdout.strip(), load=round(os.getloadavg()[2], 1)
         )
         both = pd.concat([table, row]) if len(table) else row
-        both.sort_values(["hours", "scenarios"], kind="stable").to_csv(TABLE, index=False, float_format="%.10g")
+        write_csv(TABLE, both.sort_values(["hours", "scenarios"], kind="stable"))
     print(hours, scenarios, mode, row["status"].item(), f"{row['seconds'].item():.1f} s", file=sys.stderr, flush=True)
     return row["status"].item()
 

@@ -26,7 +26,7 @@ import pandas as pd
 from tritier.errors import SolverError
 from tritier.evaluation.bench import PACKAGES, market, posted, processor
 from tritier.inputs.instance import Instance
-from tritier.provenance import DATA, commit, versions, write_json
+from tritier.provenance import DATA, commit, versions, write_csv, write_json
 from tritier.search.large import Clearing, clear, large_instance
 
 STUDY, STORED = "ieee33-2045", DATA / "results" / "large.csv"
@@ -110,7 +110,7 @@ def keep(row: dict[str, object]) -> None:
         rows = pd.concat([pd.read_csv(STORED), rows]).drop_duplicates(KEYS, keep="last")
     rows = rows.sort_values(["scenarios", "prosumers", "way"])
     agree(rows)
-    rows.to_csv(STORED, index=False, float_format="%.10g")
+    write_csv(STORED, rows)
     about = {
         "command": "python data/results/large.py", "study": STUDY, "processor": processor(),
         "cores": os.cpu_count(), "versions": versions(PACKAGES),

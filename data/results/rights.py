@@ -18,7 +18,7 @@ from tritier.cases.recourse import DayDecisions, as_cleared
 from tritier.cases.result import FOLDER, SETS, Result, read_made
 from tritier.cases.solve import prepare
 from tritier.evaluation.heldout import refunded
-from tritier.provenance import commit, digest, versions, write_json
+from tritier.provenance import commit, digest, versions, write_csv, write_json
 
 HERE = Path(__file__).resolve().parent
 COST, REFUNDED = "prosumer_cost_usd", "prosumer_cost_after_refund_usd"
@@ -48,7 +48,7 @@ def main() -> None:
                 told = bills(result, replace(result.days, ahead=ahead))
                 rows.append({"study": study, "half": half, "case": number, "rights": rule} | told)
     table = pd.DataFrame(rows)
-    table.to_csv(HERE / "rights.csv", index=False, float_format="%.8g")
+    write_csv(HERE / "rights.csv", table, digits=8)
     print(table.round(2).to_string())
     about = {"command": "python data/results/rights.py", "commit": commit(), "versions": versions()}
     write_json(HERE / "rights.json", about | {"decisions": made})

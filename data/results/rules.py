@@ -21,7 +21,7 @@ from tritier.cases.recourse import DayDecisions, Recourse, _PolicyLP, as_cleared
 from tritier.cases.result import read_made, stored
 from tritier.cases.solve import judging_instance, prepare
 from tritier.evaluation.heldout import STUDIES, find_days, origin
-from tritier.provenance import commit, versions, write_json
+from tritier.provenance import commit, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 
 HERE = Path(__file__).resolve().parent
@@ -72,7 +72,7 @@ def main() -> None:
         kept["lost_value_usd"] = table["lost_value_usd"]
         rows.append(kept)
         print(kept.drop(columns="day").groupby("rule").agg(["mean", "std"]).round(1).T.to_string(), flush=True)
-    pd.concat(rows).to_csv(HERE / "rules.csv", index=False, float_format="%.8g")
+    write_csv(HERE / "rules.csv", pd.concat(rows), digits=8)
     about = {"command": "python data/results/rules.py", "commit": commit(), "versions": versions()}
     write_json(HERE / "rules.json", about | {"study": STUDY} | origin(prepared, 4))
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
-from tritier.provenance import DATA, commit, versions
+from tritier.provenance import DATA, commit, versions, write_csv
 from tritier.reformulation import joint, lp
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, WarmLP
@@ -100,7 +100,7 @@ def stored(rows: list[dict[str, object]]) -> None:
     old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["way"])
     both = pd.concat([old[~old["way"].isin([row["way"] for row in rows])], pd.DataFrame(rows)])
     both["order"] = both["way"].map(list(WAYS).index)
-    both.sort_values("order").drop(columns="order").to_csv(path, index=False, float_format="%.10g")
+    write_csv(path, both.sort_values("order").drop(columns="order"))
 
 
 def main(ways: list[str]) -> None:
@@ -123,7 +123,7 @@ def main(ways: list[str]) -> None:
             raise SystemExit(f"{way}: bounds that no other way's allow")
         if way == "as it stands":
             whole = pd.concat([profile, table]).groupby(["phase", "work"], sort=False, as_index=False).sum()
-            whole.to_csv(HERE / "profile.csv", index=False, float_format="%.6g")
+            write_csv(HERE / "profile.csv", whole, digits=6)
     told = {"command": "python data/results/ways.py", "size": SIZE, "gap": GAP, "limit_seconds": LIMIT, "processes": 1}
     told |= {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions(PACKAGES)}
     told |= {"machine": platform.machine(), "cores": os.cpu_count()}

@@ -30,7 +30,7 @@ from tritier.cases.solve import cleared, prepare
 from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.model.dso import menu_points
-from tritier.provenance import DATA, commit, digest, package_hash, sole_writer, versions, whole_file, write_json
+from tritier.provenance import DATA, commit, digest, package_hash, sole_writer, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
 from tritier.reformulation.milp import solve_milp
@@ -394,7 +394,7 @@ class Run:
         if key not in self.rows:
             self.rows[key] = replace(measure(*given), suite=suite, pair=pair, engine=engine)
             if self.path is not None:
-                write(table(list(self.rows.values())), self.path)
+                write_csv(self.path, table(list(self.rows.values())))
         return self.rows[key]
 
 
@@ -567,12 +567,6 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=dict.fromkeys(("suite", "pair", "engine", "status"), str))
 
 
-def write(rows: pd.DataFrame, path: Path) -> None:
-    """Write a table whole."""
-    with whole_file(path) as part:
-        rows.to_csv(part, index=False, float_format="%.10g")
-
-
 def stored(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The stored table, and by suite the limit, gap, machine, versions and command that made it. Raises InputError
     where there is none."""
@@ -593,7 +587,7 @@ def renew(rows: pd.DataFrame, about: dict[str, object], suites: Sequence[str], p
     names = {name for suite in suites for name in (GROWTH if suite == "growth" else (suite,))}
     known, origins = stored(path) if path.is_file() else (rows.iloc[:0], {})
     rest = known[~known["suite"].isin(names)]
-    write(pd.concat([rest, rows]) if len(rest) else rows, path)
+    write_csv(path, pd.concat([rest, rows]) if len(rest) else rows)
     write_json(path.with_suffix(".json"), origins | dict.fromkeys(suites, about))
 
 

@@ -36,7 +36,7 @@ from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
 from tritier.model.prosumer import daily, in_all_scenarios
-from tritier.provenance import PACKAGE, commit, digest, naming, versions, whole_file, write_json
+from tritier.provenance import PACKAGE, commit, digest, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import both_readings
 
@@ -65,7 +65,7 @@ class HeldOut:
         """One CSV file per table."""
         folder.mkdir(parents=True, exist_ok=True)
         for f in fields(self):
-            getattr(self, f.name).to_csv(folder / f"{f.name}.csv", index=False, float_format="%.10g")
+            write_csv(folder / f"{f.name}.csv", getattr(self, f.name))
 
     @classmethod
     def read(cls, folder: Path) -> HeldOut:
@@ -200,8 +200,14 @@ def worst_hour(day: DayDecisions) -> tuple[int, int]:
 def undelivered_share(day: DayDecisions) -> np.ndarray:
     """Share of each day's P2P sales that their sellers had to import at that hour, (W,): trades stand, sun may not; by
     scenario, what is resold."""
-    sold = in_all_scenarios(day["zs"])
-    return np.minimum(sold, day["gp"]).sum(axis=(0, 1)) / np.maximum(1e-9, sold.sum(axis=(0, 1)))
+    sold, imported = sold_and_imported(day.arrays)
+    return imported / np.maximum(1e-9, sold)
+
+
+def sold_and_imported(made: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """P2P sales of each day, and what of them the sellers import in the same hour, kWh, (W,) each."""
+    sold = np.broadcast_to(in_all_scenarios(made["zs"]), made["gp"].shape)
+    return sold.sum(axis=(0, 1)), np.minimum(sold, made["gp"]).sum(axis=(0, 1))
 
 
 def of_case(results: Path, prepared: Prepared, number: int, days: Days) -> HeldOut:
@@ -267,8 +273,7 @@ class Evaluation:
         """Write physics.json and evaluation.csv beside a stored result, each whole."""
         folder = Path(folder)
         write_json(folder / "physics.json", self.headline | {"policies": self.policies})
-        with whole_file(folder / "evaluation.csv") as part, naming(part):
-            self.table.to_csv(part, index=False)
+        write_csv(folder / "evaluation.csv", self.table, digits=None)
 
 
 def evaluate(
@@ -432,7 +437,7 @@ def keep_readings(prepared: Prepared, number: int) -> None:
     folder, mine = readings_of(prepared.study.name, number), origin(prepared, number)
     if not is_of(folder, mine):
         folder.mkdir(parents=True, exist_ok=True)
-        readings(prepared, number).to_csv(folder / "readings.csv", index=False, float_format="%.10g")
+        write_csv(folder / "readings.csv", readings(prepared, number))
         note_origin(folder, mine)
 
 

@@ -36,7 +36,7 @@ from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import Study, placed, read_study
 from tritier.model.chance import Network
 from tritier.model.dso import HARD, OWN, SocialCost
-from tritier.provenance import commit, digest, package_hash, versions, whole_file, write_json
+from tritier.provenance import commit, digest, package_hash, versions, write_csv, write_json
 
 DESIGNS = ("menu", "flat")
 ROW = "application/vnd.tritier.row+json"  # the output by which a notebook hands over its row
@@ -471,7 +471,7 @@ def parameters(size: Size, study: str, load_scale: float, value: Value, cases: S
 
 
 LEAST = 1.0  # $/day: what moves less is said to stay
-DIGITS = "%.7g"
+DIGITS = 7
 MEASURES = (
     ("change", "welfare [$/day]", "{:+.1f}"),
     ("out_change", "held out [$/day]", "{:+.1f}"),
@@ -670,7 +670,7 @@ def agreement(fresh: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
 
 def write_stored(folder: Path, rows: pd.DataFrame, size: Size, data: str, load_scale: float) -> None:
     """Write sweeps.csv and sweeps.json: the rows, and where they come from."""
-    rows.drop(columns=["key", "executed"]).to_csv(folder / "sweeps.csv", index=False, float_format=DIGITS)
+    write_csv(folder / "sweeps.csv", rows.drop(columns=["key", "executed"]), DIGITS)
     origin = {
         "command": "python data/results/sweeps.py",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -817,8 +817,7 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
 def keep_setting(folder: Path, setting: Variant, data: str, daily: pd.DataFrame, about: Mapping[str, object]) -> None:
     """Write one setting: its judged days as CSV, and where they come from as JSON, last."""
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / f"{setting.name}.csv") as part:
-        daily.to_csv(part, index=False, float_format="%.10g", lineterminator="\n")
+    write_csv(folder / f"{setting.name}.csv", daily)
     origin = {
         "command": f"python data/results/{folder.name}/run.py",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -839,11 +838,15 @@ def setting_is_kept(folder: Path, setting: Variant, data: str) -> bool:
     return about.get("key") == map_key(setting, data) and about.get("setting") == setting.place
 
 
-def renew_all(folder: Path, settings: Sequence[Variant]) -> list[str]:
-    """Solve, judge and store the settings that are not stored yet, two at a time; what went wrong, a line each."""
+def renew_all(folder: Path, settings: Sequence[Variant]) -> None:
+    """Solve, judge and store the settings that are not stored yet, two at a time.
+
+    Raises SolverError, a line for each, where settings fail; the others are stored.
+    """
     data = inputs_hash(read_study(MAP_STUDY))
     tasks = (delayed(renew)(folder, setting, data) for setting in settings)
-    return [text for text in Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(tasks) if text]
+    if failures := [text for text in Parallel(n_jobs=2, batch_size=1, pre_dispatch=2)(tasks) if text]:
+        raise SolverError("\n".join(failures))
 
 
 def renew(folder: Path, setting: Variant, data: str) -> str:

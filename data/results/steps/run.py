@@ -7,18 +7,9 @@ result.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tritier.evaluation.sweeps import ALL_STEPS, renew_all
 
-HERE = Path(__file__).resolve().parent
-
-
-def main() -> None:
-    if failures := renew_all(HERE, ALL_STEPS):
-        sys.exit("\n".join(failures))
-
-
 if __name__ == "__main__":
-    main()
+    renew_all(Path(__file__).resolve().parent, ALL_STEPS)
