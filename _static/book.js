@@ -13,14 +13,15 @@ addEventListener("load", () => {
 });
 
 // What scrolls sideways within its own box can be scrolled by keyboard too.
-const BOXES = ".bd-article :is(div.math, table, figure, pre, .interactive, .cell_output, .pst-scrollable-table-container)";
+const BOXES =
+  ".bd-article :is(div.math, mjx-container[display], table, figure, pre, .interactive, .cell_output, .pst-scrollable-table-container)";
 function reachable() {
   for (const box of document.querySelectorAll(BOXES)) {
     const scrolls = box.scrollWidth > box.clientWidth && /auto|scroll/.test(getComputedStyle(box).overflowX);
     if (scrolls === box.hasAttribute("data-scrolls")) continue;
     box.toggleAttribute("data-scrolls", scrolls);
     if (scrolls) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
+    else if (!box.matches("mjx-container")) box.removeAttribute("tabindex"); // an equation keeps its menu
     box.onscroll = scrolls ? () => fade(box) : null;
     fade(box);
   }
