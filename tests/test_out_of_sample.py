@@ -183,7 +183,7 @@ def test_rights_by_either_rule_are_those_of_the_stored_cases():
     folder = DATA / "results"
     made = read_json(folder / "rights.json")["decisions"]
     table = pd.read_csv(folder / "rights.csv")
-    assert len(table) == 2 * len(made) == 12
+    assert len(table) == 2 * len(made) == 16
     for k, (name, of) in enumerate(made.items()):
         assert digest((folder / "cases" / name / "decisions.npz").read_bytes()) == of
         day, ahead = table.iloc[2 * k], table.iloc[2 * k + 1]
