@@ -279,7 +279,7 @@ def test_a_figure_opens_larger_by_key_and_closes(browser):
 def test_a_link_to_an_equation_shows_it(browser):
     with opened(browser, HTML, "chapters/method.html") as (page, wrong):
         page.locator('article.bd-article a[href*="#equation-"]:not(.headerlink)').first.hover()
-        page.locator(".tippy-box mjx-container").first.wait_for(timeout=5000)
+        page.locator(".tippy-box mjx-container").first.wait_for()
         assert wrong == []
 
 
