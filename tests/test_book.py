@@ -414,9 +414,9 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
 BROKEN = {
     "toybook.linked": "{py:func}`toybook.linked`",
     "tritier.Toy": "{py:class}`tritier.Toy`",
-    "there": "{ref}`there`",
+    "label-nowhere": "{ref}`label-nowhere`",
     "gone.md": "[a page](gone.md)",
-    "missing": "{doc}`missing`",
+    "page-nowhere": "{doc}`page-nowhere`",
     "nobody1900": "{cite:p}`nobody1900`",
     "fig-gone": "{numref}`fig-gone`",
 }
