@@ -37,6 +37,20 @@ addEventListener("load", async () => {
   reachable();
 });
 
+// A line may not begin with the comma that follows a formula, which a browser takes for a word of its own.
+addEventListener("DOMContentLoaded", () => {
+  for (const formula of document.querySelectorAll(".bd-article span.math")) {
+    const after = formula.nextSibling;
+    const sign = after?.nodeType === Node.TEXT_NODE && /^([,.;:!?)\]]+|-\w+)/.exec(after.data);
+    if (!sign) continue;
+    after.splitText(sign[0].length);
+    const kept = document.createElement("span");
+    kept.className = "kept";
+    formula.replaceWith(kept);
+    kept.append(formula, after);
+  }
+});
+
 // Pages with pages of their own fold in the table of contents; the theme gives the fold no name.
 addEventListener("load", () => {
   for (const fold of document.querySelectorAll(".bd-sidenav summary")) {
