@@ -16,6 +16,7 @@ from tritier.inputs.documents import MAX_DEPTH, parse_json, parse_yaml, read_tex
 from tritier.inputs.scenarios import build_instance
 from tritier.inputs.settings import Settings, parse_value
 from tritier.inputs.study import located, read_study
+from tritier.inputs.tables import read_days
 
 SCALARS = {
     "150": 150,
@@ -261,3 +262,16 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(seed, tmp_path):
             assert str(error).startswith(str(folder))
         path.write_bytes(whole)
     assert refused > 0
+
+
+def test_profiles_are_read_again_when_their_file_changes(tmp_path):
+    path = write_study(tmp_path / "s") / "prices.csv"
+    _, before = read_days(path, -1e4, 1e4)
+    with pytest.raises(ValueError, match="read-only"):
+        before["price_eur_per_mwh"][0, 0] = 1.0
+    first = path.read_text().splitlines()[1]
+    replace_text(path, first, first.replace(first.split(",")[1], "12.5"))
+    _, after = read_days(path, -1e4, 1e4)
+    assert after["price_eur_per_mwh"][0, 0] == 12.5 != before["price_eur_per_mwh"][0, 0]
+    with pytest.raises(InputError, match="out of range"):
+        read_days(path, -1e4, 12.0)

@@ -13,7 +13,7 @@ from tritier.inputs.instance import Menu
 from tritier.model.chance import Block
 from tritier.model.dso import menu_points
 from tritier.model.risk import sample_cvar
-from tritier.reformulation.joint import JointLP
+from tritier.reformulation.joint import JointLP, follower_lp, kept_lps
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
 from tritier.search.check import Factors, basic_point, check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
@@ -171,3 +171,24 @@ def test_factors_solve_both_ways_whatever_the_order_takes_out_first(seed):
 def test_a_singular_basis_is_refused(entries):
     with pytest.raises(ValueError, match="singular"):
         Factors(sp.csr_array(np.array(entries, dtype=float)))
+
+
+def test_an_lp_is_kept_by_what_its_instance_holds(instance):
+    """A second reading of a study is the same question; any other number, market or device is another."""
+    known = kept_lps(4)
+    lp = known(instance)
+    again = replace(small_market(seed=1, tie_break=1e-3, demand_charge=0.1), menu=LEVELS, fixed_cost=20.0)
+    assert again is not instance and known(again) is lp
+    joint = JointLP(again, lp=lp)
+    joint.set_design(next(menu_points(LEVELS)))
+    joint.solve(joint.cost(next(menu_points(LEVELS))))
+    fresh = follower_lp(instance)
+    assert (lp.matrix != fresh.matrix).nnz == 0, "who uses it changes nothing of it"
+    for name in ("cost", "row_lower", "row_upper", "col_lower", "col_upper"):
+        assert np.array_equal(getattr(lp, name), getattr(fresh, name)), name
+    days = instance.days
+    other = instance.on(replace(days, demand_kw=np.nextafter(days.demand_kw, np.inf)))
+    assert known(other) is not lp and known(instance, market=False) is not lp
+    unlike = replace(instance.prosumers[0], devices=(lambda d: None,))  # has no content to be told by
+    odd = replace(instance, prosumers=(unlike, *instance.prosumers[1:]))
+    assert known(odd) is not known(odd)

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -147,7 +148,16 @@ def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
     Raises:
         InputError: no such file, no table, too large, a column without a name or named twice, or a row of other length.
     """
-    text = read_text(path, "add it, or give its path under 'files' in study.yaml", MAX_BYTES)
+    return cells_of(read_table(path), path)
+
+
+def read_table(path: Path) -> str:
+    """Text of a table."""
+    return read_text(path, "add it, or give its path under 'files' in study.yaml", MAX_BYTES)
+
+
+def cells_of(text: str, path: Path) -> tuple[list[str], list[list[str]]]:
+    """:func:`read_cells` of a file's text."""
     longest = max(map(len, text.splitlines()), default=0)
     if longest > MAX_LINE:
         raise InputError(path, "table", f"has a line of {longest:,} characters", f"keep lines below {MAX_LINE:,}")
@@ -233,7 +243,15 @@ def read_days(path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str
     Raises:
         InputError: as `read_cells`; or hours missing, repeated or out of order, or a value out of range.
     """
-    header, rows = read_cells(path)
+    hours, columns = _days_of(read_table(path), path, low, high)
+    return hours, dict(columns)
+
+
+@lru_cache(maxsize=8)
+def _days_of(text: str, path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """:func:`read_days` of a file's text. Kept, as one process reads the same profiles for many cases; nobody may write
+    into what is kept."""
+    header, rows = cells_of(text, path)
     if "time" not in header:
         raise InputError(path, "column time", f"is missing (found: {shown(header)})", "add it")
     at = header.index("time")
@@ -258,7 +276,10 @@ def read_days(path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str
             raise InputError(path, f"column {names[j]}, row {k + 2}", problem, mend)
         raise InputError(path, field, f"is out of range ({text[:40]})", f"keep it in [{low:g}, {high:g}]")
     columns = {name: np.ascontiguousarray(values[:, j]).reshape(-1, 24) for j, name in enumerate(names)}
-    return hours[::24].astype("datetime64[D]"), columns
+    dates = hours[::24].astype("datetime64[D]")
+    for kept in (dates, *columns.values()):
+        kept.flags.writeable = False
+    return dates, columns
 
 
 def whole_days(path: Path, stamps: list[str]) -> np.ndarray:

@@ -126,25 +126,29 @@ class FlexibleDemand(Device):
 
     def lost_value(self, x: Decisions) -> Term:
         """Value of consumption lost against the reference level d0, $, shape (S,) (:eq:`eq-lost-value`)."""
-        values = block_value(self.rules)
-        served = sum(value * over_day(block) for value, block in zip(values, x["served"], strict=True))
+        served = sum(value * over_day(block) for value, block in zip(self.values, x["served"], strict=True))
         return self.reference_value - served
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """Marginal value of each demand block, $/kWh, shape (K,) (:func:`block_value`)."""
+        return block_value(self.rules)
 
     @cached_property
     def reference_value(self) -> np.ndarray:
         """Value of the blocks up to the reference level, $, shape (S,)."""
-        below = block_value(self.rules)[block_levels(self.rules)[1:] <= 1 + 1e-12]
+        below = self.values[block_levels(self.rules)[1:] <= 1 + 1e-12]
         return sum(value * over_day(width) for value, width in zip(below, self.width(), strict=False))
 
     def costs(self, x: Decisions) -> dict[str, Any]:
         return {"lost_value": self.lost_value(x)}
 
     def coefficients(self) -> tuple:
-        return tuple(block_value(self.rules))
+        return tuple(self.values)
 
     def cost_box(self) -> float:
         most = self.reference.max(axis=1).sum()
-        return float(np.abs(block_value(self.rules)).max() * 2 * self.rules.flexibility * most)
+        return float(np.abs(self.values).max() * 2 * self.rules.flexibility * most)
 
 
 def block_levels(rules: Rules) -> np.ndarray:

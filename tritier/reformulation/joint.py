@@ -7,9 +7,11 @@ cvxpy, by test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 
 import cvxpy as cp
 import numpy as np
@@ -50,7 +52,34 @@ def follower_lp(instance: Instance, market: bool = True) -> ParametricLP:
     return parametric_lp(problem, {c.id: label for label, c in rows})
 
 
-known_lp = lru_cache(maxsize=4)(follower_lp)  # solving, certifying and summarising a case begin with the same LP
+@dataclass(frozen=True)
+class _Asked:
+    """An instance that is told from others by what it holds: two readings of one study are the same."""
+
+    content: bytes
+    instance: Instance = field(compare=False)
+
+
+def kept_lps(most: int) -> Callable[..., ParametricLP]:
+    """:func:`follower_lp`, the last ``most`` of which are kept by the content of their instances: writing an LP takes
+    as long as many of its solves. An instance with devices that cannot be pickled has no content to be told by, and its
+    LP is written whenever it is asked for."""
+
+    @lru_cache(maxsize=most)
+    def known(asked: _Asked, market: bool) -> ParametricLP:
+        return follower_lp(asked.instance, market)
+
+    def ask(instance: Instance, market: bool = True) -> ParametricLP:
+        try:
+            content = sha256(pickle.dumps(instance)).digest()
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return follower_lp(instance, market)
+        return known(_Asked(content, instance), market)
+
+    return ask
+
+
+known_lp = kept_lps(4)  # solving, certifying and summarising a case begin with the same LP
 
 
 def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:
