@@ -96,28 +96,40 @@ def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
 
     Raises RuntimeError where these are singular.
     """
-    m, entries = own.shape[0], sp.coo_array(own)
-    (row, column), taken = entries.coords, np.zeros((2, own.shape[0]), dtype=bool)
+    m, lines = own.shape[0], (own, sp.csc_array(own).T)  # of rows and of columns, one each
+    count = [np.diff(part.indptr) for part in lines]  # entries among those not yet taken, of each row and column
+    total = [part @ np.arange(m) for part in map(_pattern, lines)]  # where these are, summed: of one entry, its place
+    taken = np.zeros((2, m), dtype=bool)
     ends: tuple[list, list] = ([], [])  # pairs of positions, of single rows and of single columns
     while True:
         for axis, end in enumerate(ends):
-            at, across = (row, column) if axis == 0 else (column, row)
-            single = np.bincount(at, minlength=m)[at] == 1
-            if single.any():
-                _, first = np.unique(across[single], return_index=True)  # two that share their pivot: one of them
-                end.append(np.array([row[single][first], column[single][first]]))
+            single = np.flatnonzero((count[axis] == 1) & ~taken[axis])
+            if single.size:
+                across, last = total[axis][single], np.empty(m, dtype=int)
+                last[across] = single
+                alone = last[across] == single  # of those that share their pivot one
+                end.append(np.array([single[alone], across[alone]][:: 1 - 2 * axis]))
                 break
         else:
             break
-        taken[0, end[-1][0]] = taken[1, end[-1][1]] = True
-        left = ~(taken[0, row] | taken[1, column])
-        row, column = row[left], column[left]
+        for axis, places in enumerate(end[-1]):
+            taken[axis, places] = True
+            begin, length = lines[axis].indptr[places], np.diff(lines[axis].indptr)[places]
+            of, step = np.repeat(places, length), np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+            hit = lines[axis].indices[np.repeat(begin, length) + step]
+            np.subtract.at(count[1 - axis], hit, 1)
+            np.subtract.at(total[1 - axis], hit, of)
     rows, columns = (np.flatnonzero(~part) for part in taken)
     if rows.size:
         inner = spl.splu(sp.csc_array(own[rows][:, columns]))
         rows, columns = rows[np.argsort(inner.perm_r)], columns[np.argsort(inner.perm_c)]
     parts = [*ends[0], np.array([rows, columns]), *ends[1][::-1]]
     return tuple(np.concatenate(parts, axis=1))
+
+
+def _pattern(own: sp.csr_array) -> sp.csr_array:
+    """Ones where a matrix has entries."""
+    return sp.csr_array((np.ones(own.nnz, dtype=int), own.indices, own.indptr), shape=own.shape)
 
 
 def _at_bound(status: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -135,9 +147,15 @@ def proved_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
     reduced, size = cost - transposed.astype(WIDE) @ y.astype(WIDE), np.abs(cost) + abs(transposed) @ np.abs(y)
     corner = np.where(reduced > 0, lp.col_lower, lp.col_upper)
     operations = np.diff(transposed.indptr) + 2
-    off = WIDE_UNIT * fsum(operations * size * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper)))
+    width = (operations * size * np.maximum(np.abs(lp.col_lower), np.abs(lp.col_upper))).sum()
     terms = np.concatenate([paid, (reduced * corner).astype(float)])  # each rounded once more, and no sum
-    return fsum(terms) - off - 2 * UNIT * fsum(np.abs(terms))
+    off = WIDE_UNIT * width + 2 * UNIT * np.abs(terms).sum()
+    return exact_sum(terms) - float(off * (1 + terms.size * UNIT))  # these two have no sign, so that sums may round
+
+
+def exact_sum(terms: np.ndarray) -> float:
+    """The sum of numbers, rounded once: zeros, most of an LP's terms, need not be looked at."""
+    return fsum(terms[terms != 0])
 
 
 def completed(joint: JointLP, x: np.ndarray, design: Design) -> np.ndarray:
@@ -180,7 +198,7 @@ def proved(joint: JointLP, row: Row) -> Row:
     if off.max(initial=0.0) > RESIDUAL:
         raise ValueError(f"the point of its basis misses a row by {off.max():.2g}")
     charge = np.abs(np.concatenate([y, y, reduced, reduced]))  # what is missed, at its dual
-    value = fsum(own * x) + fsum(charge * np.maximum(off, 0.0)) / SCALE
+    value = exact_sum(own * x) + exact_sum(charge * np.maximum(off, 0.0)) / SCALE
     dual = proved_value(lp, cost, y) / SCALE
     need, recovered = _needed(joint, design, x), -shortfall(joint, x, design)
     return replace(row, dual=dual, follower_value=value, need=need, social_cost=cost_there, recovered=recovered)

@@ -202,7 +202,8 @@ def least_social_cost(
 
     The LP hops between vertices while the exact minimum lies between them, so each round also searches the segment
     from the best point so far to the LP's, and puts a tangent there: a point of a convex set, hence as feasible as its
-    ends.
+    ends. Of a large LP the objective is above its minimum by what the reduced costs, each within the solver's
+    tolerance, leave over all boxes; only a cost below the safe bound is an error.
     """
     solution = joint.warm.solve(only(joint, "F"), simplex)
     inner, exact = solution.x, np.inf
@@ -212,7 +213,7 @@ def least_social_cost(
             return LeastCost(solution.x, np.inf, solution.objective, violated)
         inner, exact = _best_between(joint, inner, solution.x)
         short = shortfall(joint, inner, joint.recovering) if joint.recovering else 0.0
-        if exact < solution.objective - tolerance:
+        if exact < solution.objective - tolerance and exact < joint.warm.safe_bound(solution.y) - tolerance:
             raise SolverError(f"a social cost of {exact:.6f} $ lies below its own bound {solution.objective:.6f}")
         if exact - solution.objective <= tolerance and short <= tolerance:
             return LeastCost(inner, exact, solution.objective, [])
