@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -21,6 +22,7 @@ from tritier.book.build import (
     build_book,
     build_html,
     clear_leftovers,
+    keep_previews,
     launchable,
     publish_figures,
     with_provenance,
@@ -50,6 +52,7 @@ def quadruple(x):
 FIGURE = """
 from IPython.display import SVG, display
 from pathlib import Path
+from types import SimpleNamespace
 from toy.sub.beta import quadruple
 folder = Path("_run") / preset / "figures"
 folder.mkdir(parents=True, exist_ok=True)
@@ -422,6 +425,22 @@ BROKEN = {
 }
 
 
+def test_previews_of_pages_that_are_not_written_again_stay(tmp_path):
+    """Three pages were written; then one is written again, one is no more, and the third is as it was."""
+    pages = {name: {"js_path": tmp_path / f"{name}.js", "text": "old"} for name in ("again", "gone", "same")}
+    for page in pages.values():
+        page["js_path"].touch()
+    env = SimpleNamespace(all_docs=dict.fromkeys(pages), tippy_data={"pages": pages})
+    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
+    again = {"again": pages["again"] | {"text": "new"}}
+    env = SimpleNamespace(all_docs=dict.fromkeys(("again", "same")), tippy_data={"pages": again})
+    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
+    assert {name: page["text"] for name, page in again.items()} == {"again": "new", "same": "old"}
+    env = SimpleNamespace(all_docs=dict.fromkeys(("again", "same")))  # a build that has nothing to write
+    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
+    assert set(env.tippy_data["pages"]) == {"again", "same"}
+
+
 def test_a_broken_link_fails_the_build_and_each_is_named(tmp_path, monkeypatch, capsys):
     assert strict_build(tmp_path, monkeypatch, "\n\n".join([LINKED, *BROKEN.values()])) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
@@ -514,6 +533,24 @@ def test_tables_print_significant_digits(monkeypatch):
     (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Powers"))
     assert '<td><span class="number">3.2e-16</span></td>' in table["text/html"]
     assert r"| [3\.2e\-16]{.number} | re\-run 7 |" in table["text/markdown"]
+    frame = pd.DataFrame({"LPs": [1132.0, 133.0, None], "time [s]": [22.0, 4.28, 1.0], "days": [4, 3, 2]})
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Counts"))
+    told = re.findall(r"<td>(.*?)</td>", table["text/html"])
+    assert told == ["1,132", "22.00", "4", "133", "4.280", "3", "–", "1.000", "2"]
+
+
+@pytest.mark.parametrize(
+    "number, digits, told",
+    [
+        (1.06e-15, 2, "1.1\u00a0×\u00a010⁻¹⁵"),
+        (1e-9, 2, "10⁻⁹"),
+        (5e-6, 1, "5\u00a0×\u00a010⁻⁶"),
+        (-2.5e12, 2, "-2.5\u00a0×\u00a010¹²"),
+        (0.0, 2, "0"),
+    ],
+)
+def test_powers_are_written_as_such(number, digits, told):
+    assert chapter.power(number, digits) == told
 
 
 def test_a_table_without_a_caption_is_refused():

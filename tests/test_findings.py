@@ -173,6 +173,11 @@ def test_a_comparison_is_read_with_its_interval_and_a_count_without():
     low, high = (float(end) for end in first["95 % interval"].split(" to "))
     assert (low, high) == pytest.approx((found["low"].iloc[0], found["high"].iloc[0]), rel=1e-3)
     assert (last["95 % interval"], last["detectable"]) == ("none", "counted")
+    share = told[told["quantity"] == "bus-hours outside the band, %"].iloc[0]
+    held = found[found["quantity"] == "ac_violation_share"].iloc[0]
+    assert share["mean there"] == pytest.approx(100 * held["base_mean"])
+    assert first["Case 4 against"] == "Case 1, own policy"
+    assert [findings.p_in_words(p) for p in (0.04, 0.0001, np.nan)] == ["0.040", "<0.001", "–"]
 
 
 def test_violation_shares_by_hand():

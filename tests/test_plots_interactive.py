@@ -23,6 +23,9 @@ def test_slider_puts_every_hour_in_place_and_the_menu_shows_one_day():
     fig, voltage, flow, traded, exchanged = day_figure()
     steps = fig.layout.sliders[0].steps
     assert [step.label for step in steps] == ["0", "1", "2", "3"]
+    first = int(np.argmax(traded))
+    assert fig.layout.sliders[0].active == first  # it opens where most is traded
+    assert list(fig.data[0].y) == pytest.approx(voltage[:, first, 0], abs=1e-4)
     half = len(fig.data) // 2
     for hour, step in enumerate(steps):
         v, below, power, bought, drawn = step.args[0]["y"][half:]  # the second day

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import io
 import json
+import pickle
 import pkgutil
 import re
 import shutil
@@ -153,16 +154,14 @@ def api(book: Book) -> dict[str, str]:
     modules of the top folder, under ``api-FOLDER`` those of a folder.
     """
     block = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n{1}```\n"
-    public = block.format(book.package, "")
+    public, every = block.format(book.package, ""), modules_of(book)
     if book.package == tritier.__name__:  # a book of another package has no such list
         rows = [(_link(name), _cell(_first_line(getattr(tritier, name)))) for name in tritier.__all__]
         public += "\n" + captioned([("name", "what it is"), *rows], f"What `import {book.package}` offers")
-        modules = [
-            (f"{{py:mod}}`{name}`", _cell(_first_line(importlib.import_module(name)))) for name in modules_of(book)
-        ]
+        modules = [(f"{{py:mod}}`{name}`", _cell(_first_line(importlib.import_module(name)))) for name in every]
         public += "\n" + captioned([("module", "what it holds"), *modules], "Modules, from the lowest floor up")
     pages = {"api": [public]}
-    for name in modules_of(book):
+    for name in every:
         folder = name.split(".")[1:-1]
         pages.setdefault("-".join(["api", *folder]), []).append(block.format(name, "   :members:\n"))
     return {page: "\n".join(blocks) for page, blocks in pages.items()}
@@ -406,7 +405,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
     It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
     It imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
-    And entries of the bibliography become items of their list, as the role of the list around them asks for.
+    And entries of the bibliography become items of their list, as the role of the list around them asks for. Previews
+    outlast the build that wrote their page.
     """
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
@@ -416,6 +416,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     app.connect("html-page-context", entries_are_items)
+    app.connect("build-finished", keep_previews, priority=400)  # before sphinx-tippy writes them
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -423,6 +424,20 @@ def entries_are_items(app: Sphinx, name: str, template: str, context: dict[str, 
     """Give entries of a bibliography, which docutils marks by a deprecated role, the role that a list may hold."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def keep_previews(app: Sphinx, exception: Exception | None) -> None:
+    """Add the previews of pages that this build had no need to write again: sphinx-tippy knows only those it wrote, and
+    links to the others would have none."""
+    if exception:
+        return
+    known = vars(app.env).setdefault("tippy_data", {"pages": {}, "wiki_titles": set()})  # as where no page was written
+    stored, pages = Path(app.doctreedir, "previews.pickle"), known["pages"]
+    before = pickle.loads(stored.read_bytes()) if stored.is_file() else {}
+    for name, page in before.items():
+        if name in app.env.all_docs and page["js_path"].is_file():
+            pages.setdefault(name, page)
+    stored.write_bytes(pickle.dumps(pages))
 
 
 def build_book(

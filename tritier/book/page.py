@@ -33,6 +33,7 @@ PACKAGES = ("cvxpy", "highspy", "matplotlib", "numpy", "pandas", "power-grid-mod
 LISTING = 15  # lines of code that are shown without being asked for
 EQUATION = re.compile(r":eq:`([^`]+)`")
 POWER = re.compile(r"\b\d[\d.]*e[-+]\d+\b")  # a browser would break the line at its hyphen
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")  # Markdown reads none of it behind a backslash
 
 
@@ -226,18 +227,33 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
     """Display a table without its index, under its caption; the book numbers it by chapter.
 
     Args:
-        frame: floats are shown with ``digits`` significant digits, gaps as an en dash.
+        frame: floats are shown with ``digits`` significant digits, a column of whole ones as such, gaps as an en dash.
         caption: what the table shows, as MyST text.
         digits: significant digits.
     """
     from IPython.display import display
 
-    text = frame.map(lambda value: _as_text(value, digits))
+    text = frame.apply(lambda column: _counted(column).map(lambda value: _as_text(value, digits)))
     told = text.to_html(index=False, border=0, classes="table", justify="left")
     told = told.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
     shown = {"text/html": POWER.sub(r'<span class="number">\g<0></span>', told)}
     shown["text/markdown"] = myst_table([str(c) for c in text.columns], text.to_numpy().tolist(), caption)
     display(shown, raw=True, metadata={"tritier": {"table": caption}})
+
+
+def _counted(column: pd.Series) -> pd.Series:
+    """A column of counts as integers: pandas makes floats of them where one is missing."""
+    counts = column.dtype.kind == "f" and len(found := column.dropna()) > 0 and bool((found % 1 == 0).all())
+    return column.map(lambda value: f"{value:,.0f}" if value == value else None) if counts else column
+
+
+def power(number: float, digits: int = 2) -> str:
+    """A number in prose whose size is what matters: ``1.1 × 10⁻¹⁵``, or the power alone where that is all of it."""
+    if not number:
+        return "0"
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    raised = f"10{str(int(exponent)).translate(RAISED)}"
+    return raised if float(mantissa) == 1 else f"{mantissa}\u00a0×\u00a0{raised}"
 
 
 def _as_text(value: object, digits: int) -> str:
@@ -246,7 +262,7 @@ def _as_text(value: object, digits: int) -> str:
         return "–"
     if not isinstance(value, float | np.floating):
         return str(value)
-    number = float(value)
+    number = float(value) + 0.0  # no minus before nothing
     if number and abs(number) < 1e-4:
         return f"{number:.{digits - 1}e}"
     if not number or not np.isfinite(number):

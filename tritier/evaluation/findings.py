@@ -146,13 +146,22 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
 
 def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`comparisons` as a table to be read; counts of days have no interval."""
-    told = found[["base", "kind"]].rename(columns={"base": "Case 4 against", "kind": "policy"})
-    told["quantity"] = found["quantity"].map(JUDGED | {HIT: "days with a violation"})
-    told["mean there"] = found["base_mean"]
-    told["change"] = found["change"]
-    told["95 % interval"] = [interval_in_words(*ends) for ends in zip(found["low"], found["high"], strict=True)]
-    told["detectable"] = ["counted" if np.isnan(least) else f"{least:,.4g}" for least in found["detectable"]]
-    return told.assign(**{"p (Holm)": [f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in found["p_value"]]})
+    against = [f"Case {base}, {kind}" for base, kind in zip(found["base"], found["kind"], strict=True)]
+    told = pd.DataFrame({"Case 4 against": against})
+    named = found["quantity"].map(JUDGED | {HIT: "days with a violation"})
+    told["quantity"] = named.str.replace(", share", ", %").to_numpy()
+    figures = found[["base_mean", "change", "low", "high", "detectable"]].to_numpy(float)
+    mean, change, low, high, least = figures.T * np.where(named.str.endswith(", share"), 100.0, 1.0)
+    told["mean there"] = mean
+    told["change"] = change
+    told["95 % interval"] = [interval_in_words(*ends) for ends in zip(low, high, strict=True)]
+    told["detectable"] = ["counted" if np.isnan(x) else f"{x:,.4g}" for x in least]
+    return told.assign(**{"p (Holm)": [p_in_words(p) for p in found["p_value"]]})
+
+
+def p_in_words(p: float) -> str:
+    """A p-value as it is printed; ``nan`` where nothing was tested."""
+    return "–" if np.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def interval_in_words(low: float, high: float) -> str:
@@ -388,7 +397,7 @@ def reason(word: str, paper: float, ours: float) -> str:
     if word == "calibrated":
         return "Case 1 is calibrated to it"
     if word == "not comparable":
-        return "nothing on our side to compare with, or calibrated for other settings"
+        return "Case 1 is calibrated for other settings" if np.isfinite(ours) and paper else "nothing to compare with"
     if word == "contrary":
         return "not the paper's sign"
     if word == "not resolved":

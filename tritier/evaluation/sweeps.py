@@ -9,6 +9,7 @@ data.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -629,10 +630,18 @@ OFFERED = {
 
 def menu_table(stored: Mapping[str, str]) -> pd.DataFrame:
     """What a point offers the DSO; what the ``stored`` points offered stands beside it where it was something else."""
-    table = pd.DataFrame({"offered": [OFFERED[key] for key in MENU], "levels": list(MENU.values())})
+    table = pd.DataFrame(
+        {"offered": [OFFERED[key] for key in MENU], "levels": [levels_in_words(x) for x in MENU.values()]}
+    )
     if dict(stored) == MENU:
         return table
-    return table.assign(**{"levels of the stored sweeps": [stored.get(key, "not offered") for key in MENU]})
+    then = [levels_in_words(stored[key]) if key in stored else "not offered" for key in MENU]
+    return table.assign(**{"levels of the stored sweeps": then})
+
+
+def levels_in_words(text: str) -> str:
+    """Levels as study.yaml has them, without its brackets."""
+    return re.sub(r"\], *", "; ", text).translate(str.maketrans("_", "-", "[]{}"))
 
 
 def model_in_words(origin: Mapping[str, Any], data: str) -> tuple[str, str]:

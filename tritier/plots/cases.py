@@ -79,7 +79,7 @@ def network_prices(bus: np.ndarray, price: np.ndarray) -> Figure:
     most = max(1e-3, float(np.abs(price).max()))
     norm = TwoSlopeNorm(0.0, -most, most)
     edges = np.arange(price.shape[1] + 1), np.arange(bus.size + 1)
-    mesh = ax.pcolormesh(*edges, price, cmap=DIVERGING, norm=norm, rasterized=False)
+    mesh = ax.pcolormesh(*edges, price, cmap=DIVERGING, norm=norm, edgecolors="face", linewidth=0.3)
     ax.set_yticks(np.arange(bus.size)[::4] + 0.5, [str(b) for b in bus[::4]])
     ax.set_ylabel("bus [number]")
     ax.invert_yaxis()

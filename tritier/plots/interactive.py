@@ -17,7 +17,7 @@ from tritier.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED
 
 FONT = {"family": "DejaVu Sans, Verdana, sans-serif", "size": 12, "color": BLACK}
 GRID = {"gridcolor": "#E4E4E4", "zeroline": False, "linecolor": BLACK, "fixedrange": True}
-DIVERGING = ((0.0, "#2D004B"), (0.25, "#8073AC"), (0.5, "#F7F7F7"), (0.75, "#E08214"), (1.0, "#7F3B08"))  # PuOr
+DIVERGING = ((0.0, "#7F3B08"), (0.25, "#E08214"), (0.5, "#F7F7F7"), (0.75, "#8073AC"), (1.0, "#2D004B"))  # PuOr
 
 
 def styled(fig: go.Figure, height: int, **layout: object) -> go.Figure:
@@ -60,6 +60,7 @@ def feeder_through_the_day(
     """
     fig = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=(0.36, 0.32, 0.32))
     at = np.asarray(bus)[prosumer]
+    first = int(np.abs(traded).sum(axis=0).argmax())  # it opens at the hour of most trade
 
     def heights(day: int, hour: int) -> list[list[Any]]:
         v = _round(voltage[:, hour, day], 4)
@@ -76,7 +77,7 @@ def feeder_through_the_day(
         (3, "from the retailer", "kW", at, dots | {"marker": {"color": GREEN, "size": 9, "symbol": "diamond"}}),
     )
     for day, name in enumerate(days):
-        for (row, what, unit, place, look), y in zip(series, heights(day, 0), strict=True):
+        for (row, what, unit, place, look), y in zip(series, heights(day, first), strict=True):
             hover = f"bus %{{x}}, {what}: %{{y}} {unit}<extra></extra>"
             about = {"name": f"{name}: {what}", "hovertemplate": hover, "visible": day == 0}
             fig.add_trace({"x": [str(b) for b in place], "y": y} | look | about, row, 1)
@@ -85,7 +86,7 @@ def feeder_through_the_day(
     return styled(
         fig,
         700,
-        sliders=[_slider(hours)],
+        sliders=[_slider(hours, first)],
         updatemenus=[_choice(days, len(series))],
         margin={"l": 60, "r": 12, "t": 60, "b": 10},
         annotations=_notes(band),
@@ -133,11 +134,12 @@ def _notes(band: tuple[float, float]) -> list[dict]:
     return [note | limit, note | lines, note | marks]
 
 
-def _slider(hours: list[list[list[float | None]]]) -> dict:
-    """A slider whose steps put the heights of all traces at that hour in place."""
+def _slider(hours: list[list[list[float | None]]], first: int) -> dict:
+    """A slider whose steps put the heights of all traces at that hour in place; it stands at ``first``."""
     steps = [{"label": str(h), "method": "restyle", "args": [{"y": heights}]} for h, heights in enumerate(hours)]
     shown = {"prefix": "hour ", "xanchor": "left", "font": {"size": 14}}
-    return {"steps": steps, "currentvalue": shown, "pad": {"t": 40}, "x": 0, "len": 1, "tickcolor": GREY}
+    place = {"active": first, "pad": {"t": 40}, "x": 0, "len": 1}
+    return place | {"steps": steps, "currentvalue": shown, "tickcolor": GREY}
 
 
 def _choice(days: Sequence[str], size: int) -> dict:

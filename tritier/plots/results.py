@@ -323,6 +323,8 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
                 ha="right" if side == "low" else "left",
                 va="center",
                 fontsize=8,
+                bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.85},
+                zorder=3,
             )
     ax.axvline(base, color=BLACK, lw=1.2)
     ax.axvline(out_base, color=GREY, lw=1.2, ls="--")
