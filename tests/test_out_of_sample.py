@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,22 @@ VERDICTS = {
 }
 
 
-def of_half(prepared, half):
-    """A prepared study with the half of the season that designs."""
-    return prepared if prepared.half == half else prepare(prepared.study.folder, prepared.preset.name, half=half)
+@cache
+def ready(name, half):
+    """A study at its stored preset, with a half of the season to design on: one object, whose baseline is cleared
+    once."""
+    return prepare(DATA / "studies" / name, STUDIES[name], half=half)
 
 
 @pytest.fixture(scope="module", params=STUDIES)
 def study(request):
-    return prepare(DATA / "studies" / request.param, STUDIES[request.param])
+    return ready(request.param, REAL.half)
 
 
 def test_judged_days_are_of_the_stored_cases_and_of_todays_data(study):
     for days in SETS:
         if heldout.kept(study.study.name, days):
-            own = of_half(study, days.half)
+            own = ready(study.study.name, days.half)
             assert all(heldout.is_kept(own, days, number) for number in CASES), days.name
 
 
@@ -80,7 +83,7 @@ def test_every_set_has_every_case_under_every_policy(study):
 
 def test_judged_again_the_real_days_give_the_same_figures():
     """Half of the cases: two of them cover every kind of tariff, market and view of the network."""
-    prepared, kept = prepare(DATA / "studies" / "ieee33", "paper"), heldout.kept("ieee33", REAL)
+    prepared, kept = ready("ieee33", REAL.half), heldout.kept("ieee33", REAL)
     for number in (1, 4):
         made = read_made(stored(prepared, number), prepared).decisions  # certified by a test of its own
         days = find_days(prepared, REAL.kind)
@@ -109,7 +112,7 @@ def test_readings_found_again_are_those_stored():
     """The flat tariff of the electrified feeder: its four readings, each from an LP built anew."""
     name = "ieee33-2045"
     was = heldout.kept_readings(name).query("case == 1")
-    again = heldout.readings(prepare(DATA / "studies" / name, STUDIES[name]), 1)
+    again = heldout.readings(ready(name, REAL.half), 1)
     assert again["social_cost_usd"].tolist() == pytest.approx(was["social_cost_usd"].tolist(), abs=1e-3)
     assert again["revenue_slack_usd"].tolist() == pytest.approx(was["revenue_slack_usd"].tolist(), abs=1e-3)
 
@@ -118,7 +121,7 @@ def test_verdicts_on_the_paper_stand(study):
     """On every judged real day of the season, as the tables of comparison: both halves where both are judged."""
     daily = heldout.kept_days(study.study.name)
     halves = [days for days in (REAL, SWAPPED) if heldout.kept(study.study.name, days)]
-    assert daily["day"].nunique() == sum(find_days(of_half(study, s.half), s.kind).n_days for s in halves)
+    assert daily["day"].nunique() == sum(find_days(ready(study.study.name, s.half), s.kind).n_days for s in halves)
     words = findings.against_paper(ABSTRACT, heldout.calibrated(study), daily)
     assert words.set_index(["figure", "unit"])["verdict"].to_dict() == VERDICTS[study.study.name]
 
@@ -134,7 +137,7 @@ def test_days_that_are_no_observations_get_no_intervals(study):
 
 def test_halves_swap_and_other_seasons_keep_to_their_days():
     prepared = prepare(DATA / "studies" / "ieee33", "smoke")
-    assert of_half(prepared, SWAPPED.half).half == "even" and of_half(prepared, REAL.half) is prepared
+    assert [ready("ieee33", days.half).half for days in (REAL, SWAPPED)] == ["odd", "even"] and prepared.half == "odd"
     labels = {s.kind: find_days(prepared, s.kind).label for s in (REAL, WEEKDAYS, WEEKENDS)}
     weekday = {k: {int(np.datetime64(x).astype(int) + 3) % 7 for x in found} for k, found in labels.items()}
     assert weekday["other-weekdays"] == {0, 1, 2, 3, 4} and weekday["weekends"] == {5, 6}

@@ -44,9 +44,10 @@ def prosumer_data(instance: Instance, i: int) -> ProsumerData:
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def all_data(instance: Instance) -> tuple[ProsumerData, ...]:
-    """:func:`prosumer_data` of every prosumer; kept, as every chance block asks for it and devices take time."""
+    """:func:`prosumer_data` of every prosumer; kept, as every chance block asks for it and devices take time, and as
+    many as judged days that are gone through policy by policy."""
     return tuple(prosumer_data(instance, i) for i in range(len(instance.prosumers)))
 
 
@@ -114,7 +115,7 @@ def meter_reading(d: ProsumerData, gp: np.ndarray) -> dict[str, np.ndarray]:
     return {term: upper for term, (_, upper) in meter_boxes(d, gp).items()}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def prosumer_boxes(d: ProsumerData, market: bool = True) -> dict[str, Box]:
     """Bounds of every decision of a prosumer, by name, in its shape; without a market, no trade. Kept, as they tell too
     which decisions there are, and in which shape."""

@@ -121,11 +121,15 @@ def block_rows(instance: Instance, form: BlockForm, block: Block) -> BlockRows:
     """What a block adds to an LP apart from injections and offered limits (:eq:`eq-chance`)."""
     days, level, s = instance.days, instance.rules.chance_level, instance.days.n_days
     signs, box = form.gradient.shape[0], violation_box(instance, form)
-    tail = sp.hstack([-np.ones((s, 1)), -sp.eye_array(s), sp.csr_array((s, 1))])
-    risk = np.concatenate([[1.0], days.probability / level, [-1.0]])[None]
+    risk = np.concatenate([[1.0], days.probability / level, [-1.0]])
+    weighed = np.flatnonzero(risk)
+    tails = np.column_stack([np.zeros(s, dtype=int), 1 + np.arange(s)])  # of a scenario: the quantile and its own tail
+    columns = np.append(np.tile(tails.ravel(), signs), weighed)
+    values = np.append(-np.ones(2 * s * signs), risk[weighed])
+    ends = np.append(2 * np.arange(signs * s + 1), columns.size)
     label = block.label
     return BlockRows(
-        matrix=sp.vstack([tail] * signs + [risk]).tocsr(),
+        matrix=sp.csr_array((values, columns, ends), shape=(signs * s + 1, s + 2)),
         upper=np.append(violation_sides(instance, form, block.hour).ravel(), 0.0),
         col_lower=np.concatenate([[-box], np.zeros(s + 1)]),
         col_upper=np.concatenate([[box], np.full(s, 2 * box), [2 * box / level]]),
@@ -325,6 +329,11 @@ class JointLP:
 
     def violation_rows(self, block: Block) -> tuple[sp.csr_array, np.ndarray]:
         """Rows (K S, n) and right-hand sides of ``violation <= 0`` of a block, sign by sign, scenario by scenario."""
+        entries, upper = self._violation_entries(block)
+        return sp.csr_array((entries[2], tuple(entries[:2])), shape=(upper.size, self.lp.cost.size)), upper
+
+    def _violation_entries(self, block: Block) -> tuple[list[np.ndarray], np.ndarray]:
+        """Rows, columns and values of :meth:`violation_rows`, and their right-hand sides."""
         instance, form, at, t = self.instance, self.network.form(block), self.layout, block.hour
         gradient = form.gradient[:, instance.prosumer_bus]
         touched = np.flatnonzero(gradient.any(axis=0))
@@ -339,8 +348,7 @@ class JointLP:
             position = [line_position(instance, line) for line in self.lines].index(form.capacity)
             offered = np.full(upper.shape, self.lp.at("cap")[position])
             entries.append((row, offered, np.full(upper.shape, -1.0)))
-        rows, columns, values = (np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3))
-        return sp.csr_array((values, (rows, columns)), shape=(upper.size, self.lp.cost.size)), upper.ravel()
+        return [np.concatenate([np.ravel(e[k]) for e in entries]) for k in range(3)], upper.ravel()
 
     def add_block(self, block: Block) -> None:
         """Append one chance block (:meth:`add_blocks`)."""
@@ -355,51 +363,37 @@ class JointLP:
                 self._append_blocks(blocks)
 
     def _append_blocks(self, blocks: list[Block]) -> None:
-        parts = [self._block_border(block) for block in blocks]
+        parts = [block_rows(self.instance, self.network.form(block), block) for block in blocks]
         n, m = self.lp.cost.size, self.lp.row_lower.size
         columns: dict[str, tuple[int, tuple[int, ...]]] = {}
         rows: dict[str, tuple[int, tuple[int, ...]]] = {}
-        first_column = first_row = 0
-        for part in parts:
-            columns |= {k: (first_column + a, shape) for k, (a, shape) in part.columns.items()}
-            rows |= {k: (first_row + a, shape) for k, (a, shape) in part.rows.items()}
-            first_column, first_row = first_column + part.cost.size, first_row + part.row_lower.size
-        old = sp.vstack([part.matrix[:, :n] for part in parts])
-        own = sp.block_diag([part.matrix[:, n:] for part in parts])
+        entries: list[tuple[np.ndarray, ...]] = []  # rows, columns and values: whole blocks at once, as each takes time
+        slacks, width, height = [], 0, 0
+        for block, part in zip(blocks, parts, strict=True):
+            columns |= {k: (width + a, shape) for k, (a, shape) in part.columns.items()}
+            rows |= {k: (height + a, shape) for k, (a, shape) in part.rows.items()}
+            row, column, value = self._violation_entries(block)[0]
+            own = part.matrix.tocoo()
+            entries += [(height + row, column, value), (height + own.row, n + width + own.col, own.data)]
+            width, height = width + part.col_lower.size, height + part.upper.size
+            slacks.append(width - 1)
+        row, column, value = (np.concatenate(part) for part in zip(*entries, strict=True))
+        total = (np.full(len(slacks), int(self.lp.row_at("slack"))), np.array(slacks))
         self.warm.append(
             Border(
-                cost=np.zeros(first_column),
+                cost=np.zeros(width),
                 col_lower=np.concatenate([part.col_lower for part in parts]),
                 col_upper=np.concatenate([part.col_upper for part in parts]),
-                old_rows=sp.hstack([part.old_rows for part in parts]).reshape((m, first_column)).tocsr(),
+                old_rows=sp.csr_array((-np.ones(len(slacks)), total), shape=(m, width)),
                 columns=columns,
-                matrix=sp.hstack([old, own]).tocsr(),
-                row_lower=np.concatenate([part.row_lower for part in parts]),
-                row_upper=np.concatenate([part.row_upper for part in parts]),
+                matrix=sp.csr_array((value, (row, column)), shape=(height, n + width)),
+                row_lower=np.full(height, -np.inf),
+                row_upper=np.concatenate([part.upper for part in parts]),
                 rows=rows,
             )
         )
         self.blocks += blocks
         self.history += blocks
-
-    def _block_border(self, block: Block) -> Border:
-        """Columns and rows of one chance block on top of the LP as it stands."""
-        own = block_rows(self.instance, self.network.form(block), block)
-        violation, _ = self.violation_rows(block)
-        m, width = self.lp.row_lower.size, own.col_lower.size
-        total = sp.csr_array(([-1.0], ([int(self.lp.row_at("slack"))], [width - 1])), shape=(m, width))
-        injections = sp.vstack([violation, sp.csr_array((1, self.lp.cost.size))])
-        return Border(
-            cost=np.zeros(width),
-            col_lower=own.col_lower,
-            col_upper=own.col_upper,
-            old_rows=total,
-            columns=own.columns,
-            matrix=sp.hstack([injections, own.matrix]).tocsr(),
-            row_lower=np.full(own.upper.size, -np.inf),
-            row_upper=own.upper,
-            rows=own.rows,
-        )
 
     def tangent(self, load: np.ndarray) -> None:
         """Append one loss tangent per hour and scenario at the given net loads, kW, (N, T, S)
