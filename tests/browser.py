@@ -89,6 +89,7 @@ SERIOUS = """how => axe.run(document, {preload: false, resultTypes: ['violations
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 COLOURS = ["color-contrast", "link-in-text-block"]  # the rules that look at colours: three quarters of axe-core's time
 # Text of one colour, size and weight has one contrast on the same layers behind it: its first element speaks for all.
+# So does the first of links that look alike in a text that looks alike.
 KINDS = """() => {
   const seen = new Set(), behind = new Map([[null, '']]), css = (e, part) => getComputedStyle(e, part);
   function layers(e) {
@@ -98,17 +99,30 @@ KINDS = """() => {
     behind.set(e, layers(e.parentElement) + (flat ? '' : '|' + ground));
     return behind.get(e);
   }
+  const look = s => [s.color, s.fontSize, s.fontWeight, s.fontStyle, s.fontFamily];
+  function mark(e, name, kind) {
+    if (seen.has(name + kind)) return;
+    seen.add(name + kind);
+    e.setAttribute(name, '');
+  }
   for (const e of document.querySelectorAll('body, body *')) {
     e.removeAttribute('data-kind');
+    e.removeAttribute('data-link');
+    const link = e.matches('a[href]');
     const says = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.matches('input, select, textarea');
-    if (!says || !e.checkVisibility({visibilityProperty: true}) || !e.getClientRects().length) continue;
+    if (!(says || link) || !e.checkVisibility({visibilityProperty: true}) || !e.getClientRects().length) continue;
     const s = css(e), beside = [css(e, '::before').content, css(e, '::after').content];
-    const kind = [s.color, s.fontSize, s.fontWeight, s.textShadow, s.webkitTextStroke, beside, layers(e)].join(';');
-    if (seen.has(kind)) continue;
-    seen.add(kind);
-    e.setAttribute('data-kind', '');
+    if (says) mark(e, 'data-kind', [...look(s), s.textShadow, s.webkitTextStroke, beside, layers(e)].join(';'));
+    if (!link) continue;
+    let block = e.parentElement;
+    while (css(block).display === 'inline') block = block.parentElement;
+    const sign = [s.display, s.textDecoration, s.borderBottom, s.outline, s.backgroundColor];
+    mark(e, 'data-link', [...look(s), ...sign, ...look(css(block)), css(block).display, layers(block)].join(';'));
   }
-  axe.configure({rules: [{id: 'color-contrast', selector: '[data-kind]'}]});
+  axe.configure({rules: [
+    {id: 'color-contrast', selector: '[data-kind]'},
+    {id: 'link-in-text-block', selector: '[data-link]'},
+  ]});
 }"""
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(e => e.href).filter(h => h.startsWith('file:'))"
 IDS = re.compile(r"\b(?:id|name)=[\"']?([^\"'\s>]+)")
@@ -186,8 +200,13 @@ def inaccessible(page: Page) -> list[str]:
     return _axe(page, how)
 
 
+def unreachable(page: Page) -> list[str]:
+    """Its findings by the one rule of structure that the width decides: what scrolls in its box is reached by key."""
+    return _axe(page, {"runOnly": {"type": "rule", "values": ["scrollable-region-focusable"]}})
+
+
 def illegible(page: Page) -> list[str]:
-    """Its findings by the rules of colours, in the theme as it is: every kind of text, all links."""
+    """Its findings by the rules of colours, in the theme as it is: every kind of text and of links."""
     _load_axe(page)
     page.evaluate(KINDS)
     return _axe(page, {"runOnly": {"type": "rule", "values": COLOURS}})
