@@ -309,9 +309,10 @@ DAMAGE = {
     '<p>sound, and <span style="background: #555">the same colour on a dark ground</span></p>': "axe color-contrast",
     '<p>sound</p><div style="opacity: 0.4"><p>the same colour, faded</p></div>': "axe color-contrast",
     '<p style="width: 9em; overflow: auto; white-space: nowrap">what no key can scroll aside</p>': "axe scrollable",
-    '<p>a <a href="#here">link</a>, and <a href="#here" style="color: #333; text-decoration: none">one unlike it</a></p>': (
-        "axe link-in-text-block"
-    ),
+    '<p>In a text a <a href="#here">link</a>, and '
+    '<a href="#here" style="color: #333; text-decoration: none">one</a></p>': "axe link-in-text-block",
+    '<style>a {color: #333; text-decoration: none}</style><p><a href="#here">alone</a></p>'
+    '<p>and a <a href="#here">link</a> amid its text</p>': "axe link-in-text-block",
     '<p class="math">$$ a = b $$</p>': "mathematics not typeset",
     "<p>as $$ a = b $$ says</p>": "source in the text",
     "<p>as {eq}`eq-toy` says</p>": "source in the text",
