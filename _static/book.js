@@ -51,6 +51,20 @@ addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A long path or dotted name in a table may break after its signs, so that the column need not be as wide as it is.
+addEventListener("DOMContentLoaded", () => {
+  for (const code of document.querySelectorAll(".bd-article :is(td, th) code")) {
+    const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    while (walker.nextNode()) texts.push(walker.currentNode);
+    for (const text of texts) {
+      const parts = text.data.split(/(?<=[/_.,:])(?=\w)/);
+      if (text.data.length < 14 || parts.length < 2) continue;
+      text.replaceWith(...parts.flatMap((part, k) => (k ? [document.createElement("wbr"), part] : [part])));
+    }
+  }
+});
+
 // Pages with pages of their own fold in the table of contents; the theme gives the fold no name.
 addEventListener("load", () => {
   for (const fold of document.querySelectorAll(".bd-sidenav summary")) {

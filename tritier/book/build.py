@@ -185,9 +185,9 @@ def status(book: Book) -> str:
     rows = []
     for chapter in book.chapters:
         r = book.record(chapter)
-        hashes = map(_code, (r["notebook"], r["package"], r["data"]))
+        hashes = [_code(r[key][:8]) for key in ("notebook", "package", "data")]
         finished = r["finished"][:16].replace("T", " ")
-        rows.append((f"[{chapter}]({chapter}.ipynb)", f"{r['seconds']:.0f}", finished, *hashes, r["commit"]))
+        rows.append((f"[{chapter}]({chapter}.ipynb)", f"{r['seconds']:.0f}", finished, *hashes, _code(r["commit"][:8])))
     head = ("chapter", "seconds", "finished (UTC)", "notebook", "package", "data", "commit")
     made_with = tuple(versions(PACKAGES).items())
     return (
