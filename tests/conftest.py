@@ -1,7 +1,18 @@
-"""Settings of all tests."""
+"""Settings of all tests, and what several modules share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import matplotlib
+import pytest
 from hypothesis import settings
+
+from tritier.cases import result, solve
+from tritier.cases.solve import prepare, split_changes
+from tritier.evaluation import bench, sweeps
+from tritier.inputs.study import read_study
 
 matplotlib.use("Agg")
 # Examples are the same in every run, and a slow machine is not a failure.
@@ -35,3 +46,24 @@ LONG = (
 def pytest_collection_modifyitems(items: list) -> None:
     place = {name: k for k, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.module.__name__, len(LONG)))
+
+
+@pytest.fixture(scope="module")
+def prepared_once():
+    """Commands of a module that speak of the same files, preset and changes get one and the same prepared study: it is
+    read each time, and what its cases share, as the baseline that anchors the fixed cost, is found once."""
+    known: dict[tuple, object] = {}
+
+    def shared(study, preset="fast", changes=None, half="odd"):
+        of_study, of_preset = split_changes(changes or {})
+        read = read_study(study, of_study)
+        asked = json.dumps([str(preset), read.changes, of_preset, half, Path.cwd().as_posix()], default=str)
+        key = (str(study), read.data_hash, (Path(study) / "study.yaml").read_bytes(), asked)
+        if key not in known:
+            known[key] = prepare(read, preset, of_preset, half)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (solve, result, bench, sweeps):  # the command line takes it from the first
+            patch.setattr(module, "prepare", shared)
+        yield

@@ -23,6 +23,8 @@ from tritier.errors import CertificateError, SolverError
 from tritier.provenance import sole_writer
 from tritier.search import hybrid
 
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 ROOT = Path(__file__).resolve().parents[1]
 IEEE33 = ROOT / "data" / "studies" / "ieee33"
 SMALL = {"n_scenarios": 2, "renewables.pv_scale": 8, "demand_charge_usd_per_kw": 0.1}

@@ -11,6 +11,8 @@ import pytest
 from tritier.cli import main
 from tritier.search.responses import LOSS_GAP
 
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "data" / "studies" / "ieee33"
 RECORDED = json.loads((ROOT / "tests" / "data" / "first_edition.json").read_text())

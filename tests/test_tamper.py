@@ -34,6 +34,8 @@ from tritier.search.cuts import Request, solve_request
 from tritier.search.pool import extend, items_of, named
 from tritier.search.responses import optimistic_response
 
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 PRICES = ("lambda", "pi", "mu", "nu", "tau", "tau_p", "y", "day_pi")
 ARRAYS = (
     *("zb", "zs", "gp", "gm", "cu", "ch", "dis", "soc", "served", "cost", "var", "excess", "P", "v", "eta"),
