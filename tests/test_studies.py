@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import numpy as np
 import pandapower as pp
 import pandapower.networks as pn
 import pandas as pd
+import papermill
 import pytest
 
 from tritier import cli
@@ -47,6 +47,8 @@ from tritier.studies.check import (
 )
 from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import from_pandapower
+
+pytestmark = pytest.mark.usefixtures("prepared_once")
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -855,7 +857,7 @@ def test_a_check_draws_the_feeder(ieee69, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("chapter", ["03-data-and-scenarios", "05-prosumers"])
-def test_a_chapter_runs_with_a_study_of_ones_own(trunk, tmp_path, chapter):
+def test_a_chapter_runs_with_a_study_of_ones_own(trunk, tmp_path, monkeypatch, chapter):
     """Other names than the book's, signs of TeX among them."""
     root, study = tmp_path / "root", tmp_path / "study"
     root.mkdir()
@@ -866,11 +868,11 @@ def test_a_chapter_runs_with_a_study_of_ones_own(trunk, tmp_path, chapter):
     table = pd.read_csv(study / "prosumers.csv")
     table["prosumer"] = [f"x_{k} & {k} % #^~" for k in range(len(table))]
     table.to_csv(study / "prosumers.csv", index=False)
-    words = ["-m", "papermill", f"chapters/{chapter}.ipynb", str(tmp_path / "out.ipynb"), "-p", "preset", "smoke"]
-    command = [sys.executable, *words, "-p", "study", str(study)]
-    environment = os.environ | {"PYTHONPATH": str(DATA.parent)}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setenv("PYTHONPATH", str(DATA.parent))
+    said = {"preset": "smoke", "study": str(study)}
+    papermill.execute_notebook(
+        root / "chapters" / f"{chapter}.ipynb", tmp_path / "out.ipynb", said, cwd=root, progress_bar=False
+    )
     assert re.search(r"x_\d+ & \d+ % #\^~", (tmp_path / "out.ipynb").read_text()), "it speaks of this study's prosumers"
 
 

@@ -27,7 +27,7 @@ from tritier.model.chance import Block, net_load
 from tritier.model.market import line_position
 from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
 from tritier.model.tariff import HIGHEST, quantities
-from tritier.reformulation.joint import JointLP, kept_lps
+from tritier.reformulation.joint import JointLP, known_day
 from tritier.reformulation.lp import Border
 from tritier.search.responses import follower_face, least_social_cost
 
@@ -37,7 +37,6 @@ SOCIETY, AT_MOST = 1e-3, 5e-3  # $: social cost of a judged day above the least 
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation
 AHEAD = ("zb", "zs")  # decisions of the design, which stand on every day unless trade is by scenario
-known_day = kept_lps(64)  # of one day each: small, and the same for every design and case with the same assets
 UNWEIGHED = ("var", "excess")  # columns of a risk that days are judged without
 
 

@@ -80,6 +80,7 @@ def kept_lps(most: int) -> Callable[..., ParametricLP]:
 
 
 known_lp = kept_lps(4)  # solving, certifying and summarising a case begin with the same LP
+known_day = kept_lps(64)  # of one day each: small, and the same for every design and case with the same assets
 
 
 def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from tritier.model.acflow import ac_power_flow
 from tritier.model.chance import Network, net_load
 from tritier.model.network import downstream_matrix, main_line
 from tritier.provenance import sole_writer, whole_folder
-from tritier.reformulation.joint import JointLP
+from tritier.reformulation.joint import JointLP, known_day
 from tritier.studies.check import design_flows, offered_limits, with_margin
 from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import Grid, case_path, from_matpower, from_simbench, pandapower_grid
@@ -582,7 +582,8 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
     for tried, k in enumerate(hard, 1):
         if say is not None:
             say(f"substation at {study.feeder.v_slack:g} p.u.: design day {tried} of {len(hard)}")
-        joint = JointLP(instance.on(days.select([k])))
+        day = instance.on(days.select([k]))
+        joint = JointLP(day, lp=known_day(day))
         if before is not None:
             joint.add_blocks(before.blocks)
         joint.set_design(None)
