@@ -533,6 +533,9 @@ def test_tables_print_significant_digits(monkeypatch):
     (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Powers"))
     assert '<td><span class="number">3.2e-16</span></td>' in table["text/html"]
     assert r"| [3\.2e\-16]{.number} | re\-run 7 |" in table["text/markdown"]
+    frame = pd.DataFrame({"cost [$/day]": [2664.46, -36.2294, 0.449812, 0.0]})
+    (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Cents", digits=5, places=2))
+    assert re.findall(r"<td>(.*?)</td>", table["text/html"]) == ["2,664.5", "-36.23", "0.45", "0"]
     frame = pd.DataFrame({"LPs": [1132.0, 133.0, None], "time [s]": [22.0, 4.28, 1.0], "days": [4, 3, 2]})
     (table,) = shown(monkeypatch, lambda: chapter.show_table(frame, "Counts"))
     told = re.findall(r"<td>(.*?)</td>", table["text/html"])

@@ -223,17 +223,18 @@ def show_interactive(page: Page, fig: go.Figure, name: str, alt: str) -> None:
     display(HTML(script + picture + without), metadata={"tritier": about})
 
 
-def show_table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
+def show_table(frame: pd.DataFrame, caption: str, digits: int = 4, places: int | None = None) -> None:
     """Display a table without its index, under its caption; the book numbers it by chapter.
 
     Args:
         frame: floats are shown with ``digits`` significant digits, a column of whole ones as such, gaps as an en dash.
         caption: what the table shows, as MyST text.
         digits: significant digits.
+        places: digits behind the point, at most.
     """
     from IPython.display import display
 
-    text = frame.apply(lambda column: _counted(column).map(lambda value: _as_text(value, digits)))
+    text = frame.apply(lambda column: _counted(column).map(lambda value: _as_text(value, digits, places)))
     told = text.to_html(index=False, border=0, classes="table", justify="left")
     told = told.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
     shown = {"text/html": POWER.sub(r'<span class="number">\g<0></span>', told)}
@@ -256,8 +257,8 @@ def power(number: float, digits: int = 2) -> str:
     return raised if float(mantissa) == 1 else f"{mantissa}\u00a0×\u00a0{raised}"
 
 
-def _as_text(value: object, digits: int) -> str:
-    """A cell of a table: a float with so many significant digits, a gap as an en dash."""
+def _as_text(value: object, digits: int, places: int | None = None) -> str:
+    """A cell of a table: a float with so many significant digits, and so many behind the point, a gap as an en dash."""
     if value is None or value is pd.NaT or value != value:
         return "–"
     if not isinstance(value, float | np.floating):
@@ -267,7 +268,8 @@ def _as_text(value: object, digits: int) -> str:
         return f"{number:.{digits - 1}e}"
     if not number or not np.isfinite(number):
         return f"{number:g}"
-    return f"{number:,.{max(0, digits - 1 - floor(log10(abs(number))))}f}"
+    behind = max(0, digits - 1 - floor(log10(abs(number))))
+    return f"{number:,.{behind if places is None else min(behind, places)}f}"
 
 
 def myst_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:

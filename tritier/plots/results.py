@@ -151,9 +151,12 @@ def engines_figure(table: pd.DataFrame, column: str, label: str) -> Figure:
 
 
 def profile_figure(table: pd.DataFrame) -> Figure:
-    """Seconds of each phase of a search, by work, one bar a phase; columns ``phase``, ``work``, ``seconds``."""
+    """Seconds of each phase of a search, by work, one bar a phase; columns ``phase``, ``work``, ``seconds``. Phases and
+    kinds of work that take less than half a percent of all seconds would be no more than a name, and are left out."""
     seconds = table.pivot_table("seconds", "phase", "work", "sum", 0.0)
     seconds = seconds.loc[table["phase"].drop_duplicates()[::-1], table["work"].drop_duplicates()]
+    least = 0.005 * seconds.to_numpy().sum()
+    seconds = seconds.loc[seconds.sum(axis=1) >= least, seconds.sum(axis=0) >= least]
     fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.28 * len(seconds)))
     start = np.zeros(len(seconds))
     for k, work in enumerate(seconds.columns):
