@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tritier import provenance
+from tritier.cases.solve import prepare
 from tritier.errors import InputError
 from tritier.provenance import (
     clear_leftovers,
@@ -168,6 +169,27 @@ def test_the_commit_is_that_of_the_checkout():
         ["git", "rev-parse", "--short=12", "HEAD"], cwd=provenance.PACKAGE, capture_output=True, text=True, check=False
     ).stdout.strip()
     assert provenance.commit().rstrip("+") == (head or "unknown")
+
+
+def test_the_commit_stays_that_of_the_code_as_it_was_loaded(tmp_path, monkeypatch):
+    """A result is written long after its code was loaded, and other commits may have come meanwhile."""
+
+    def run(*words):
+        return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "tritier")
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    run("init", "-q")
+    run(*who, "commit", "-q", "--allow-empty", "-m", "first")
+    first = run("rev-parse", "--short=12", "HEAD").stdout.strip()
+    provenance.commit.cache_clear()
+    try:
+        prepare(provenance.DATA / "studies" / "ieee33", "smoke")
+        run(*who, "commit", "-q", "--allow-empty", "-m", "second")
+        assert run("rev-parse", "--short=12", "HEAD").stdout.strip() != first
+        assert provenance.commit() == first
+    finally:
+        provenance.commit.cache_clear()
 
 
 def test_versions_name_python_and_the_solvers():

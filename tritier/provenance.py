@@ -17,6 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,12 @@ def versions(packages: Sequence[str] = VERSIONED) -> dict[str, str]:
     return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
+@cache
 def commit() -> str:
-    """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout."""
+    """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout.
+
+    As a process finds it first: what it has loaded stays, whatever is committed before its result is written.
+    """
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)

@@ -34,6 +34,7 @@ from tritier.inputs.settings import Preset, Settings, change_as_text
 from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Block
 from tritier.model.tariff import fixed_charge, passive_charges
+from tritier.provenance import commit
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
 from tritier.search import hybrid
@@ -62,6 +63,7 @@ def prepare(
     study: as read, or its folder; changes: of the preset, and of study.yaml where the study has yet to be read, by
     dotted key; half: design half of the season, ``odd`` or ``even`` weeks.
     """
+    commit()  # of the code as it is loaded: the result may be written after the next one
     study_changes, preset_changes = split_changes(changes or {})
     if not isinstance(study, Study):
         study = read_study(study, study_changes)
