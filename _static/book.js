@@ -51,6 +51,14 @@ addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A number that a chapter has found stays on the line of its unit.
+addEventListener("DOMContentLoaded", () => {
+  for (const number of document.querySelectorAll(".bd-article .pasted-text")) {
+    const after = number.nextSibling;
+    if (after?.nodeType === Node.TEXT_NODE) after.data = after.data.replace(/^ (?=[$%])/, "\u00a0");
+  }
+});
+
 // A long path or dotted name in a table may break after its signs, so that the column need not be as wide as it is.
 addEventListener("DOMContentLoaded", () => {
   for (const code of document.querySelectorAll(".bd-article :is(td, th) code")) {
