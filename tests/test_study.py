@@ -21,6 +21,8 @@ from tritier.search.flat import flat_design
 from tritier.search.menu import Coordinates
 from tritier.search.responses import LOSS_GAP, optimistic_response
 
+pytestmark = pytest.mark.usefixtures("prepared_once")
+
 ROOT = Path(__file__).parents[1]
 IEEE33 = ROOT / "data" / "studies" / "ieee33"
 FEW = {"n_prosumers": 4, "n_scenarios": 3}  # the other ten buses are passive load
