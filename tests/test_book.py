@@ -237,6 +237,17 @@ def test_a_page_that_does_not_exist_is_named(copy):
         gate(copy)
 
 
+def test_the_longest_chain_of_chapters_is_begun_first(tmp_path, monkeypatch, capsys):
+    """01 waits for nothing and nothing for it; 03 waits for 02."""
+    book = write_book(tmp_path / "book")
+    for name, needs in (("01-double", []), ("02-quadruple", []), ("03-reader", ["02-quadruple"])):
+        write_chapter(book.root, name, "1", needs)
+    monkeypatch.setattr("tritier.book.run.run_chapter", lambda book, chapter: {"status": "executed", "seconds": 0.0})
+    run_stale(book, jobs=1)
+    begun = re.findall(r"(\S+): running", capsys.readouterr().out)
+    assert begun == ["02-quadruple", "01-double", "03-reader"]
+
+
 @pytest.mark.parametrize(("needs", "message"), [(["03-reader"], "a circle"), (["09-none"], "is not a chapter")])
 def test_impossible_needs_are_named(copy, needs, message):
     write_chapter(copy.root, "01-double", "1", needs)
@@ -447,8 +458,11 @@ def test_a_broken_link_fails_the_build_and_each_is_named(tmp_path, monkeypatch, 
     assert [name for name in BROKEN if not any(name in line for line in told)] == []
 
 
-def test_one_equation_that_is_gone_fails_the_build(tmp_path, monkeypatch, capsys):
+def test_one_equation_that_is_gone_fails_the_build_and_the_next_one_too(tmp_path, monkeypatch, capsys):
+    """Sphinx does not read a page again that has not changed, and says nothing of it."""
     assert strict_build(tmp_path, monkeypatch, LINKED.replace("(eq-toy)", "(eq-renamed)")) == 1
+    assert "eq-toy" in capsys.readouterr().err
+    assert build_html(Book(tmp_path, "smoke")) == 1
     assert "eq-toy" in capsys.readouterr().err
 
 

@@ -343,9 +343,16 @@ def clear_leftovers(book: Book, html: Path) -> None:
 
 
 def build_html(book: Book) -> int:
-    """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html."""
+    """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html.
+
+    Pages that Sphinx has read are not read again, nor warned of, unless they change: what it keeps is dropped where the
+    build before did not succeed.
+    """
     source = stage(book)
-    html = book.root / "_build" / "html"
+    html, sound = book.root / "_build" / "html", book.root / "_build" / ".doctrees" / "built-without-a-warning"
+    if not sound.is_file():
+        shutil.rmtree(sound.parent, ignore_errors=True)
+    sound.unlink(missing_ok=True)
     if html.is_dir() and not (html / "index.html").is_file():
         shutil.rmtree(html)
     clear_leftovers(book, html)
@@ -359,7 +366,9 @@ def build_html(book: Book) -> int:
         for line in dict.fromkeys(told):
             print(f"book: {line.replace(str(source) + '/', '')}", file=sys.stderr)
         print(f"book: the HTML build failed (see {log.relative_to(book.root)})", file=sys.stderr)
-    return 1 if run.returncode else 0
+        return 1
+    sound.touch()
+    return 0
 
 
 def print_book(book: Book, browser: str) -> Path:

@@ -205,6 +205,15 @@ def run_chapter(book: Book, chapter: str) -> dict:
     return record
 
 
+def rounds_behind(book: Book) -> dict[str, int]:
+    """How many chapters wait for each one after the other, itself counted: the longest chain is begun first."""
+    rounds = dict.fromkeys(book.chapters, 1)
+    for chapter in reversed(list(in_order(book).static_order())):
+        for other in book.needs(chapter):
+            rounds[other] = max(rounds[other], rounds[chapter] + 1)
+    return rounds
+
+
 def run_stale(book: Book, jobs: int = 2) -> None:
     """Run all stale chapters, each after those it needs; a chapter whose needs failed is left alone.
 
@@ -216,6 +225,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
     order = in_order(book)
     order.prepare()
     failed: set[str] = set()
+    rounds, waiting = rounds_behind(book), list[str]()
 
     def work(chapter: str) -> None:
         reason = changed(book, chapter, shared_sources(book))
@@ -236,7 +246,9 @@ def run_stale(book: Book, jobs: int = 2) -> None:
         running: dict[Future, str] = {}
         try:
             while order.is_active():
-                running |= {pool.submit(work, chapter): chapter for chapter in order.get_ready()}
+                waiting = sorted([*waiting, *order.get_ready()], key=lambda chapter: -rounds[chapter])
+                begun, waiting = waiting[: max(1, jobs) - len(running)], waiting[max(1, jobs) - len(running) :]
+                running |= {pool.submit(work, chapter): chapter for chapter in begun}
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     order.done(running.pop(future))
