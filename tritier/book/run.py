@@ -205,17 +205,21 @@ def run_chapter(book: Book, chapter: str) -> dict:
     return record
 
 
-def rounds_behind(book: Book) -> dict[str, int]:
-    """How many chapters wait for each one after the other, itself counted: the longest chain is begun first."""
-    rounds = dict.fromkeys(book.chapters, 1)
-    for chapter in reversed(list(in_order(book).static_order())):
+def chain_through(book: Book) -> dict[str, int]:
+    """Length of the longest chain of chapters, each waiting for the one before, that each chapter is part of."""
+    ordered = list(in_order(book).static_order())
+    before, behind = dict.fromkeys(ordered, 0), dict.fromkeys(ordered, 0)
+    for chapter in ordered:
+        before[chapter] = max((before[other] + 1 for other in book.needs(chapter)), default=0)
+    for chapter in reversed(ordered):
         for other in book.needs(chapter):
-            rounds[other] = max(rounds[other], rounds[chapter] + 1)
-    return rounds
+            behind[other] = max(behind[other], behind[chapter] + 1)
+    return {chapter: 1 + before[chapter] + behind[chapter] for chapter in ordered}
 
 
 def run_stale(book: Book, jobs: int = 2) -> None:
-    """Run all stale chapters, each after those it needs; a chapter whose needs failed is left alone.
+    """Run all stale chapters, each after those it needs, the longest chain first; a chapter whose needs failed is left
+    alone.
 
     Raises:
         InputError: chapters need each other in a circle.
@@ -225,7 +229,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
     order = in_order(book)
     order.prepare()
     failed: set[str] = set()
-    rounds, waiting = rounds_behind(book), list[str]()
+    chain, waiting = chain_through(book), list[str]()
 
     def work(chapter: str) -> None:
         reason = changed(book, chapter, shared_sources(book))
@@ -246,7 +250,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
         running: dict[Future, str] = {}
         try:
             while order.is_active():
-                waiting = sorted([*waiting, *order.get_ready()], key=lambda chapter: -rounds[chapter])
+                waiting = sorted([*waiting, *order.get_ready()], key=lambda chapter: -chain[chapter])
                 begun, waiting = waiting[: max(1, jobs) - len(running)], waiting[max(1, jobs) - len(running) :]
                 running |= {pool.submit(work, chapter): chapter for chapter in begun}
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
