@@ -52,7 +52,6 @@ def quadruple(x):
 FIGURE = """
 from IPython.display import SVG, display
 from pathlib import Path
-from types import SimpleNamespace
 from toy.sub.beta import quadruple
 folder = Path("_run") / preset / "figures"
 folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tritier.cases import result
 from tritier.cases.cases import CASES
 from tritier.cases.result import FOLDER, SETS, origin_in_words, read_or_solve, stored
 from tritier.cases.solve import prepare
@@ -19,21 +18,7 @@ PLACES = [f"{name}/case-{number}" for name in SETS for number in CASES]
 STUDIES = Path(__file__).resolve().parents[1] / "data" / "studies"
 STUDY = STUDIES / "ieee33"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prepared_once():
-    """The cases of a set are read with one and the same prepared study, so that what they share is found once."""
-    known: dict[str, object] = {}
-
-    def shared(study, *asked):
-        key = json.dumps([str(Path(study).resolve()), *asked], sort_keys=True)
-        if key not in known:
-            known[key] = prepare(study, *asked)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(result, "prepare", shared)
-        yield
+pytestmark = pytest.mark.usefixtures("prepared_once")
 
 
 @pytest.fixture(scope="module", params=SETS)

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -205,14 +206,15 @@ def run_chapter(book: Book, chapter: str) -> dict:
     return record
 
 
-def chain_through(book: Book) -> dict[str, int]:
-    """Length of the longest chain of chapters, each waiting for the one before, that each chapter is part of."""
-    ordered = list(in_order(book).static_order())
+def chain_through(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Length of the longest chain of chapters, each waiting for the one before, that each chapter is part of; needs:
+    those that each one waits for, without a circle."""
+    ordered = list(TopologicalSorter(needs).static_order())
     before, behind = dict.fromkeys(ordered, 0), dict.fromkeys(ordered, 0)
     for chapter in ordered:
-        before[chapter] = max((before[other] + 1 for other in book.needs(chapter)), default=0)
+        before[chapter] = max((before[other] + 1 for other in needs[chapter]), default=0)
     for chapter in reversed(ordered):
-        for other in book.needs(chapter):
+        for other in needs[chapter]:
             behind[other] = max(behind[other], behind[chapter] + 1)
     return {chapter: 1 + before[chapter] + behind[chapter] for chapter in ordered}
 
@@ -229,7 +231,8 @@ def run_stale(book: Book, jobs: int = 2) -> None:
     order = in_order(book)
     order.prepare()
     failed: set[str] = set()
-    chain, waiting = chain_through(book), list[str]()
+    chain, waiting = chain_through({chapter: book.needs(chapter) for chapter in book.chapters}), list[str]()
+    workers = max(1, jobs)
 
     def work(chapter: str) -> None:
         reason = changed(book, chapter, shared_sources(book))
@@ -246,13 +249,14 @@ def run_stale(book: Book, jobs: int = 2) -> None:
                 failed.add(chapter)
             print(f"  {chapter}: {record['status']} in {record['seconds']:.0f} s", flush=True)
 
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         running: dict[Future, str] = {}
         try:
             while order.is_active():
                 waiting = sorted([*waiting, *order.get_ready()], key=lambda chapter: -chain[chapter])
-                begun, waiting = waiting[: max(1, jobs) - len(running)], waiting[max(1, jobs) - len(running) :]
-                running |= {pool.submit(work, chapter): chapter for chapter in begun}
+                while waiting and len(running) < workers:
+                    chapter = waiting.pop(0)
+                    running[pool.submit(work, chapter)] = chapter
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     order.done(running.pop(future))

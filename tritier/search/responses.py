@@ -185,8 +185,8 @@ def _best_for_society(joint: JointLP, design: Design) -> tuple[np.ndarray, list[
 
 @dataclass(frozen=True, eq=False)
 class LeastCost:
-    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound, blocks it violates (then
-    stop)."""
+    """Least social cost over the LP as it stands: a point, its exact cost, a lower bound up to the solver's
+    rounding, blocks it violates (then stop)."""
 
     x: np.ndarray
     exact: float
