@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.cases.cases import anchored_fixed_cost
 from tritier.cases.result import read_or_solve
 from tritier.cases.solve import Prepared, anchored_baseline, prepare
 from tritier.inputs.scenarios import HALVES, design_days
@@ -38,7 +37,7 @@ def anchored(prepared: Prepared, days: str) -> dict[str, object]:
         "collected_usd": charge * base.energy.sum(),
         "losses_usd": social.losses,
         "demand_charge_usd": social.demand_charge,
-        "fixed_cost_usd": anchored_fixed_cost(charge, base.energy, social.network),
+        "left_usd": charge * base.energy.sum() - social.network,
     }
 
 
@@ -83,7 +82,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     write_csv(HERE / "fixed_cost.csv", table, digits=8)
     print(table.round(2).to_string())
-    real = table.query("study == @STUDIES[1] and half == 'odd' and days == @REAL")["fixed_cost_usd"].item()
+    real = table.query("study == @STUDIES[1] and half == 'odd' and days == @REAL")["left_usd"].item()
     designs = pd.DataFrame([designed(None), designed(real)])
     write_csv(HERE / "fixed_cost_designs.csv", designs, digits=8)
     print(designs.to_string())

@@ -91,8 +91,9 @@ def judging_instance(instance: Instance, case: Case, days: Days) -> Instance:
 
 
 def anchored_fixed_cost(anchor: float, energy: np.ndarray, network_cost: float) -> float:
-    """Fixed network cost that a flat charge recovers in Case 1, $/day (:eq:`eq-fixed-cost`).
+    """Fixed network cost that a flat charge recovers in Case 1, $/day (:eq:`eq-fixed-cost`); 0 where it does not even
+    recover losses and demand charge, which other charges than that one then have to.
 
     anchor: network charge, $/kWh; energy: billed kWh by block (B,); network_cost: losses and demand charge, $/day.
     """
-    return float(anchor * energy.sum() - network_cost)
+    return max(0.0, float(anchor * energy.sum() - network_cost))

@@ -116,21 +116,14 @@ def bill_shares(prepared: Prepared) -> np.ndarray:
 def fixed_cost(prepared: Prepared, forecast: bool) -> float:
     """Fixed cost to recover, $/day (:eq:`eq-fixed-cost`).
 
-    Given in study.yaml, or what the network charge recovers in Case 1 on the same days beyond losses and demand charge.
+    Given in study.yaml, or what the network charge recovers in Case 1 on the same days beyond losses and demand charge;
+    none where it recovers less.
     """
     settings = prepared.study.settings
     if settings.fixed_cost_usd is not None:
         return settings.fixed_cost_usd
     base, _ = anchored_baseline(prepared, forecast)
-    cost = anchored_fixed_cost(settings.network_charge_usd_per_kwh, base.energy, base.social.network)
-    if cost < 0:
-        raise InputError(
-            prepared.study.paths["study"],
-            "network_charge_usd_per_kwh",
-            f"recovers {cost + base.social.network:.2f} $/day, less than losses and demand charge alone",
-            "raise it, lower demand_charge_usd_per_kw, or give fixed_cost_usd",
-        )
-    return cost
+    return anchored_fixed_cost(settings.network_charge_usd_per_kwh, base.energy, base.social.network)
 
 
 def cleared(prepared: Prepared, case: Case) -> Instance:
