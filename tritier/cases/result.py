@@ -551,6 +551,7 @@ SETS = {
     "2045-odd": ("ieee33-2045", "fast", "odd"),
     "2045-even": ("ieee33-2045", "fast", "even"),
 }
+READY = SETS | {"fast-odd": ("ieee33", "fast", "odd")}  # and what a book at the default preset reads, no evidence
 
 
 def made_from(folder: Path, prepared: Prepared) -> bool:
@@ -566,7 +567,7 @@ def made_from(folder: Path, prepared: Prepared) -> bool:
 
 def stored(prepared: Prepared, number: int) -> Path | None:
     """Folder of the stored case that was made from these data with these parameters, or None."""
-    folders = (FOLDER / name / f"case-{number}" for name in SETS)
+    folders = (FOLDER / name / f"case-{number}" for name in READY)
     return next((folder for folder in folders if made_from(folder, prepared)), None)
 
 

@@ -416,20 +416,7 @@ class Size:
 STORED = Size(14, 12, 366)
 FRESH = {
     "smoke": Size(5, 2, 4, {"demand_charge": ("0.251",), "tie_break": ("0.0001",), "pv": ("1.5",)}),
-    "fast": Size(
-        14,
-        3,
-        366,
-        {
-            "demand_charge": ("0.251",),
-            "tie_break": ("0", "0.0001"),
-            "structure": ("flat, no limit",),
-            "beta": ("0", "0.9"),
-            "pv": ("0.5", "1.5"),
-            "battery": ("0.5", "2"),
-            "elasticity": ("-0.3",),
-        },
-    ),
+    "fast": Size(14, 3, 366, {"demand_charge": ("0.251",), "tie_break": ("0.0001",), "pv": ("1.5",)}),
     "paper": STORED,
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tritier.cases.result import FOLDER, SETS, made_from, solve_case
+from tritier.cases.result import FOLDER, READY, made_from, solve_case
 from tritier.cases.solve import prepare
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
@@ -21,8 +21,8 @@ def say(text: str) -> None:
 
 
 def main(names: list[str]) -> None:
-    for name in names or SETS:
-        study, preset, half = SETS[name]
+    for name in names or READY:
+        study, preset, half = READY[name]
         prepared = prepare(STUDIES / study, preset, half=half)
         for number in CASES:
             out = FOLDER / name / f"case-{number}"
