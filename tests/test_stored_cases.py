@@ -12,7 +12,7 @@ from tritier.cases.result import FOLDER, READY, origin_in_words, read_or_solve, 
 from tritier.cases.solve import prepare
 from tritier.cli import main
 from tritier.inputs.documents import read_json
-from tritier.inputs.settings import PREREADY
+from tritier.inputs.settings import PRESETS
 
 PLACES = [f"{name}/case-{number}" for name in READY for number in CASES]
 STUDIES = Path(__file__).resolve().parents[1] / "data" / "studies"
@@ -41,7 +41,7 @@ def test_designs_are_proved_on_the_long_menu(prepared):
     name, ready = prepared
     for number in (3, 4):
         design = read_json(FOLDER / name / f"case-{number}" / "certificate.json")["design"]
-        assert design["gap"] <= PREREADY[ready.preset.name].gap and design["proof"] == "closed"
+        assert design["gap"] <= PRESETS[ready.preset.name].gap and design["proof"] == "closed"
         if ready.preset.name == "paper":
             assert design["menu_points"] >= 10**5
             assert design["lp_solves"] < 0.01 * design["menu_points"]
