@@ -37,39 +37,52 @@ addEventListener("load", async () => {
   reachable();
 });
 
-// A line may not begin with the comma that follows a formula, which a browser takes for a word of its own.
+// A line may not begin with the comma that follows a formula, nor end with the parenthesis before it: a browser takes a
+// formula for a word of its own.
 addEventListener("DOMContentLoaded", () => {
   for (const formula of document.querySelectorAll(".bd-article span.math")) {
-    const after = formula.nextSibling;
+    const [before, after] = [formula.previousSibling, formula.nextSibling];
+    const opened = before?.nodeType === Node.TEXT_NODE && /[(\[]$/.exec(before.data);
     const sign = after?.nodeType === Node.TEXT_NODE && /^([,.;:!?)\]]+|-\w+)/.exec(after.data);
-    if (!sign) continue;
-    after.splitText(sign[0].length);
+    if (!opened && !sign) continue;
     const kept = document.createElement("span");
     kept.className = "kept";
     formula.replaceWith(kept);
-    kept.append(formula, after);
+    if (opened) kept.append(before.splitText(before.data.length - 1));
+    kept.append(formula);
+    if (sign) {
+      after.splitText(sign[0].length);
+      kept.append(after);
+    }
   }
 });
 
-// A number that a chapter has found stays on the line of its unit.
+// A number stays on the line of its unit, whether a chapter has found it or it was written.
 addEventListener("DOMContentLoaded", () => {
-  for (const number of document.querySelectorAll(".bd-article .pasted-text")) {
-    const after = number.nextSibling;
-    if (after?.nodeType === Node.TEXT_NODE) after.data = after.data.replace(/^ (?=[$%])/, "\u00a0");
+  const article = document.querySelector(".bd-article");
+  if (!article) return;
+  const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    if (!/[%$]/.test(text.data) || text.parentElement.closest("pre, code, script, style, .math")) continue;
+    const found = text.previousSibling?.matches?.(".pasted-text");
+    text.data = text.data.replace(found ? /^ (?=[$%])|(?<=\d) (?=[$%])/g : /(?<=\d) (?=[$%])/g, "\u00a0");
   }
 });
 
-// A long path or dotted name in a table may break after its signs, so that the column need not be as wide as it is.
+// A long path or dotted name in a table or a signature may break after its signs: a column need not be as wide as it is,
+// and no name is broken within a word.
 addEventListener("DOMContentLoaded", () => {
-  for (const code of document.querySelectorAll(".bd-article :is(td, th) code")) {
+  for (const code of document.querySelectorAll(".bd-article :is(:is(td, th) code, dt.sig .descclassname, dt.sig .descname)")) {
     const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
     const texts = [];
     while (walker.nextNode()) texts.push(walker.currentNode);
     for (const text of texts) {
       const parts = text.data.split(/(?<=[/_.,:])(?=\w)/);
-      if (text.data.length < 14 || parts.length < 2) continue;
+      if (parts.length < 2 || (text.data.length < 14 && !code.closest("dt"))) continue;
       text.replaceWith(...parts.flatMap((part, k) => (k ? [document.createElement("wbr"), part] : [part])));
     }
+    if (code.matches(".descclassname")) code.append(document.createElement("wbr"));
   }
 });
 

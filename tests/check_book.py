@@ -64,6 +64,13 @@ def test_no_page_prints_what_is_no_number():
     assert [name for name, text in chapters.items() if re.search(r"(?<![\w-])[+-]?nan\b", text)] == []
 
 
+def test_numbers_of_pages_beside_the_chapters_are_not_taken_for_a_chapters():
+    bare = re.compile(r'"(?:eqno|caption-number)">(?:Fig\. |Table |\()\d+[ )<]')
+    pages = [name for name in CHAPTERS if name != LANDING]
+    assert [name for name in pages if bare.search((HTML / name).read_text())] == []
+    assert "(M.1)" in (HTML / "chapters" / "method.html").read_text()
+
+
 def test_the_first_page_leads_to_the_landing_page(browser):
     with opened(browser, HTML, "intro.html") as (page, wrong):
         page.goto((HTML / FORWARD).as_uri(), wait_until="commit")

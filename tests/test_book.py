@@ -19,11 +19,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tritier import book as chapter
 from tritier.book.build import (
     _figure_links,
+    as_read,
     build_book,
     build_html,
     clear_leftovers,
     keep_previews,
     launchable,
+    number_by_page,
     publish_figures,
     with_provenance,
 )
@@ -378,8 +380,11 @@ def strict_build(root: Path, monkeypatch, page: str, glued: str = GLUED) -> int:
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "_static", root / "_static")
     (root / "references.bib").write_text("")
-    (root / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01-toy\n")
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: intro\nchapters:\n  - file: chapters/01-toy\n  - file: aside\n"
+    )
     (root / "intro.md").write_text(page)
+    (root / "aside.md").write_text("# Aside\n\n$$ c = d $$ (eq-aside)\n\nBy {eq}`eq-aside`.\n")
     book = Book(root, "smoke")
     write_glued(book, glued)
     return build_html(book)
@@ -415,6 +420,8 @@ def test_a_sound_book_builds_and_reads_offline(tmp_path, monkeypatch):
     assert "It measures 2.5 m." in glued
     assert re.search(r"Table 1\s+Lengths", glued), "the table has no number"
     assert "preset smoke" in glued
+    aside = re.sub("<[^>]*>", "", (html / "aside.html").read_text())
+    assert aside.count("(A.1)") == 2, "an equation beside the chapters is taken for one of theirs"
     assert 'src="https' not in text
     assert "THEBE_JS_URL" not in text
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
@@ -449,6 +456,41 @@ def test_previews_of_pages_that_are_not_written_again_stay(tmp_path):
     env = SimpleNamespace(all_docs=dict.fromkeys(("again", "same")))  # a build that has nothing to write
     keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
     assert set(env.tippy_data["pages"]) == {"again", "same"}
+
+
+def test_what_pages_beside_the_chapters_number_bears_their_name():
+    """As Sphinx has it: through all pages that have no number, by chapter on those that do."""
+    counted = {
+        "intro": {"figure": {"fig-a": (1,)}, "table": {}},
+        "chapters/method": {"displaymath": {"eq-b": (2,), "eq-a": (1,)}, "table": {"tab-a": (4,)}},
+        "chapters/mentions": {"figure": {}},
+        "chapters/07-dso": {"displaymath": {"eq-c": (7, 1)}},
+        "chapters/meters": {"displaymath": {"eq-d": (3,)}},
+    }
+    env = SimpleNamespace(toc_fignumbers=counted)
+    assert number_by_page(SimpleNamespace(config=SimpleNamespace(root_doc="intro")), env) == []
+    assert counted["intro"]["figure"] == {"fig-a": (1,)}
+    assert counted["chapters/method"] == {
+        "displaymath": {"eq-a": ("M", 1), "eq-b": ("M", 2)},
+        "table": {"tab-a": ("M", 1)},
+    }
+    assert counted["chapters/07-dso"]["displaymath"] == {"eq-c": (7, 1)}
+    assert counted["chapters/meters"]["displaymath"] == {"eq-d": ("Me", 1)}
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Losses, kW (:eq:`eq-losses`).", "Losses, kW :eq:`eq-losses`."),
+        ("Rows (:eq:`eq-a`,\n:eq:`eq-b`), (T,).", "Rows :eq:`eq-a`,\n:eq:`eq-b`, (T,)."),
+        ("A limit (see :eq:`eq-a`).", "A limit (see :eq:`eq-a`)."),
+        ("Alias for field number 3", ""),
+    ],
+)
+def test_a_docstring_is_shown_without_second_parentheses(written, shown):
+    lines = written.split("\n")
+    as_read(None, "function", "name", None, None, lines)
+    assert "\n".join(lines) == shown
 
 
 def test_a_broken_link_fails_the_build_and_each_is_named(tmp_path, monkeypatch, capsys):

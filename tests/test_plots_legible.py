@@ -111,6 +111,20 @@ def test_nothing_meets_in_a_figure(figure):
     plt.close(fig)
 
 
+@pytest.mark.parametrize("size", [(2, 2), (5, 6)])
+def test_the_stroke_through_a_cell_leaves_its_number_free(size):
+    """As many cells as the slice of the longest menu has, with numbers of four digits; none recovers the cost."""
+    with plt.rc_context(STYLE):
+        fig = cases.menu_slice([0.1] * size[0], [0.1] * size[1], np.full(size, -1234.5), np.zeros(size, dtype=bool))
+        fig.canvas.draw()
+        boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+        strokes = [fig.axes[0].transData.transform_path(line.get_path()) for line in fig.axes[0].get_lines()]
+        assert len(boxes) == size[0] * size[1] and len(strokes) == 2 * len(boxes)
+        assert not any(stroke.intersects_bbox(box, filled=False) for stroke in strokes for box in boxes)
+        assert crowded(fig) == []
+    plt.close(fig)
+
+
 def test_what_meets_is_seen():
     fig, ax = plt.subplots()
     ax.plot([0, 1], [0, 1], "o-", label="curve")

@@ -20,6 +20,7 @@ from typing import Any
 import nbformat
 import yaml
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 import tritier
 from tritier.book.page import PACKAGES, captioned, downloads
@@ -50,6 +51,8 @@ FLOORS = (
 FOOTER = """<div style="font-size: 8px; width: 100%; text-align: center">
 <span class="title"></span> · <span class="pageNumber"></span> of <span class="totalPages"></span></div>"""
 FOLDERS = ("_static", "data")  # of data/ only the .md files: pages include them
+EQUATIONS = re.compile(r"\((:eq:`[^`]+`(?:,\s+:eq:`[^`]+`)*)\)")  # a link to an equation brings its parentheses along
+ALIAS = re.compile(r"Alias for field number \d+")  # what Python says of a field of a named tuple
 
 
 def publish_figures(book: Book) -> None:
@@ -177,6 +180,7 @@ def _link(name: str) -> str:
 def _first_line(kind: object) -> str:
     """The first paragraph of a docstring in MyST's words."""
     text = " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].split()).replace("``", "`")
+    text = EQUATIONS.sub(r"\1", text)
     return re.sub(r":(class|func|mod):`", r"{py:\1}`", text.replace(":eq:`", "{eq}`"))
 
 
@@ -415,7 +419,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
     It imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
     And entries of the bibliography become items of their list, as the role of the list around them asks for. Previews
-    outlast the build that wrote their page.
+    outlast the build that wrote their page. What pages beside the chapters number is counted by page.
     """
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
@@ -425,14 +429,40 @@ def setup(app: Sphinx) -> dict[str, bool]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     app.connect("html-page-context", entries_are_items)
+    app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered
+    app.connect("autodoc-process-docstring", as_read)
     app.connect("build-finished", keep_previews, priority=400)  # before sphinx-tippy writes them
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
 
 
 def entries_are_items(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Give entries of a bibliography, which docutils marks by a deprecated role, the role that a list may hold."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def number_by_page(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Count equations, figures and tables of a page that is no chapter behind the first letters of its name, as (M.1)
+    on the page of the method: Sphinx counts through all such pages, and its (1) is easily taken for a chapter's.
+
+    The first page keeps its plain numbers. No page has to be read again for it, hence the empty list.
+    """
+    taken: set[str] = set()
+    for page, kinds in env.toc_fignumbers.items():
+        name = page.rpartition("/")[2]
+        if page == app.config.root_doc or not name[0].isalpha() or not any(kinds.values()):
+            continue
+        sign = next(x for k in range(1, len(name) + 1) if (x := name[:k].capitalize()) not in taken)
+        taken.add(sign)
+        for numbers in kinds.values():
+            for count, key in enumerate(sorted(numbers, key=numbers.__getitem__), 1):
+                numbers[key] = (sign, count)  # type: ignore[assignment] # Sphinx joins whatever it finds by points
+    return []
+
+
+def as_read(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """A docstring as the book shows it: no second parentheses around an equation's number, nothing said by Python."""
+    lines[:] = [] if ALIAS.fullmatch("".join(lines)) else EQUATIONS.sub(r"\1", "\n".join(lines)).split("\n")
 
 
 def keep_previews(app: Sphinx, exception: Exception | None) -> None:

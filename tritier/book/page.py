@@ -279,7 +279,7 @@ def myst_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str)
         return PUNCTUATION.sub(r"\\\g<0>", text)
 
     def cell(text: str) -> str:
-        text = " ".join(text.split())
+        text = re.sub(r"[ \n]+", " ", text.strip())  # a space that does not break stays
         powers = [f"[{plain(power)}]{{.number}}" for power in POWER.findall(text)]
         return "".join(a + b for a, b in zip_longest(map(plain, POWER.split(text)), powers, fillvalue=""))
 

@@ -1,4 +1,4 @@
-"""LinDistFlow: the linear model of a radial feeder inside the market clearing (Baran & Wu 1989).
+"""LinDistFlow: the linear model of a radial feeder inside the market clearing (Baran & Wu 1989a).
 
 Signs: a net load is positive when the bus draws from the grid and negative when it feeds in; a line flow is positive
 away from the slack bus. Arrays lead with the bus (N, slack first) or line (L = N - 1) axis; any further axes, such as
@@ -68,7 +68,7 @@ def path_matrix(downstream: np.ndarray, impedance: np.ndarray) -> np.ndarray:
 
 
 def lindistflow(feeder: Feeder) -> LinDistFlow:
-    """LinDistFlow matrices of a feeder, with impedances in p.u. per kW (Baran & Wu 1989)."""
+    """LinDistFlow matrices of a feeder, with impedances in p.u. per kW (Baran & Wu 1989a)."""
     used = downstream_matrix(feeder)
     r, x = feeder.r_ohm / feeder.z_base_ohm, feeder.x_ohm / feeder.z_base_ohm
     return LinDistFlow(used, path_matrix(used, r), path_matrix(used, x), feeder.v_slack, feeder.bus_charging_kvar)

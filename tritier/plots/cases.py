@@ -246,15 +246,12 @@ def trades_by_hour(
     """
     fig, (top, low) = plt.subplots(2, 1, figsize=(WIDTH, 5.4), sharex=True, height_ratios=(2, 3))
     traded = np.maximum(bought, 0).sum(axis=0) > VISIBLE_KW
-    steps(top, ceiling, BLACK, ls="--", lw=1.2)
-    steps(top, floor, BLACK, ls=":", lw=1.2)
+    steps(top, ceiling, BLACK, ls="--", lw=1.2, label="import, all in")
+    steps(top, floor, BLACK, ls=":", lw=1.2, label="feed-in")
     for hour in range(price.size):
         colour = BLUE if traded[hour] else GREY
         top.hlines(price[hour], hour, hour + 1, color=colour, lw=4 if traded[hour] else 1)
     top.set_ylim(0, 1.18 * max(float(np.max(ceiling)), float(price.max())))
-    for y, text, away in ((ceiling, "import, all in", 4), (floor, "feed-in", -4)):
-        side = "bottom" if away > 0 else "top"
-        top.annotate(text, (0.2, y[0]), (0, away), textcoords="offset points", va=side, fontsize=9)
     name_price(top)
     top.set_ylabel("price [$/kWh]")
     _heat(low, buses, bought, "net P2P purchase [kW]")
@@ -264,9 +261,9 @@ def trades_by_hour(
 
 
 def name_price(ax: Axes) -> None:
-    """Name the bars of the P2P price below all of them: prices start well above zero."""
+    """Name the bars of the P2P price, and lines that have a name, below all of them: prices start well above zero."""
     ax.plot([], [], color=BLUE, lw=4, label="P2P price")
-    ax.legend(loc="lower left", fontsize=9)
+    ax.legend(loc="lower left", ncols=3, fontsize=9)
 
 
 def _heat(ax: Axes, names: np.ndarray, values: np.ndarray, label: str) -> None:
