@@ -413,7 +413,7 @@ def print_book(book: Book, browser: str) -> Path:
     return target
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool | int]:
     """Make this module a Sphinx extension of the book.
 
     It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
