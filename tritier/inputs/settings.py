@@ -329,7 +329,7 @@ class Settings(Section):
     feed_in: FeedIn = FeedIn()
     network_charge_usd_per_kwh: Price = key("flat network charge of Case 1, which sets the cost to recover", "$/kWh")
     fixed_cost_usd: Annotated[float, Field(ge=0, le=1e9)] | None = key(
-        "fixed network cost to recover", "$/day", None, "what the network charge leaves in Case 1, at least 0"
+        "fixed network cost to recover", "$/day", None, "what the network charge leaves in Case 1"
     )
     fixed_share: float = key(
         "largest share of the cost to recover that a fixed charge per customer may carry", default=0.0, ge=0, le=1
