@@ -199,6 +199,24 @@ def test_a_solve_that_loses_patience_ends_at_the_same_objective(patience, monkey
     assert joint.warm.solve(cost).iterations == 0, "what it ends with is the basis of the optimum"
 
 
+def test_from_an_interior_points_end_the_primal_simplex_goes_on_and_only_from_there():
+    """It is feasible there: the dual simplex would give that up for reduced costs that are off by a millionth."""
+    joint, cost = peaks()
+    best = joint.warm.solve(cost)
+    strategy = lambda: joint.warm._highs.getOptionValue("simplex_strategy")[1]  # noqa: E731
+    assert strategy() == wrapper.STRATEGY["dual"]
+    joint.warm.start_inside(cost)
+    again = joint.warm.solve(cost)
+    assert strategy() == wrapper.STRATEGY["primal"] and again.iterations < best.iterations / 10
+    assert again.objective == pytest.approx(best.objective, rel=1e-9)
+    joint.warm.solve(cost)
+    assert strategy() == wrapper.STRATEGY["dual"]
+    joint.warm.start_inside(cost)
+    joint.warm.set_basis(joint.warm.basis())
+    joint.warm.solve(cost)
+    assert strategy() == wrapper.STRATEGY["dual"], "a basis that is set is anybody's"
+
+
 def test_patience_is_of_each_solve(monkeypatch):
     """Many warm solves, each short, lose none of it together."""
     joint, cost = peaks()

@@ -46,6 +46,7 @@ LOOSE = 1e-7  # tolerances of an interior point, whose end is only a start
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
 PATIENCE = 8_000  # simplex iterations from a basis after which an interior point is faster
 ALL = slice(None)  # all rows or columns
+STRATEGY = {"dual": 1, "primal": 4}  # of the simplex, in HiGHS's numbers
 FOUND = int(highspy.SolutionStatus.kSolutionStatusFeasible)
 
 
@@ -501,6 +502,7 @@ class WarmLP(LinearProgram):
         self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
+        self._inside = False  # whether the next solve begins at an interior point's end
         self.clock = Clock()
         self.solved: Callable[[], None] = lambda: None  # called after each solve: what has been found may be kept
         options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
@@ -556,14 +558,16 @@ class WarmLP(LinearProgram):
 
     def solve(self, cost: np.ndarray | None = None, simplex: str = "dual", dust: float = DUST) -> LPSolution:
         """The optimum from the last basis. ``simplex`` is ``dual`` (bounds or rows changed) or ``primal`` (costs
-        changed); ``dust`` the relative distance of safe bound and objective above which a basis is not believed.
+        changed, as they always are from an interior point's end: it is feasible, and its reduced costs are not yet
+        exact); ``dust`` the relative distance of safe bound and objective above which a basis is not believed.
 
         Raises InfeasibleError, or SolverError if HiGHS gives neither an optimum to be trusted nor a proof that there is
         none.
         """
         if cost is not None:
             self.set_cost(cost)
-        self._highs.setOptionValue("simplex_strategy", {"dual": 1, "primal": 4}[simplex])
+        self._highs.setOptionValue("simplex_strategy", STRATEGY["primal" if self._inside else simplex])
+        self._inside = False
         self._basis, self._dust = None, dust
         with self.clock.during(work="simplex"):
             found = self._run_patiently()
@@ -585,6 +589,8 @@ class WarmLP(LinearProgram):
             return found
         self.restarts[ColdRestart.SLOW] += 1
         self.start_inside(self.cost)
+        self._highs.setOptionValue("simplex_strategy", STRATEGY["primal"])
+        self._inside = False
         return self.run()
 
     def start_inside(self, cost: np.ndarray) -> None:
@@ -593,13 +599,18 @@ class WarmLP(LinearProgram):
         self.set_cost(cost)
         self._highs.clearSolver()  # from a basis HiGHS would not presolve
         tight = {name: self.options[name] for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance")}
-        for name, value in {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}.items():  # 1e-9 is out of its reach
+        loose = {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}  # 1e-9 is out of its reach
+        limits = {
+            "simplex_strategy": STRATEGY["primal"],
+            "simplex_iteration_limit": PATIENCE,
+        }  # of what mends its basis
+        for name, value in (loose | limits).items():
             self._highs.setOptionValue(name, value)
         with self.clock.during(work="interior point"):
             self._run()
-        for name, value in {"solver": "simplex", **tight}.items():
+        for name, value in {"solver": "simplex", "simplex_iteration_limit": NO_LIMIT, **tight}.items():
             self._highs.setOptionValue(name, value)
-        self._basis, self._cold = None, False
+        self._basis, self._cold, self._inside = None, False, True
         self.solved()
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:
@@ -610,7 +621,7 @@ class WarmLP(LinearProgram):
 
     def _clear(self) -> None:
         super()._clear()
-        self._highs.setOptionValue("simplex_strategy", 1)
+        self._highs.setOptionValue("simplex_strategy", STRATEGY["dual"])
 
     def nonbasic(self) -> tuple[np.ndarray, np.ndarray]:
         """Which columns and which rows stand at a bound in the present basis, boolean, (n,) and (m,)."""
@@ -631,7 +642,7 @@ class WarmLP(LinearProgram):
         ]
         start = highspy.HighsBasis()
         start.col_status, start.row_status = ([STATUS[s] for s in part] for part in parts)
-        self._basis, self._cold = None, False
+        self._basis, self._cold, self._inside = None, False, False
         full = sum(part.count(BASIC) for part in parts) == self.row_lower.size  # HiGHS would mend another number itself
         if not full or self._highs.setBasis(start) == highspy.HighsStatus.kError:
             self.restarts[ColdRestart.BASIS] += 1
@@ -659,7 +670,7 @@ class WarmLP(LinearProgram):
     def forget(self) -> None:
         """Drop the basis: a cost of another kind is solved faster from scratch by the dual simplex."""
         self._highs.clearSolver()
-        self._basis, self._cold = None, True
+        self._basis, self._cold, self._inside = None, True, False
 
     def safe_bound(self, y: np.ndarray) -> float:
         """Safe lower bound at the present costs and bounds (:func:`safe_bound`)."""
