@@ -611,6 +611,11 @@ def test_powers_are_written_as_such(number, digits, told):
     assert chapter.power(number, digits) == told
 
 
+def test_a_space_that_does_not_break_stays_in_a_table():
+    told = myst_table(["gap"], [["1\u00a0\\%\n  of the gain"]], "Gaps")
+    assert "1\u00a0" in told and "of the gain" in told and "\n  of" not in told
+
+
 def test_a_table_without_a_caption_is_refused():
     with pytest.raises(TypeError, match="caption"):
         chapter.show_table(pd.DataFrame({"a": [1.0]}))
