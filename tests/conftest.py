@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tritier.evaluation import bench, sweeps
 from tritier.inputs.study import read_study
 
 matplotlib.use("Agg")
+gc.freeze()  # what is imported stays: writing LPs makes so many objects that looking through it again takes a tenth
 # Examples are the same in every run, and a slow machine is not a failure.
 settings.register_profile("tritier", deadline=None, derandomize=True)
 settings.load_profile("tritier")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import html
 import inspect
 import io
@@ -79,6 +80,7 @@ def begin(chapter: str, preset: str, seed: int = 0) -> Page:
     if not (root / "chapters" / f"{chapter}.ipynb").is_file():
         raise FileNotFoundError(f"chapters/{chapter}.ipynb not found in {root}; run chapters from the repository root")
     plots.use_style()
+    gc.freeze()  # what is imported stays: the collector need not look through it again and again
     return Page(chapter, preset, seed, root)
 
 
