@@ -217,6 +217,24 @@ def test_from_an_interior_points_end_the_primal_simplex_goes_on_and_only_from_th
     assert strategy() == wrapper.STRATEGY["dual"], "a basis that is set is anybody's"
 
 
+@pytest.mark.parametrize("large", [0, 10**9])
+def test_a_large_lp_without_a_basis_begins_inside(large, monkeypatch):
+    monkeypatch.setattr(wrapper, "LARGE", large)
+    joint, cost = peaks()
+    inside = []
+    monkeypatch.setattr(
+        joint.warm, "start_inside", lambda c: (inside.append(c), type(joint.warm).start_inside(joint.warm, c))
+    )
+    first = joint.warm.solve(cost)
+    assert len(inside) == (large == 0)
+    assert joint.warm.solve(cost).objective == pytest.approx(first.objective, rel=1e-9)
+    assert len(inside) == (large == 0), "the second has a basis"
+    n = int(joint.lp.at("N"))
+    joint.warm.set_bounds(np.array([n]), -1.0, -1.0)
+    with pytest.raises(InfeasibleError, match="no feasible point"):
+        joint.warm.solve(cost)
+
+
 def test_patience_is_of_each_solve(monkeypatch):
     """Many warm solves, each short, lose none of it together."""
     joint, cost = peaks()

@@ -44,6 +44,7 @@ ACTIVE = 1e-9  # $ per unit: a reduced cost or multiplier that is larger holds i
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 LOOSE = 1e-7  # tolerances of an interior point, whose end is only a start
 NO_LIMIT = 2**31 - 1  # HiGHS's default of simplex_iteration_limit
+LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis, or none
 PATIENCE = 8_000  # simplex iterations from a basis after which an interior point is faster
 ALL = slice(None)  # all rows or columns
 STRATEGY = {"dual": 1, "primal": 4}  # of the simplex, in HiGHS's numbers
@@ -566,6 +567,8 @@ class WarmLP(LinearProgram):
         """
         if cost is not None:
             self.set_cost(cost)
+        if self._cold and self.row_lower.size >= LARGE:
+            self.start_inside(self.cost)
         self._highs.setOptionValue("simplex_strategy", STRATEGY["primal" if self._inside else simplex])
         self._inside = False
         self._basis, self._dust = None, dust

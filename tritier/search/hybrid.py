@@ -27,7 +27,7 @@ from tritier.inputs.instance import Design
 from tritier.model.chance import Block
 from tritier.model.market import line_position
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import Basis, Clock
+from tritier.reformulation.lp import LARGE, Basis, Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import FINE, Request, Row
@@ -45,7 +45,6 @@ ENGINES = ("tree", "scip")
 STEPS = ("least", "answer", "sharpen")  # kinds of rounds
 LOOKED_AT = ("confirmed", "sharpened")  # points of a state that are not looked at again
 ROUND = 8  # designs answered at once; a constant, so that results do not depend on the number of workers
-LARGE = 10_000  # rows of an LP from which on an interior point is a faster start than another tariff's basis
 FAR = 0.1  # of the largest limit needed: a response that must give up more of its flows is not begun from
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SILENCE = 10.0  # s without a line, after which a round says how far it is
