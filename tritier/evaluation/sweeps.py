@@ -416,7 +416,7 @@ class Size:
 STORED = Size(14, 12, 366)
 FRESH = {
     "smoke": Size(5, 2, 4, {"demand_charge": ("0.251",), "tie_break": ("0.0001",), "pv": ("1.5",)}),
-    "fast": Size(14, 3, 366, {"demand_charge": ("0.251",), "tie_break": ("0.0001",), "pv": ("1.5",)}),
+    "fast": Size(14, 3, 366, {"demand_charge": ("0.251",), "pv": ("1.5",)}),
     "paper": STORED,
 }
 
