@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DATA_VENV := .venv-data
 DATA_READY := $(DATA_VENV)/.ready
 
+# Every chapter, and many a test, is a process that imports the package: its modules are compiled once and not each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: book pdf check-book test figures data bench strip clean
 .DELETE_ON_ERROR:
 
@@ -52,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tritier needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) "$$(grep '^uv==' requirements.lock)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock || { \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock || { \
 		echo "uv cannot reach the package index as pip is told to; pip installs the same pins, which takes longer" >&2; \
 		$(PIP) -r requirements.lock; }
 	$(PIP) --no-deps --no-build-isolation -e .
