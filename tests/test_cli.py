@@ -168,10 +168,14 @@ def test_a_revenue_that_no_flat_tariff_recovers(number, study, tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_charge_that_does_not_cover_the_demand_charge(study, tmp_path, capsys):
-    code = main(words(study, 1, tmp_path / "out", {"network_charge_usd_per_kwh": 0.001, "n_scenarios": 2}))
-    assert code == 2 and "study.yaml: network_charge_usd_per_kwh: recovers" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_a_network_charge_that_does_not_cover_the_demand_charge_leaves_no_fixed_cost_and_is_told(
+    study, tmp_path, capsys
+):
+    for charge, told in ((0.001, True), (0.0833, False)):
+        out = tmp_path / f"{charge}"
+        assert main(words(study, 1, out, {"network_charge_usd_per_kwh": charge, "n_scenarios": 2})) == 0
+        assert ("mind: network_charge_usd_per_kwh: recovers no more in Case 1" in capsys.readouterr().err) == told
+        assert (json.loads((out / "summary.json").read_text())["fixed_cost_usd"] == 0) == told
 
 
 def test_mistakes_that_only_the_model_sees_name_the_study_s_own_files(tmp_path, capsys):

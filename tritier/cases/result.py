@@ -74,6 +74,12 @@ CENT = 0.01  # $ a day
 AGREES = 1e-6  # relative: a stored figure against the one found again
 
 
+NOTHING_LEFT = (
+    "network_charge_usd_per_kwh: recovers no more in Case 1 than losses and demand charge, so that no fixed cost is "
+    "left; raise it, lower demand_charge_usd_per_kw, or give fixed_cost_usd"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A solved case: what it cleared, its decisions, its proof, and the design scenarios under its headline policy."""
@@ -99,11 +105,14 @@ class Result:
 
     def warnings(self) -> list[str]:
         """What is likely not meant, one line each: a design no better than the flat tariff, a menu where nothing binds,
-        a load scale or reference value of another feeder, what the study notes of itself."""
+        a network charge that leaves no fixed cost, a load scale or reference value of another feeder, what the study
+        notes of itself."""
         study, preset, found = self.prepared.study, self.prepared.preset, []
         if self.bounds is not None:
             found += design_warnings(self.bounds)
             found += menu_warnings(study, preset.name, design_flows(study, preset, self.prepared.half))
+        if study.settings.fixed_cost_usd is None and fixed_cost(self.prepared, forecast=False) == 0:
+            found.append(NOTHING_LEFT)
         return found + calibration_warnings(study) + own_notes(study, preset)
 
     @cached_property
