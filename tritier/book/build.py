@@ -34,7 +34,7 @@ from tritier.studies.commented import reference, sources_of
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
 DOWNLOADS = (".svg", ".pdf", ".csv")
-COLLECT = 500_000  # new objects, less those gone, from which on a build looks for what can go
+COLLECT = 2_000_000  # new objects, less those gone, from which on a build looks for what can go
 PUBLIC = re.compile(r"(?:https://|git@)(?P<host>git(?:hub|lab)\.com)[/:](?P<path>[\w.-]+/[\w.-]+?)(?:\.git)?/?")
 # Floors of the package, lowest first: a module imports from its own floor and from lower ones only.
 FLOORS = (
