@@ -193,6 +193,7 @@ def test_a_solve_that_loses_patience_ends_at_the_same_objective(patience, monkey
     joint, cost = peaks()
     hasty = joint.warm.solve(cost)
     assert joint.warm.restarts == {ColdRestart.SLOW: 1}
+    assert joint.warm._highs.getOptionValue("simplex_strategy")[1] == wrapper.STRATEGY["primal"]
     assert hasty.objective == pytest.approx(patient.objective, rel=1e-9)
     assert joint.warm.safe_bound(hasty.y) == pytest.approx(hasty.objective, rel=1e-6)
     joint.warm.set_basis(joint.warm.basis())

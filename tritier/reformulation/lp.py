@@ -503,7 +503,6 @@ class WarmLP(LinearProgram):
         self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
-        self._inside = False  # whether the next solve begins at an interior point's end
         self.clock = Clock()
         self.solved: Callable[[], None] = lambda: None  # called after each solve: what has been found may be kept
         options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
@@ -512,6 +511,7 @@ class WarmLP(LinearProgram):
 
     def _load(self) -> None:
         super()._load()
+        self._inside = False  # whether the next solve begins at an interior point's end
         self._unsent: dict[tuple[int, int], float] = {}  # entries of the matrix that the solver has yet to be told
 
     def _run(self) -> None:
@@ -570,10 +570,10 @@ class WarmLP(LinearProgram):
         if self._cold and self.row_lower.size >= LARGE:
             self.start_inside(self.cost)
         self._highs.setOptionValue("simplex_strategy", STRATEGY["primal" if self._inside else simplex])
-        self._inside = False
         self._basis, self._dust = None, dust
         with self.clock.during(work="simplex"):
             found = self._run_patiently()
+        self._inside = False
         if found.status == Status.INFEASIBLE:
             raise InfeasibleError("the LP has no feasible point")
         if found.status != Status.OPTIMAL:
@@ -592,8 +592,6 @@ class WarmLP(LinearProgram):
             return found
         self.restarts[ColdRestart.SLOW] += 1
         self.start_inside(self.cost)
-        self._highs.setOptionValue("simplex_strategy", STRATEGY["primal"])
-        self._inside = False
         return self.run()
 
     def start_inside(self, cost: np.ndarray) -> None:
@@ -602,12 +600,10 @@ class WarmLP(LinearProgram):
         self.set_cost(cost)
         self._highs.clearSolver()  # from a basis HiGHS would not presolve
         tight = {name: self.options[name] for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance")}
-        loose = {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}  # 1e-9 is out of its reach
-        limits = {
-            "simplex_strategy": STRATEGY["primal"],
-            "simplex_iteration_limit": PATIENCE,
-        }  # of what mends its basis
-        for name, value in (loose | limits).items():
+        inside = {"solver": "ipx", **dict.fromkeys(tight, LOOSE)}  # 1e-9 is out of its reach
+        # What mends its basis, here and in the solve that follows, keeps it feasible.
+        inside |= {"simplex_strategy": STRATEGY["primal"], "simplex_iteration_limit": PATIENCE}
+        for name, value in inside.items():
             self._highs.setOptionValue(name, value)
         with self.clock.during(work="interior point"):
             self._run()
@@ -625,6 +621,7 @@ class WarmLP(LinearProgram):
     def _clear(self) -> None:
         super()._clear()
         self._highs.setOptionValue("simplex_strategy", STRATEGY["dual"])
+        self._inside = False
 
     def nonbasic(self) -> tuple[np.ndarray, np.ndarray]:
         """Which columns and which rows stand at a bound in the present basis, boolean, (n,) and (m,)."""
