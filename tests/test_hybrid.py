@@ -144,7 +144,7 @@ def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, pe
     found = enumerated(instance)
     joint = search_lp(instance)
     designs = list(found)
-    rows = first_best(joint)
+    _, rows = first_best(joint)
     rows += [solve_request(joint, Request(kind, d, epsilon)) for d in designs[::3] for kind in ("answer", "shortfall")]
     assert not excluded_wrongly(instance, rows, found)
     flat, ideal = find_references(joint)
@@ -232,7 +232,7 @@ def test_no_row_of_any_kind_claims_more_than_enumeration_finds(seed, fixed, shar
     assert len({round(v, 3) for v in values.values()}) > 1, "no limit binds"
     joint = search_lp(instance)
     tight = replace(flat_design(joint, 0.0), capacity=tuple((line, kw[0]) for line, kw in instance.menu.capacity))
-    rows = [*first_best(joint), solve_request(joint, Request("least", tight))]
+    rows = [*first_best(joint)[1], solve_request(joint, Request("least", tight))]
     for epsilon, every in ((EPSILON, 2), (FINE, 7)):
         rows += [solve_request(joint, Request(kind, d, epsilon)) for d in list(found)[::every] for kind in KINDS[1:]]
     for row in rows:

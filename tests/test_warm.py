@@ -131,6 +131,19 @@ def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
         check_row(tight, moved)
 
 
+def test_a_response_found_without_a_block_that_binds_is_none(joint):
+    """At a limit of half the flow: J of the point is below what the follower can reach there, so that the bound from it
+    would lie above the true one. Its own LP has no row that says so."""
+    tight = replace(list(menu_points(joint.instance.menu))[-1], capacity=((1, 60.0),))
+    instance = replace(joint.instance, menu=replace(joint.instance.menu, capacity=((1, (60.0, 1000.0)),)))
+    blind, seeing = JointLP(instance, network=False, lp=JointLP(instance).bare), JointLP(instance)
+    wrong, right = (solve_request(lp, Request("answer", tight)) for lp in (blind, seeing))
+    assert wrong.follower_value < right.follower_value - 1.0
+    assert check_row(seeing, right).bound == pytest.approx(right.bound, abs=0.01)
+    with pytest.raises(ValueError, match=r"violates capacity\[.*leave out"):
+        check_row(JointLP(instance), wrong)
+
+
 def test_the_point_of_a_basis_is_the_solvers_own(joint):
     request = Request("answer", list(menu_points(joint.instance.menu))[-1])
     joint.set_design(request.design)

@@ -307,13 +307,13 @@ class JointLP:
         values = x[self.lp.at("cap")] if self.lines else []
         return {line_position(self.instance, line): float(v) for line, v in zip(self.lines, values, strict=True)}
 
-    def violated(self, x: np.ndarray) -> list[Block]:
-        """Blocks without rows whose CVaR of violation is positive at x, worst first."""
+    def violated(self, x: np.ndarray, above: float = VIOLATED_KW) -> list[Block]:
+        """Blocks without rows whose CVaR of violation is positive at x, by more than ``above``, kW, worst first."""
         if not self.sees_network:
             return []
         known = set(self.blocks)
         with self.warm.clock.during(work="blocks"):
-            risks = self.network.block_risks(self.net_load(x), self.limits(x), VIOLATED_KW)
+            risks = self.network.block_risks(self.net_load(x), self.limits(x), above)
         return [block for _, block in risks if block not in known]
 
     def solve(self, cost: np.ndarray, simplex: str = "dual") -> LPSolution:

@@ -186,17 +186,19 @@ def proved(joint: JointLP, row: Row) -> Row:
     lp, cost, own = joint.warm.current(), cost_of(joint, request), joint.cost(design)
     x, y = basic_point(lp, cost, row.basis)
     x = completed(joint, x, design)
-    cost_there = social_cost(joint, x).total
+    cost_there, load = social_cost(joint, x).total, joint.net_load(x)
+    activity, reduced = lp.matrix @ x, cost - lp.matrix.T @ y
+    off = np.concatenate([lp.row_lower - activity, activity - lp.row_upper, lp.col_lower - x, x - lp.col_upper])
+    if off.max(initial=0.0) > RESIDUAL:
+        raise ValueError(f"the point of its basis misses a row by {off.max():.2g}")
+    if unseen := joint.violated(x, 2 * RESIDUAL):  # the search leaves one out up to 1e-6 kW
+        raise ValueError(f"the point of its basis violates {unseen[0].label}, which its items leave out")
     if request.kind == "least":
         if joint.lines:
             cost[joint.lp.at("cap")] += row.price
         joint.set_design(None)  # the row holds with the limits free
         dual = proved_value(joint.warm.current(), cost, y)
-        return replace(row, dual=dual, need=joint.limits_at(design), social_cost=cost_there)
-    activity, reduced = lp.matrix @ x, cost - lp.matrix.T @ y
-    off = np.concatenate([lp.row_lower - activity, activity - lp.row_upper, lp.col_lower - x, x - lp.col_upper])
-    if off.max(initial=0.0) > RESIDUAL:
-        raise ValueError(f"the point of its basis misses a row by {off.max():.2g}")
+        return replace(row, dual=dual, need=joint.limits_at(design), social_cost=cost_there, load=load)
     charge = np.abs(np.concatenate([y, y, reduced, reduced]))  # what is missed, at its dual
     value = exact_sum(own * x) + exact_sum(charge * np.maximum(off, 0.0)) / SCALE
     dual = proved_value(lp, cost, y) / SCALE

@@ -2,6 +2,10 @@
 
 They share nothing, so that two processes may find them at once. Each is kept as rows with their bases, from which its
 social cost and a safe lower bound of it are found again without a solve.
+
+Where a first best lies between the vertices that its LP hops to, a mixture of them reaches it: decisions form a convex
+set and social cost is convex in them, so that a mixture costs at most the parts' own costs without the network's,
+mixed, and the network's cost at the mixed loads, exactly.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance
+from tritier.model.dso import charged_peak, network_parts
 from tritier.model.tariff import without_fixed_part
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, ParametricLP
@@ -30,15 +36,18 @@ REFERENCES = ("flat", "first_best")
 SAID = ("flat tariff", "first best")  # the same in words
 CLOSE, CENT = 2e-4, 0.01  # relative, or $: social cost of a reference less its bound, where the tangents stop
 AGREE = 1e-3  # $: a stored social cost against what its row proves
+SWEEPS = 20  # over all parts, at most
+STILL = 1e-7  # relative: improvement of a sweep below which the weights stand
+NEGLIGIBLE = 1e-6  # weight of a part that is left out
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
     """One of them: its social cost, $/day, and the rows that prove it.
 
-    ``pool.rows[0]`` has that point: of the flat tariff its answer, of the first best the least F at the largest limits.
-    The largest bound of a row that asks the same is the lower side. ``solved``: whether this run has found the cost,
-    and not read it; ``clock``: where its seconds went.
+    ``pool.rows[0]`` of the flat tariff is its answer and has that point. Of the first best all rows are least F at the
+    largest limits, and their cheapest mixture has it. The largest bound of a row that asks the same is the lower side.
+    ``solved``: whether this run has found the cost, and not read it; ``clock``: where its seconds went.
     """
 
     social_cost: float
@@ -106,41 +115,150 @@ def _first_best(clock: Clock, unfinished: Unfinished, *lp: *Bare) -> Reference:
     joint = build(*lp, unfinished.items)
     joint.warm.clock = clock
     unfinished.begin(joint)
-    rows = first_best(joint, unfinished)
-    reference = Reference(rows[0].social_cost, Pool(items_of(joint), rows), solved=True)
+    cost, rows = first_best(joint, unfinished)
+    reference = Reference(cost, Pool(items_of(joint), rows), solved=True)
     check_reference(build(*lp, []), "first_best", reference)
     return reference
 
 
-def first_best(joint: JointLP, unfinished: Unfinished | None = None) -> list[Row]:
-    """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`).
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Weights of rows' responses, an upper bound of their mixture's social cost, and its net loads."""
 
-    The rows of :func:`closed`. ``social_cost`` of the first is the exact cost of a point that can be reached, so that a
-    gain measured against it is never overstated.
+    weights: np.ndarray  # (K,), from 0, with sum 1
+    social_cost: float  # $/day
+    load: np.ndarray  # kW, (N, T, S)
+
+
+def network_cost(joint: JointLP, head: np.ndarray, loss: np.ndarray) -> float:
+    """Expected wholesale cost, cost of losses and demand charge of a day, $, exactly, from the head's lossless flow and
+    the losses, kW, (T, S) (:eq:`eq-social-cost`)."""
+    instance = joint.instance
+    parts = network_parts(instance, head, charged_peak(instance, head, loss), loss)
+    return float(sum(instance.days.probability @ cost for cost in parts.values()))
+
+
+def cheapest_mixture(joint: JointLP, rows: Sequence[Row]) -> Mixture:
+    """The mixture of rows' responses that costs society least, as :class:`Mixture` bounds it (:eq:`eq-mixture`).
+
+    Weight moves to or from one part at a time, each time to the best point of the line. Any weights give a valid upper
+    bound; no precision is asked of them. Raises ValueError where a row does not know its loads.
     """
+    loads = [row.load for row in rows if row.load is not None]
+    if not rows or len(loads) < len(rows):
+        raise ValueError("only responses whose net loads are known can be mixed")
+    beside = np.array([row.social_cost for row in rows])  # without the network's part, from here on
+    beside -= [network_cost(joint, load.sum(axis=0), joint.exact_losses(load)) for load in loads]
+    first = int(np.argmin([row.social_cost for row in rows]))
+    weights, load, cost = np.eye(len(rows))[first], loads[first], rows[first].social_cost
+    for _ in range(SWEEPS if len(rows) > 1 else 0):
+        before = cost
+        for k in range(len(rows) - 1, -1, -1):
+            if weights[k] == 1.0:
+                continue
+            along = _line(joint, (load, float(beside @ weights)), (loads[k], float(beside[k])))
+            most = (-weights[k] / (1.0 - weights[k]), 1.0)  # from none of this part to nothing else
+            step = float(minimize_scalar(along, bounds=most, method="bounded").x)
+            if (found := along(step)) < cost:
+                weights, load, cost = (1.0 - step) * weights, load + step * (loads[k] - load), found
+                weights[k] += step
+        if before - cost <= STILL * abs(cost):
+            break
+    weights = np.where(weights < NEGLIGIBLE, 0.0, weights)
+    weights /= weights.sum()
+    load = np.tensordot(weights, np.array(loads), axes=1)
+    network = network_cost(joint, load.sum(axis=0), joint.exact_losses(load))
+    return Mixture(weights, float(beside @ weights) + network, load)
+
+
+def _line(joint: JointLP, start: tuple[np.ndarray, float], end: tuple[np.ndarray, float]) -> Callable[[float], float]:
+    """Social cost over the share of ``end`` in a mixture with ``start``: each net loads, kW, (N, T, S), and what is
+    paid beside the network, $. Losses are quadratic in the share, so that three of its points give them all."""
+    (load, paid), (other, paid_there) = start, end
+    head, head_there = load.sum(axis=0), other.sum(axis=0)
+    none, half, whole = (joint.exact_losses(load + share * (other - load)) for share in (0.0, 0.5, 1.0))
+    curve = 2.0 * (none - 2.0 * half + whole)
+    slope = whole - none - curve
+
+    def along(share: float) -> float:
+        loss = none + share * (slope + share * curve)
+        flow = head + share * (head_there - head)
+        return paid + share * (paid_there - paid) + network_cost(joint, flow, loss)
+
+    return along
+
+
+def first_best(joint: JointLP, unfinished: Unfinished | None = None) -> tuple[float, list[Row]]:
+    """Least F without incentive constraints and without revenue adequacy (:eq:`eq-first-best`), $/day, and the rows
+    that prove it: those whose cheapest mixture costs that (:eq:`eq-mixture`), and the one with the best bound.
+
+    The cost is one that can be reached, so that a gain measured against it is never overstated. Loss tangents are added
+    at the vertex that the LP ends with and at the cheapest mixture of all vertices so far, near which the optimum lies.
+    Each round but the first of a run that goes on begins at an interior point's end.
+    """
+    unfinished = unfinished or Unfinished(None)
     request = Request("least", flat_design(joint, 0.0))
-    return closed(joint, request, unfinished, inside=True)
+    rows = [] if unfinished.best is None or unfinished.best.request != request else [unfinished.best]
+    cost = np.inf
+    for k in range(ROUNDS):
+        row = solve_request(joint, request, inside=k > 0 or unfinished.basis is None)
+        rows.append(row)
+        unfinished.best = min(rows, key=lambda row: row.social_cost)
+        mixture = cheapest_mixture(joint, rows)
+        cost = mixture.social_cost
+        if _near(cost, row.bound):
+            parts = _fewest(joint, rows, row.bound)
+            return cheapest_mixture(joint, parts).social_cost, parts if row in parts else [*parts, row]
+        assert row.load is not None, "solved just now"
+        joint.tangent(row.load)
+        joint.tangent(mixture.load)
+    raise _not_closed(cost - row.bound)
 
 
-def closed(joint: JointLP, request: Request, unfinished: Unfinished | None = None, inside: bool = False) -> list[Row]:
+def _fewest(joint: JointLP, rows: list[Row], bound: float) -> list[Row]:
+    """Rows whose cheapest mixture is as near to the bound as asked, without those that it can do without, lightest
+    first."""
+    weights = cheapest_mixture(joint, rows).weights
+    parts = [rows[k] for k in np.argsort(weights, kind="stable") if weights[k]]
+    for row in parts[:-1]:
+        rest = [part for part in parts if part is not row]
+        if _near(cheapest_mixture(joint, rest).social_cost, bound):
+            parts = rest
+    return parts[::-1]
+
+
+def _near(cost: float, bound: float) -> bool:
+    """Whether a social cost and its lower bound, $, are as close as a reference's have to be. Raises SolverError where
+    they contradict each other."""
+    if cost < bound - CENT:
+        raise SolverError(f"a social cost of {cost:.6f} $ lies below its own bound {bound:.6f}")
+    return cost - bound <= _width(cost)
+
+
+def _width(cost: float) -> float:
+    return max(CENT, CLOSE * abs(cost))
+
+
+def _not_closed(left: float) -> SolverError:
+    return SolverError(f"loss tangents did not close after {ROUNDS} rounds: {left:.2g} $ left")
+
+
+def closed(joint: JointLP, request: Request, unfinished: Unfinished | None = None) -> list[Row]:
     """The row with the best point, and the one with the best bound where it is another: loss tangents are added until
-    they are at most 2e-4 apart, relative. ``inside``: every round from an interior point's end, but for the first of a
-    run that goes on."""
+    they are at most 2e-4 apart, relative."""
     unfinished = unfinished or Unfinished(None)
     best = unfinished.best if unfinished.best is not None and unfinished.best.request == request else None
-    for k in range(ROUNDS):
-        row = solve_request(joint, request, inside and (k > 0 or unfinished.basis is None))
+    for _ in range(ROUNDS):
+        row = solve_request(joint, request)
         best = row if best is None or row.social_cost < best.social_cost else best
         unfinished.best = best
-        if best.social_cost < row.bound - CENT:
-            raise SolverError(f"a social cost of {best.social_cost:.6f} $ lies below its own bound {row.bound:.6f}")
-        if best.social_cost - row.bound <= max(CENT, CLOSE * abs(best.social_cost)):
+        if _near(best.social_cost, row.bound):
             return [best] if best is row else [best, row]
         assert best.load is not None and row.load is not None, "solved just now"
         joint.tangent(row.load)
         joint.tangent((best.load + row.load) / 2)  # the LP hops between vertices, the optimum lies between them
     assert best is not None
-    raise SolverError(f"loss tangents did not close after {ROUNDS} rounds: {best.social_cost - row.bound:.2g} $ left")
+    raise _not_closed(best.social_cost - row.bound)
 
 
 def check_reference(
@@ -148,24 +266,30 @@ def check_reference(
 ) -> list[Row]:
     """The rows that a reference's bases prove (:func:`tritier.search.check.check_pool`).
 
-    Raises CertificateError where its social cost does not lie between the bound and the point of its first row, or
-    where that point is farther from the bound than the search for it allows.
+    Raises CertificateError where they leave its social cost open by more than the search for it allows: below it lies
+    their largest bound, above that of the flat tariff the point of its first row; that of the first best is reached by
+    the cheapest mixture of their points.
     """
     rows = check_pool(joint, reference.pool, name, jobs, progress)
-    first, flat, lower = rows[0], name == "flat", lower_side(rows)
+    first, flat, lower, cost = rows[0], name == "flat", lower_side(rows), reference.social_cost
     asked = Request("answer" if flat else "least", flat_design(joint, reference.design.tariff[0]))
     short = -first.recovered if flat else 0.0
     if short > LOSS_GAP:  # an answer is not the best response, only near it
         short = -optimistic_response(joint, asked.design, revenue=False).revenue_slack
+    if flat:
+        upper, point = first.social_cost, ("above_its_point", cost - first.social_cost)
+    else:
+        own = [row for row in rows if _asked(row) == _asked(first)]
+        upper, point = cost, ("not_reached", cheapest_mixture(joint, own).social_cost - cost)
     for figure, off, most in (
         ("design", float(_asked(first) != asked), 0.0),
-        ("above_its_point", reference.social_cost - first.social_cost, AGREE),
-        ("below_its_bound", lower - reference.social_cost, AGREE),
-        ("width", first.social_cost - lower, max(CENT, CLOSE * abs(first.social_cost)) + AGREE),
+        (*point, AGREE),
+        ("below_its_bound", lower - cost, AGREE),
+        ("width", upper - lower, _width(upper) + AGREE),
         ("shortfall", short, LOSS_GAP),
     ):
         if not off <= most:
-            raise CertificateError(f"design.{name}.{figure}", off, most, f"{reference.social_cost:.6f} $/day is stored")
+            raise CertificateError(f"design.{name}.{figure}", off, most, f"{cost:.6f} $/day is stored")
     return rows
 
 
