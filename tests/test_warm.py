@@ -17,6 +17,7 @@ from tritier.reformulation.joint import JointLP, follower_lp, kept_lps
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
 from tritier.search.check import Factors, basic_point, check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
+from tritier.search.flat import flat_design
 from tritier.search.pool import Pool, items_in, items_of, reorder
 
 LEVELS = Menu(((0.02, 0.08), (0.08, 0.14), (0.08, 0.20)), (0.02, 0.04), ((1, (230.0, 300.0, 1000.0)),))
@@ -142,6 +143,30 @@ def test_a_response_found_without_a_block_that_binds_is_none(joint):
     assert check_row(seeing, right).bound == pytest.approx(right.bound, abs=0.01)
     with pytest.raises(ValueError, match=r"violates capacity\[.*leave out"):
         check_row(JointLP(instance), wrong)
+
+
+@pytest.mark.parametrize("kind", ["answer", "shortfall"])
+def test_a_weight_below_zero_bounds_from_above_and_is_refused(joint, kind):
+    """The basis is optimal, the point a best response, and what it proves lies far above the least F, or above the
+    least that any response leaves uncovered."""
+    design = list(menu_points(joint.instance.menu))[-1]
+    right, wrong = (solve_request(joint, Request(kind, design, epsilon)) for epsilon in (1e-6, -1e-6))
+    assert wrong.bound > right.bound + 10.0
+    assert check_row(joint, right).bound == pytest.approx(right.bound, abs=0.01)
+    with pytest.raises(ValueError, match="proves no bound"):
+        check_row(joint, wrong)
+    with pytest.raises(ValueError, match="proves no bound"):
+        check_row(joint, replace(right, request=replace(right.request, epsilon=1e-12)))
+
+
+def test_least_social_cost_at_prices_beyond_the_boxes_is_refused(instance):
+    """At 15 $/kWh a day's cost would leave its box, so that less is bought than everybody buys at other prices."""
+    joint = JointLP(replace(instance, rules=replace(instance.rules, billing="scenario")))
+    free, forced = (solve_request(joint, Request("least", flat_design(joint, at))) for at in (0.08, 15.0))
+    assert forced.bound > free.social_cost + 10.0
+    assert check_row(joint, free).bound == pytest.approx(free.bound, abs=0.01)
+    with pytest.raises(ValueError, match="beyond 1"):
+        check_row(joint, forced)
 
 
 def test_the_point_of_a_basis_is_the_solvers_own(joint):

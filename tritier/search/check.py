@@ -21,7 +21,7 @@ from tritier.model.market import line_position
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
-from tritier.search.cuts import RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Row, cost_of
+from tritier.search.cuts import FINE, RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Request, Row, cost_of
 from tritier.search.pool import Item, Pool, build, extend, items_in, items_of
 from tritier.search.responses import block_quantiles, block_samples, fill_bookkeeping, shortfall, social_cost
 from tritier.search.work import pack, unpack
@@ -176,12 +176,27 @@ def completed(joint: JointLP, x: np.ndarray, design: Design) -> np.ndarray:
     return x
 
 
+def require_sound(joint: JointLP, request: Request) -> None:
+    """Raise ValueError where a request asks what bounds nothing, whatever its basis is.
+
+    With a weight on F below zero an answer looks for the largest F, and what it proves bounds F from above; a weight
+    far below the search's would blow up rounding. At prices beyond those that the boxes of costs are made for, the
+    boxes forbid decisions that are allowed at other prices, and least F holds at those alone.
+    """
+    if not request.epsilon >= FINE:
+        raise ValueError(f"a weight of {request.epsilon:g} on F or on what is not covered proves no bound")
+    highest = min((data.highest for data in joint.data), default=np.inf)
+    if request.kind == "least" and not (np.abs(request.design.prices) <= highest).all():
+        raise ValueError(f"least F is asked at prices of {request.design.prices}, beyond {highest:g}")
+
+
 def proved(joint: JointLP, row: Row) -> Row:
     """The row that a row's request and basis give, whatever the row says (:eq:`eq-answer`, :eq:`eq-least-row`).
 
-    Raises ValueError where the basis is none, or its point is no response.
+    Raises ValueError where the basis is none, its point is no response, or the request bounds nothing.
     """
     request, design = row.request, row.request.design
+    require_sound(joint, request)
     joint.set_design(design)
     lp, cost, own = joint.warm.current(), cost_of(joint, request), joint.cost(design)
     x, y = basic_point(lp, cost, row.basis)
