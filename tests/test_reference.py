@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
 
-from tritier.studies.commented import FILES, HOURLY, keys_of, reference, sources_of
+from tritier.studies.commented import FILES, HOURLY, keys_of, kind_of, reference, sources_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMETERS = ROOT / "data" / "parameters.csv"
@@ -56,6 +57,19 @@ def test_every_row_says_meaning_unit_kind_and_default(file, sections):
         assert len(meaning) >= 3 and unit.replace(r"\$", "$") in UNITS and kind and default, name
         if kind.startswith(("number", "whole number", "list of number", "list of whole")):
             assert re.search(r"[<>]", kind), f"{name} has no range"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (list[float], "list of numbers"),
+        (list[list[float | None]], "list of lists of numbers or nothing"),
+        (dict[int, list[int]], "list of whole numbers by whole number"),
+        (list[Literal["odd", "even"]], "list of odd or even"),
+    ],
+)
+def test_a_list_is_of_many(kind, words):
+    assert kind_of(kind) == words
 
 
 def test_units_are_those_of_the_names(sections):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import types
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -147,6 +148,9 @@ def range_of(annotation: Any, metadata: Any = ()) -> str:
 SIZES = (("min_length", "at least"), ("max_length", "at most"))
 
 
+ONE = re.compile(r"^(number|whole number|text|date|section|list)\b")  # a kind of which a list has many
+
+
 def kind_of(annotation: Any) -> str:
     """A type in words: "number", "list of numbers", "fixed or spot_indexed"."""
     origin, parts = get_origin(annotation), get_args(annotation)
@@ -157,7 +161,7 @@ def kind_of(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join("nothing" if part is type(None) else kind_of(part) for part in parts)
     if origin is list:
-        return f"list of {kind_of(parts[0])}"
+        return "list of " + ONE.sub(r"\1s", kind_of(parts[0]))
     if origin is dict:
         return f"{kind_of(parts[1])} by {kind_of(parts[0])}"
     if section_of(annotation) is not None:
