@@ -15,8 +15,10 @@ from tritier.cases.certificate import (
     GAIN,
     Equilibrium,
     FollowerResiduals,
+    check_arrays,
     check_equilibrium,
     check_follower,
+    check_resold,
     check_social_cost,
     cleared_imbalance,
     equilibrium,
@@ -117,6 +119,28 @@ def test_a_response_that_is_none_is_refused_where_social_cost_falls(billing):
         check_follower(residuals)
     with pytest.raises(CertificateError, match="social_cost"):
         check_social_cost(WITHOUT_REVENUE, wrong, forged)
+
+
+def test_volume_that_goes_in_a_circle_is_refused():
+    """Where P2P trade is not charged, a prosumer that sells what it buys pays nothing for it: all else stands as before
+    with any volume on record."""
+    instance = small_market(n=3, hours=6, scenarios=4, seed=3, demand_charge=0.8)
+    joint = JointLP(instance)
+    response = optimistic_response(joint, replace(FLAT, p2p=0.0), revenue=False)
+    sound = decisions_of(joint, response)
+    check_resold(sound)
+    x = response.x.copy()
+    for term in ("zb", "zs"):
+        x[joint.columns[0][term]] += 50.0
+    forged = decisions_of(joint, replace(response, x=x, billed=joint.billed(x)))
+    assert forged["Z"] == pytest.approx(sound["Z"] + 50.0 * 6)
+    lp = stored_lp(instance, forged, True, True)
+    check_arrays(lp, forged)
+    check_follower(follower_residuals(lp, forged))
+    check_equilibrium(equilibrium(instance, forged, lp, True), [p.name for p in instance.prosumers])
+    assert check_social_cost(WITHOUT_REVENUE, lp, forged) == pytest.approx(response.social.total, abs=1e-6)
+    with pytest.raises(CertificateError, match="resold"):
+        check_resold(forged)
 
 
 def test_rounding_of_a_multiplier_that_points_to_no_side_is_a_dual_residual(cleared, monkeypatch):

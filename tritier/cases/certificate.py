@@ -226,6 +226,13 @@ def check_arrays(joint: JointLP, decisions: Decisions) -> None:
         require(f"decisions.{name}", float(np.abs(stored - value).max(initial=0)) / scale, AGREE)
 
 
+def check_resold(decisions: Decisions) -> None:
+    """Raise CertificateError where a prosumer buys and sells on the platform in one hour. Where trade is not charged
+    that costs nobody anything, and the volume on record could be any; the least has none of it."""
+    both = np.minimum(decisions["zb"], decisions["zs"])
+    require("decisions.resold_kw", float(both.max(initial=0)), RESIDUAL, "bought and sold in one hour")
+
+
 def worst_violation(joint: JointLP, decisions: Decisions) -> float:
     """Largest CVaR of violation over all blocks, kW, whether they have rows or not; 0 where none is positive."""
     load = joint.net_load(point_of(joint, decisions))
@@ -335,6 +342,7 @@ def recheck(
     begin[0]("")
     joint = stored_lp(clearing, decisions, case.market, case.network)
     check_arrays(joint, decisions)
+    check_resold(decisions)
     follower = follower_residuals(joint, decisions)
     check_follower(follower)
     if case.network:
