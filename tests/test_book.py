@@ -14,7 +14,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import yaml
+from docutils import nodes
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx import addnodes
+from sphinx.environment.adapters.toctree import global_toctree_for_doc
+from sphinx.util.tags import Tags
 
 from tritier import book as chapter
 from tritier.book.build import (
@@ -27,6 +31,7 @@ from tritier.book.build import (
     launchable,
     number_by_page,
     publish_figures,
+    sidebar_of_titles,
     with_provenance,
 )
 from tritier.book.page import LISTING, Page, myst_table
@@ -476,6 +481,55 @@ def test_what_pages_beside_the_chapters_number_bears_their_name():
     }
     assert counted["chapters/07-dso"]["displaymath"] == {"eq-c": (7, 1)}
     assert counted["chapters/meters"]["displaymath"] == {"eq-d": ("Me", 1)}
+
+
+def contents(*entries: nodes.Node) -> nodes.bullet_list:
+    return nodes.bullet_list("", *entries)
+
+
+def entry(page: str, anchor: str, *below: nodes.Node) -> nodes.list_item:
+    """A heading in a table of contents, as Sphinx's collector writes it."""
+    link = nodes.reference("", "", nodes.Text(f"{page}{anchor}"), internal=True, refuri=page, anchorname=anchor)
+    return nodes.list_item("", addnodes.compact_paragraph("", "", link), *below)
+
+
+def listed(page: str, *pages: str) -> addnodes.toctree:
+    return addnodes.toctree(parent=page, entries=[(None, name) for name in pages], hidden=True, maxdepth=-1)
+
+
+class Environment:
+    """Three pages, with headings of two levels, of which one is part of another."""
+
+    def __init__(self) -> None:
+        headings = contents(entry("a", "#one", contents(entry("a", "#deep"))), listed("a", "b"))
+        self.tocs = {
+            "intro": contents(entry("intro", "", contents(listed("intro", "a", "c")))),
+            "a": contents(entry("a", "", headings)),
+            "b": contents(entry("b", "", contents(entry("b", "#two")))),
+            "c": contents(entry("c", "")),
+        }
+        self.toctree_includes = {"intro": ["a", "c"], "a": ["b"]}
+        self.metadata = {name: {} for name in self.tocs}
+        self.titles = {name: nodes.title("", name) for name in self.tocs}
+        self.config = SimpleNamespace(include_patterns=["**"], exclude_patterns=[])
+        self.master_doctree = contents(listed("intro", "a", "c"))
+
+
+def sidebar(env: Environment, page: str, **wanted: object) -> str:
+    builder = SimpleNamespace(tags=Tags(), get_relative_uri=lambda here, there: f"{here}>{there}")
+    return global_toctree_for_doc(env, page, builder, includehidden=True, **wanted).pformat()
+
+
+@pytest.mark.parametrize("page", ["intro", "a", "b", "c", "_modules/x/y"])
+@pytest.mark.parametrize("wanted", [{"titles_only": True}, {"titles_only": True, "collapse": True}, {}])
+def test_the_sidebar_is_the_one_that_sphinx_draws(page, wanted):
+    env = Environment()
+    whole, tocs = sidebar(env, page, **wanted), env.tocs
+    assert ("#one" in whole) == (not wanted)
+    context = {"toctree": lambda **wanted: sidebar(env, page, **wanted)}
+    sidebar_of_titles(SimpleNamespace(env=env), page, "page.html", context, None)
+    assert context["toctree"](**wanted) == whole
+    assert env.tocs is tocs and sidebar(env, page) == sidebar(Environment(), page), "the headings are gone"
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
+from docutils import nodes  # type: ignore[import-untyped]
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -433,6 +436,7 @@ def setup(app: Sphinx) -> dict[str, bool | int]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     app.connect("html-page-context", entries_are_items)
+    app.connect("html-page-context", sidebar_of_titles, priority=400)  # before the theme draws it
     app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered
     app.connect("autodoc-process-docstring", as_read)
     app.connect("build-finished", keep_previews, priority=400)  # before sphinx-tippy writes them
@@ -443,6 +447,34 @@ def entries_are_items(app: Sphinx, name: str, template: str, context: dict[str, 
     """Give entries of a bibliography, which docutils marks by a deprecated role, the role that a list may hold."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def sidebar_of_titles(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Draw the sidebar from the titles of pages alone: Sphinx copies all their headings for every page, and then cuts
+    them off, a seventh of the build."""
+    whole, env = context["toctree"], app.env
+
+    def toctree(**wanted: object) -> str:
+        tocs = env.tocs
+        try:
+            env.tocs = titles_alone(env) if wanted.get("titles_only") else tocs
+            return str(whole(**wanted))
+        finally:
+            env.tocs = tocs
+
+    context["toctree"] = toctree
+
+
+@cache
+def titles_alone(env: BuildEnvironment) -> dict[str, nodes.bullet_list]:
+    """Tables of contents as Sphinx leaves them where titles are asked for: a page's title, and the pages below it."""
+    cut = {name: toc.deepcopy() for name, toc in env.tocs.items()}
+    for heading in (heading for toc in cut.values() for heading in toc.children):
+        if isinstance(heading, nodes.list_item) and len(heading) > 1:
+            heading[1][:] = list(heading.findall(addnodes.toctree))
+            if not heading[1].children:
+                heading.pop(1)
+    return cut
 
 
 def number_by_page(app: Sphinx, env: BuildEnvironment) -> list[str]:
