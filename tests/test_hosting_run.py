@@ -16,7 +16,7 @@ from tritier.cli import main
 from tritier.errors import CertificateError, InputError
 from tritier.hosting import plan as hosting_model
 from tritier.hosting import run as hosting_run
-from tritier.hosting.robust import Iteration
+from tritier.hosting.robust import Iteration, solve_master
 from tritier.hosting.rows import Watch
 from tritier.hosting.run import Question, State, check_plan, hosting_capacity, read_hosting, run, trace_table
 from tritier.inputs.settings import read_hosting_settings
@@ -251,6 +251,10 @@ FORGED = {  # what is changed in a robust result, and what refuses it
     "a lower bound": ("certificate.json", lambda c: c.update(lower_bound=c["lower_bound"] * 0.99), "hosting."),
     "a figure": ("summary.json", lambda s: s.update(annual_cost_usd=1.0), "annual_cost_usd"),
     "judged days": ("summary.json", lambda s: s["held_out"].update(operating_cost_usd=1.0), "operating_cost_usd"),
+    "a point outside its set": ("decisions.npz", lambda a: a | {"scenario_u": a["scenario_u"] * 2}, "hosting.scenario"),
+    "vertices": ("certificate.json", lambda c: c["design"].update(vertices_checked=10**9), "hosting.vertices_checked"),
+    "an excess": ("certificate.json", lambda c: c["design"].update(worst_overload_kw=9.0), "hosting.worst_overload_kw"),
+    "violated points": ("certificate.json", lambda c: c.update(stress_days_violated=3), "stress_days_violated"),
     "a stress set": ("summary.json", lambda s: s["stress"].update(ac_highest_voltage_pu=1.0), "ac_highest_voltage_pu"),
 }
 
@@ -267,6 +271,45 @@ def test_a_forged_result_is_refused(name, results, tmp_path, capsys):
     assert main(["certify", str(folder), "--study", str(STUDY)]) == 1
     line = capsys.readouterr().err
     assert line.startswith("tritier: certificate ") and blamed in line and line.count("\n") == 1
+
+
+def test_a_bound_from_points_outside_the_sets_proves_no_smaller_plan(results):
+    """The best plan of a relaxation that asks for twice the deviations reaches what that relaxation proves."""
+    result = read_hosting(results["robust", "p2p"][1] / "robust-p2p", STUDY)
+    case, scenarios = result.problem.case, [(k, 2 * u) for k, u in result.plan.scenarios]
+    y, bound = solve_master(hosting_model.two_stage(case, result.plan.watch), scenarios)
+    pv, wind, battery = np.maximum(y, 0.0).reshape(3, -1)
+    less = Iteration(1, bound, bound, len(scenarios), 0.0, 0.0, 0.0)
+    found = {"pv_kw": pv, "wind_kw": wind, "battery_kwh": battery, "trace": (less,), "scenarios": tuple(scenarios)}
+    plan = replace(result.plan, lower_bound=-bound, upper_bound=-bound, **found)
+    assert plan.hosted_kw == pytest.approx(-bound) and plan.hosted_kw < 0.9 * result.plan.hosted_kw
+    with pytest.raises(CertificateError, match=r"hosting\.scenario"):
+        check_plan(result.problem, result.asked, plan)
+
+
+def test_less_than_was_asked_for_and_bounds_that_do_not_meet_are_refused(results):
+    """At a capacity asked for, a plan of half of it costs less, and without scenarios nothing says that it may not."""
+    own = results["robust", "none"][1] / "robust-none"
+    result = read_hosting(own, STUDY)
+    asked = replace(result.asked, hosted_kw=0.5 * result.plan.hosted_kw)
+    case = result.problem.case
+    for share, blamed in ((0.25, "hosting.hosted_kw"), (0.5, "hosting.gap")):
+        plan = replace(result.plan, pv_kw=share * result.plan.pv_kw, wind_kw=share * result.plan.wind_kw, scenarios=())
+        reached, certificate = hosting_model.swept(case, plan, asked.hosted_kw)
+        least = hosting_model.relaxed_bound(case, plan, asked.hosted_kw)
+        assert least < reached
+        plan = replace(plan, lower_bound=least, upper_bound=reached)
+        plan = replace(plan, certificate=certificate | {"gap_relative": hosting_run.gap_of(plan)})
+        with pytest.raises(CertificateError, match=blamed):
+            check_plan(result.problem, asked, plan)
+
+
+def test_bounds_by_iteration_that_end_elsewhere_are_refused(results):
+    result = read_hosting(results["robust", "none"][1] / "robust-none", STUDY)
+    for side in ("lower_bound", "upper_bound"):
+        last = replace(result.plan.trace[-1], **{side: 1.02 * getattr(result.plan.trace[-1], side)})
+        with pytest.raises(CertificateError, match=r"hosting\.trace"):
+            check_plan(result.problem, result.asked, replace(result.plan, trace=(last,)))
 
 
 def test_a_forged_plan_whose_summary_says_the_same_is_refused(results):

@@ -330,11 +330,13 @@ class HostingResult:
 def check_plan(problem: Problem, asked: Question, plan: Plan, jobs: int = 1) -> None:
     """Check a plan's bounds from both sides: what its capacities reach, and what its scenarios and rows exclude.
 
-    Raises CertificateError where capacities leave their room, a limit is broken, or a bound is not the stored one.
+    Raises CertificateError where capacities leave their room, a limit is broken, a bound is not the stored one or
+    rests on what lies outside the uncertainty sets, or figures of the last pass are others.
     """
-    check_room(problem.case, plan)
+    check_room(problem.case, plan, asked.hosted_kw)
     if asked.model == "stochastic":
         days, weights = scenario_days(problem)
+        require_close("hosting.scenarios", plan.certificate.get("scenarios", np.nan), len(days))
         again = stochastic_plan(problem.case, days, weights, problem.chance_level, watch=plan.watch)
         require_close("hosting.upper_bound", plan.upper_bound, again.upper_bound)
         try:
@@ -343,17 +345,54 @@ def check_plan(problem: Problem, asked: Question, plan: Plan, jobs: int = 1) -> 
         except SolverError as error:
             raise CertificateError("hosting.chance", plan.hosted_kw, 0.0, str(error)) from error
         require_close("hosting.lower_bound", plan.lower_bound, plan.hosted_kw)
+        check_trace(plan)
         return
     case = seen_case(problem, asked.model)
+    check_scenarios(case, plan, asked.hosted_kw)
     check_relaxation(case, plan, asked.hosted_kw)
     reached, certificate = swept(case, plan, asked.hosted_kw, jobs)
     name = "lower_bound" if asked.hosted_kw is None else "upper_bound"
     require_close(f"hosting.{name}", getattr(plan, name), reached)
     check_limits(problem, certificate, asked.hosted_kw)
+    told = certificate | plan.certificate  # which dispatches serve the vertices may differ, and so their excess
+    check_limits(problem, told, asked.hosted_kw)
+    for key in ("vertices_checked", "vertices_unserved"):
+        require_close(f"hosting.{key}", told[key], certificate[key])
+    require_close("hosting.gap_relative", told.get("gap_relative", np.nan), gap_of(plan))
+    if not gap_of(plan) <= 2 * AGREES:
+        raise CertificateError("hosting.gap", gap_of(plan), 2 * AGREES, "the bounds do not meet")
+    check_trace(plan, asked.hosted_kw is None)
 
 
-def check_room(case: HostingCase, plan: Plan) -> None:
-    """Raise CertificateError where a plan's capacities leave what its sites have room for."""
+def gap_of(plan: Plan) -> float:
+    """Upper minus lower bound of a plan, relative to the upper one, 1 at least."""
+    return (plan.upper_bound - plan.lower_bound) / max(1.0, abs(plan.upper_bound))
+
+
+def check_scenarios(case: HostingCase, plan: Plan, hosted_kw: float | None) -> None:
+    """Raise CertificateError where a scenario is no point of its day's set: a relaxation that asks for more than the
+    set excludes plans that are allowed, and its bound says nothing of them."""
+    sets = [day.uncertainty for day in case.days]
+    means = 0 if hosted_kw is None else len(sets)  # operating terms, which know no deviation
+    for k, u in plan.scenarios:
+        own = 0 <= k < len(sets) and u.size == sets[k].size
+        outside = sets[k].excess(u) if own else np.inf
+        if not outside <= AGREES and not (len(sets) <= k < len(sets) + means and not u.size):
+            raise CertificateError("hosting.scenario", outside, AGREES, f"a point of set {k} lies outside it")
+
+
+def check_trace(plan: Plan, hosting: bool = True) -> None:
+    """Raise CertificateError where bounds by iteration do not end at the plan's own."""
+    table = trace_table(plan, hosting)
+    require_close("hosting.trace.lower_bound", float(table["lower_bound"].max()), plan.lower_bound)
+    require_close("hosting.trace.upper_bound", float(table["upper_bound"].min()), plan.upper_bound)
+
+
+def check_room(case: HostingCase, plan: Plan, hosted_kw: float | None = None) -> None:
+    """Raise CertificateError where a plan's capacities leave what its sites have room for, or do not add up to what
+    was asked for."""
+    if hosted_kw is not None:
+        require_close("hosting.hosted_kw", plan.hosted_kw, hosted_kw)
     most = np.r_[case.pv_limit, case.wind_limit, case.battery_high]
     least = np.r_[np.zeros(2 * case.n_sites), case.battery_low]
     over = float(np.maximum(plan.y - most, least - plan.y).max() / max(1.0, plan.hosted_kw))
@@ -411,6 +450,7 @@ def read_hosting(folder: str | Path, study: str | Path | None = None) -> Hosting
         plan = stored_plan(problem.case.n_sites, asked, decisions, pd.read_csv(folder / "trace.csv"), certificate)
         result = HostingResult(problem, asked, plan, summary["held_out"], summary["stress"], origin)
         require_equal(folder / "summary.json", summary, finite(result.summary()))
+        require_equal(folder / "certificate.json", certificate, finite(result.certificates()))
     return result
 
 
