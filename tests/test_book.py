@@ -243,15 +243,23 @@ def test_a_page_that_does_not_exist_is_named(copy):
         gate(copy)
 
 
-def test_the_longest_chain_of_chapters_is_run_first(tmp_path, monkeypatch, capsys):
-    """01 waits for nothing and nothing for it; 03 waits for 02."""
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        ({"03-reader": ["02-quadruple"]}, ["02-quadruple", "03-reader", "01-double"]),
+        ({}, ["03-reader", "02-quadruple", "01-double"]),
+    ],
+)
+def test_the_longest_chain_of_chapters_is_run_first_and_the_first_chapters_last(
+    tmp_path, monkeypatch, capsys, needs, expected
+):
     book = write_book(tmp_path / "book")
-    for name, needs in (("01-double", []), ("02-quadruple", []), ("03-reader", ["02-quadruple"])):
-        write_chapter(book.root, name, "1", needs)
+    for name in book.chapters:
+        write_chapter(book.root, name, "1", needs.get(name, []))
     monkeypatch.setattr("tritier.book.run.run_chapter", lambda book, chapter: {"status": "executed", "seconds": 0.0})
     run_stale(book, jobs=1)
     begun = re.findall(r"(\S+): running", capsys.readouterr().out)
-    assert begun == ["02-quadruple", "03-reader", "01-double"]
+    assert begun == expected
 
 
 @pytest.mark.parametrize(("needs", "message"), [(["03-reader"], "a circle"), (["09-none"], "is not a chapter")])

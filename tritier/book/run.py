@@ -220,8 +220,8 @@ def chain_through(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def run_stale(book: Book, jobs: int = 2) -> None:
-    """Run all stale chapters, each after those it needs, the longest chain first; a chapter whose needs failed is left
-    alone.
+    """Run all stale chapters, each after those it needs, the longest chain first and then from the last one back, as a
+    book's first chapters are short and so leave no worker idle at the end; a chapter whose needs failed is left alone.
 
     Raises:
         InputError: chapters need each other in a circle.
@@ -232,6 +232,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
     order.prepare()
     failed: set[str] = set()
     chain, waiting = chain_through({chapter: book.needs(chapter) for chapter in book.chapters}), list[str]()
+    first = {chapter: (-chain[chapter], -place) for place, chapter in enumerate(book.chapters)}
     workers = max(1, jobs)
 
     def work(chapter: str) -> None:
@@ -253,7 +254,7 @@ def run_stale(book: Book, jobs: int = 2) -> None:
         running: dict[Future, str] = {}
         try:
             while order.is_active():
-                waiting = sorted([*waiting, *order.get_ready()], key=lambda chapter: -chain[chapter])
+                waiting = sorted([*waiting, *order.get_ready()], key=first.__getitem__)
                 while waiting and len(running) < workers:
                     chapter = waiting.pop(0)
                     running[pool.submit(work, chapter)] = chapter
