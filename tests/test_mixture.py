@@ -1,11 +1,14 @@
 """The cheapest mixture of responses: by hand, against points of its own, and what a first best claims by it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from toy import small_market
 
+from tritier.cases.cases import find_case
+from tritier.cases.solve import cleared, prepare
 from tritier.errors import CertificateError, SolverError
 from tritier.reformulation.joint import JointLP
 from tritier.search import references
@@ -14,6 +17,8 @@ from tritier.search.flat import flat_design
 from tritier.search.pool import Pool, items_of
 from tritier.search.references import cheapest_mixture, check_reference, first_best, network_cost
 from tritier.search.responses import social_cost
+
+STUDY = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33-2045"
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,8 @@ def test_only_the_parts_that_close_the_gap_are_kept(joint):
     rows.append(replace(rows[0], social_cost=300.0))
     cost = cheapest_mixture(joint, rows).social_cost
     assert cheapest_mixture(joint, rows).weights[2] == 0.0
-    assert {id(row) for row in references._fewest(joint, rows, cost)} == {id(row) for row in rows[:2]}
+    assert [id(row) for row in references._fewest(joint, rows, cost)] == [id(row) for row in rows[:2]]
+    assert [id(row) for row in references._fewest(joint, rows[::-1], cost)] == [id(row) for row in rows[1::-1]]
     assert len(references._fewest(joint, rows, 200.0)) == 1
 
 
@@ -137,3 +143,17 @@ def test_a_mixture_below_the_bound_is_an_error(joint, monkeypatch):
     )
     with pytest.raises(SolverError, match="below its own bound"):
         first_best(JointLP(joint.instance))
+
+
+def test_a_first_best_of_several_vertices_is_found_and_checked(monkeypatch):
+    """Electrified prosumers on two scenarios: no vertex is near enough by itself, and their bases are of LPs of several
+    sizes."""
+    monkeypatch.setattr(references, "CLOSE", 1e-4)
+    prepared = prepare(STUDY, "smoke", {"n_prosumers": 6, "n_scenarios": 2})
+    joint = JointLP(cleared(prepared, find_case(4)))
+    cost, rows = first_best(joint)
+    assert len(rows) >= 2 and cost < min(row.social_cost for row in rows) - 1e-3
+    found = references.Reference(cost, Pool(items_of(joint), rows))
+    check_reference(JointLP(joint.instance), "first_best", found)
+    with pytest.raises(CertificateError, match="not_reached"):
+        check_reference(JointLP(joint.instance), "first_best", replace(found, pool=Pool(found.pool.items, rows[-1:])))

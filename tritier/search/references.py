@@ -217,14 +217,14 @@ def first_best(joint: JointLP, unfinished: Unfinished | None = None) -> tuple[fl
 
 def _fewest(joint: JointLP, rows: list[Row], bound: float) -> list[Row]:
     """Rows whose cheapest mixture is as near to the bound as asked, without those that it can do without, lightest
-    first."""
+    first; in the order given, as each basis is of an LP that the later ones have added to."""
     weights = cheapest_mixture(joint, rows).weights
-    parts = [rows[k] for k in np.argsort(weights, kind="stable") if weights[k]]
-    for row in parts[:-1]:
-        rest = [part for part in parts if part is not row]
-        if _near(cheapest_mixture(joint, rest).social_cost, bound):
+    parts = [row for row, weight in zip(rows, weights, strict=True) if weight]
+    for k in np.argsort(weights, kind="stable"):
+        rest = [row for row in parts if row is not rows[k]]
+        if weights[k] and rest and _near(cheapest_mixture(joint, rest).social_cost, bound):
             parts = rest
-    return parts[::-1]
+    return parts
 
 
 def _near(cost: float, bound: float) -> bool:
