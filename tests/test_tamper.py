@@ -24,6 +24,7 @@ from tritier.cases.result import check_figures, read_result
 from tritier.cases.solve import judge
 from tritier.cli import main
 from tritier.errors import CertificateError, InputError
+from tritier.evaluation import heldout
 from tritier.inputs.documents import read_json
 from tritier.model.dso import menu_points
 from tritier.provenance import write_json
@@ -446,6 +447,22 @@ def test_what_certify_does_not_check_is_said(flat_folder, tmp_path, capsys):
     assert main(["certify", str(place), "--study", str(study)]) == 0
     line = "not checked, as no figure rests on it: commit, versions, engine, jobs, seconds of provenance.json\n"
     assert capsys.readouterr().err.endswith(line)
+
+
+def test_evaluated_days_at_other_prices_are_refused(solved, monkeypatch):
+    """At other prices money moves from one agent to another, and all accounts still balance."""
+    real = heldout.judge_all
+
+    def wrong(*given):
+        for number, policy, day in real(*given):
+            yield number, policy, replace(day, pi=day.pi + 0.01)
+
+    monkeypatch.setattr(heldout, "judge_all", wrong)
+    monkeypatch.setattr(type(solved), "certify", lambda *_: {})
+    with pytest.raises(CertificateError, match=r"days\."):
+        heldout.evaluate(solved, "scenarios")
+    monkeypatch.setattr(heldout, "judge_all", real)
+    assert heldout.evaluate(solved, "scenarios").headline["days"] == 6
 
 
 def test_evaluate_certifies_first_and_writes_nothing(copy, arrays, capsys):

@@ -345,6 +345,8 @@ class Limits:
         held = [limit for limit in self.all if limit.block.hour in hours]
         if not hours:
             return ShadowPrices({}, np.zeros_like(pi), self._unearned(w, {}))
+        if not held:
+            raise CertificateError("days.prices", float(np.abs(pi).max()), 0.0, f"day {w} knows no limits to be priced")
         found = self._multipliers(w, held, hours)
         again = np.zeros_like(pi)
         for limit, nu in found.items():

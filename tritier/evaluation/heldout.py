@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tritier.cases.cases import CASES
-from tritier.cases.certificate import DesignProof, require, stored_lp
+from tritier.cases.certificate import DesignProof, check_judged, require, stored_lp
 from tritier.cases.decisions import Decisions
 from tritier.cases.outcome import (
     BAND_TOLERANCE,
@@ -285,7 +285,10 @@ def evaluate(
     ``scenarios``, ``resampled`` or ``season``; jobs: processes that share the rows of the proof; progress: is given a
     line at each step.
 
-    Raises InputError for an unknown set of days, CertificateError where a certificate or a day's money fails.
+    Days are checked as those of the design are (:func:`tritier.cases.certificate.check_judged`): without the LP that
+    made them, agent by agent at the day's prices, and for society.
+
+    Raises InputError for an unknown set of days, CertificateError where a certificate or a day fails.
     """
     find_day_set(days)
     result.certify(jobs, progress)
@@ -294,6 +297,7 @@ def evaluate(
     for _, policy, judged in judge_all(result.prepared, made, chosen, result.case.policies):
         economics, physics = daily_table(judged, result.decisions), physics_table(judged)
         require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
+        check_judged(judged, result.decisions)
         tables.append(economics.merge(physics, on="day").assign(policy=policy))
         figures[policy] = physical_figures(physics, chosen, result.prepared.instance.rules.chance_level)
         if progress is not None:
