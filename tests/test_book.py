@@ -23,11 +23,12 @@ from sphinx.util.tags import Tags
 from tritier import book as chapter
 from tritier.book.build import (
     _figure_links,
+    all_previews,
     as_read,
     build_book,
     build_html,
     clear_leftovers,
-    keep_previews,
+    keep_preview,
     launchable,
     number_by_page,
     publish_figures,
@@ -455,20 +456,20 @@ BROKEN = {
 }
 
 
-def test_previews_of_pages_that_are_not_written_again_stay(tmp_path):
+def test_previews_outlast_the_process_that_wrote_their_page(tmp_path):
     """Three pages were written; then one is written again, one is no more, and the third is as it was."""
-    pages = {name: {"js_path": tmp_path / f"{name}.js", "text": "old"} for name in ("again", "gone", "same")}
-    for page in pages.values():
-        page["js_path"].touch()
-    env = SimpleNamespace(all_docs=dict.fromkeys(pages), tippy_data={"pages": pages})
-    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
-    again = {"again": pages["again"] | {"text": "new"}}
-    env = SimpleNamespace(all_docs=dict.fromkeys(("again", "same")), tippy_data={"pages": again})
-    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
-    assert {name: page["text"] for name, page in again.items()} == {"again": "new", "same": "old"}
-    env = SimpleNamespace(all_docs=dict.fromkeys(("again", "same")))  # a build that has nothing to write
-    keep_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
-    assert set(env.tippy_data["pages"]) == {"again", "same"}
+
+    def write(*pages: str, text: str) -> None:
+        env = SimpleNamespace(tippy_data={"pages": {name: {"text": text} for name in pages}})
+        for name in pages:
+            keep_preview(SimpleNamespace(doctreedir=tmp_path, env=env), name, "page.html", {}, "a doctree")
+
+    write("part/again", "gone", "same", text="old")
+    write("part/again", text="new")
+    keep_preview(SimpleNamespace(doctreedir=tmp_path), "_modules/listing", "page.html", {}, None)
+    env = SimpleNamespace(all_docs=dict.fromkeys(("part/again", "same")))  # of a process that has written nothing
+    all_previews(SimpleNamespace(doctreedir=tmp_path, env=env), None)
+    assert env.tippy_data["pages"] == {"part/again": {"text": "new"}, "same": {"text": "old"}}
 
 
 def test_what_pages_beside_the_chapters_number_bears_their_name():

@@ -7,6 +7,7 @@ import gc
 import importlib
 import io
 import json
+import os
 import pickle
 import pkgutil
 import re
@@ -36,6 +37,8 @@ from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
 
 COPIED = ("_config.yml", "_toc.yml", "references.bib", "CITATION.cff", "README.md", "LICENSE")
+PREVIEWS = "previews"  # folder beside the doctrees
+PROCESSES = "TRITIER_BOOK_PROCESSES"  # variable that tells Sphinx how many read and write pages
 DOWNLOADS = (".svg", ".pdf", ".csv")
 COLLECT = 2_000_000  # new objects, less those gone, from which on a build looks for what can go
 PUBLIC = re.compile(r"(?:https://|git@)(?P<host>git(?:hub|lab)\.com)[/:](?P<path>[\w.-]+/[\w.-]+?)(?:\.git)?/?")
@@ -351,7 +354,7 @@ def clear_leftovers(book: Book, html: Path) -> None:
             path.unlink()
 
 
-def build_html(book: Book) -> int:
+def build_html(book: Book, jobs: int = 2) -> int:
     """Stage and build with ``jupyter-book build -W -n --keep-going``; its exit code, the HTML in _build/html.
 
     Pages that Sphinx has read are not read again, nor warned of, unless they change: what it keeps is dropped where the
@@ -368,7 +371,8 @@ def build_html(book: Book) -> int:
     program = str(Path(sys.executable).with_name("jupyter-book"))
     command = [program, "build", "-W", "-n", "--keep-going", "--path-output", str(book.root)]
     log = book.root / "_build" / "build.log"
-    run = subprocess.run([*command, str(source)], cwd=book.root, capture_output=True, text=True)
+    environment = os.environ | {PROCESSES: str(max(1, jobs))}
+    run = subprocess.run([*command, str(source)], cwd=book.root, env=environment, capture_output=True, text=True)
     log.write_text(run.stdout + run.stderr)
     if run.returncode != 0:
         told = [x for x in (run.stdout + run.stderr).splitlines() if "WARNING" in x or "ERROR" in x or "rror:" in x]
@@ -423,9 +427,10 @@ def setup(app: Sphinx) -> dict[str, bool | int]:
 
     It silences thebe, which declares its constants twice on every page, an error in the console, and points to a CDN.
     It imports the package: autodoc would do so with ``TYPE_CHECKING`` set, where pydantic leaves models unfinished.
-    And entries of the bibliography become items of their list, as the role of the list around them asks for. Previews
-    outlast the build that wrote their page. What pages beside the chapters number is counted by page. Python's garbage
-    collector looks less often: pages are trees of millions of nodes that stay, and it took a third of the build.
+    And entries of the bibliography become items of their list, as the role of the list around them asks for. What pages
+    beside the chapters number is counted by page. Python's garbage collector looks less often: pages are trees of
+    millions of nodes that stay, and it took a third of the build. Pages are read and written by several processes, and
+    previews outlast the process that wrote their page.
     """
     gc.set_threshold(COLLECT, 20, 100)
     for listeners in app.events.listeners.values():
@@ -439,8 +444,12 @@ def setup(app: Sphinx) -> dict[str, bool | int]:
     app.connect("html-page-context", sidebar_of_titles, priority=400)  # before the theme draws it
     app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered
     app.connect("autodoc-process-docstring", as_read)
-    app.connect("build-finished", keep_previews, priority=400)  # before sphinx-tippy writes them
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    app.connect("html-page-context", keep_preview, priority=460)  # after sphinx-tippy has made it
+    app.connect("build-finished", all_previews, priority=400)  # before sphinx-tippy writes them
+    app.connect("env-before-read-docs", read_at_once)
+    app.connect("env-updated", write_at_once)
+    app.parallel = int(os.environ.get(PROCESSES, "1"))  # jupyter-book has no option for it
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}
 
 
 def entries_are_items(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -501,18 +510,36 @@ def as_read(app: Sphinx, what: str, name: str, obj: object, options: object, lin
     lines[:] = [] if ALIAS.fullmatch("".join(lines)) else EQUATIONS.sub(r"\1", "\n".join(lines)).split("\n")
 
 
-def keep_previews(app: Sphinx, exception: Exception | None) -> None:
-    """Add the previews of pages that this build had no need to write again: sphinx-tippy knows only those it wrote, and
-    links to the others would have none."""
+def keep_preview(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Store the preview of a page beside its doctree: the process that writes a page is none that the others ask."""
+    if doctree:
+        path = Path(app.doctreedir, PREVIEWS, f"{name}.pickle")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(vars(app.env)["tippy_data"]["pages"][name]))
+
+
+def all_previews(app: Sphinx, exception: Exception | None) -> None:
+    """Gather the previews of all pages, those included that this build had no need to write again: sphinx-tippy knows
+    only what its own process wrote, and links to other pages would have none."""
     if exception:
         return
     known = vars(app.env).setdefault("tippy_data", {"pages": {}, "wiki_titles": set()})  # as where no page was written
-    stored, pages = Path(app.doctreedir, "previews.pickle"), known["pages"]
-    before = pickle.loads(stored.read_bytes()) if stored.is_file() else {}
-    for name, page in before.items():
-        if name in app.env.all_docs and page["js_path"].is_file():
-            pages.setdefault(name, page)
-    stored.write_bytes(pickle.dumps(pages))
+    for name in app.env.all_docs:
+        path = Path(app.doctreedir, PREVIEWS, f"{name}.pickle")
+        known["pages"][name] = pickle.loads(path.read_bytes())
+
+
+def read_at_once(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Say for two extensions, which say nothing, that pages may be read in several processes: one numbers pages when
+    all are read, the other changes what is set by LaTeX."""
+    for name in ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"):
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = True
+
+
+def write_at_once(app: Sphinx, env: BuildEnvironment) -> None:
+    """Write pages in as many processes as read them: Sphinx counts the one that hands them out."""
+    app.parallel += app.parallel > 1
 
 
 def build_book(
@@ -523,7 +550,7 @@ def build_book(
     Args:
         preset: ``smoke``, ``fast`` or ``paper``.
         root: the repository (default: the current folder).
-        jobs: chapters run at a time.
+        jobs: chapters run at a time, and processes that read and write pages.
         run: run what is stale; without, the gate alone decides on what is there.
         html: build the HTML after the gate.
     """
@@ -544,7 +571,7 @@ def build_book(
                 print(f"book: refused: {line}", file=sys.stderr)
             return 1
         publish_figures(book)
-        code = build_html(book) if html else 0
+        code = build_html(book, jobs) if html else 0
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
