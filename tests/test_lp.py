@@ -184,6 +184,26 @@ def peaks(tariff: float = 0.08, peak: float = 0.1) -> tuple[JointLP, np.ndarray]
     return joint, joint.cost(design)
 
 
+def test_what_the_simplex_cannot_answer_is_begun_by_an_interior_point(monkeypatch):
+    """Three points off their rows, from the basis, from cold and without scaling, as on one day of the electrified
+    study: the fourth begins elsewhere, and has to be exact as they had."""
+    joint, cost = peaks()
+    right = joint.warm.solve(cost).objective
+    honest, off = joint.warm.distrust, []
+
+    def distrust(found, times):
+        off.append(joint.warm._inside)
+        return ColdRestart.RESIDUAL if len(off) <= times else honest(found)
+
+    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 3))
+    assert joint.warm.solve(cost).objective == pytest.approx(right, rel=1e-9)
+    assert off == [False, False, False, True] and joint.warm.restarts[ColdRestart.INSIDE] == 1
+    off.clear()
+    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 4))
+    with pytest.raises(SolverError, match="residual"):
+        joint.warm.solve(cost)
+
+
 @pytest.mark.parametrize("patience", [0, 1, 40])
 def test_a_solve_that_loses_patience_ends_at_the_same_objective(patience, monkeypatch):
     joint, cost = peaks()

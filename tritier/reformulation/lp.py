@@ -65,6 +65,7 @@ class ColdRestart(StrEnum):
 
     BASIS = "basis rejected"  # what it was to start from is no basis
     DUST = "dust"  # the safe bound of the duals is too far from the objective
+    INSIDE = "inside"  # neither from cold nor without scaling is the answer to be trusted: an interior point begins
     RESIDUAL = "residual"  # the point called optimal violates a row or a bound
     SCALE = "scale"  # an optimum of the scaled LP, which in its own units misses the tolerances
     SLOW = "slow"  # the basis was too far from the optimum: the next start is an interior point's
@@ -363,8 +364,8 @@ class LinearProgram:
         An optimum must pass :meth:`distrust`. Infeasible and unbounded are believed from a cold start only, for a hot
         one can mislead HiGHS (its issues 3194 and 3294); a limit is believed as it is. Anything else is solved once
         more from cold, and where that is not to be trusted either, from there without scaling, as is an optimum that
-        misses the tolerances in the program's own units; both are counted in ``restarts``. Raises SolverError where
-        the last answer is not to be trusted.
+        misses the tolerances in the program's own units, and at last from an interior point's end where there is one
+        to be had; all are counted in ``restarts``. Raises SolverError where the last answer is not to be trusted.
         """
         if time_limit is not None:
             self._highs.setOptionValue("time_limit", float(time_limit) + self._highs.getRunTime())
@@ -381,6 +382,8 @@ class LinearProgram:
             if worse is None:
                 return better
             self._highs.setBasis(basis)  # what was found is to be trusted, and without scaling nothing is
+        if reason is not None:
+            found, reason = self._last_attempt(found, reason)
         if reason is not None:
             word = self._highs.modelStatusToString(self._highs.getModelStatus())
             raise SolverError(
@@ -420,6 +423,10 @@ class LinearProgram:
             return self._attempt()
         finally:
             self._highs.setOptionValue("simplex_scale_strategy", scaling)
+
+    def _last_attempt(self, found: LPSolution, reason: ColdRestart) -> tuple[LPSolution, ColdRestart | None]:
+        """What else there is to try where the simplex has failed: here nothing."""
+        return found, reason
 
     def residual(self, x: np.ndarray) -> float:
         """Largest violation of a row or a bound by x, each relative to the size of its terms (1 at least)."""
@@ -593,6 +600,13 @@ class WarmLP(LinearProgram):
         self.restarts[ColdRestart.SLOW] += 1
         self.start_inside(self.cost)
         return self.run()
+
+    def _last_attempt(self, found: LPSolution, reason: ColdRestart) -> tuple[LPSolution, ColdRestart | None]:
+        """From an interior point's end: of an LP with ties the simplex may reach no basis whose point is exact."""
+        self.restarts[ColdRestart.INSIDE] += 1
+        self.start_inside(self.cost)
+        self._highs.setOptionValue("simplex_strategy", STRATEGY["primal"])
+        return self._attempt()
 
     def start_inside(self, cost: np.ndarray) -> None:
         """Start the next solve from the basis that an interior point and its crossover end with: of a large LP that has
