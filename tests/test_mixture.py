@@ -128,11 +128,16 @@ def test_only_the_parts_that_close_the_gap_are_kept(joint):
     """A third response that no mixture wants, and a bound that two parts are needed for, or one is enough for."""
     rows = opposite(joint)
     rows.append(replace(rows[0], social_cost=300.0))
-    cost = cheapest_mixture(joint, rows).social_cost
-    assert cheapest_mixture(joint, rows).weights[2] == 0.0
-    assert [id(row) for row in references._fewest(joint, rows, cost)] == [id(row) for row in rows[:2]]
-    assert [id(row) for row in references._fewest(joint, rows[::-1], cost)] == [id(row) for row in rows[1::-1]]
-    assert len(references._fewest(joint, rows, 200.0)) == 1
+    mixture, turned = cheapest_mixture(joint, rows), cheapest_mixture(joint, rows[::-1])
+    cost = mixture.social_cost
+    assert mixture.weights[2] == 0.0
+    told, kept = references._fewest(joint, rows, mixture, cost)
+    assert [id(row) for row in kept] == [id(row) for row in rows[:2]]
+    assert told == pytest.approx(cost, abs=1e-9)
+    _, kept = references._fewest(joint, rows[::-1], turned, cost)
+    assert [id(row) for row in kept] == [id(row) for row in rows[1::-1]]
+    told, kept = references._fewest(joint, rows, mixture, 200.0)
+    assert len(kept) == 1 and told == pytest.approx(200.0)
 
 
 def test_a_mixture_below_the_bound_is_an_error(joint, monkeypatch):

@@ -293,8 +293,12 @@ class RobustSolution:
 
     @property
     def gap(self) -> float:
-        """Upper minus lower bound, relative to the upper bound (1 at least)."""
-        return (self.upper_bound - self.lower_bound) / max(1.0, abs(self.upper_bound))
+        return relative_gap(self.lower_bound, self.upper_bound)
+
+
+def relative_gap(lower: float, upper: float) -> float:
+    """Upper minus lower bound, relative to the upper bound (1 at least)."""
+    return (upper - lower) / max(1.0, abs(upper))
 
 
 def master_program(problem: TwoStage, scenarios: list[Scenario], method: str = "choose") -> LinearProgram:
@@ -388,7 +392,7 @@ def column_and_constraint_generation(
         scenarios += new
         if progress:
             progress(trace[-1], scenarios)
-        left = (upper - lower) / max(1.0, abs(upper)) if np.isfinite(upper) else np.inf
+        left = relative_gap(lower, upper) if np.isfinite(upper) else np.inf
         if left <= gap or (larger is None and not new):
             break
     if best is None or not -CROSSED <= left <= gap:

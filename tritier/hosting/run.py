@@ -32,7 +32,7 @@ from tritier.hosting.plan import (
     swept,
     with_fixed_capacities,
 )
-from tritier.hosting.robust import Iteration
+from tritier.hosting.robust import Iteration, relative_gap
 from tritier.hosting.rows import WATCHED, Watch
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Feeder
@@ -358,15 +358,11 @@ def check_plan(problem: Problem, asked: Question, plan: Plan, jobs: int = 1) -> 
     check_limits(problem, told, asked.hosted_kw)
     for key in ("vertices_checked", "vertices_unserved"):
         require_close(f"hosting.{key}", told[key], certificate[key])
-    require_close("hosting.gap_relative", told.get("gap_relative", np.nan), gap_of(plan))
-    if not gap_of(plan) <= 2 * AGREES:
-        raise CertificateError("hosting.gap", gap_of(plan), 2 * AGREES, "the bounds do not meet")
+    gap = relative_gap(plan.lower_bound, plan.upper_bound)
+    require_close("hosting.gap_relative", told.get("gap_relative", np.nan), gap)
+    if not gap <= 2 * AGREES:
+        raise CertificateError("hosting.gap", gap, 2 * AGREES, "the bounds do not meet")
     check_trace(plan, asked.hosted_kw is None)
-
-
-def gap_of(plan: Plan) -> float:
-    """Upper minus lower bound of a plan, relative to the upper one, 1 at least."""
-    return (plan.upper_bound - plan.lower_bound) / max(1.0, abs(plan.upper_bound))
 
 
 def check_scenarios(case: HostingCase, plan: Plan, hosted_kw: float | None) -> None:

@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 
 from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance
-from tritier.model.dso import charged_peak, network_parts
+from tritier.model.dso import SocialCost, charged_peak, network_parts
 from tritier.model.tariff import without_fixed_part
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, ParametricLP
@@ -135,7 +135,7 @@ def network_cost(joint: JointLP, head: np.ndarray, loss: np.ndarray) -> float:
     the losses, kW, (T, S) (:eq:`eq-social-cost`)."""
     instance = joint.instance
     parts = network_parts(instance, head, charged_peak(instance, head, loss), loss)
-    return float(sum(instance.days.probability @ cost for cost in parts.values()))
+    return SocialCost.expected(parts, instance.days.probability, violation=0.0).total
 
 
 def cheapest_mixture(joint: JointLP, rows: Sequence[Row]) -> Mixture:
@@ -207,24 +207,25 @@ def first_best(joint: JointLP, unfinished: Unfinished | None = None) -> tuple[fl
         mixture = cheapest_mixture(joint, rows)
         cost = mixture.social_cost
         if _near(cost, row.bound):
-            parts = _fewest(joint, rows, row.bound)
-            return cheapest_mixture(joint, parts).social_cost, parts if row in parts else [*parts, row]
+            cost, parts = _fewest(joint, rows, mixture, row.bound)
+            return cost, parts if row in parts else [*parts, row]
         assert row.load is not None, "solved just now"
         joint.tangent(row.load)
         joint.tangent(mixture.load)
     raise _not_closed(cost - row.bound)
 
 
-def _fewest(joint: JointLP, rows: list[Row], bound: float) -> list[Row]:
-    """Rows whose cheapest mixture is as near to the bound as asked, without those that it can do without, lightest
-    first; in the order given, as each basis is of an LP that the later ones have added to."""
-    weights = cheapest_mixture(joint, rows).weights
+def _fewest(joint: JointLP, rows: list[Row], mixture: Mixture, bound: float) -> tuple[float, list[Row]]:
+    """Parts of the cheapest mixture of rows, without those that it can do without and stay as near to the bound as
+    asked, lightest first, and what their cheapest mixture costs, $; in the order given, as each basis is of an LP that
+    the later ones have added to."""
+    cost, weights = mixture.social_cost, mixture.weights
     parts = [row for row, weight in zip(rows, weights, strict=True) if weight]
     for k in np.argsort(weights, kind="stable"):
         rest = [row for row in parts if row is not rows[k]]
-        if weights[k] and rest and _near(cheapest_mixture(joint, rest).social_cost, bound):
-            parts = rest
-    return parts
+        if weights[k] and rest and _near(less := cheapest_mixture(joint, rest).social_cost, bound):
+            cost, parts = less, rest
+    return cost, parts
 
 
 def _near(cost: float, bound: float) -> bool:
