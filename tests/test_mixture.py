@@ -15,7 +15,7 @@ from tritier.search import references
 from tritier.search.cuts import Request, solve_request
 from tritier.search.flat import flat_design
 from tritier.search.pool import Pool, items_of
-from tritier.search.references import cheapest_mixture, check_reference, first_best, network_cost
+from tritier.search.references import cheapest_mixture, check_reference, first_best, network_total
 from tritier.search.responses import social_cost
 
 STUDY = Path(__file__).resolve().parents[1] / "data" / "studies" / "ieee33-2045"
@@ -55,11 +55,11 @@ def test_two_opposite_loads_are_mixed_where_their_losses_are_least(joint):
     """The least of 2,001 points of the line between them, each worked out by itself."""
     rows = opposite(joint)
     ends = [row.load for row in rows]
-    beside = [200.0 - network_cost(joint, load.sum(axis=0), joint.exact_losses(load)) for load in ends]
+    beside = [200.0 - network_total(joint, load.sum(axis=0), joint.exact_losses(load)) for load in ends]
 
     def by_hand(share):
         load = (1 - share) * ends[0] + share * ends[1]
-        cost = network_cost(joint, load.sum(axis=0), joint.exact_losses(load))
+        cost = network_total(joint, load.sum(axis=0), joint.exact_losses(load))
         return cost + (1 - share) * beside[0] + share * beside[1]
 
     mixture = cheapest_mixture(joint, rows)

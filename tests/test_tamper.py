@@ -142,6 +142,15 @@ def test_trades_scaled_on_both_sides_are_refused(arrays, solved, tmp_path):
         recheck(tmp_path / "decisions.npz", arrays | both, solved)
 
 
+def test_a_volume_that_goes_in_a_circle_is_refused(arrays, solved, tmp_path):
+    """As much bought as sold on the platform by one prosumer in one hour, and the volume on record with it."""
+    changed = {name: arrays[name].copy() for name in ("zb", "zs")}
+    for value in changed.values():
+        value[0, 0] += 5.0
+    with pytest.raises(CertificateError, match="resold"):
+        recheck(tmp_path / "decisions.npz", arrays | changed | {"Z": arrays["Z"] + 5.0}, solved)
+
+
 @pytest.mark.parametrize("file", ["summary", "certificate"])
 def test_a_stored_figure_off_by_one_percent_is_refused(file, folder, solved):
     path = folder / f"{file}.json"

@@ -117,8 +117,10 @@ def test_a_row_is_proved_beside_a_block_that_came_later_and_bites_in_one_scenari
     assert again.bound == pytest.approx(row.bound, abs=0.01) and again.need == pytest.approx(row.need, abs=1e-9)
 
 
-def test_a_block_that_the_decisions_violate_is_not_talked_away(joint):
-    row = answered(joint)
+@pytest.mark.parametrize("kind", ["answer", "least"])
+def test_a_block_that_the_decisions_violate_is_not_talked_away(joint, kind):
+    asked = Request("least", flat_design(joint, 0.0)) if kind == "least" else answered(joint).request
+    row = solve_request(joint, asked)
     flow = np.abs(joint.network.matrices.flows(row.load))
     line, hour = np.unravel_index(flow.min(axis=-1).argmax(), flow.shape[:2])
     rating = joint.instance.feeder.rating_kva.copy()

@@ -341,8 +341,8 @@ def recheck(
     begin = [telling(progress, check, design is not None) for check in range(OF_DECISIONS)]
     begin[0]("")
     joint = stored_lp(clearing, decisions, case.market, case.network)
-    check_arrays(joint, decisions)
     check_resold(decisions)
+    check_arrays(joint, decisions)
     follower = follower_residuals(joint, decisions)
     check_follower(follower)
     if case.network:

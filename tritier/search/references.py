@@ -130,8 +130,8 @@ class Mixture:
     load: np.ndarray  # kW, (N, T, S)
 
 
-def network_cost(joint: JointLP, head: np.ndarray, loss: np.ndarray) -> float:
-    """Expected wholesale cost, cost of losses and demand charge of a day, $, exactly, from the head's lossless flow and
+def network_total(joint: JointLP, head: np.ndarray, loss: np.ndarray) -> float:
+    """Expected sum of :func:`tritier.model.dso.network_parts` over a day, $, exactly, from the head's lossless flow and
     the losses, kW, (T, S) (:eq:`eq-social-cost`)."""
     instance = joint.instance
     parts = network_parts(instance, head, charged_peak(instance, head, loss), loss)
@@ -148,7 +148,7 @@ def cheapest_mixture(joint: JointLP, rows: Sequence[Row]) -> Mixture:
     if not rows or len(loads) < len(rows):
         raise ValueError("only responses whose net loads are known can be mixed")
     beside = np.array([row.social_cost for row in rows])  # without the network's part, from here on
-    beside -= [network_cost(joint, load.sum(axis=0), joint.exact_losses(load)) for load in loads]
+    beside -= [network_total(joint, load.sum(axis=0), joint.exact_losses(load)) for load in loads]
     first = int(np.argmin([row.social_cost for row in rows]))
     weights, load, cost = np.eye(len(rows))[first], loads[first], rows[first].social_cost
     for _ in range(SWEEPS if len(rows) > 1 else 0):
@@ -167,7 +167,7 @@ def cheapest_mixture(joint: JointLP, rows: Sequence[Row]) -> Mixture:
     weights = np.where(weights < NEGLIGIBLE, 0.0, weights)
     weights /= weights.sum()
     load = np.tensordot(weights, np.array(loads), axes=1)
-    network = network_cost(joint, load.sum(axis=0), joint.exact_losses(load))
+    network = network_total(joint, load.sum(axis=0), joint.exact_losses(load))
     return Mixture(weights, float(beside @ weights) + network, load)
 
 
@@ -183,7 +183,7 @@ def _line(joint: JointLP, start: tuple[np.ndarray, float], end: tuple[np.ndarray
     def along(share: float) -> float:
         loss = none + share * (slope + share * curve)
         flow = head + share * (head_there - head)
-        return paid + share * (paid_there - paid) + network_cost(joint, flow, loss)
+        return paid + share * (paid_there - paid) + network_total(joint, flow, loss)
 
     return along
 
