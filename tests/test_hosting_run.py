@@ -253,6 +253,7 @@ FORGED = {  # what is changed in a robust result, and what refuses it
     "judged days": ("summary.json", lambda s: s["held_out"].update(operating_cost_usd=1.0), "operating_cost_usd"),
     "a point outside its set": ("decisions.npz", lambda a: a | {"scenario_u": a["scenario_u"] * 2}, "hosting.scenario"),
     "vertices": ("certificate.json", lambda c: c["design"].update(vertices_checked=10**9), "hosting.vertices_checked"),
+    "a gap": ("certificate.json", lambda c: c["design"].update(gap_relative=0.5), "hosting.gap_relative"),
     "an excess": ("certificate.json", lambda c: c["design"].update(worst_overload_kw=9.0), "hosting.worst_overload_kw"),
     "violated points": ("certificate.json", lambda c: c.update(stress_days_violated=3), "stress_days_violated"),
     "a stress set": ("summary.json", lambda s: s["stress"].update(ac_highest_voltage_pu=1.0), "ac_highest_voltage_pu"),
@@ -325,6 +326,9 @@ def test_a_forged_plan_whose_summary_says_the_same_is_refused(results):
         with pytest.raises(CertificateError, match=name):
             check_plan(result.problem, result.asked, other)
     stochastic = read_hosting(results["stochastic", "none"][1] / "stochastic-none", STUDY)
+    more = replace(stochastic.plan, certificate=stochastic.plan.certificate | {"scenarios": 10**6})
+    with pytest.raises(CertificateError, match=r"hosting\.scenarios"):
+        check_plan(stochastic.problem, stochastic.asked, more)
     room = stochastic.problem.case.pv_limit
     other = replace(stochastic.plan, pv_kw=np.minimum(1.05 * stochastic.plan.pv_kw + 10.0, room))
     for upper, blamed in ((other.hosted_kw, "upper_bound"), (stochastic.plan.upper_bound, "chance")):
