@@ -30,11 +30,49 @@ function reachable() {
 function fade(box) {
   box.toggleAttribute("data-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
 }
+// On a narrow screen a table that is wider is set smaller, and where that does not do becomes a list: each row a block
+// that its first cell heads, every other cell behind the name of its column.
+const NARROW = matchMedia("(max-width: 600px)");
+function fitted() {
+  for (const box of document.querySelectorAll(".bd-article .pst-scrollable-table-container")) {
+    const table = box.querySelector(":scope > table");
+    if (!table?.tHead) continue;
+    const wide = () => box.scrollWidth > box.clientWidth + 1;
+    for (const way of ["data-dense", "data-stacked"]) table.removeAttribute(way);
+    if (!NARROW.matches || !wide()) continue;
+    table.setAttribute("data-dense", "");
+    if (!wide() || !(table.dataset.named || named(table))) continue;
+    table.removeAttribute("data-dense");
+    table.setAttribute("data-stacked", "");
+  }
+}
+// Gives each cell the name of its column; a table with cells that span others keeps its shape.
+function named(table) {
+  const body = [...table.tBodies].flatMap((part) => [...part.rows]);
+  const cells = [table.tHead.rows[0], ...body].flatMap((row) => [...row.cells]);
+  if (table.tHead.rows.length > 1 || cells.some((cell) => cell.rowSpan > 1 || cell.colSpan > 1)) return false;
+  const names = [...table.tHead.rows[0].cells].map((cell) => cell.innerText.trim());
+  table.setAttribute("role", "table"); // to those who hear it, whatever it looks like
+  for (const part of table.tBodies) part.setAttribute("role", "rowgroup");
+  for (const row of body) {
+    row.setAttribute("role", "row");
+    [...row.cells].forEach((cell, k) => {
+      cell.setAttribute("role", cell.matches("th") ? "rowheader" : "cell");
+      cell.dataset.column = names[k] ?? "";
+    });
+  }
+  return (table.dataset.named = true);
+}
 addEventListener("load", async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
   const article = document.querySelector(".bd-article");
-  if (article) new ResizeObserver(reachable).observe(article);
-  reachable();
+  if (!article) return;
+  let width = 0;
+  new ResizeObserver(([seen]) => {
+    if (seen.contentRect.width !== width) fitted(); // not where the page only grew longer, as a list makes it
+    width = seen.contentRect.width;
+    reachable();
+  }).observe(article);
 });
 
 // A line may not begin with the comma that follows a formula, nor end with the parenthesis before it: a browser takes a

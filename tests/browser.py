@@ -72,6 +72,10 @@ CLIPPED = """() => {
     else if (style.overflowX === 'visible' && e.matches('td, th, p, li, dd, dt, figcaption, h1, h2, h3'))
       found.add('sticks out by ' + over + ' px: ' + said(e));
   }
+  for (const e of document.querySelectorAll('article.bd-article table')) {
+    const box = e.closest('.pst-scrollable-table-container') ?? e, over = box.scrollWidth - box.clientWidth;
+    if (over > 2) found.add('table wider than the page by ' + over + ' px: ' + said(e));
+  }
   for (const parent of document.querySelectorAll('article.bd-article section, article.bd-article .cell_output')) {
     const own = [...parent.children].filter(e => e.matches(blocks) && e.checkVisibility());
     for (let k = 1; k < own.length; k++) {
@@ -200,7 +204,7 @@ def faults(page: Page) -> list[str]:
 
 def clipped(page: Page, inside: str = ARTICLE) -> list[str]:
     """Blocks of the article that are cut, stick out of their box, or lie over what follows them, at the width as it
-    is; what scrolls within its own box is whole."""
+    is; what scrolls within its own box is whole, but for a table, which every reader compares across."""
     return list(page.evaluate(CLIPPED.replace(ARTICLE, inside)))
 
 

@@ -271,6 +271,21 @@ def test_a_long_table_begins_on_the_printed_page_where_it_stands(browser):
         assert set(page.evaluate(ask)) == {"auto visible"}
 
 
+def test_a_wide_table_is_read_downwards_on_a_phone(browser):
+    """Every cell behind the name of its column; on a wide screen it is a table again."""
+    ask = """() => [...document.querySelectorAll('table[data-stacked]')].map(table => [
+      [...table.tHead.rows[0].cells].map(e => e.textContent.trim()),
+      [...table.tBodies[0].rows].map(row => [...row.cells].map(e => getComputedStyle(e, '::before').content))])"""
+    with opened(browser, HTML, "chapters/12-case-1.html", PHONE) as (page, wrong):
+        page.wait_for_selector("table[data-stacked]")
+        for head, rows in page.evaluate(ask):
+            assert len(head) > 2 and rows
+            assert all(row == ["none", *(json.dumps(name, ensure_ascii=False) for name in head[1:])] for row in rows)
+        page.set_viewport_size({"width": DESKTOP, "height": 900})
+        page.wait_for_function("() => !document.querySelector('table[data-stacked]')")
+        assert wrong == []
+
+
 def test_a_figure_opens_larger_by_key_and_closes(browser):
     with opened(browser, HTML, "chapters/04-lindistflow.html") as (page, wrong):
         page.locator("button.zoomable").first.focus()
@@ -311,6 +326,7 @@ DAMAGE = {
     '<div style="width: 1400px">wide</div>': "scrolls sideways",
     '<div style="width: 9em; overflow: hidden"><p style="width: 20em">cut</p></div>': "cut by",
     '<table style="table-layout: fixed; width: 4em"><tr><td>incomprehensible<td>b</table>': "sticks out by",
+    '<table style="display: block; overflow-x: auto"><tr><td style="min-width: 60em">wide</table>': "table wider than",
     '<section><p style="margin-bottom: -2em">under</p><p>over</p></section>': "overlaps what follows",
     '<p style="color: #999; background: #fff">pale</p>': "axe color-contrast",
     '<p>sound, and <span style="background: #555">the same colour on a dark ground</span></p>': "axe color-contrast",

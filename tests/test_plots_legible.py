@@ -94,7 +94,9 @@ def growth() -> Figure:
 def sensitivities() -> Figure:
     """Every value that is planned: all are stored."""
     daily, _ = sweeps.read_sensitivities(STORED / "sensitivities", STORED / "map")
-    assert set(zip(daily["parameter"], daily["label"])) > {(s.parameter, s.label) for s in sweeps.SENSITIVITIES}
+    assert set(zip(daily["parameter"], daily["label"], strict=True)) > {
+        (s.parameter, s.label) for s in sweeps.SENSITIVITIES
+    }
     titles = {key: parameter.title for key, parameter in sweeps.PARAMETERS.items()}
     return results.sensitivities(sweeps.sensitivity_rows(daily), titles)
 
