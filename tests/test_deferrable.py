@@ -85,6 +85,30 @@ def test_chargers_too_small_for_their_vehicles_are_refused():
     assert late_kwh(np.roll(asked, 3, axis=0), plugged, 3) == pytest.approx([0.0])  # past midnight
 
 
+def in_turn(asked: list[float], plugged: list[float], delay: int) -> float:
+    """What is late on the second of two equal days where the oldest request is always served first, kWh."""
+    waiting, late = [], 0.0
+    for t in range(2 * len(asked)):
+        waiting.append([t, asked[t % len(asked)]])
+        room = plugged[t % len(asked)]
+        for request in waiting:
+            drawn = min(room, request[1])
+            request[1], room = request[1] - drawn, room - drawn
+        late += sum(left for hour, left in waiting if hour == t - delay) * (t >= len(asked))
+        waiting = [request for request in waiting if request[0] > t - delay]
+    return late
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_late_is_what_serving_in_turn_leaves(seed):
+    rng = np.random.default_rng(seed)
+    asked = np.round(10 * rng.random((6, 9)) * (rng.random((6, 9)) < 0.6), 1)
+    plugged = np.round(10 * rng.random((6, 9)) * rng.choice([0.8, 1.5, 3.0], 9), 1)
+    late = late_kwh(asked, plugged, delay := int(rng.integers(0, 5)))
+    by_hand = [in_turn(asked[:, s].tolist(), plugged[:, s].tolist(), delay) for s in range(9)]
+    assert late == pytest.approx(by_hand, abs=1e-9)
+
+
 def electrified(seed: int = 3, billing: str = "scenario") -> Instance:
     """A market of three; the first has vehicles, the second a heat pump, and retail prices follow the day."""
     base = small_market(n=3, hours=6, scenarios=3, seed=seed, billing=billing)

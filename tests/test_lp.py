@@ -15,7 +15,7 @@ from tritier.inputs.instance import Design
 from tritier.model.dso import leader_books
 from tritier.model.market import joint_follower
 from tritier.reformulation import lp as wrapper
-from tritier.reformulation.joint import JointLP
+from tritier.reformulation.joint import JointLP, day_lps, follower_lp
 from tritier.reformulation.lp import (
     ALL,
     BASIC,
@@ -323,6 +323,31 @@ def test_a_problem_in_row_form_is_cvxpys_own(rules):
     place = data["param_prob"].var_id_to_col
     assert ours.columns == {v.name(): (place[v.id], v.shape) for v in problem.variables()}
     assert list(ours.rows) == [{c.id: label for label, c in rows}[c.id] for c in data["param_prob"].constraints]
+
+
+@pytest.mark.parametrize("peaks", [False, True], ids=["", "peaks"])
+@pytest.mark.parametrize(
+    "rules", [{}, {"billing": "scenario", "peak_with_losses": True}, {"trade": "by_scenario"}], ids=str
+)
+def test_days_written_together_are_those_written_alone(rules, peaks):
+    """Entry by entry and name by name, passive loads and all; on one day a prosumer has no vehicles."""
+    market = small_market(scenarios=5, **rules)
+    rng, asked = np.random.default_rng(5), np.zeros((3, 2, 4, 5))
+    asked[0, 0, :, 1:] = rng.uniform(1, 9, (4, 4))
+    passive = rng.uniform(0, 30, market.days.passive_kw.shape)
+    passive[market.prosumer_bus] = 0
+    days = replace(market.days, passive_kw=passive, deferrable_kw=asked, plugged_kw=np.full(asked.shape, 10.0))
+    if peaks:
+        market = replace(market, menu=replace(market.menu, peak=(0.0, 0.1), coincident=(0.0, 0.1)))
+    together = day_lps(market.on(days))
+    assert len(together) == 5 and "ev[P2]" not in together[0].columns and "ev[P2]" in together[1].columns
+    for k, ours in enumerate(together):
+        alone = follower_lp(market.on(days.select([k])))
+        assert list(ours.columns.items()) == list(alone.columns.items())
+        assert list(ours.rows.items()) == list(alone.rows.items())
+        assert abs(ours.matrix - alone.matrix).max() <= 1e-15
+        for name in ("cost", "row_lower", "row_upper", "col_lower", "col_upper"):
+            assert getattr(ours, name) == pytest.approx(getattr(alone, name), abs=1e-12), name
 
 
 @pytest.mark.parametrize("bent", [cp.abs, cp.square, cp.norm], ids=lambda f: f.__name__)

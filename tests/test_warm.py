@@ -13,7 +13,7 @@ from tritier.inputs.instance import Menu
 from tritier.model.chance import Block
 from tritier.model.dso import menu_points
 from tritier.model.risk import sample_cvar
-from tritier.reformulation.joint import JointLP, follower_lp, kept_lps
+from tritier.reformulation.joint import JointLP, follower_lp, kept
 from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
 from tritier.search.check import Factors, basic_point, check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
@@ -215,7 +215,7 @@ def test_a_singular_basis_is_refused(entries):
 
 def test_an_lp_is_kept_by_what_its_instance_holds(instance):
     """A second reading of a study is the same question; any other number, market or device is another."""
-    known = kept_lps(4)
+    known = kept(follower_lp, 4)
     lp = known(instance)
     again = replace(small_market(seed=1, tie_break=1e-3, demand_charge=0.1), menu=LEVELS, fixed_cost=20.0)
     assert again is not instance and known(again) is lp
@@ -228,7 +228,7 @@ def test_an_lp_is_kept_by_what_its_instance_holds(instance):
         assert np.array_equal(getattr(lp, name), getattr(fresh, name)), name
     days = instance.days
     other = instance.on(replace(days, demand_kw=np.nextafter(days.demand_kw, np.inf)))
-    assert known(other) is not lp and known(instance, market=False) is not lp
+    assert known(other) is not lp and known(instance, False) is not lp
     unlike = replace(instance.prosumers[0], devices=(lambda d: None,))  # has no content to be told by
     odd = replace(instance, prosumers=(unlike, *instance.prosumers[1:]))
     assert known(odd) is not known(odd)

@@ -27,7 +27,7 @@ from tritier.model.chance import Block, net_load
 from tritier.model.market import line_position
 from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
 from tritier.model.tariff import HIGHEST, quantities
-from tritier.reformulation.joint import JointLP, known_day
+from tritier.reformulation.joint import JointLP, known_days
 from tritier.reformulation.lp import Border
 from tritier.search.responses import follower_face, least_social_cost
 
@@ -93,7 +93,7 @@ class Recourse:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self._days = [instance.on(instance.days.select([k])) for k in range(instance.days.n_days)]
-        self._lps = [known_day(day) for day in self._days]
+        self._lps = known_days(instance)
 
     def judge(self, decisions: Decisions, policy: str) -> DayDecisions:
         """The days under a policy. Raises SolverError where limits still fail after the last round."""

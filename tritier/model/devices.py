@@ -310,14 +310,16 @@ def late_kwh(asked: np.ndarray, plugged: np.ndarray, delay: int) -> np.ndarray:
     Two days are gone through hour by hour, oldest first and as early as possible; the second is counted.
     """
     hours, days = asked.shape
-    waiting, late = np.zeros((delay + 1, days)), np.zeros(days)  # by age in hours
+    due, room = (np.cumsum(np.concatenate([x, x]), axis=0) for x in (asked, plugged))
+    drawn = room + np.minimum(np.minimum.accumulate(due - room, axis=0), 0)  # of all that was asked for so far
+    if (due[: 2 * hours - delay] - drawn[delay:]).max() <= LATE / 2:
+        return np.zeros(days)
+    waiting, late = np.zeros((delay + 1, days)), np.zeros(days)  # by age in hours, the oldest first
     for t in range(2 * hours):
-        waiting = np.vstack([asked[t % hours], waiting[:-1]])
-        room = plugged[t % hours].copy()
-        for age in range(delay, -1, -1):
-            drawn = np.minimum(waiting[age], room)
-            waiting[age], room = waiting[age] - drawn, room - drawn
-        late += waiting[-1] * (t >= hours)
+        waiting = np.vstack([waiting[1:], asked[t % hours]])
+        older = np.cumsum(waiting, axis=0) - waiting
+        waiting = waiting - np.clip(plugged[t % hours] - older, 0, waiting)
+        late += waiting[0] * (t >= hours)
     return late
 
 

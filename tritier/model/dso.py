@@ -11,11 +11,12 @@ import cvxpy as cp
 import numpy as np
 
 from tritier.inputs.instance import Design, Instance, Menu, quantity
-from tritier.model.devices import Decisions, ProsumerData, over_day, times
-from tritier.model.market import Follower, Labelled
+from tritier.model.devices import Box, Decisions, ProsumerData, box, over_day, times
+from tritier.model.market import Follower, Labelled, named_columns
 from tritier.model.network import losses_kw
-from tritier.model.prosumer import device_costs
+from tritier.model.prosumer import all_data, device_costs, prosumer_boxes
 from tritier.model.risk import Term
+from tritier.model.tariff import billed_energy, passive_peaks
 
 OWN, HARD = (
     "own policy",
@@ -80,7 +81,9 @@ def private_parts(data: Iterable[ProsumerData], prosumers: Iterable[Decisions]) 
 def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
     """The DSO's columns and rows on top of the joint follower (:eq:`eq-social-cost`, :eq:`eq-network-cost`)."""
     instance, books, p = follower.instance, follower.books, follower.instance.days.probability
-    b = _leader_columns(follower)
+    known = {name: column.bounds for name, column in vars(books).items()}
+    columns: dict[str, Any] = {"gross": None} | named_columns(leader_boxes(instance, known))
+    b = LeaderBooks(**columns)
     peak = books.peak if b.gross is None else b.gross
     network = {part: p @ cost for part, cost in network_parts(instance, books.head, peak, b.loss).items()}
     private = {part: p @ cost for part, cost in private_parts(follower.data, follower.prosumers).items()}
@@ -95,21 +98,27 @@ def leader_books(follower: Follower) -> tuple[LeaderBooks, Labelled]:
     return b, rows
 
 
-def _leader_columns(follower: Follower) -> LeaderBooks:
-    """The DSO's columns with boxes that never bind."""
-    instance, days, lines = follower.instance, follower.instance.days, (follower.instance.feeder.line.size, 1)
-    most = float(follower.books.H.bounds[1])
+def idle_books(instance: Instance) -> dict[str, np.ndarray]:
+    """What the books that add up scenarios hold where no prosumer does anything, by name: social cost F, $, energy
+    billed by block G, kWh, and own peaks K, kW. The constants of their rows."""
+    data, days = all_data(instance), instance.days
+    nothing = [{term: np.zeros_like(least) for term, (least, _) in prosumer_boxes(d).items()} for d in data]
+    lost = sum(private_parts(data, nothing).values(), np.zeros(days.n_days))
+    energy = billed_energy(instance, np.zeros((instance.rules.n_blocks, days.n_days)))
+    return {"F": lost @ days.probability, "G": energy, "K": np.array(passive_peaks(instance))}
+
+
+def leader_boxes(instance: Instance, books: Mapping[str, Box]) -> dict[str, Box]:
+    """Boxes of the DSO's columns, by name, which never bind; books: those of the bookkeeping columns."""
+    days, lines = instance.days, (instance.feeder.line.size, 1)
+    most = float(books["H"][1])
     worst_loss = float(losses_kw(np.full(lines, most), np.full(lines, most), instance.feeder)[0])
     price = np.abs(days.wholesale).sum(axis=0).max() + loss_price(instance).sum(axis=0).max()
-    money = (price + instance.rules.demand_charge) * (most + worst_loss) + 2 * float(follower.books.R.bounds[1])
-    return LeaderBooks(
-        F=cp.Variable(name="F", bounds=[-money, money]),
-        N=cp.Variable(name="N", bounds=[0, money]),
-        loss=cp.Variable(days.wholesale.shape, name="loss", bounds=[0, worst_loss]),
-        gross=cp.Variable(days.n_days, name="gross", bounds=[0, most + worst_loss])
-        if instance.rules.peak_with_losses
-        else None,
-    )
+    money = (price + instance.rules.demand_charge) * (most + worst_loss) + 2 * float(books["R"][1])
+    boxes = {"F": box(money, (), -money), "N": box(money, ()), "loss": box(worst_loss, days.wholesale.shape)}
+    if instance.rules.peak_with_losses:
+        boxes["gross"] = box(most + worst_loss, (days.n_days,))
+    return boxes
 
 
 @dataclass(frozen=True)

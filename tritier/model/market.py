@@ -6,7 +6,7 @@ of one LP. :func:`joint_follower` writes that LP; prices are duals of its coupli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -14,12 +14,13 @@ import numpy as np
 
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block, BlockForm, Network
-from tritier.model.devices import Decisions, ProsumerData
+from tritier.model.devices import Box, Decisions, ProsumerData, box
 from tritier.model.prosumer import (
     all_data,
     cost_box,
     injection,
     largest_injection,
+    prosumer_boxes,
     prosumer_rows,
     prosumer_variables,
     risk_adjusted_cost,
@@ -148,28 +149,31 @@ def head_flow(instance: Instance, prosumers: Iterable[Decisions]) -> Term:
     return instance.days.passive_kw.sum(axis=0) + sum(x["gp"] - x["gm"] for x in prosumers)
 
 
-def bookkeeping(instance: Instance, data: Sequence[ProsumerData], prosumers: Sequence[Decisions]) -> Books:
-    """The bookkeeping columns with boxes that never bind."""
-    days, rules = instance.days, instance.rules
+def book_boxes(instance: Instance, data: Sequence[ProsumerData], market: bool = True) -> dict[str, Box]:
+    """Boxes of the bookkeeping columns, by name, which never bind."""
+    days, rules, own = instance.days, instance.rules, [prosumer_boxes(d, market) for d in data]
     worth = sum(cost_box(d) * (1 + d.own.beta / (1 - rules.alpha)) for d in data)
-    imports = sum(x["gp"].bounds[1].sum(axis=0).max() for x in prosumers) + days.passive_kw.sum(axis=(0, 1)).max()
-    trade = sum(x["zb"].bounds[1].sum() for x in prosumers)
-    levels = [(min(m), max(m)) for _, m in instance.menu.capacity]
-    gross = days.passive_kw.sum(axis=0) + sum(x["gp"].bounds[1] for x in prosumers)
-    most = float(max(gross.max(), np.max(sum(x["gm"].bounds[1] for x in prosumers))))
-    return Books(
-        R=cp.Variable(name="R", bounds=[-1e2 * worth, 1e2 * worth]),
-        G=cp.Variable(rules.n_blocks, name="G", bounds=[0, imports]),
-        Z=cp.Variable(name="Z", bounds=[0, trade]),
-        K=cp.Variable(name="K", bounds=[0, imports]),
-        H=cp.Variable(name="H", bounds=[0, most]),
-        head=cp.Variable(days.wholesale.shape, name="head", bounds=[-most, most]),
-        peak=cp.Variable(days.n_days, name="peak", bounds=[0, most]),
-        slack=cp.Variable(name="slack", bounds=[0, 1e2 * worth / rules.violation_price]),
-        cap=cp.Variable(
-            len(levels), name="cap", bounds=[np.array([a for a, _ in levels]), np.array([b for _, b in levels])]
-        ),
-    )
+    imports = sum(x["gp"][1].sum(axis=0).max() for x in own) + days.passive_kw.sum(axis=(0, 1)).max()
+    trade = sum(x["zb"][1].sum() for x in own)
+    levels = np.array([(min(m), max(m)) for _, m in instance.menu.capacity]).reshape(-1, 2)
+    gross = days.passive_kw.sum(axis=0) + sum(x["gp"][1] for x in own)
+    most = float(max(gross.max(), np.max(sum(x["gm"][1] for x in own))))
+    return {
+        "R": box(1e2 * worth, (), -1e2 * worth),
+        "G": box(imports, (rules.n_blocks,)),
+        "Z": box(trade, ()),
+        "K": box(imports, ()),
+        "H": box(most, ()),
+        "head": box(most, days.wholesale.shape, -most),
+        "peak": box(most, (days.n_days,)),
+        "slack": box(1e2 * worth / rules.violation_price, ()),
+        "cap": (levels[:, 0], levels[:, 1]),
+    }
+
+
+def named_columns(boxes: Mapping[str, Box]) -> dict[str, cp.Variable]:
+    """A variable for each name, with its box as bounds."""
+    return {name: cp.Variable(lower.shape, name=name, bounds=[lower, upper]) for name, (lower, upper) in boxes.items()}
 
 
 def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: bool = True) -> Follower:
@@ -179,7 +183,7 @@ def joint_follower(instance: Instance, blocks: Iterable[Block] = (), market: boo
     """
     data = all_data(instance)
     prosumers = tuple(prosumer_variables(d, d.own.name, market) for d in data)
-    books = bookkeeping(instance, data, prosumers)
+    books = Books(**named_columns(book_boxes(instance, data, market)))
     prices = cp.Parameter(instance.rules.n_blocks + 3, name="tau", value=np.ones(instance.rules.n_blocks + 3))
     rows: Labelled = []
     for d, x in zip(data, prosumers, strict=True):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeVar
 
 import cvxpy as cp
 import numpy as np
@@ -20,9 +21,9 @@ import scipy.sparse as sp
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.chance import Block, BlockForm, Network, net_load
-from tritier.model.devices import ProsumerData
-from tritier.model.dso import day_peak, leader_books
-from tritier.model.market import capacity_lines, joint_follower, line_position, violation_box
+from tritier.model.devices import Box, ProsumerData
+from tritier.model.dso import day_peak, idle_books, leader_books, leader_boxes
+from tritier.model.market import book_boxes, capacity_lines, joint_follower, line_position, violation_box
 from tritier.model.network import loss_gradient, losses_kw
 from tritier.model.prosumer import (
     METER,
@@ -38,6 +39,7 @@ from tritier.model.tariff import billed, inside
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
 VIOLATED_KW = 1e-6  # a block enters the LP when its CVaR exceeds this
+T = TypeVar("T")
 ROUNDS = 60  # a safeguard: rounds of block generation before giving up
 
 
@@ -52,6 +54,71 @@ def follower_lp(instance: Instance, market: bool = True) -> ParametricLP:
     return parametric_lp(problem, {c.id: label for label, c in rows})
 
 
+def day_lps(instance: Instance) -> list[ParametricLP]:
+    """:func:`follower_lp` of every day of an instance on its own. Days whose prosumers decide the same are written
+    together and taken apart, as writing an LP takes as long for one day as for many."""
+    days = [instance.on(instance.days.select([k])) for k in range(instance.days.n_days)]
+    alike: dict[object, list[int]] = {}
+    for k, day in enumerate(days):
+        alike.setdefault(_decided(day), []).append(k)
+    found: dict[int, ParametricLP] = {}
+    for group in alike.values():
+        found |= dict(zip(group, _apart(instance, [days[k] for k in group], group), strict=True))
+    return [found[k] for k in range(len(days))]
+
+
+def _decided(day: Instance) -> object:
+    """By what the LPs of two days have the same columns and rows, and the same coefficients but for prices."""
+    return tuple(tuple(device.coefficients() for device in d.devices) for d in all_data(day))
+
+
+def _apart(instance: Instance, days: Sequence[Instance], at: list[int]) -> Iterable[ParametricLP]:
+    """The LPs of days that decide the same, at positions of an instance: each a part of one LP that gives every day a
+    probability of one, with boxes of its own and, in rows that add up days, constants of its own."""
+    first = follower_lp(days[0])
+    yield first
+    if len(days) == 1:
+        return
+    together = replace(instance.days.select(at), probability=np.ones(len(at)))
+    whole = follower_lp(instance.on(together))
+    for k, day in enumerate(days[1:], 1):
+        columns, rows = (
+            np.concatenate([_of_day(a, b[name], k) for name, a in own.items()])
+            for own, b in ((first.columns, whole.columns), (first.rows, whole.rows))
+        )
+        boxes, upper = follower_boxes(day), whole.row_upper[rows]
+        for name, constant in idle_books(day).items():
+            if name in first.rows:
+                upper[first.row_at(name)] = constant
+        yield replace(
+            first,
+            cost=whole.cost[columns],
+            matrix=sp.csr_array(sp.csc_array(whole.matrix[rows])[:, columns]),
+            row_lower=np.where(np.isinf(first.row_lower), -np.inf, upper),
+            row_upper=upper,
+            col_lower=np.concatenate([boxes[name][0].ravel("F") for name in first.columns]),
+            col_upper=np.concatenate([boxes[name][1].ravel("F") for name in first.columns]),
+        )
+
+
+def _of_day(alone: tuple[int, tuple[int, ...]], among: tuple[int, tuple[int, ...]], k: int) -> np.ndarray:
+    """Positions, among those of all days, of a name that a day alone has too: first position and shape of each."""
+    (_, own), (start, shape) = alone, among
+    positions = start + np.arange(np.prod(shape, dtype=int)).reshape(shape, order="F")
+    return (positions if own == shape else positions[..., [k]]).ravel("F")
+
+
+def follower_boxes(instance: Instance) -> dict[str, Box]:
+    """Boxes of every column of :func:`follower_lp`, by name."""
+    boxes: dict[str, Box] = {}
+    for d in all_data(instance):
+        for term, (lower, upper) in prosumer_boxes(d).items():
+            parts = [(lower, upper)] if lower.ndim < 3 else zip(lower, upper, strict=True)
+            boxes |= zip(column_names(term, lower.shape, d.own.name), parts, strict=True)
+    books = book_boxes(instance, all_data(instance))
+    return boxes | books | leader_boxes(instance, books)
+
+
 @dataclass(frozen=True)
 class _Asked:
     """An instance that is told from others by what it holds: two readings of one study are the same."""
@@ -60,27 +127,27 @@ class _Asked:
     instance: Instance = field(compare=False)
 
 
-def kept_lps(most: int) -> Callable[..., ParametricLP]:
-    """:func:`follower_lp`, the last ``most`` of which are kept by the content of their instances: writing an LP takes
-    as long as many of its solves. An instance with devices that cannot be pickled has no content to be told by, and its
-    LP is written whenever it is asked for."""
+def kept(write: Callable[..., T], most: int) -> Callable[..., T]:
+    """What ``write`` makes of an instance, the last ``most`` of which are kept by the content of their instances:
+    writing an LP takes as long as many of its solves. An instance with devices that cannot be pickled has no content to
+    be told by, and its LP is written whenever it is asked for."""
 
     @lru_cache(maxsize=most)
-    def known(asked: _Asked, market: bool) -> ParametricLP:
-        return follower_lp(asked.instance, market)
+    def known(asked: _Asked, *more: bool) -> T:
+        return write(asked.instance, *more)
 
-    def ask(instance: Instance, market: bool = True) -> ParametricLP:
+    def ask(instance: Instance, *more: bool) -> T:
         try:
             content = sha256(pickle.dumps(instance)).digest()
         except (pickle.PicklingError, AttributeError, TypeError):
-            return follower_lp(instance, market)
-        return known(_Asked(content, instance), market)
+            return write(instance, *more)
+        return known(_Asked(content, instance), *more)
 
     return ask
 
 
-known_lp = kept_lps(4)  # solving, certifying and summarising a case begin with the same LP
-known_day = kept_lps(64)  # of one day each: small, and the same for every design and case with the same assets
+known_lp = kept(follower_lp, 4)  # solving, certifying and summarising a case begin with the same LP
+known_days = kept(day_lps, 4)  # the same for every design and case with the same assets
 
 
 def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from tritier.model.acflow import ac_power_flow
 from tritier.model.chance import Network, net_load
 from tritier.model.network import downstream_matrix, main_line
 from tritier.provenance import sole_writer, whole_folder
-from tritier.reformulation.joint import JointLP, known_day
+from tritier.reformulation.joint import JointLP, known_days
 from tritier.studies.check import design_flows, offered_limits, with_margin
 from tritier.studies.commented import commented_yaml, sources_beside
 from tritier.studies.grid import Grid, case_path, from_matpower, from_simbench, pandapower_grid
@@ -579,11 +579,12 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
     most = np.max([kind.max(axis=(0, 1)) for kind in bare.values() if kind.size], axis=0)  # (D,)
     hard = [int(k) for k in np.argsort(-most, kind="stable") if most[k] > NOTHING]
     before: JointLP | None = None
-    for tried, k in enumerate(hard, 1):
+    lps = known_days(instance.on(days.select(hard))) if hard else []
+    for tried, (k, lp) in enumerate(zip(hard, lps, strict=True), 1):
         if say is not None:
             say(f"substation at {study.feeder.v_slack:g} p.u.: design day {tried} of {len(hard)}")
         day = instance.on(days.select([k]))
-        joint = JointLP(day, lp=known_day(day))
+        joint = JointLP(day, lp=lp)
         if before is not None:
             joint.add_blocks(before.blocks)
         joint.set_design(None)
