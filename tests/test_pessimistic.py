@@ -157,6 +157,17 @@ def test_a_cost_may_be_below_the_objective_as_far_as_the_solver_rounds_and_not_b
         least_social_cost(joint, LOSS_GAP)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_point_of_a_segment_is_told_with_its_exact_cost(seed):
+    joint = JointLP(small_market(n=3, hours=6, scenarios=3, seed=seed, peak_with_losses=bool(seed % 2)), network=False)
+    ends = [joint.warm.solve(joint.cost(Design((price,) * 3, 0.0, ()))).x for price in (0.02, 0.14)]
+    best, cost = responses._best_between(joint, *ends)
+    tried = [ends[0] + step * (ends[1] - ends[0]) for step in responses.SEGMENT]
+    assert any(np.array_equal(best, x) for x in tried)
+    assert cost == pytest.approx(responses.social_cost(joint, best).total, abs=1e-9)
+    assert cost == pytest.approx(min(responses.social_cost(joint, x).total for x in tried), abs=1e-9)
+
+
 def test_the_lp_is_left_as_it_was():
     """After the reading the follower finds its value again and an optimistic response is what it was."""
     joint = indifferent((0.05, 0.15))

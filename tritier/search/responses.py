@@ -88,6 +88,14 @@ def social_cost(joint: JointLP, x: np.ndarray) -> SocialCost:
     return _social_cost(joint, x, head, charged_peak(joint.instance, head, loss), loss)
 
 
+def network_cost(joint: JointLP, x: np.ndarray) -> float:
+    """Exact network cost of a point of the LP, $: losses and demand charge (:eq:`eq-network-cost`)."""
+    load = joint.net_load(x)
+    head, loss = load.sum(axis=0), joint.exact_losses(load)
+    parts = network_parts(joint.instance, head, charged_peak(joint.instance, head, loss), loss)
+    return float((parts["losses"] + parts["demand_charge"]) @ joint.instance.days.probability)
+
+
 def _social_cost(joint: JointLP, x: np.ndarray, head: np.ndarray, peak: np.ndarray, loss: np.ndarray) -> SocialCost:
     """:func:`social_cost`, with the head's flow (T, S), its charged peak (S,) and the losses (T, S) known, kW."""
     instance = joint.instance
@@ -228,16 +236,17 @@ def least_social_cost(
 def shortfall(joint: JointLP, x: np.ndarray, design: Design) -> float:
     """What variable charges leave uncovered of their share of the fixed and the exact network cost at a point, $;
     negative where they recover more."""
-    cost = social_cost(joint, x).network
-    return -revenue_slack(joint.instance, design, joint.billed(x), cost)
+    return -revenue_slack(joint.instance, design, joint.billed(x), network_cost(joint, x))
 
 
 def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, float]:
-    """The best of a few points between two, with its exact social cost; the cost is convex along the segment."""
+    """The best of a few points between two, with its exact social cost, which is convex along the segment: all but the
+    network's part of it is linear, so its ends tell that."""
     inner = np.append(inner, np.zeros(outer.size - inner.size))
     points = [inner + step * (outer - inner) for step in SEGMENT]
-    costs = [social_cost(joint, x).total for x in points]
-    return points[int(np.argmin(costs))], min(costs)
+    first, last = (linear_part(social_cost(joint, x)) for x in (inner, outer))
+    costs = [first + step * (last - first) + network_cost(joint, x) for step, x in zip(SEGMENT, points, strict=True)]
+    return points[int(np.argmin(costs))], float(min(costs))
 
 
 def only(joint: JointLP, name: str) -> np.ndarray:
