@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -39,7 +39,6 @@ from tritier.model.tariff import billed, inside
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
 VIOLATED_KW = 1e-6  # a block enters the LP when its CVaR exceeds this
-T = TypeVar("T")
 ROUNDS = 60  # a safeguard: rounds of block generation before giving up
 
 
@@ -127,16 +126,16 @@ class _Asked:
     instance: Instance = field(compare=False)
 
 
-def kept(write: Callable[..., T], most: int) -> Callable[..., T]:
+def kept(write: Callable[..., Any], most: int) -> Callable[..., Any]:
     """What ``write`` makes of an instance, the last ``most`` of which are kept by the content of their instances:
     writing an LP takes as long as many of its solves. An instance with devices that cannot be pickled has no content to
     be told by, and its LP is written whenever it is asked for."""
 
     @lru_cache(maxsize=most)
-    def known(asked: _Asked, *more: bool) -> T:
+    def known(asked: _Asked, *more: bool) -> Any:
         return write(asked.instance, *more)
 
-    def ask(instance: Instance, *more: bool) -> T:
+    def ask(instance: Instance, *more: bool) -> Any:
         try:
             content = sha256(pickle.dumps(instance)).digest()
         except (pickle.PicklingError, AttributeError, TypeError):
@@ -146,8 +145,10 @@ def kept(write: Callable[..., T], most: int) -> Callable[..., T]:
     return ask
 
 
-known_lp = kept(follower_lp, 4)  # solving, certifying and summarising a case begin with the same LP
-known_days = kept(day_lps, 4)  # the same for every design and case with the same assets
+#: solving, certifying and summarising a case begin with the same LP
+known_lp: Callable[..., ParametricLP] = kept(follower_lp, 4)
+#: the same for every design and case with the same assets
+known_days: Callable[[Instance], list[ParametricLP]] = kept(day_lps, 4)
 
 
 def own_columns(lp: ParametricLP, d: ProsumerData, owner: str) -> dict[str, np.ndarray]:
