@@ -365,3 +365,26 @@ def test_cases_do_not_recover_the_same_on_judging_days(study):
     before, after = (steps[steps["quantity"] == q].set_index("case")["change"] for q in steps["quantity"].unique())
     returned = found["refund_usd"] - found.loc[1, "refund_usd"]
     assert (before - after).to_numpy() == pytest.approx(returned.drop(1).to_numpy(), abs=1e-6)
+
+
+def test_days_of_scarcity_are_those_on_which_violation_is_bought():
+    """Two days in January and one in July: on the second Case 4 buys 5 kWh, at a rent of 90 $ and 30 $ more for all."""
+    rows = [
+        (1, "network-blind", "2016-01-02", 100.0, 0.0, 0.0),
+        (1, "network-blind", "2016-01-09", 110.0, 0.0, 0.0),
+        (1, "network-blind", "2016-07-02", 50.0, 0.0, 0.0),
+        (4, "market policy", "2016-01-02", 96.0, 0.0, 1.0),
+        (4, "market policy", "2016-01-09", 140.0, 5.0, 90.0),
+        (4, "market policy", "2016-07-02", 48.0, 0.05, 0.0),
+        (4, "hard-limit redispatch", "2016-07-02", 900.0, 70.0, 1000.0),
+    ]
+    names = ["case", "policy", "day", "prosumer_cost_after_refund_usd", "bought_violation_kwh", "congestion_rent_usd"]
+    found = findings.scarcity(pd.DataFrame(rows, columns=names))
+    assert found.to_dict() == {
+        "days": 3,
+        "scarce": 1,
+        "months": [1],
+        "rent_usd": 90.0,
+        "more_usd": 30.0,
+        "more_elsewhere_usd": -3.0,
+    }

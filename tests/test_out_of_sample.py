@@ -135,6 +135,20 @@ def test_days_that_are_no_observations_get_no_intervals(study):
     assert drawn.loc[drawn["case"] == 1, "welfare_change"].isna().all()
 
 
+def test_the_table_beyond_the_season_has_every_stored_set_and_its_comparison():
+    """Weekends and other seasons of both studies; one cell is worked out here."""
+    table = findings.beyond_the_season().set_index("Case 4 against Case 1")
+    sets = [(study, days) for study in STUDIES for days in (WEEKENDS, WEEKDAYS)]
+    assert list(table.columns) == [f"{findings.HEADINGS[study]}, {days.name}" for study, days in sets]
+    for column, (study, days) in zip(table.columns, sets, strict=True):
+        own = findings.headline(heldout.kept_days(study, [days])).pivot(
+            index="day", columns="case", values="welfare_usd"
+        )
+        change = (own[4] - own[1]).mean()
+        assert table.loc["welfare, each case under its own policy, $/day", column].startswith(f"{change:+,.0f} (")
+        assert not table[column].str.contains("\\", regex=False).any()
+
+
 def test_halves_swap_and_other_seasons_keep_to_their_days():
     prepared = prepare(DATA / "studies" / "ieee33", "smoke")
     assert [ready("ieee33", days.half).half for days in (REAL, SWAPPED)] == ["odd", "even"] and prepared.half == "odd"

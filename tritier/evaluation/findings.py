@@ -27,6 +27,8 @@ from tritier.evaluation import inference
 from tritier.evaluation.heldout import (
     RESAMPLED,
     SETS,
+    WEEKDAYS,
+    WEEKENDS,
     DaySet,
     HeldOut,
     band_depths,
@@ -56,6 +58,7 @@ COMPARED = (
     ("ac_violation_share", "bus-hours outside the band", "%", 100),
 )
 HIT = "days_with_a_violation"
+SCARCE_KWH = 0.1  # violation bought on a day on which limits cannot be kept
 JUDGED = {
     "welfare_usd": "welfare, $/day",
     "secured_welfare_usd": "secured welfare, $/day",
@@ -226,6 +229,38 @@ def answer() -> str:
     ]
     lines += ["| " + " | ".join(row) + " |" for row in zip(names, *columns, strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def beyond_the_season() -> pd.DataFrame:
+    """:func:`answer` on the stored real days for which no design was made: a column for each study and set of days."""
+    columns = {
+        f"{HEADINGS[study]}, {days.name}": answer_cells(kept_days(study, [days]))
+        for study in kept_studies()
+        for days in (WEEKENDS, WEEKDAYS)
+        if kept(study, days)
+    }
+    table = pd.DataFrame(columns).rename_axis("Case 4 against Case 1").reset_index()
+    return table.replace(r"\\", "", regex=True)
+
+
+def scarcity(daily: pd.DataFrame, base: int = 1) -> pd.Series:
+    """Case 4's days on which no decision keeps the network within its limits, so that violation is bought at the
+    declared price, under its own policy: how many of ``days``, in which months, congestion rent there and what
+    prosumers pay after refund beyond the base case, $ per day, there and on all other days."""
+    own = headline(daily).set_index(["case", "day"])
+    four, was = own.loc[4], own.loc[base]
+    scarce = four["bought_violation_kwh"] > SCARCE_KWH
+    more = four["prosumer_cost_after_refund_usd"] - was["prosumer_cost_after_refund_usd"]
+    return pd.Series(
+        {
+            "days": len(four),
+            "scarce": int(scarce.sum()),
+            "months": sorted({int(day[5:7]) for day in four.index[scarce]}),
+            "rent_usd": four.loc[scarce, "congestion_rent_usd"].mean(),
+            "more_usd": more[scarce].mean(),
+            "more_elsewhere_usd": more[~scarce].mean(),
+        }
+    )
 
 
 def kept_designs() -> pd.DataFrame:
