@@ -38,6 +38,9 @@ def read_case(study: str, number: int) -> None:
 
 
 def main(names: list[str]) -> None:
+    if unknown := set(names) - {days.name for days in SETS}:
+        known = ", ".join(repr(days.name) for days in SETS)
+        sys.exit(f"unseen/run.py: unknown set of days {min(unknown)!r}; choose among {known}")
     chosen = [days for days in SETS if not names or days.name in names]
     tasks = [(study, days, number) for days in chosen for study in STUDIES for number in reversed(CASES)]
     joblib.Parallel(n_jobs=2)(joblib.delayed(judge_case)(*task) for task in tasks)
