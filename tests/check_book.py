@@ -64,6 +64,11 @@ def test_no_page_prints_what_is_no_number():
     assert [name for name, text in chapters.items() if re.search(r"(?<![\w-])[+-]?nan\b", text)] == []
 
 
+def test_no_page_shows_a_warning_of_its_kernel():
+    """It names a file of the machine that ran it."""
+    assert [name for name in PAGES if re.search(r"ipykernel_\d+/", (HTML / name).read_text())] == []
+
+
 def test_numbers_of_pages_beside_the_chapters_are_not_taken_for_a_chapters():
     bare = re.compile(r'"(?:eqno|caption-number)">(?:Fig\. |Table |\()\d+[ )<]')
     pages = [name for name in CHAPTERS if name != LANDING]

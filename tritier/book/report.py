@@ -38,7 +38,7 @@ td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
 caption { text-align: left; color: var(--soft); padding: 0.4rem 0; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; } .warning { color: var(--bad); }
-@media (max-width: 40rem) { th, td { padding-right: 0.5rem; } td.w { white-space: normal; } }
+@media (max-width: 40rem) { th, td { padding-right: 0.5rem; overflow-wrap: anywhere; } td.w { white-space: normal; } }
 summary { cursor: pointer; color: var(--soft); margin: 0.6rem 0; }
 pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-radius: 4px; }
 """
