@@ -244,8 +244,11 @@ def _best_between(joint: JointLP, inner: np.ndarray, outer: np.ndarray) -> tuple
     network's part of it is linear, so its ends tell that."""
     inner = np.append(inner, np.zeros(outer.size - inner.size))
     points = [inner + step * (outer - inner) for step in SEGMENT]
-    first, last = (linear_part(social_cost(joint, x)) for x in (inner, outer))
-    costs = [first + step * (last - first) + network_cost(joint, x) for step, x in zip(SEGMENT, points, strict=True)]
+    ends = social_cost(joint, inner), social_cost(joint, outer)
+    first, last = map(linear_part, ends)
+    between = list(zip(SEGMENT, points, strict=True))[1:-1]  # the ends are points too, and known
+    costs = [first + step * (last - first) + network_cost(joint, x) for step, x in between]
+    costs = [ends[0].total, *costs, ends[1].total]
     return points[int(np.argmin(costs))], float(min(costs))
 
 
