@@ -137,7 +137,7 @@ def test_days_that_are_no_observations_get_no_intervals(study):
 
 def test_the_table_beyond_the_season_has_every_stored_set_and_its_comparison():
     """Weekends and other seasons; the first row is worked out here."""
-    table = findings.beyond_the_season().set_index("Case 4 against Case 1")
+    table = findings.beyond_the_season().set_index("figure")
     sets = [(study, days) for study in STUDIES for days in (WEEKENDS, WEEKDAYS) if heldout.kept(study, days)]
     assert {("ieee33", WEEKENDS), ("ieee33", WEEKDAYS), ("ieee33-2045", WEEKENDS)} <= set(sets)
     assert list(table.columns) == [f"{findings.HEADINGS[study]}, {days.name}" for study, days in sets]

@@ -231,16 +231,18 @@ def answer() -> str:
     return "\n".join(lines) + "\n"
 
 
+def answer_table(judged: Mapping[str, pd.DataFrame], base: int = 1) -> pd.DataFrame:
+    """:func:`answer_cells` of judged days, a column for each name."""
+    cells = {name: answer_cells(daily, base) for name, daily in judged.items()}
+    table = pd.DataFrame(cells).rename_axis("figure").reset_index()
+    return table.assign(figure=table["figure"].str.replace("\\$", "$", regex=False))
+
+
 def beyond_the_season() -> pd.DataFrame:
-    """:func:`answer` on the stored real days for which no design was made: a column for each study and set of days."""
-    columns = {
-        f"{HEADINGS[study]}, {days.name}": answer_cells(kept_days(study, [days]))
-        for study in kept_studies()
-        for days in (WEEKENDS, WEEKDAYS)
-        if kept(study, days)
-    }
-    table = pd.DataFrame(columns).rename_axis("Case 4 against Case 1").reset_index()
-    return table.replace(r"\\", "", regex=True)
+    """:func:`answer_table` of the stored real days for which no design was made: a column for each study and set of
+    days."""
+    sets = [(study, days) for study in kept_studies() for days in (WEEKENDS, WEEKDAYS) if kept(study, days)]
+    return answer_table({f"{HEADINGS[study]}, {days.name}": kept_days(study, [days]) for study, days in sets})
 
 
 def scarcity(daily: pd.DataFrame, base: int = 1) -> pd.Series:
