@@ -153,6 +153,50 @@ def test_duals_that_prove_nothing_are_dust_and_cost_a_cold_restart(monkeypatch):
     assert lp.restarts == {ColdRestart.DUST: 1} and lp.solves == 2
 
 
+def blurred(lp: WarmLP, monkeypatch, times: int) -> None:
+    """The next points that HiGHS gives are off by up to 1e-4, their basis is right."""
+    read, noise = lp._read, np.random.default_rng(7)
+
+    def off(word):
+        nonlocal times
+        found, times = read(word), times - 1
+        return found if times < 0 else replace(found, x=found.x + 1e-4 * noise.uniform(-1, 1, found.x.size))
+
+    monkeypatch.setattr(lp, "_read", off)
+
+
+def test_the_point_of_an_optimal_basis_is_made_exact(monkeypatch):
+    """Off its rows by 1e-4, the point is found again from the basis alone: no restart, the same optimum."""
+    joint, cost = peaks()
+    honest = joint.warm.solve(cost)
+    again = WarmLP(joint.warm.current())
+    blurred(again, monkeypatch, times=1)
+    found = again.solve(cost)
+    assert again.refined == 1 and not again.restarts and again.solves == 1
+    assert np.allclose(found.x, honest.x, atol=1e-9)
+    assert found.objective == pytest.approx(honest.objective, abs=1e-9)
+    assert wrapper.primal_residual(again.current(), found.x) < 1e-9
+
+
+def test_a_refined_point_is_believed_no_more_than_another(monkeypatch):
+    """From a basis that is not that of the point, or is singular, comes no point that keeps the rows and bounds."""
+    joint, cost = peaks()
+    honest = joint.warm.solve(cost)
+    columns, rows = joint.warm.basis()
+    basic = [k for k, status in enumerate(columns) if status == BASIC]
+    other = next(k for k, status in enumerate(columns) if status != BASIC)
+    wrong = bytearray(columns)
+    wrong[basic[0]], wrong[other] = wrong[other], BASIC
+    for basis in ((bytes(wrong), rows), (columns, bytes([BASIC]) * len(rows)), None):
+        again = WarmLP(joint.warm.current())
+        with monkeypatch.context() as forged:
+            blurred(again, forged, times=1)
+            forged.setattr(again, "_basis_at", lambda x, basis=basis: basis)
+            found = again.solve(cost)
+        assert again.restarts == {ColdRestart.RESIDUAL: 1}
+        assert found.objective == pytest.approx(honest.objective, abs=1e-9)
+
+
 def test_a_basis_that_highs_refuses_is_counted_and_the_answer_is_right():
     lp = warm()
     basic = lp.solve() and lp.basis()
@@ -185,8 +229,8 @@ def peaks(tariff: float = 0.08, peak: float = 0.1) -> tuple[JointLP, np.ndarray]
 
 
 def test_what_the_simplex_cannot_answer_is_begun_by_an_interior_point(monkeypatch):
-    """Three points off their rows, from the basis, from cold and without scaling, as on one day of the electrified
-    study: the fourth begins elsewhere, and has to be exact as they had."""
+    """Three points off their rows, from the basis, from cold and without scaling, and refined each time, as on one day
+    of the electrified study: the fourth begins elsewhere, and has to be exact as they had."""
     joint, cost = peaks()
     right = joint.warm.solve(cost).objective
     honest, off = joint.warm.distrust, []
@@ -195,11 +239,11 @@ def test_what_the_simplex_cannot_answer_is_begun_by_an_interior_point(monkeypatc
         off.append(joint.warm._inside)
         return ColdRestart.RESIDUAL if len(off) <= times else honest(found)
 
-    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 3))
+    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 6))
     assert joint.warm.solve(cost).objective == pytest.approx(right, rel=1e-9)
-    assert off == [False, False, False, True] and joint.warm.restarts[ColdRestart.INSIDE] == 1
+    assert off == [*[False] * 6, True] and joint.warm.restarts[ColdRestart.INSIDE] == 1
     off.clear()
-    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 4))
+    monkeypatch.setattr(joint.warm, "distrust", lambda found: distrust(found, 8))
     with pytest.raises(SolverError, match="residual"):
         joint.warm.solve(cost)
 

@@ -6,7 +6,8 @@ touches the matrix.
 
 What HiGHS says is believed under one policy (:meth:`LinearProgram.run`): an optimum only with its residuals checked,
 infeasible and unbounded only from a cold start, and anything else once more from cold and then without scaling; every
-such restart is counted by its reason (:class:`ColdRestart`).
+such restart is counted by its reason (:class:`ColdRestart`). Of an optimal basis whose point is not exact, the point is
+made so first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import scipy.sparse as sp
 from cvxpy.cvxcore.python.canonInterface import get_problem_matrix
 from cvxpy.reductions.inverse_data import InverseData
 from numpy.typing import ArrayLike
+from scipy.sparse.linalg import splu
 
 from tritier.errors import InfeasibleError, SolverError
 
@@ -40,6 +42,7 @@ STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS by a warm LP
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a warm LP's point may have
 RESIDUAL = 1e-6  # largest violation of a row or bound relative to the size of its terms, of any program's point
+REFINEMENTS = 3  # steps of iterative refinement; the first leaves rounding, the others none
 ACTIVE = 1e-9  # $ per unit: a reduced cost or multiplier that is larger holds its column or row
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 LOOSE = 1e-7  # tolerances of an interior point, whose end is only a start
@@ -510,6 +513,7 @@ class WarmLP(LinearProgram):
         self.lp = replace(lp, matrix=lp.matrix.sorted_indices())
         self._basis: Basis | None = None  # of the last solve, where nothing has changed it since
         self._dust = DUST
+        self.refined = 0  # points of optimal bases that were not exact, and were made so
         self.clock = Clock()
         self.solved: Callable[[], None] = lambda: None  # called after each solve: what has been found may be kept
         options: dict[str, Any] = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
@@ -625,6 +629,37 @@ class WarmLP(LinearProgram):
             self._highs.setOptionValue(name, value)
         self._basis, self._cold, self._inside = None, False, True
         self.solved()
+
+    def _attempt(self) -> tuple[LPSolution, ColdRestart | None]:
+        """As for any program; where the point of an optimal basis is not exact, the basis is solved for it once more:
+        the next attempt, from cold, would take seconds and might end the same."""
+        found, reason = super()._attempt()
+        if reason is not ColdRestart.RESIDUAL:
+            return found, reason
+        exact = self._refined(found)
+        return (found, reason) if exact is None else (exact, self.distrust(exact))
+
+    def _refined(self, found: LPSolution) -> LPSolution | None:
+        """The point of the last basis by iterative refinement, None where the basis is singular: what stands at a bound
+        is put there, and the rest follows from the rows that are tight."""
+        basis = self._basis_at(found.x)
+        if basis is None:
+            return None
+        columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in basis)
+        basic, tight = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
+        x, matrix = found.x.copy(), sp.csr_array(self.matrix)[tight]
+        for status, bound in ((AT_LOWER, self.lower), (AT_UPPER, self.upper)):
+            x[columns == status] = bound[columns == status]
+        side = np.where(rows == AT_UPPER, self.row_upper, self.row_lower)[tight]
+        side = np.where(np.isfinite(side), side, matrix @ found.x)
+        try:
+            factors = splu(sp.csc_array(matrix[:, basic]))
+        except (RuntimeError, ValueError):  # singular, or not square
+            return None
+        for _ in range(REFINEMENTS):
+            x[basic] += factors.solve(side - matrix @ x)
+        self.refined += 1
+        return replace(found, x=x, objective=float(self.cost @ x))
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:
         """As for any program, to absolute tolerances, and the safe bound of the duals must be near the objective."""
