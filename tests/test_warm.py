@@ -14,8 +14,8 @@ from tritier.model.chance import Block
 from tritier.model.dso import menu_points
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP, follower_lp, kept
-from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, basis_of, primal_residual
-from tritier.search.check import Factors, basic_point, check_row, completed
+from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Factors, basic_point, basis_of, primal_residual
+from tritier.search.check import check_row, completed
 from tritier.search.cuts import Request, cost_of, solve_request
 from tritier.search.flat import flat_design
 from tritier.search.pool import Pool, items_in, items_of, reorder

@@ -42,7 +42,7 @@ STATUS = [highspy.HighsBasisStatus(k) for k in range(5)]  # of a byte
 TOLERANCE = 1e-9  # primal and dual feasibility asked of HiGHS by a warm LP
 FEASIBLE = 2e-7  # kW, kWh or $: largest violation of a row or bound that a warm LP's point may have
 RESIDUAL = 1e-6  # largest violation of a row or bound relative to the size of its terms, of any program's point
-REFINEMENTS = 3  # steps of iterative refinement; the first leaves rounding, the others none
+REFINEMENTS = 4  # solves of a basis for its point, each for what the last has left: the second leaves rounding mostly
 ACTIVE = 1e-9  # $ per unit: a reduced cost or multiplier that is larger holds its column or row
 DUST = 1e-6  # relative: how far a safe bound may be from the objective before the basis is thrown away
 LOOSE = 1e-7  # tolerances of an interior point, whose end is only a start
@@ -640,26 +640,16 @@ class WarmLP(LinearProgram):
         return (found, reason) if exact is None else (exact, self.distrust(exact))
 
     def _refined(self, found: LPSolution) -> LPSolution | None:
-        """The point of the last basis by iterative refinement, None where the basis is singular: what stands at a bound
-        is put there, and the rest follows from the rows that are tight."""
+        """The point and the duals of the last basis by iterative refinement; None where the basis is singular."""
         basis = self._basis_at(found.x)
         if basis is None:
             return None
-        columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in basis)
-        basic, tight = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
-        x, matrix = found.x.copy(), sp.csr_array(self.matrix)[tight]
-        for status, bound in ((AT_LOWER, self.lower), (AT_UPPER, self.upper)):
-            x[columns == status] = bound[columns == status]
-        side = np.where(rows == AT_UPPER, self.row_upper, self.row_lower)[tight]
-        side = np.where(np.isfinite(side), side, matrix @ found.x)
         try:
-            factors = splu(sp.csc_array(matrix[:, basic]))
-        except (RuntimeError, ValueError):  # singular, or not square
+            x, y = basic_point(self.current(), self.cost, basis)
+        except ValueError:
             return None
-        for _ in range(REFINEMENTS):
-            x[basic] += factors.solve(side - matrix @ x)
         self.refined += 1
-        return replace(found, x=x, objective=float(self.cost @ x))
+        return replace(found, x=x, y=y, reduced=self.cost - self.matrix.T @ y, objective=float(self.cost @ x))
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:
         """As for any program, to absolute tolerances, and the safe bound of the duals must be near the objective."""
@@ -753,6 +743,110 @@ def basis_of(highs: highspy.Highs) -> Basis:
     """HiGHS's present basis, status by status."""
     basis = highs.getBasis()
     return bytes(map(int, basis.col_status)), bytes(map(int, basis.row_status))
+
+
+def basic_point(lp: ParametricLP, cost: np.ndarray, basis: Basis) -> tuple[np.ndarray, np.ndarray]:
+    """The point and the row duals of a basis: one factorisation of the tight rows over the basic columns.
+
+    Raises ValueError where the statuses are no basis of this LP.
+    """
+    columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in basis)
+    if columns.size != cost.size or rows.size != lp.row_lower.size:
+        raise ValueError("the basis is of another LP")
+    basic, tight = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
+    if basic.size != tight.size:
+        raise ValueError(f"{basic.size} basic columns for {tight.size} tight rows")
+    x, y = _at_bound(columns, lp.col_lower, lp.col_upper), np.zeros(rows.size)
+    level = _at_bound(rows, lp.row_lower, lp.row_upper)[tight]
+    if not np.isfinite(x).all() or not np.isfinite(level).all():
+        raise ValueError("a status stands for a bound that is infinite")
+    if basic.size:
+        own = sp.csr_array(lp.matrix[tight][:, basic])
+        factors = Factors(own)
+        x[basic] = 0.0
+        rest = level - (lp.matrix @ x)[tight]
+        for _ in range(REFINEMENTS):
+            x[basic] += factors.solve(rest - own @ x[basic])
+            y[tight] += factors.solve_transposed(cost[basic] - own.T @ y[tight])
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise ValueError("the basis is singular")
+    return x, y
+
+
+class Factors:
+    """A basis (m, m), factorised in the order of :func:`pivot_order`, in which next to nothing fills in.
+
+    Raises ValueError where it is singular.
+    """
+
+    def __init__(self, own: sp.csr_array) -> None:
+        own = own.copy()
+        own.eliminate_zeros()  # prices of zero have an entry each
+        try:
+            self.rows, self.columns = pivot_order(own)
+            ordered = sp.csc_array(own[self.rows][:, self.columns])
+            self.lu = splu(ordered, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"Equil": False})
+        except RuntimeError as error:
+            raise ValueError("the basis is singular") from error
+
+    def solve(self, side: np.ndarray) -> np.ndarray:
+        """x of ``own @ x == side``."""
+        x = np.empty_like(side)
+        x[self.columns] = self.lu.solve(side[self.rows])
+        return x
+
+    def solve_transposed(self, side: np.ndarray) -> np.ndarray:
+        """y of ``own.T @ y == side``."""
+        y = np.empty_like(side)
+        y[self.rows] = self.lu.solve(side[self.columns], trans="T")
+        return y
+
+
+def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a basis (m, m) in an order of pivots: first rows and last columns that have one entry among
+    those not yet taken, as most of an LP's basis has, in between the others as SuperLU orders them.
+
+    Raises RuntimeError where these are singular.
+    """
+    m, lines = own.shape[0], (own, sp.csc_array(own).T)  # of rows and of columns, one each
+    count = [np.diff(part.indptr) for part in lines]  # entries among those not yet taken, of each row and column
+    total = [part @ np.arange(m) for part in map(_pattern, lines)]  # where these are, summed: of one entry, its place
+    taken = np.zeros((2, m), dtype=bool)
+    ends: tuple[list, list] = ([], [])  # pairs of positions, of single rows and of single columns
+    while True:
+        for axis, end in enumerate(ends):
+            single = np.flatnonzero((count[axis] == 1) & ~taken[axis])
+            if single.size:
+                across, last = total[axis][single], np.empty(m, dtype=int)
+                last[across] = single
+                alone = last[across] == single  # of those that share their pivot one
+                end.append(np.array([single[alone], across[alone]][:: 1 - 2 * axis]))
+                break
+        else:
+            break
+        for axis, places in enumerate(end[-1]):
+            taken[axis, places] = True
+            begin, length = lines[axis].indptr[places], np.diff(lines[axis].indptr)[places]
+            of, step = np.repeat(places, length), np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+            hit = lines[axis].indices[np.repeat(begin, length) + step]
+            np.subtract.at(count[1 - axis], hit, 1)
+            np.subtract.at(total[1 - axis], hit, of)
+    rows, columns = (np.flatnonzero(~part) for part in taken)
+    if rows.size:
+        inner = splu(sp.csc_array(own[rows][:, columns]))
+        rows, columns = rows[np.argsort(inner.perm_r)], columns[np.argsort(inner.perm_c)]
+    parts = [*ends[0], np.array([rows, columns]), *ends[1][::-1]]
+    return tuple(np.concatenate(parts, axis=1))
+
+
+def _pattern(own: sp.csr_array) -> sp.csr_array:
+    """Ones where a matrix has entries."""
+    return sp.csr_array((np.ones(own.nnz, dtype=int), own.indices, own.indptr), shape=own.shape)
+
+
+def _at_bound(status: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """The bounds that statuses stand for; zero where basic or free."""
+    return np.where(status == AT_LOWER, lower, np.where(status == AT_UPPER, upper, 0.0))
 
 
 def primal_residual(lp: ParametricLP, x: np.ndarray) -> float:

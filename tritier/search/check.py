@@ -13,14 +13,13 @@ from math import fsum
 import joblib
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg as spl
 
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Design
 from tritier.model.market import line_position
 from tritier.model.risk import sample_cvar
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.lp import AT_LOWER, AT_UPPER, BASIC, Basis, ParametricLP
+from tritier.reformulation.lp import ParametricLP, basic_point
 from tritier.search.cuts import FINE, RESIDUAL, SCALE, UNIT, WIDE, WIDE_UNIT, Request, Row, cost_of
 from tritier.search.pool import Item, Pool, build, extend, items_in, items_of
 from tritier.search.responses import block_quantiles, block_samples, fill_bookkeeping, shortfall, social_cost
@@ -30,111 +29,6 @@ BOUND = 0.01  # $: how far a stored bound may lie above what its basis proves: a
 SHARES, SHARE = 6, 8  # shares of the rows that a process checks one after another, at least so many rows each
 NEED = 1e-6  # kW: how far a stored need may lie below that of its basis
 POINT = 1e-3  # $: a stored social cost or revenue of a response against that of its basis
-
-
-def basic_point(lp: ParametricLP, cost: np.ndarray, basis: Basis) -> tuple[np.ndarray, np.ndarray]:
-    """The point and the row duals of a basis: one factorisation of the tight rows over the basic columns.
-
-    Raises ValueError where the statuses are no basis of this LP.
-    """
-    columns, rows = (np.frombuffer(part, dtype=np.uint8) for part in basis)
-    if columns.size != cost.size or rows.size != lp.row_lower.size:
-        raise ValueError("the basis is of another LP")
-    basic, tight = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
-    if basic.size != tight.size:
-        raise ValueError(f"{basic.size} basic columns for {tight.size} tight rows")
-    x, y = _at_bound(columns, lp.col_lower, lp.col_upper), np.zeros(rows.size)
-    level = _at_bound(rows, lp.row_lower, lp.row_upper)[tight]
-    if not np.isfinite(x).all() or not np.isfinite(level).all():
-        raise ValueError("a status stands for a bound that is infinite")
-    if basic.size:
-        own = sp.csr_array(lp.matrix[tight][:, basic])
-        factors = Factors(own)
-        x[basic] = 0.0
-        rest = level - (lp.matrix @ x)[tight]
-        x[basic] = factors.solve(rest)
-        x[basic] += factors.solve(rest - own @ x[basic])
-        dual = factors.solve_transposed(cost[basic])
-        y[tight] = dual + factors.solve_transposed(cost[basic] - own.T @ dual)
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise ValueError("the basis is singular")
-    return x, y
-
-
-class Factors:
-    """A basis (m, m), factorised in the order of :func:`pivot_order`, in which next to nothing fills in.
-
-    Raises ValueError where it is singular.
-    """
-
-    def __init__(self, own: sp.csr_array) -> None:
-        own = own.copy()
-        own.eliminate_zeros()  # prices of zero have an entry each
-        try:
-            self.rows, self.columns = pivot_order(own)
-            ordered = sp.csc_array(own[self.rows][:, self.columns])
-            self.lu = spl.splu(ordered, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"Equil": False})
-        except RuntimeError as error:
-            raise ValueError("the basis is singular") from error
-
-    def solve(self, side: np.ndarray) -> np.ndarray:
-        """x of ``own @ x == side``."""
-        x = np.empty_like(side)
-        x[self.columns] = self.lu.solve(side[self.rows])
-        return x
-
-    def solve_transposed(self, side: np.ndarray) -> np.ndarray:
-        """y of ``own.T @ y == side``."""
-        y = np.empty_like(side)
-        y[self.rows] = self.lu.solve(side[self.columns], trans="T")
-        return y
-
-
-def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a basis (m, m) in an order of pivots: first rows and last columns that have one entry among
-    those not yet taken, as most of an LP's basis has, in between the others as SuperLU orders them.
-
-    Raises RuntimeError where these are singular.
-    """
-    m, lines = own.shape[0], (own, sp.csc_array(own).T)  # of rows and of columns, one each
-    count = [np.diff(part.indptr) for part in lines]  # entries among those not yet taken, of each row and column
-    total = [part @ np.arange(m) for part in map(_pattern, lines)]  # where these are, summed: of one entry, its place
-    taken = np.zeros((2, m), dtype=bool)
-    ends: tuple[list, list] = ([], [])  # pairs of positions, of single rows and of single columns
-    while True:
-        for axis, end in enumerate(ends):
-            single = np.flatnonzero((count[axis] == 1) & ~taken[axis])
-            if single.size:
-                across, last = total[axis][single], np.empty(m, dtype=int)
-                last[across] = single
-                alone = last[across] == single  # of those that share their pivot one
-                end.append(np.array([single[alone], across[alone]][:: 1 - 2 * axis]))
-                break
-        else:
-            break
-        for axis, places in enumerate(end[-1]):
-            taken[axis, places] = True
-            begin, length = lines[axis].indptr[places], np.diff(lines[axis].indptr)[places]
-            of, step = np.repeat(places, length), np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
-            hit = lines[axis].indices[np.repeat(begin, length) + step]
-            np.subtract.at(count[1 - axis], hit, 1)
-            np.subtract.at(total[1 - axis], hit, of)
-    rows, columns = (np.flatnonzero(~part) for part in taken)
-    if rows.size:
-        inner = spl.splu(sp.csc_array(own[rows][:, columns]))
-        rows, columns = rows[np.argsort(inner.perm_r)], columns[np.argsort(inner.perm_c)]
-    parts = [*ends[0], np.array([rows, columns]), *ends[1][::-1]]
-    return tuple(np.concatenate(parts, axis=1))
-
-
-def _pattern(own: sp.csr_array) -> sp.csr_array:
-    """Ones where a matrix has entries."""
-    return sp.csr_array((np.ones(own.nnz, dtype=int), own.indices, own.indptr), shape=own.shape)
-
-
-def _at_bound(status: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """The bounds that statuses stand for; zero where basic or free."""
-    return np.where(status == AT_LOWER, lower, np.where(status == AT_UPPER, upper, 0.0))
 
 
 def proved_value(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
