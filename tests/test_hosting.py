@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -20,6 +21,7 @@ from tritier.hosting.case import (
     real_days,
     trading_groups,
     with_budget,
+    year_data,
 )
 from tritier.hosting.plan import (
     VertexSweep,
@@ -30,6 +32,7 @@ from tritier.hosting.plan import (
     robust_plan,
     stochastic_plan,
     stress_days,
+    swept,
     two_stage,
 )
 from tritier.hosting.robust import (
@@ -41,13 +44,19 @@ from tritier.hosting.robust import (
     column_and_constraint_generation,
     solve_master,
 )
-from tritier.hosting.rows import Watch
-from tritier.hosting.run import check_limits, load_problem, make_plan
+from tritier.hosting.rows import Watch, day_recourse
+from tritier.hosting.run import Question, check_limits, check_plan, load_problem, make_plan, stress_figures
 from tritier.inputs.instance import Feeder
+from tritier.inputs.scenarios import make_days
+from tritier.inputs.study import read_study
+from tritier.model.devices import Deferrable
 from tritier.model.network import lindistflow
 
 STUDY = Path(__file__).resolve().parents[1] / "data/studies/ieee33"
+ELECTRIFIED = STUDY.with_name("ieee33-2045")
 SUN = np.array([0.0, 0.5, 1.0, 0.2])
+#: kW that vehicles and heat pumps of two sites ask for in four hours
+ASKED = np.array([[[0.0, 30.0, 0.0, 0.0], [10.0, 0.0, 20.0, 0.0]], [[5.0, 10.0, 5.0, 5.0], [0.0, 10.0, 0.0, 20.0]]])
 
 
 def feeder(rating_kva: float = 400.0) -> Feeder:
@@ -62,10 +71,15 @@ def feeder(rating_kva: float = 400.0) -> Feeder:
 def small_case(
     flexibility: str = "none", budget: float = 1, line: Feeder | None = None, share: float = 0.1
 ) -> HostingCase:
-    """Two sites (buses 2 and 3), four hours, two factors: sun (+20 %, -40 %) and load (+20 %, -30 %)."""
+    """Two sites (buses 2 and 3), four hours, two factors: sun (+20 %, -40 %) and load (+20 %, -30 %).
+
+    With flexibility ``waits`` batteries, demand response, vehicles and heat pumps, each site for itself.
+    """
     line = line or feeder()
     pv = np.stack([SUN, 0.9 * SUN])
     load = line.p_kw[:, None] * np.array([[0.8, 0.5, 0.6, 1.0]])
+    asked = ASKED if flexibility == "waits" else np.zeros((0, 2, 4))
+    load[2:] += asked.sum(axis=0)
     pv_shift = np.stack([0.2 * pv, 0 * pv, -0.4 * pv, 0 * pv])
     load_shift = np.stack([0 * load, 0.2 * load, 0 * load, -0.3 * load])
     none = np.zeros((2, 4))
@@ -82,6 +96,9 @@ def small_case(
         load_shift,
         0 * load_shift,
         budget_set(2, budget),
+        asked,
+        np.full(asked.shape, 80.0),
+        np.stack([0 * asked, 0.2 * asked, 0 * asked, -0.3 * asked]),
     )
     flexible = flexibility != "none"
     battery = np.array([200.0, 0.0]) * flexible
@@ -106,6 +123,8 @@ def small_case(
         np.array([80.0, 100.0, 30.0]),
         100.0,
         days=(day,),
+        kinds=("ev", "hp")[: len(asked)],
+        delay=np.array([[1, 2], [1, 0]]),
     )
 
 
@@ -137,7 +156,7 @@ def test_voltage_limit_by_hand():
     assert plan.hosted_kw == pytest.approx(hosted, rel=1e-6)
 
 
-@pytest.mark.parametrize("flexibility", ["none", "der", "p2p"])
+@pytest.mark.parametrize("flexibility", ["none", "der", "p2p", "waits"])
 @pytest.mark.parametrize("budget", [1, 1.5, 2])
 def test_generation_finds_the_optimum_over_all_vertices(flexibility, budget):
     case = small_case(flexibility, budget)
@@ -152,6 +171,110 @@ def test_generation_finds_the_optimum_over_all_vertices(flexibility, budget):
         assert solution.upper_bound == pytest.approx(best, rel=1e-6)
         assert certify_robust(problem, solution)["vertices_checked"] == len(every_vertex)
     assert robust_plan(case).hosted_kw == pytest.approx(-best, rel=1e-6)
+
+
+def vehicle_case(asked: list[float], delay: int, plugged: float) -> HostingCase:
+    """A vehicle at the one site with room, no battery and no other demand that moves, nothing curtailed, no voltage
+    limit."""
+    case = deterministic(small_case(share=1e-9))
+    own = np.array([[asked, np.zeros(4)]])
+    load = case.days[0].load.copy()
+    load[2] += own[0, 0]
+    none = np.zeros((4, *own.shape))
+    day = replace(case.days[0], load=load, asked=own, plugged=np.maximum(plugged, own), asked_shift=none)
+    room = np.array([5000.0, 0.0])
+    more = {"kinds": ("ev",), "delay": np.array([[delay, 0]]), "days": (day,)}
+    return replace(case, v_high=np.full(4, 2.0), pv_limit=room, **more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "delay", "plugged", "hosted"),
+    [
+        ([0.0, 30.0, 0.0, 0.0], 0, 80.0, 580.0),  # nobody waits
+        ([0.0, 30.0, 0.0, 0.0], 1, 80.0, 610.0),  # all of it waits an hour, for noon
+        ([0.0, 30.0, 0.0, 0.0], 1, 20.0, 600.0),  # noon has room for 20 kW
+        ([40.0, 0.0, 0.0, 0.0], 1, 80.0, 580.0),  # noon is two hours away
+        ([40.0, 0.0, 0.0, 0.0], 2, 80.0, 620.0),
+        ([0.0, 0.0, 30.0, 0.0], 2, 80.0, 610.0),  # asked for at noon: drawn then
+        ([0.0, 0.0, 0.0, 30.0], 3, 80.0, 610.0),  # the day is cyclic: the evening's waits for the next noon
+    ],
+)
+def test_a_vehicle_that_waits_for_the_sun_by_hand(asked, delay, plugged, hosted):
+    """Noon binds: head 400 kVA + demand 180 kW, and what the vehicle draws then."""
+    assert robust_plan(vehicle_case(asked, delay, plugged)).hosted_kw == pytest.approx(hosted, abs=1e-3)
+
+
+def test_more_asked_for_at_noon_can_be_less_to_wait_for_it():
+    """With all loads down 30 % noon takes (400 + 126 + 21) kW of what would be 610 kW."""
+    case = vehicle_case([0.0, 30.0, 0.0, 0.0], 1, 80.0)
+    day = case.days[0]
+    down = -0.3 * np.array([0.0, 1.0])[:, None, None]
+    shift = {"load_shift": down * day.load, "asked_shift": down[..., None] * day.asked}
+    still = {"pv_shift": np.zeros((2, 2, 4)), "wind_shift": np.zeros((2, 2, 4)), "reactive_shift": np.zeros((2, 4, 4))}
+    uncertain = replace(day, **shift, **still, uncertainty=budget_set(1, 1))
+    assert robust_plan(replace(case, days=(uncertain,))).hosted_kw == pytest.approx(547.0, abs=1e-3)
+
+
+def test_loads_that_wait_are_the_device_of_the_market():
+    """The least cost of a vehicle's and a heat pump's day at random prices: the rows of a dispatch, against the boxes
+    and rows of Deferrable in cvxpy."""
+    draw = np.random.default_rng(4)
+    case = small_case("waits", 0)
+    day = replace(case.days[0].at(np.zeros(4)), wind=np.ones((2, 4)))
+    y = np.array([0.0, 0.0, 1000.0, 1000.0, 0.0, 0.0])  # surplus at every hour
+    case = replace(case, flexible=0.0, degradation=0.0, wind_limit=np.full(2, 1000.0))
+    for _ in range(20):
+        prices = draw.normal(0.0, 1.0, (2, 2, 4))
+        cost = np.zeros((len(case.blocks), 2, 4))
+        for k in range(2):
+            cost[6 + 3 * k], cost[7 + 3 * k] = -prices[k], prices[k]
+        recourse = day_recourse(case, day, Watch(substation=False), cost.ravel(), 1.0)
+        found = RecourseProgram(recourse, y).solve(np.zeros(0)).objective + float((prices * day.asked).sum())
+        least = 0.0
+        for k, kind in enumerate(case.kinds):
+            for i in range(2):
+                plugged = day.plugged[k, i][:, None] if case.delay[k, i] else day.asked[k, i][:, None]
+                device = Deferrable(kind, day.asked[k, i][:, None], plugged, int(case.delay[k, i]), 0.0)
+                x = {name: cp.Variable(low.shape) for name, (low, _) in device.boxes().items()}
+                rows = [row.constraint() for row in device.rows(x)]
+                rows += [c for name, (low, high) in device.boxes().items() for c in (x[name] >= low, x[name] <= high)]
+                problem = cp.Problem(cp.Minimize(prices[k, i] @ x[kind][:, 0]), rows)
+                least += problem.solve(solver="HIGHS")
+        assert found == pytest.approx(least, abs=1e-6)
+
+
+def test_vehicles_and_heat_pumps_enter_the_loads_of_a_study():
+    """Loads of the electrified study if nobody waits, against the days of the market; what may wait is part of them."""
+    study = read_study(ELECTRIFIED)
+    data, chosen = year_data(study), np.array([3, 100, 200])
+    days = make_days(study, chosen)
+    site = [study.feeder.position(p.bus) for p in study.prosumers]
+    market = days.passive_kw.copy()
+    market[site] += days.demand_kw + days.deferrable_kw.sum(axis=1)
+    assert data.kinds == ("ev", "hp")
+    assert np.allclose(data.drawn[:, chosen], np.swapaxes(market, 1, 2), rtol=1e-12)
+    for k in range(2):
+        asked, plugged = (np.swapaxes(x[:, k], 1, 2) for x in (days.deferrable_kw, days.plugged_kw))
+        assert np.array_equal(data.asked[k][:, chosen], asked) and asked.max() > 0
+        assert np.array_equal(data.plugged[k][:, chosen], plugged)
+
+
+def test_waiting_of_a_study_adds_to_what_it_hosts_and_bears_every_certificate():
+    """ieee33-2045 at preset smoke: none, each site for itself with nobody waiting, waiting, and with P2P."""
+    patient = read_study(ELECTRIFIED)
+    hasty = read_study(ELECTRIFIED, {"vehicles.delay_h": 0, "heat_pumps.delay_h": 0})
+    hosted = []
+    for study, kind in ((patient, "none"), (hasty, "der"), (patient, "der"), (patient, "p2p")):
+        problem = load_problem(study, kind, "smoke")
+        assert problem.case.kinds == (() if kind == "none" else ("ev", "hp"))
+        plan = make_plan(problem, "robust")
+        check_plan(problem, Question("robust", kind, "smoke"), plan)
+        assert stress_figures(problem, plan)["lindistflow_days_violated"] == 0
+        hosted.append(plan.hosted_kw)
+    assert np.all(np.diff(hosted) > 1.0)
+    day, other = (load_problem(study, "der", "smoke").case.days[0] for study in (patient, hasty))
+    assert np.array_equal(day.load, other.load)  # what is asked for does not hang on who waits
+    assert load_problem(hasty, "der", "smoke").inputs_hash != load_problem(patient, "der", "smoke").inputs_hash
 
 
 def test_more_flexibility_never_lowers_and_more_budget_never_raises():
@@ -261,7 +384,7 @@ def programs(case: HostingCase, recourse, draw, count: int):
         yield RecourseProgram(recourse, y), *recourse.at(y)
 
 
-@pytest.mark.parametrize("flexibility", ["none", "p2p"])
+@pytest.mark.parametrize("flexibility", ["none", "p2p", "waits"])
 def test_multiplier_boxes_hide_nothing_and_a_tenth_of_them_does(flexibility):
     """Strong duality within the derived boxes at random capacities and at every vertex; smaller boxes lose value."""
     case, draw, hidden = small_case(flexibility, 1), np.random.default_rng(2), 0
@@ -279,8 +402,9 @@ def test_multiplier_boxes_hide_nothing_and_a_tenth_of_them_does(flexibility):
     assert hidden > 0
 
 
-def test_primal_boxes_hold_every_optimal_dispatch():
-    case, draw = small_case("p2p", 2), np.random.default_rng(5)
+@pytest.mark.parametrize("flexibility", ["p2p", "waits"])
+def test_primal_boxes_hold_every_optimal_dispatch(flexibility):
+    case, draw = small_case(flexibility, 2), np.random.default_rng(5)
     recourse = two_stage(case, EVERYTHING).recourse[0]
     for program, h0, H in programs(case, recourse, draw, 5):
         for u in recourse.uncertainty.vertices():
@@ -289,7 +413,7 @@ def test_primal_boxes_hold_every_optimal_dispatch():
             assert (x < recourse.upper).all() and (slack <= recourse.slack_upper).all()
 
 
-@pytest.mark.parametrize("flexibility", ["none", "der", "p2p"])
+@pytest.mark.parametrize("flexibility", ["none", "der", "p2p", "waits"])
 def test_sweep_of_the_vertices_agrees_with_a_program_at_each(flexibility):
     """With every row watched, the sweep's worst case costs what the dearest vertex costs, dispatches taken over or
     not."""
@@ -302,6 +426,18 @@ def test_sweep_of_the_vertices_agrees_with_a_program_at_each(flexibility):
         if listed.value < 1e-9:
             assert sweep.certificate()["vertices_checked"] == recourse.uncertainty.vertex_bound
             assert sweep.certificate()["programs_solved"] < recourse.uncertainty.vertex_bound
+
+
+def test_a_plan_is_swept_on_rows_that_it_did_not_watch():
+    """Dispatches that cost the same may break a row that no plan's list names: the list grows until none does."""
+    case = small_case("p2p", 2)
+    plan = robust_plan(case)
+    blind = replace(plan, watch=Watch(substation=False))
+    reached, figures = swept(case, blind)
+    assert reached == pytest.approx(plan.hosted_kw) and figures["vertices_unserved"] == 0
+    assert not blind.watch.line
+    more = swept(case, replace(blind, pv_kw=1.02 * plan.pv_kw))[1]
+    assert more["worst_priced_violation"] > 1.0
 
 
 def test_sweep_names_elements_that_no_row_watches():

@@ -10,8 +10,8 @@ import numpy as np
 
 from tritier.errors import InputError
 from tritier.hosting.robust import UncertaintySet, budget_set, largest
-from tritier.inputs.instance import Feeder, quantity
-from tritier.inputs.scenarios import evenly_spread, keep_prosumers
+from tritier.inputs.instance import DEFERRABLE, Feeder, quantity
+from tritier.inputs.scenarios import asked_kw, by_kind, evenly_spread, keep_prosumers, plugged_kw
 from tritier.inputs.settings import HostingSettings, Preset
 from tritier.inputs.study import HIGHEST_RENEWABLE, Study, read_prosumer_rows, renewable_power
 from tritier.inputs.tables import read_days
@@ -42,13 +42,47 @@ class YearData:
 
     pv: np.ndarray  # (I, D, 24) kW per kW
     wind: np.ndarray  # (I, D, 24) kW per kW
-    load: np.ndarray  # (N, D, 24) kW
+    load: np.ndarray  # (N, D, 24) kW, without what may wait at the sites
     reactive: np.ndarray  # (N, D, 24) kvar
+    site: np.ndarray  # (I,) bus positions of the sites
+    kinds: tuple[str, ...]  # of vehicles and heat pumps that the sites have
+    asked: np.ndarray  # (K, I, D, 24) kW that they draw if nobody waits
+    plugged: np.ndarray  # (K, I, D, 24) kW that they can draw, at least what they ask for
     month: np.ndarray  # (D,)
     odd_week: np.ndarray  # (D,) True on design days
     date: np.ndarray  # (D,)
     price: np.ndarray  # (E, 24) $/kWh
     price_month: np.ndarray  # (E,)
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Load of every bus if nobody waits, (N, D, 24) [kW]."""
+        return with_asked(self.load, self.site, self.asked)
+
+    @property
+    def loads(self) -> np.ndarray:
+        """Loads of the buses, then what each site's vehicles and heat pumps ask for, (N + K I, D, 24) [kW]."""
+        return np.concatenate([self.load, *self.asked])
+
+    def asked_of(self, loads: np.ndarray) -> np.ndarray:
+        """What may wait, (..., K, I, 24), of (..., N + K I, 24)."""
+        own = loads[..., self.load.shape[0] :, :]
+        return own.reshape(*own.shape[:-2], len(self.kinds), self.site.size, own.shape[-1])
+
+    def drawn_of(self, loads: np.ndarray) -> np.ndarray:
+        """Loads of the buses if nobody waits, (..., N, 24), of (..., N + K I, 24)."""
+        own = np.moveaxis(self.asked_of(loads), (-3, -2), (0, 1))
+        buses = np.moveaxis(loads[..., : self.load.shape[0], :], -2, 0)
+        return np.moveaxis(with_asked(buses, self.site, own), 0, -2)
+
+
+def with_asked(load: np.ndarray, site: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Loads (N, ...) and, at the sites' buses, what vehicles and heat pumps (K, I, ...) ask for."""
+    if not asked.size:
+        return load
+    total = load.copy()
+    total[site] += asked.sum(axis=0)
+    return total
 
 
 def year_data(study: Study) -> YearData:
@@ -68,11 +102,22 @@ def year_data(study: Study) -> YearData:
         for role, dates in (("load_profiles", study.dates), ("prices", study.price_dates))
     )
     odd = np.array([d.isocalendar().week % 2 == 1 for d in study.dates.tolist()])
+    every = np.arange(study.dates.size)
+    asked, plugged = (np.moveaxis(by_kind(study, every, power), (1, 3), (0, 2)) for power in (asked_kw, plugged_kw))
+    owned = np.array([own.any() for own in asked])
+    load = study.load_kw
+    for row in study.passive:
+        drawn = np.stack([asked_kw(study, row, kind, every).T for kind in DEFERRABLE])
+        load = with_asked(load, np.array([study.feeder.position(row.bus)]), drawn[:, None])
     return YearData(
         per_kw(1.0, 0.0),
         per_kw(0.0, 1.0),
-        study.load_kw,
+        load,
         study.reactive_kvar,
+        np.array([study.feeder.position(who.bus) for who in study.prosumers]),
+        tuple(kind for kind, owns in zip(DEFERRABLE, owned, strict=True) if owns),
+        asked[owned],
+        np.maximum(plugged, asked)[owned],
         month,
         odd,
         study.dates,
@@ -132,7 +177,7 @@ def representative_day(
     chosen = np.flatnonzero(np.isin(data.month, months) & data.odd_week)
     if chosen.size < 2:
         raise InputError("load_profiles.csv", "column time", f"has too few days in {label}", "give a whole year")
-    sources = [(data.pv, PV_PARTS), (data.wind, WIND_PARTS), (data.load, LOAD_PARTS)]
+    sources = [(data.pv, PV_PARTS), (data.wind, WIND_PARTS), (data.loads, LOAD_PARTS)]
     shifts, means, sizes = [], [], []
     for values, parts in sources:
         moved, mean = factor_shifts(values[:, chosen], parts, settings.envelope)
@@ -153,20 +198,26 @@ def representative_day(
             full[start : start + n], full[total + start : total + start + n] = moved[:n], moved[n:]
         return full
 
+    load_shift = placed(2, shifts[2])
+    asked, asked_shift = data.asked_of(means[2]), data.asked_of(load_shift)
+    most = asked + np.maximum(asked_shift, 0.0).sum(axis=0)
     prices = data.price[np.isin(data.price_month, months)]
     return DayModel(
         label=label,
         weight=365.0 * np.isin(data.month, months).mean(),
         pv=means[0],
         wind=means[1],
-        load=means[2],
+        load=data.drawn_of(means[2]),
         reactive=reactive_mean,
         wholesale=prices.mean(axis=0),
         pv_shift=placed(0, shifts[0]),
         wind_shift=placed(1, shifts[1]),
-        load_shift=placed(2, shifts[2]),
+        load_shift=data.drawn_of(load_shift),
         reactive_shift=placed(2, reactive_shift),
         uncertainty=budget_set(total, fitted if budget is None else budget),
+        asked=asked,
+        plugged=np.maximum(data.plugged[:, :, chosen].mean(axis=2), most),
+        asked_shift=asked_shift,
     )
 
 
@@ -188,7 +239,7 @@ def hosting_case(
 
     Args:
         study: the study folder, read.
-        flexibility: none, der (batteries and demand response, each site for itself) or p2p (shared by trade).
+        flexibility: none, der (batteries, demand and loads that wait, each site for itself) or p2p (shared by trade).
         preset: sites and representative days.
         settings: see :class:`~tritier.inputs.settings.HostingSettings`.
         budget: factors that may deviate at once; None fits it to the design days.
@@ -202,7 +253,6 @@ def hosting_case(
     room = settings.pv_potential * nominal_load(study).sum()
     study = keep_prosumers(study, preset.n_prosumers)
     feeder, data = study.feeder, year_data(study)
-    site = np.array([feeder.position(who.bus) for who in study.prosumers])
     nominal = nominal_load(study)
     wind = settings.wind_potential * np.array([who.wind_kw for who in study.prosumers])
     pv = room * nominal / nominal.sum()  # the same room in all, however few sites a preset keeps
@@ -212,11 +262,10 @@ def hosting_case(
     margin = study.settings.voltage_margin_pu
     if margin is None:
         margin = voltage_margin(feeder, np.stack([d.load for d in days], -1), np.stack([d.reactive for d in days], -1))
-    demand = study.settings.demand
     case = HostingCase(
         feeder=feeder,
         grid=lindistflow(feeder),
-        site=site,
+        site=data.site,
         pv_limit=pv,
         wind_limit=wind,
         battery_low=low,
@@ -224,18 +273,26 @@ def hosting_case(
         battery_hours=settings.battery_hours,
         eta=float(np.mean([who.eta for who in study.prosumers])),
         degradation=0.0 if size_batteries else float(np.mean([who.degradation for who in study.prosumers])),
-        flexible=0.0 if flexibility == "none" else demand.flexibility,
-        shift_cost=study.settings.reference_price * demand.flexibility / -demand.elasticity,
+        flexible=0.0 if flexibility == "none" else study.settings.demand.flexibility,
+        shift_cost=shift_cost(study),
         curtail_share=settings.curtail_share,
-        groups=trading_groups(flexibility, site.size),
+        groups=trading_groups(flexibility, data.site.size),
         v_low=feeder.v_min + margin,
         v_high=feeder.v_max.copy(),
         substation_kva=settings.substation_kva,
         annuity=study.settings.usd_per_eur * annuities(settings, size_batteries),
         penalty=settings.penalty,
+        kinds=() if flexibility == "none" else data.kinds,
+        delay=np.array([[getattr(who, f"{kind}_delay_h") for who in study.prosumers] for kind in data.kinds]),
         days=days,
     )
     return with_tolerated_limits(case, data), data
+
+
+def shift_cost(study: Study) -> float:
+    """Cost of moving one kWh of demand [$/kWh]: the fall of its marginal value over the flexible share."""
+    demand = study.settings.demand
+    return study.settings.reference_price * demand.flexibility / -demand.elasticity
 
 
 def battery_box(study: Study, flexibility: str, size_batteries: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -267,7 +324,9 @@ def real_days(data: YearData, case: HostingCase, chosen: np.ndarray, preset: Pre
         season = next(k for k, (_, months) in enumerate(season_groups(preset)) if data.month[day] in months)
         pv, wind, load, reactive = (x[:, day] for x in (data.pv, data.wind, data.load, data.reactive))
         label, weight, price = str(data.date[day]), 365.0 / chosen.size, case.days[season].wholesale
-        days.append(certain_day(label, weight, pv, wind, load, reactive, price))
+        asked, plugged = data.asked[:, :, day], data.plugged[:, :, day]
+        load = with_asked(load, data.site, asked)
+        days.append(certain_day(label, weight, pv, wind, load, reactive, price, asked, plugged))
     return tuple(days)
 
 
@@ -285,7 +344,7 @@ def with_tolerated_limits(case: HostingCase, data: YearData) -> HostingCase:
     days and over the full box of every representative day, wherever these are beyond the limit.
     """
     chosen = np.flatnonzero(data.odd_week)
-    active = data.load[:, chosen].reshape(case.feeder.bus.size, -1)
+    active = data.drawn[:, chosen].reshape(case.feeder.bus.size, -1)
     reactive = data.reactive[:, chosen].reshape(case.feeder.bus.size, -1)
     grid = case.grid
     lowest = grid.squared_voltages(active, reactive).min(axis=1)
@@ -322,6 +381,17 @@ def with_tolerated_limits(case: HostingCase, data: YearData) -> HostingCase:
 FLEXIBILITY = ("none", "der", "p2p")
 #: Decisions of a dispatch, by site and hour: curtail, charge, discharge, stored energy, demand moved up and down.
 BLOCKS = ("cu", "ch", "dis", "soc", "up", "dn")
+#: And for each kind of load that may wait: put off, made up, and what waits.
+WAITING = ("off", "late", "wait")
+
+
+@dataclass(frozen=True, eq=False)
+class Loads:
+    """Loads of a day, or how they change with one factor: what rows of a dispatch take from them."""
+
+    active: np.ndarray  # (N, T) kW, if nobody waits
+    reactive: np.ndarray  # (N, T) kvar
+    asked: np.ndarray  # (K, I, T) kW, the part of the sites' that may wait
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,6 +410,38 @@ class DayModel:
     load_shift: np.ndarray = quantity(r"\hat d_{knt}", "kW", "2K,N,T", "change of active load at u_k = 1")
     reactive_shift: np.ndarray = quantity(r"\hat q_{knt}", "kvar", "2K,N,T", "change of reactive load at u_k = 1")
     uncertainty: UncertaintySet = quantity(r"\mathcal{U}_d", "-", "1", "budgeted set of u")
+    asked: np.ndarray = quantity(
+        r"\overline{ask}_{kit}", "kW", "K,I,T", "mean power of vehicles or heat pumps if nobody waits", default=None
+    )
+    plugged: np.ndarray = quantity(
+        r"\overline{ev}_{kit}", "kW", "K,I,T", "what they can draw, at least what they ask for", default=None
+    )
+    asked_shift: np.ndarray = quantity(
+        r"\widehat{ask}_{jkit}", "kW", "2K,K,I,T", "change of what they ask for at u_j = 1", default=None
+    )
+
+    def __post_init__(self) -> None:
+        none = np.zeros((0, *self.pv.shape))
+        known = {"asked": none, "plugged": none, "asked_shift": np.zeros((self.uncertainty.size, *none.shape))}
+        for name, value in known.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    @property
+    def loads(self) -> Loads:
+        """Mean loads."""
+        return Loads(self.load, self.reactive, self.asked)
+
+    @property
+    def shifts(self) -> list[Loads]:
+        """How loads change at u_k = 1, factor by factor."""
+        return [Loads(*of) for of in zip(self.load_shift, self.reactive_shift, self.asked_shift, strict=True)]
+
+    @property
+    def largest_loads(self) -> Loads:
+        """No load exceeds these, whatever u."""
+        every = [self.loads, *self.shifts]
+        return Loads(*(sum(np.abs(getattr(of, name)) for of in every) for name in ("active", "reactive", "asked")))
 
     def at(self, u: np.ndarray) -> DayModel:
         """The day as it turns out at u: a day without uncertainty."""
@@ -355,6 +457,8 @@ class DayModel:
             shifted(self.load, self.load_shift),
             shifted(self.reactive, self.reactive_shift),
             self.wholesale,
+            shifted(self.asked, self.asked_shift),
+            self.plugged,
         )
 
 
@@ -366,13 +470,14 @@ def certain_day(
     load: np.ndarray,
     reactive: np.ndarray,
     wholesale: np.ndarray,
+    asked: np.ndarray,
+    plugged: np.ndarray,
 ) -> DayModel:
     """A day that is known: no factors, a set of one point."""
     none = UncertaintySet(0, np.zeros((0, 0)), np.zeros(0), True)
     over_sites, over_buses = np.zeros((0, *pv.shape)), np.zeros((0, *load.shape))
-    return DayModel(
-        label, weight, pv, wind, load, reactive, wholesale, over_sites, over_sites, over_buses, over_buses, none
-    )
+    shifts = (over_sites, over_sites, over_buses, over_buses)
+    return DayModel(label, weight, pv, wind, load, reactive, wholesale, *shifts, none, asked, plugged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,6 +504,18 @@ class HostingCase:
     annuity: np.ndarray = quantity(r"c^{\mathrm{inv}}", "$/a", "3", "annuity of 1 kW PV, 1 kW wind, 1 kWh battery")
     penalty: float = quantity(r"\rho", "kW/kW", "1", "hosted capacity given up for 1 kW (1 kWh) of violated limit")
     days: tuple[DayModel, ...] = field(kw_only=True)
+    kinds: tuple[str, ...] = ()  # of loads that may wait, in the order of the days' arrays
+    delay: np.ndarray = quantity(r"T^{\mathrm{wait}}_{ki}", "h", "K,I", "hours that they may wait", default=None)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Decisions of a dispatch, by site and hour, in their order."""
+        return (*BLOCKS, *(f"{kind}_{what}" for kind in self.kinds for what in WAITING))
+
+    @property
+    def dispatch_size(self) -> int:
+        """Columns of a day's dispatch; those of violated limits follow."""
+        return len(self.blocks) * self.n_sites * self.n_hours
 
     @property
     def n_sites(self) -> int:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from joblib import Parallel, delayed
 
 from tritier.errors import SolverError
-from tritier.hosting.case import BLOCKS, DayModel, HostingCase, with_budget
+from tritier.hosting.case import DayModel, HostingCase, with_budget
 from tritier.hosting.robust import (
     FirstStage,
     Iteration,
@@ -101,7 +101,7 @@ def base_cost(case: HostingCase) -> float:
 
 
 def zero_cost(case: HostingCase) -> np.ndarray:
-    return np.zeros(len(BLOCKS) * case.n_sites * case.n_hours)
+    return np.zeros(case.dispatch_size)
 
 
 def two_stage(case: HostingCase, watch: Watch, hosted_kw: float | None = None) -> TwoStage:
@@ -227,7 +227,7 @@ def stochastic_plan(
         seconds = time.perf_counter() - tick
         for day, offset, term in zip(days, offsets, terms, strict=True):
             x = optimum.x[offset : offset + term.cost.size]
-            allowed = max(float(x[len(BLOCKS) * case.n_sites * case.n_hours :].max()), 0.0)
+            allowed = max(float(x[case.dispatch_size :].max()), 0.0)
             new.add(broken(excess(case, net_load(case, day, y, x), day.reactive), KW + allowed))
         total, grown = time.perf_counter() - began, watch.add(new)
         upper = np.inf if grown else optimum.objective
@@ -257,9 +257,17 @@ def relaxed_bound(case: HostingCase, plan: Plan, hosted_kw: float | None = None)
 
 def swept(case: HostingCase, plan: Plan, hosted_kw: float | None = None, jobs: int = 1) -> tuple[float, dict]:
     """What a plan's capacities reach on every vertex of every set and every row of the feeder, kW hosted or $/a, with
-    the figures of the sweep (infinite where a vertex has no dispatch without violation)."""
-    sweep, problem = VertexSweep(case), two_stage(case, plan.watch, hosted_kw)
-    found = sweep_terms(problem.recourse, plan.y, sweep, jobs)
+    the figures of the sweep (infinite where a vertex has no dispatch without violation).
+
+    Among dispatches that cost the same the solver may find one that breaks a row the plan does not watch: the sweep
+    is made again with that row.
+    """
+    watch = plan.watch.copy()
+    while True:
+        sweep, problem = VertexSweep(case), two_stage(case, watch, hosted_kw)
+        found = sweep_terms(problem.recourse, plan.y, sweep, jobs)
+        if not watch.add(sweep.missing()):
+            break
     reached = float(problem.first.cost @ plan.y + sum(worst.bound for worst in found))
     vertices = sum(day.uncertainty.vertex_bound for day in case.days)
     certificate = sweep.certificate()
@@ -278,7 +286,7 @@ def cvar_program(
 ) -> tuple[LinearProgram, np.ndarray]:
     """One program over y, eta, (V_w, tail_w) and every day's dispatch; returns it and where each dispatch starts."""
     n, s = first.cost.size, len(terms)
-    dispatch = len(BLOCKS) * case.n_sites * case.n_hours
+    dispatch = case.dispatch_size
     widths = [term.cost.size for term in terms]
     offsets = n + 1 + 2 * s + np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(int)
     columns = n + 1 + 2 * s + sum(widths)
@@ -432,7 +440,7 @@ class DayPass:
         self.case, self.term, self.day = case, term, day
         self.points, self.report = day.uncertainty.vertices(), Report()
         self.served = np.zeros(len(self.points), dtype=bool)
-        self.tail = len(BLOCKS) * n * case.n_hours  # where the priced violations start in x
+        self.tail = case.dispatch_size  # where the priced violations start in x
         self.costly = bool(np.any(term.cost[: self.tail]))
         self.program = RecourseProgram(term, y)
         self.right = self.program.h0 - self.points @ self.program.H.T
@@ -553,7 +561,7 @@ def dispatch_chunk(
             if optimum is None:
                 raise SolverError(f"dispatch of {day.label} is infeasible")
             net = net_load(case, day, y, optimum.x)
-            paid = optimum.x[len(BLOCKS) * n * hours :]
+            paid = optimum.x[case.dispatch_size :]
             found = excess(case, net, day.reactive)
             if not watch.add(broken(found, 1e-4 + float(paid[:hours].max()))):
                 break
@@ -574,8 +582,9 @@ def judge(
 ) -> dict:
     """Figures of a plan on a set of days, limits as in the feeder's files.
 
-    Shares count bus-hours (slack excluded) and line-hours; ``*_days`` count days with any. Undervoltages are set beside
-    those of the bare feeder. Costs are per year: investment, and operation with AC losses at the wholesale price.
+    Shares count bus-hours (slack excluded) and line-hours; ``*_days`` count days with any. Undervoltages and overloads
+    are set beside those of the bare feeder. Costs are per year: investment, and operation with AC losses at the
+    wholesale price.
     """
     out = dispatch(case, y, days, watch, jobs)
     flow = ac_power_flow(feeder, out.net_kw, out.reactive_kvar)
@@ -583,7 +592,7 @@ def judge(
     high = flow.v_pu[1:] > feeder.v_max[1:, None, None] + AC_TOLERANCE
     low = flow.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
     bare_low = bare.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
-    over = flow.loading > 1.0 + AC_TOLERANCE
+    over, bare_over = (of.loading > 1.0 + AC_TOLERANCE for of in (flow, bare))
     transformer = np.abs(out.net_kw.sum(axis=0) + flow.losses_kw) > case.substation_kva * (1 + AC_TOLERANCE)
     price = np.stack([d.wholesale for d in days], -1)
     weight = out.weight
@@ -605,6 +614,7 @@ def judge(
         "ac_undervoltage_share_bare": float(bare_low.mean()),
         "ac_overload_share": float(over.mean()),
         "ac_overload_days": int((over.any(axis=(0, 1)) | transformer.any(axis=0)).sum()),
+        "ac_overload_share_bare": float(bare_over.mean()),
         "ac_highest_loading": float(flow.loading.max()),
         "curtailed_share": float(out.curtailed_kwh @ weight / max(out.available_kwh @ weight, 1e-9)),
         "renewable_kwh": float((out.available_kwh - out.curtailed_kwh) @ weight),

@@ -1,7 +1,8 @@
 """Recourse of the hosting problem: one day's dispatch as rows ``G x + E(u) y + M u >= h``.
 
 First stage y = (PV by site [kW], wind by site [kW], battery by site [kWh]). Recourse x = (cu, ch, dis, soc, up, dn by
-site and hour, then one violation e per hour and one per group). Net load of a bus is positive when it draws.
+site and hour, and three more for each kind of load that may wait, then one violation e per hour and one per group).
+Net load of a bus is positive when it draws.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from tritier.errors import InputError
-from tritier.hosting.case import BLOCKS, DayModel, HostingCase
+from tritier.hosting.case import WAITING, DayModel, HostingCase, Loads
 from tritier.hosting.robust import Recourse, largest
+from tritier.model.devices import Deferrable
 
 # LinDistFlow limits of the hosting problem: how far net loads are beyond them, and which elements to watch.
 
 
 #: A voltage limit is read to this many p.u. per kW of tolerance: a short-circuit power of about 10 MVA.
 VOLT_PER_KW = 1e-4
-# A right-hand side of some rows by day, and what a row takes from active and reactive load.
+# A right-hand side of some rows by day, and what a row takes from loads.
 Right = Callable[[DayModel], np.ndarray]
-OfLoad = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OfLoad = Callable[[Loads], np.ndarray]
 
 
 WATCHED = ("line", "high", "low")  # kinds of elements
@@ -115,16 +117,19 @@ def primal_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that no optimal dispatch touches, (m,), and how far a row can be from its right-hand side, (r,).
 
-    The six blocks are capped by rows: the boxes are twice these caps, at the largest capacities and with all factors
+    All blocks are capped by rows: the boxes are twice these caps, at the largest capacities and with all factors
     at once. An optimal violation is as small as its rows allow, hence at most their largest shortfall.
     """
     case, day = book.case, book.day
     pv = day.pv + abs(day.pv_shift).sum(axis=0)
     wind = day.wind + abs(day.wind_shift).sum(axis=0)
     power = pv * case.pv_limit[:, None] + wind * case.wind_limit[:, None]
-    moved = case.flexible * (day.load + abs(day.load_shift).sum(axis=0))[case.site]
+    most = day.largest_loads
+    moved = case.flexible * most.active[case.site]
     battery = np.repeat(case.battery_high[:, None], book.hours, axis=1)
     caps = [power, battery / case.battery_hours, battery / case.battery_hours, battery, moved, moved]
+    for k in range(len(case.kinds)):
+        caps += [most.asked[k], day.plugged[k], waiting(case, k, most.asked)]
     blocks = 2.0 * np.concatenate([cap.ravel() for cap in caps]) + 1.0
     absolute = abs(G)
     top = np.r_[case.pv_limit, case.wind_limit, case.battery_high]
@@ -144,11 +149,13 @@ def dual_boxes(book: RowBook, G: sp.csr_matrix, price: np.ndarray) -> np.ndarray
     rows. The value of stored energy can be clipped at B = (m + c)/eta, and that of moved demand at m + c, with c the
     largest cost of a block: beyond, one of the two opposite decisions is unattractive at any multipliers, and clipping
     only lowers what the other one, and the level of charge, ask for. The rows of both have right-hand side zero, so
-    the dual objective stays. All other rows cap something: their right-hand sides are not positive wherever the
-    dispatch is feasible, and the least multiplier that their columns ask for is best.
+    the dual objective stays; a load that waits is a battery without losses. All other rows cap something: their
+    right-hand sides are not positive wherever the dispatch is feasible, and the least multiplier that their columns ask
+    for is best.
     """
-    case, size = book.case, len(BLOCKS) * book.size
-    cost = {name: np.max(abs(part), initial=0.0) for name, part in zip(BLOCKS, np.split(price[:size], 6), strict=True)}
+    case, size = book.case, book.case.dispatch_size
+    parts = zip(case.blocks, np.split(price[:size], len(case.blocks)), strict=True)
+    cost = {name: np.max(abs(part), initial=0.0) for name, part in parts}
     violation = price[size : size + book.hours].max()
     share = price[size + book.hours :].max()
     kinds = np.concatenate([np.full(rows, kind) for kind, rows in book.kind])
@@ -172,6 +179,12 @@ def dual_boxes(book: RowBook, G: sp.csr_matrix, price: np.ndarray) -> np.ndarray
         "serve": max(asked["dis"], asked["dn"]),
         "network": violation,
     }
+    for kind in case.kinds:
+        off, late = f"{kind}_off", f"{kind}_late"
+        waited = worth + max(cost[off], cost[late])
+        bound |= {name: waited + worth + cost[name] for name in (off, late)}
+        bound |= {f"{kind}_wait": 2.0 * waited, f"{kind}_waited": waited}
+        bound |= {"use": max(bound["use"], bound[late]), "serve": max(bound["serve"], bound[off])}
     return np.array([bound[kind] for kind in kinds])
 
 
@@ -183,7 +196,7 @@ class RowBook:
         self.n, self.hours, self.factors = case.n_sites, case.n_hours, day.uncertainty.size
         self.size = self.n * self.hours
         self.groups = case.groups.shape[0]
-        self.columns = len(BLOCKS) * self.size + self.hours + self.groups
+        self.columns = case.dispatch_size + self.hours + self.groups
         self.G: list[sp.csr_matrix] = []
         self.E: list[sp.csr_matrix] = []
         self.M: list[sp.csr_matrix] = []
@@ -193,13 +206,15 @@ class RowBook:
         self.kind: list[tuple[str, int]] = []
         self.parts: list[tuple[int, float | Right, sp.csr_matrix | None, OfLoad | None, sp.csr_matrix | None]] = []
         self.identity = sp.identity(self.size, format="csr")
+        before = sp.kron(sp.identity(self.n), np.roll(np.eye(self.hours), -1, axis=1), format="csr")
+        self.change = self.identity - before  # of a level since the hour before, cyclic
         outputs = [(day.pv, day.wind), *zip(day.pv_shift, day.wind_shift, strict=True)]
         self.power = [self.available(pv, wind) for pv, wind in outputs]  # mean, then one for each factor
 
     def over_x(self, **parts: sp.csr_matrix | np.ndarray) -> sp.csr_matrix:
         """A matrix over x from its parts by block name; ``e`` over the hours, ``g`` over the groups."""
-        names = (*BLOCKS, "e", "g")
-        widths = [self.size] * len(BLOCKS) + [self.hours, self.groups]
+        names = (*self.case.blocks, "e", "g")
+        widths = [self.size] * len(self.case.blocks) + [self.hours, self.groups]
         place = dict(zip(names, np.cumsum([0, *widths[:-1]]).tolist(), strict=True))
         blocks = [(sp.coo_matrix(part), place[name]) for name, part in parts.items()]
         row = np.concatenate([block.row for block, _ in blocks])
@@ -229,7 +244,7 @@ class RowBook:
         """Rows ``G x + available . power(u, y) + load(u) + y-part >= right`` of one kind.
 
         ``right`` is a number or a function of the day; ``available`` (rows, I T) multiplies the renewable power;
-        ``load`` is a function of (active, reactive) load arrays to (rows,), linear; ``y`` (rows, 3 I) is a part of the
+        ``load`` is a function of the loads to (rows,), linear; ``y`` (rows, 3 I) is a part of the
         rows that u does not touch.
         """
         rows, day = G.shape[0], self.day
@@ -237,8 +252,8 @@ class RowBook:
         E = sp.csr_matrix((rows, 3 * self.n)) if y is None else sp.csr_matrix(y)
         M = np.zeros((rows, self.factors))
         if load is not None:
-            for k in range(self.factors):
-                M[:, k] = load(day.load_shift[k], day.reactive_shift[k])
+            for k, shift in enumerate(day.shifts):
+                M[:, k] = load(shift)
         shifts = [sp.csr_matrix((rows, 3 * self.n))] * self.factors
         if available is not None:
             E = E + available @ self.power[0]
@@ -255,7 +270,7 @@ class RowBook:
     @staticmethod
     def _constant(day: DayModel, rows: int, right: float | Right, load: OfLoad | None) -> np.ndarray:
         value = np.broadcast_to(right(day) if callable(right) else right, rows).astype(float)
-        return value if load is None else value - load(day.load, day.reactive)
+        return value if load is None else value - load(day.loads)
 
     def right_at(self, day: DayModel, y: np.ndarray) -> np.ndarray:
         """Right-hand sides (r,) of ``G x >= .`` on another day without factors, at capacities y."""
@@ -285,24 +300,47 @@ def battery_rows(book: RowBook) -> None:
     book.add("ch", book.over_x(ch=-book.identity), y=energy / case.battery_hours)
     book.add("dis", book.over_x(dis=-book.identity), y=energy / case.battery_hours)
     book.add("soc", book.over_x(soc=-book.identity), y=energy)
-    before = sp.kron(sp.identity(book.n), np.roll(np.eye(book.hours), -1, axis=1).T, format="csr")
-    change = book.identity - before
-    stored = book.over_x(soc=change, ch=-case.eta * book.identity, dis=book.identity / case.eta)
+    stored = book.over_x(soc=book.change, ch=-case.eta * book.identity, dis=book.identity / case.eta)
     book.add("stored", stored, equality=True)
 
 
 def demand_rows(book: RowBook) -> None:
-    """A share of each site's demand moves within its day; what is added equals what is taken
-    :eq:`eq-hosting-demand`."""
+    """A share of each site's demand, vehicles and heat pumps apart, moves within its day; what is added equals what is
+    taken :eq:`eq-hosting-demand`."""
     case = book.case
 
-    def movable(load: np.ndarray, _reactive: np.ndarray) -> np.ndarray:
-        return case.flexible * load[case.site].ravel()
+    def movable(load: Loads) -> np.ndarray:
+        return case.flexible * (load.active[case.site] - load.asked.sum(axis=0)).ravel()
 
     book.add("up", book.over_x(up=-book.identity), load=movable)
     book.add("dn", book.over_x(dn=-book.identity), load=movable)
     total = sp.kron(sp.identity(book.n), np.ones((1, book.hours)), format="csr")
     book.add("moved", book.over_x(up=total, dn=-total), equality=True)
+
+
+def waiting(case: HostingCase, k: int, asked: np.ndarray) -> np.ndarray:
+    """Energy that kind k of the loads that may wait asked for in the last hours, (I, T) [kWh], from what all kinds ask
+    for, (K, I, T): the largest backlog (:eq:`eq-backlog-limit`)."""
+    own = zip(asked[k], case.delay[k], strict=True)
+    return np.array([Deferrable(case.kinds[k], u[:, None], u[:, None], int(d), 0.0).waiting()[:, 0] for u, d in own])
+
+
+def waiting_rows(book: RowBook, k: int) -> None:
+    """Loads of kind k put off what they ask for and make it up within their delay :eq:`eq-hosting-waiting`: the backlog
+    of :class:`~tritier.model.devices.Deferrable`, as steps from what they draw if nobody waits."""
+    case = book.case
+    off, late, wait = (f"{case.kinds[k]}_{what}" for what in WAITING)
+
+    def asked(load: Loads) -> np.ndarray:
+        return load.asked[k].ravel()
+
+    book.add(off, book.over_x(**{off: -book.identity}), load=asked)
+    room = book.over_x(**{late: -book.identity})
+    book.add(late, room, lambda day: -day.plugged[k].ravel(), load=lambda load: -asked(load))
+    level = book.over_x(**{wait: -book.identity})
+    book.add(wait, level, load=lambda load: waiting(case, k, load.asked).ravel())
+    steps = {wait: book.change, off: -book.identity, late: book.identity}
+    book.add(f"{case.kinds[k]}_waited", book.over_x(**steps), equality=True)
 
 
 def own_use_rows(book: RowBook) -> None:
@@ -311,11 +349,12 @@ def own_use_rows(book: RowBook) -> None:
     case = book.case
     group = sp.kron(sp.csr_matrix(case.groups), sp.identity(book.hours), format="csr")
 
-    def demand(load: np.ndarray, _reactive: np.ndarray) -> np.ndarray:
-        return (case.groups @ load[case.site]).ravel()
+    def demand(load: Loads) -> np.ndarray:
+        return (case.groups @ load.active[case.site]).ravel()
 
-    book.add("use", book.over_x(cu=-group, ch=-group, up=-group), available=group)
-    book.add("serve", book.over_x(dis=-group, dn=-group), load=demand)
+    late, off = ({f"{kind}_{what}": -group for kind in case.kinds} for what in ("late", "off"))
+    book.add("use", book.over_x(cu=-group, ch=-group, up=-group, **late), available=group)
+    book.add("serve", book.over_x(dis=-group, dn=-group, **off), load=demand)
 
 
 def network_rows(book: RowBook, watch: Watch) -> None:
@@ -358,14 +397,15 @@ def network_rows(book: RowBook, watch: Watch) -> None:
         return
     over_buses, over_reactive = np.array(weights), np.array(reactive)
 
-    def load(active_load: np.ndarray, reactive_load: np.ndarray) -> np.ndarray:
-        return -(over_buses @ active_load + over_reactive @ reactive_load).ravel()
+    def load(of: Loads) -> np.ndarray:
+        return -(over_buses @ of.active + over_reactive @ of.reactive).ravel()
 
     sites = sp.kron(over_buses[:, case.site], sp.identity(book.hours), format="csr")
     relax = sp.kron(np.ones((len(weights), 1)), sp.identity(book.hours), format="csr")
+    waits = {f"{kind}_{what}": side for kind in case.kinds for what, side in (("off", sites), ("late", -sites))}
     book.add(
         "network",
-        book.over_x(cu=-sites, ch=-sites, dis=sites, up=-sites, dn=sites, e=relax),
+        book.over_x(cu=-sites, ch=-sites, dis=sites, up=-sites, dn=sites, e=relax, **waits),
         lambda day: -np.concatenate([limit(day) for limit in limits]),
         available=sites,
         load=load,
@@ -391,20 +431,22 @@ def row_book(case: HostingCase, day: DayModel, watch: Watch) -> RowBook:
     curtailment_rows(book)
     battery_rows(book)
     demand_rows(book)
+    for k in range(len(case.kinds)):
+        waiting_rows(book, k)
     own_use_rows(book)
     network_rows(book, watch)
     return book
 
 
 def prices(book: RowBook, cost: np.ndarray, penalty: float, share_price: float = 1.0) -> np.ndarray:
-    """Cost of every column: the six blocks, violated limits [per kW], curtailment beyond its share [per kWh]."""
+    """Cost of every column: the blocks, violated limits [per kW], curtailment beyond its share [per kWh]."""
     return np.r_[cost, np.full(book.hours, penalty), np.full(book.groups, penalty * share_price)]
 
 
 def day_recourse(
     case: HostingCase, day: DayModel, watch: Watch, cost: np.ndarray, penalty: float, share_price: float = 1.0
 ) -> Recourse:
-    """The recourse of one day: dispatch at ``cost`` (over the six blocks), violated network limits at ``penalty``
+    """The recourse of one day: dispatch at ``cost`` (over the blocks), violated network limits at ``penalty``
     per kW, curtailment beyond its share at ``share_price`` times that per kWh."""
     book = row_book(case, day, watch)
     return recourse(book, prices(book, cost, penalty, share_price))
@@ -421,19 +463,19 @@ def recourse(book: RowBook, price: np.ndarray) -> Recourse:
 
 
 def operating_cost(case: HostingCase, day: DayModel) -> np.ndarray:
-    """Cost of the six blocks [$ per kW and hour] :eq:`eq-hosting-cost`: energy at wholesale, wear, moved demand."""
+    """Cost of the blocks [$ per kW and hour] :eq:`eq-hosting-cost`: energy at wholesale, wear, moved demand; waiting is
+    free."""
     price = np.broadcast_to(day.wholesale, (case.n_sites, case.n_hours)).ravel()
     wear = case.degradation
-    return np.concatenate(
-        [price, price + wear, wear - price, 0 * price, price + case.shift_cost / 2, case.shift_cost / 2 - price]
-    )
+    own = [price, price + wear, wear - price, 0 * price, price + case.shift_cost / 2, case.shift_cost / 2 - price]
+    return np.concatenate(own + [-price, price, 0 * price] * len(case.kinds))
 
 
 def site_draw(case: HostingCase, x: np.ndarray) -> np.ndarray:
     """What dispatch x adds to the net load of the sites (I, T) [kW]: curtailment and charging draw, discharging
-    feeds."""
-    cu, ch, dis, _, up, dn = x[: len(BLOCKS) * case.n_sites * case.n_hours].reshape(6, case.n_sites, case.n_hours)
-    return cu + ch - dis + up - dn
+    feeds, loads that wait draw later."""
+    cu, ch, dis, _, up, dn, *waits = x[: case.dispatch_size].reshape(-1, case.n_sites, case.n_hours)
+    return cu + ch - dis + up - dn + sum(waits[1::3]) - sum(waits[::3])
 
 
 def net_load(case: HostingCase, day: DayModel, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -80,6 +80,8 @@ USED = (
     "renewables",
     "batteries",
     "electrification",
+    "vehicles",
+    "heat_pumps",
     "usd_per_eur",
     "retail_usd_per_kwh",
     "network_charge_usd_per_kwh",
@@ -604,7 +606,7 @@ def plan_and_check(
 
 
 def run(
-    study: str | Path,
+    study: Study | str | Path,
     asked: Question,
     out: str | Path,
     jobs: int = 1,

@@ -29,6 +29,7 @@ from tritier.hosting.run import (
     stored_plan,
     stress_figures,
 )
+from tritier.inputs.study import Study, read_study
 from tritier.provenance import DATA, write_text
 
 # The record's hosting-capacity highlights beside ours, each with a verdict and its reason.
@@ -135,7 +136,30 @@ def against_the_record(record: pd.DataFrame, ours: dict[str, Ours]) -> pd.DataFr
 
 
 STUDIES = ("ieee33", "oberrhein1", "oberrhein2")
+#: Studies with vehicles and heat pumps, by name of their records: keys of study.yaml that differ from the folder's.
+ELECTRIFIED = "ieee33-2045"
+NOBODY_WAITS = "ieee33-2045-nobody-waits"
+CHANGES: dict[str, dict[str, object]] = {NOBODY_WAITS: {"vehicles.delay_h": 0, "heat_pumps.delay_h": 0}}
+WAITING = (
+    (ELECTRIFIED, "none"),
+    (NOBODY_WAITS, "der"),
+    (ELECTRIFIED, "der"),
+    (NOBODY_WAITS, "p2p"),
+    (ELECTRIFIED, "p2p"),
+)
 FOLDER = DATA / "results" / "hosting"
+
+
+def study_of(name: str) -> Study:
+    """The study of a record."""
+    folder = ELECTRIFIED if name in CHANGES else name
+    return read_study(DATA / "studies" / folder, CHANGES.get(name))
+
+
+def waiting_table(folder: Path = FOLDER) -> pd.DataFrame:
+    """Rows of the robust plans of the electrified study: with what flexibility, and whether vehicles and heat pumps
+    wait."""
+    return pd.DataFrame([row(read_record(name, "robust", kind, folder)) for name, kind in WAITING])
 
 
 def collect(study: str, run_folder: Path) -> dict:
@@ -293,10 +317,10 @@ def budget_sweep(problem: Problem, budgets: Sequence[float], jobs: int = 1) -> p
 
 
 def frontier(
-    study_folder: str | Path, preset: str, flexibility: str, shares: Iterable[float], most_kw: float, jobs: int = 1
+    study: Study | str | Path, preset: str, flexibility: str, shares: Iterable[float], most_kw: float, jobs: int = 1
 ) -> pd.DataFrame:
     """Least annualised cost of a robust plan at shares of ``most_kw``, batteries sized with it."""
-    problem = load_problem(study_folder, flexibility, preset, size_batteries=True)
+    problem = load_problem(study, flexibility, preset, size_batteries=True)
     base, rows = base_cost(problem.case), []
     for share in shares:
         plan = make_plan(problem, "robust", share * most_kw, jobs=jobs)

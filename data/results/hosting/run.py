@@ -1,4 +1,4 @@
-"""Write the hosting plans at preset paper that the book shows: one JSON file a plan, and the sweeps of ieee33.
+"""Write the hosting plans at preset paper that the book shows: one JSON file a plan, and sweeps of two studies.
 
 `python data/results/hosting/run.py` from the repository root: about an hour on two busy cores, of which less than half
 is work. Plans whose inputs have not changed are kept.
@@ -13,8 +13,9 @@ import pandas as pd
 from tritier.hosting.run import MODELS, load_problem, stale
 from tritier.hosting.case import FLEXIBILITY
 from tritier.hosting.run import Question, provenance, run
-from tritier.hosting.stored import STUDIES, collect, read_record, write_record, write_sweeps
-from tritier.hosting.stored import budget_sweep, frontier
+from tritier.hosting.stored import ELECTRIFIED, STUDIES, WAITING, collect, read_record, study_of
+from tritier.hosting.stored import write_record, write_sweeps
+from tritier.hosting.stored import budget_sweep, frontier, read_sweeps
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (0, 1, 2, 3, 4, 5, 6)
@@ -29,24 +30,27 @@ def fresh(study: str, model: str, kind: str) -> bool:
     """A record is there and its inputs are those of today."""
     if not (HERE / f"{study}-{model}-{kind}.json").is_file():
         return False
-    problem = load_problem(f"data/studies/{study}", kind, "paper")
+    problem = load_problem(study_of(study), kind, "paper")
     return not stale(read_record(study, model, kind, HERE)["provenance"], problem)
 
 
 def plans() -> None:
-    for study in STUDIES:
-        for model in MODELS:
-            for kind in FLEXIBILITY:
-                if fresh(study, model, kind):
-                    continue
-                with tempfile.TemporaryDirectory() as folder:
-                    out = Path(folder) / "run"
-                    run(f"data/studies/{study}", Question(model, kind, "paper"), out, jobs=2, say=say)
-                    write_record(collect(study, out), HERE)
+    whole = [(study, model, kind) for study in STUDIES for model in MODELS for kind in FLEXIBILITY]
+    for study, model, kind in (*whole, *((study, "robust", kind) for study, kind in WAITING)):
+        if fresh(study, model, kind):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "run"
+            run(study_of(study), Question(model, kind, "paper"), out, jobs=2, say=say)
+            write_record(collect(study, out), HERE)
 
 
 def sweeps(study: str) -> None:
-    began, folder, budgets = time.perf_counter(), f"data/studies/{study}", []
+    if (HERE / f"{study}-sweeps.json").is_file():
+        origin = read_sweeps(study, HERE).provenance
+        if origin["inputs_hash"] == load_problem(study_of(study), "p2p", "paper").inputs_hash:
+            return
+    began, folder, budgets = time.perf_counter(), study_of(study), []
     for kind in ("none", "p2p"):
         problem = load_problem(folder, kind, "paper")
         budgets.append(budget_sweep(problem, BUDGETS, jobs=2).assign(flexibility=kind))
@@ -63,4 +67,5 @@ def sweeps(study: str) -> None:
 
 if __name__ == "__main__":
     plans()
-    sweeps("ieee33")
+    for name in ("ieee33", ELECTRIFIED):
+        sweeps(name)
