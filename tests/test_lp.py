@@ -27,6 +27,7 @@ from tritier.reformulation.lp import (
     parametric_lp,
     solve_lp,
 )
+from tritier.search.responses import follower_face
 
 INF = np.inf
 
@@ -176,6 +177,20 @@ def test_the_point_of_an_optimal_basis_is_made_exact(monkeypatch):
     assert np.allclose(found.x, honest.x, atol=1e-9)
     assert found.objective == pytest.approx(honest.objective, abs=1e-9)
     assert wrapper.primal_residual(again.current(), found.x) < 1e-9
+
+
+def test_the_followers_face_does_not_hold_rows_for_the_rounding_of_their_duals():
+    """With duals off by 1e-8, above the 1e-9 from which on a dual holds its row, the face is the same."""
+    faces, noise = [], np.random.default_rng(3)
+    for off in (0.0, 1e-8):
+        joint, cost = peaks()
+        best = joint.warm.solve(cost)
+        y, reduced = (v + off * noise.uniform(-1, 1, v.size) for v in (best.y, best.reduced))
+        follower_face(joint, replace(best, y=y, reduced=reduced))
+        lp = joint.warm.current()
+        faces.append((lp.row_lower, lp.row_upper, lp.col_lower, lp.col_upper))
+        assert (lp.row_lower == lp.row_upper).sum() > (joint.lp.row_lower == joint.lp.row_upper).sum()
+    assert all(np.array_equal(clean, blurred) for clean, blurred in zip(*faces, strict=True))
 
 
 def test_a_refined_point_is_believed_no_more_than_another(monkeypatch):

@@ -636,19 +636,26 @@ class WarmLP(LinearProgram):
         found, reason = super()._attempt()
         if reason is not ColdRestart.RESIDUAL:
             return found, reason
-        exact = self._refined(found)
-        return (found, reason) if exact is None else (exact, self.distrust(exact))
+        exact = self._refined(found, self._basis_at(found.x))
+        if exact is None:
+            return found, reason
+        self.refined += 1
+        return exact, self.distrust(exact)
 
-    def _refined(self, found: LPSolution) -> LPSolution | None:
-        """The point and the duals of the last basis by iterative refinement; None where the basis is singular."""
-        basis = self._basis_at(found.x)
+    def exact(self, found: LPSolution) -> LPSolution:
+        """The optimum just found with its point and duals to rounding, from its basis; as it is where that is singular
+        or its point is not to be trusted."""
+        exact = self._refined(found, self._basis)
+        return found if exact is None or self.distrust(exact) else exact
+
+    def _refined(self, found: LPSolution, basis: Basis | None) -> LPSolution | None:
+        """The point and the duals of a basis by iterative refinement; None where it is singular or not known."""
         if basis is None:
             return None
         try:
             x, y = basic_point(self.current(), self.cost, basis)
         except ValueError:
             return None
-        self.refined += 1
         return replace(found, x=x, y=y, reduced=self.cost - self.matrix.T @ y, objective=float(self.cost @ x))
 
     def distrust(self, found: LPSolution) -> ColdRestart | None:

@@ -59,8 +59,9 @@ class Response(Billed):
 
 
 def follower_face(joint: JointLP, solution: LPSolution) -> None:
-    """Restrict the LP to the follower's optimal face through complementary slackness with ``solution``'s duals."""
-    lp = joint.warm.current()
+    """Restrict the LP to the follower's optimal face through complementary slackness with the duals of ``solution``,
+    the last found, made exact: a row held for the rounding of its dual may leave no point that society can have."""
+    lp, solution = joint.warm.current(), joint.warm.exact(solution)
     x, d, y = solution.x, solution.reduced, solution.y
     columns, rows = joint.warm.nonbasic()
     tight = np.flatnonzero(columns & (np.abs(d) > ACTIVE) & (lp.col_lower < lp.col_upper))
