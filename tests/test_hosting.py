@@ -19,6 +19,7 @@ from tritier.hosting.case import (
     day_positions,
     factor_size,
     real_days,
+    season_groups,
     trading_groups,
     with_budget,
     year_data,
@@ -44,7 +45,7 @@ from tritier.hosting.robust import (
     column_and_constraint_generation,
     solve_master,
 )
-from tritier.hosting.rows import Watch, day_recourse
+from tritier.hosting.rows import Watch, day_recourse, net_load, operating_cost, row_book
 from tritier.hosting.run import Question, check_limits, check_plan, load_problem, make_plan, stress_figures
 from tritier.inputs.instance import Feeder
 from tritier.inputs.scenarios import make_days
@@ -223,6 +224,7 @@ def test_loads_that_wait_are_the_device_of_the_market():
     day = replace(case.days[0].at(np.zeros(4)), wind=np.ones((2, 4)))
     y = np.array([0.0, 0.0, 1000.0, 1000.0, 0.0, 0.0])  # surplus at every hour
     case = replace(case, flexible=0.0, degradation=0.0, wind_limit=np.full(2, 1000.0))
+    day = replace(day, plugged=np.maximum(day.asked, 15.0))  # tight: what waits cannot all be made up in one hour
     for _ in range(20):
         prices = draw.normal(0.0, 1.0, (2, 2, 4))
         cost = np.zeros((len(case.blocks), 2, 4))
@@ -241,6 +243,68 @@ def test_loads_that_wait_are_the_device_of_the_market():
                 problem = cp.Problem(cp.Minimize(prices[k, i] @ x[kind][:, 0]), rows)
                 least += problem.solve(solver="HIGHS")
         assert found == pytest.approx(least, abs=1e-6)
+
+
+def test_a_vehicle_waits_for_a_neighbours_sun_only_with_trade():
+    """The vehicle at bus 3, all sun at bus 2: each for itself it draws at once, with P2P at noon."""
+    case = vehicle_case([0.0, 0.0, 0.0, 0.0], 0, 80.0)
+    day = case.days[0]
+    own = np.array([[np.zeros(4), [0.0, 30.0, 0.0, 0.0]]])
+    load = day.load.copy()
+    load[3] += own[0, 1]
+    day = replace(day, load=load, asked=own, plugged=np.full(own.shape, 80.0))
+    alone = replace(case, days=(day,), delay=np.array([[0, 1]]))
+    shared = replace(alone, groups=trading_groups("p2p", 2))
+    assert robust_plan(alone).hosted_kw == pytest.approx(580.0, abs=1e-3)
+    assert robust_plan(shared).hosted_kw == pytest.approx(610.0, abs=1e-3)
+
+
+def test_rows_and_costs_of_what_waits_term_by_term():
+    """Of any dispatch x: own use, demand that moves and the energy bill, against sums written here."""
+    case, draw = small_case("waits", 0), np.random.default_rng(9)
+    day = replace(case.days[0].at(np.zeros(4)), wholesale=np.array([0.1, -0.2, 0.3, 0.4]))
+    y = random_capacities(case, draw)
+    recourse = day_recourse(case, day, Watch(substation=False), np.zeros(case.dispatch_size), 1.0)
+    book = row_book(case, day, Watch(substation=False))
+    kind = np.concatenate([np.full(rows, name) for name, rows in book.kind])
+    x = draw.uniform(0.0, 10.0, recourse.cost.size)
+    x[case.dispatch_size :] = 0.0
+    cu, ch, dis, _, up, dn, ev_off, ev_late, _, hp_off, hp_late, _ = x[: case.dispatch_size].reshape(12, 2, 4)
+    room = recourse.G @ x - recourse.at(y)[0]
+    sun, load = y[:2, None] * day.pv + y[2:4, None] * day.wind, day.load[2:]
+    movable = case.flexible * (load - ASKED.sum(axis=0))
+    for name, left in (
+        ("use", sun - cu - ch - up - ev_late - hp_late),
+        ("serve", load - dis - dn - ev_off - hp_off),
+        ("up", movable - up),
+        ("dn", movable - dn),
+        ("hp_late", day.plugged[1] - ASKED[1] - hp_late),
+    ):
+        assert room[kind == name] == pytest.approx(left.ravel())
+    bought = cu + ch - dis + up - dn + ev_late - ev_off + hp_late - hp_off
+    cost = day.wholesale * bought + case.degradation * (ch + dis) + case.shift_cost / 2 * (up + dn)
+    assert operating_cost(case, day) @ x[: case.dispatch_size] == pytest.approx(cost.sum())
+    before = net_load(case, day, y, 0 * x)
+    assert (net_load(case, day, y, x) - before)[2:] == pytest.approx(bought)
+    assert before.sum() == pytest.approx(day.load.sum() - sun.sum())
+
+
+def test_days_of_a_study_with_vehicles_are_whole():
+    """Real days hold what is asked for; a season's chargers draw at once all that its day may ask for; limits are no
+    tighter than the loads with nobody waiting."""
+    problem = load_problem(ELECTRIFIED, "none", "smoke")
+    data, case = problem.data, problem.case
+    chosen = day_positions(data, True, 5)
+    for k, day in zip(chosen, real_days(data, case, chosen, problem.preset), strict=True):
+        assert np.array_equal(day.load, data.drawn[:, k]) and (data.drawn[:, k] > data.load[:, k]).any()
+    for day, (_, months) in zip(case.days, season_groups(problem.preset), strict=True):
+        design = np.isin(data.month, months) & data.odd_week
+        least = data.plugged[:, :, design].mean(axis=2)
+        most = day.asked + np.maximum(day.asked_shift, 0.0).sum(axis=0)
+        assert np.allclose(day.plugged, np.maximum(least, most)) and (least > 2 * most).any()
+    loads = (x[:, data.odd_week].reshape(case.feeder.bus.size, -1) for x in (data.drawn, data.reactive))
+    lowest = np.sqrt(case.grid.squared_voltages(*loads).min(axis=1))
+    assert (case.v_low[1:] <= lowest[1:]).all() and (lowest[1:] < case.feeder.v_min[1:]).any()
 
 
 def test_vehicles_and_heat_pumps_enter_the_loads_of_a_study():
@@ -274,7 +338,9 @@ def test_waiting_of_a_study_adds_to_what_it_hosts_and_bears_every_certificate():
     assert np.all(np.diff(hosted) > 1.0)
     day, other = (load_problem(study, "der", "smoke").case.days[0] for study in (patient, hasty))
     assert np.array_equal(day.load, other.load)  # what is asked for does not hang on who waits
-    assert load_problem(hasty, "der", "smoke").inputs_hash != load_problem(patient, "der", "smoke").inputs_hash
+    changed = [{}, {"vehicles.delay_h": 0}, {"heat_pumps.delay_h": 0}]
+    hashes = {load_problem(read_study(ELECTRIFIED, keys), "none", "smoke").inputs_hash for keys in changed}
+    assert len(hashes) == len(changed)
 
 
 def test_more_flexibility_never_lowers_and_more_budget_never_raises():

@@ -16,7 +16,18 @@ from tritier.hosting import stored as hosting_stored
 from tritier.hosting.case import FLEXIBILITY
 from tritier.hosting.plan import judge, stress_days
 from tritier.hosting.run import MODELS, Question, check_plan, load_problem, stale
-from tritier.hosting.stored import STUDIES, read_plan, read_record, read_sweeps, table
+from tritier.hosting.stored import (
+    ELECTRIFIED,
+    NOBODY_WAITS,
+    STUDIES,
+    WAITING,
+    read_plan,
+    read_record,
+    read_sweeps,
+    study_of,
+    table,
+    waiting_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / hosting_stored.FOLDER
@@ -37,7 +48,7 @@ RECORD = {
 
 @cache
 def problem(study: str, flexibility: str):
-    return load_problem(ROOT / "data/studies" / study, flexibility, "paper")
+    return load_problem(study_of(study), flexibility, "paper")
 
 
 @cache
@@ -139,18 +150,41 @@ def test_missing_record_is_one_line(tmp_path):
         read_sweeps("ieee33", tmp_path)
 
 
-def test_sweeps_fall_and_rise_as_they_must_and_meet_the_plans():
-    sweeps = read_sweeps("ieee33", FOLDER)
-    rows = stored().set_index(["study", "model", "flexibility"])["hosted_kw"]
+@pytest.mark.parametrize(("study", "flexibility"), WAITING)
+def test_plans_with_vehicles_and_heat_pumps_are_of_today_and_certified(study, flexibility):
+    record, asked = read_record(study, "robust", flexibility, FOLDER), problem(study, flexibility)
+    assert stale(record["provenance"], asked) == []
+    assert asked.case.kinds == (() if flexibility == "none" else ("ev", "hp"))
+    assert (asked.case.delay > 0).any() == (study == ELECTRIFIED)
+    check_plan(asked, Question("robust", flexibility, "paper"), read_plan(record))
+
+
+def test_waiting_hosts_more_and_the_table_says_how_much():
+    rows = waiting_table(FOLDER)
+    hosted = rows.set_index(["study", "flexibility"])["hosted_kw"]
+    assert list(hosted.index) == list(WAITING)
+    assert hosted[ELECTRIFIED, "none"] < hosted[NOBODY_WAITS, "der"] < hosted[ELECTRIFIED, "der"]
+    assert hosted[NOBODY_WAITS, "der"] <= hosted[NOBODY_WAITS, "p2p"] < hosted[ELECTRIFIED, "p2p"]
+    assert (rows["upper_kw"] - rows["lower_kw"] <= 1e-6 * rows["upper_kw"]).all()
+    assert (rows["stress_lindistflow_days_violated"] == 0).all()
+
+
+@pytest.mark.parametrize("study", ["ieee33", ELECTRIFIED])
+def test_sweeps_fall_and_rise_as_they_must_and_meet_the_plans(study):
+    sweeps = read_sweeps(study, FOLDER)
+    rows = pd.concat([stored(), waiting_table(FOLDER)]).set_index(["study", "model", "flexibility"])["hosted_kw"]
     for kind, curve in sweeps.by_flexibility().items():
         assert (np.diff(curve["hosted_kw"]) <= 1e-3).all()
-        assert curve["hosted_kw"].iloc[0] == pytest.approx(rows["ieee33", "deterministic", kind], rel=1e-6)
+        if study in STUDIES:
+            assert curve["hosted_kw"].iloc[0] == pytest.approx(rows[study, "deterministic", kind], rel=1e-6)
         assert curve["stress_days_violated"].iloc[0] > 0 and curve["stress_days_violated"].iloc[-1] == 0
     for _, curve in sweeps.frontier.groupby("flexibility"):
         assert (curve["lower_bound_usd"] <= curve["annual_cost_usd"] * (1 + 1e-9)).all()
         slope = np.diff(curve["annual_cost_usd"]) / np.diff(curve["hosted_kw"])
         assert (np.diff(slope) >= -1e-3).all()
-    assert sweeps.provenance["inputs_hash"] == problem("ieee33", "p2p").inputs_hash
+        at_most = curve["hosted_kw"].max()
+        assert at_most == pytest.approx(rows[study, "robust", curve["flexibility"].iloc[0]], rel=1e-6)
+    assert sweeps.provenance["inputs_hash"] == problem(study, "p2p").inputs_hash
 
 
 def test_table_against_the_record_as_it_stands():
