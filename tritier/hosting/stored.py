@@ -22,6 +22,7 @@ from tritier.hosting.run import (
     MODELS,
     Problem,
     Question,
+    finite,
     held_out_figures,
     load_problem,
     make_plan,
@@ -163,14 +164,15 @@ def waiting_table(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def collect(study: str, run_folder: Path) -> dict:
-    """One record from the files that ``tritier hosting`` has written."""
+    """One record from the files that ``tritier hosting`` has written; capacities to the last digit, for a plan at its
+    limits is one no more where they are rounded."""
     names = ("summary", "certificate", "provenance")
     content = {name: json.loads((run_folder / f"{name}.json").read_text()) for name in names}
     with np.load(run_folder / "decisions.npz") as stored:
-        content["decisions"] = {key: stored[key].tolist() for key in stored.files if key != "pv_limit_kw"}
+        decisions = {key: stored[key].tolist() for key in stored.files if key != "pv_limit_kw"}
     content["provenance"].pop("study")  # where it lay from the run's folder
     content["trace"] = pd.read_csv(run_folder / "trace.csv").to_dict("list")
-    return rounded({"study": study} | content)
+    return rounded({"study": study} | content) | {"decisions": finite(decisions)}
 
 
 def write_record(record: dict, folder: Path = FOLDER) -> Path:
