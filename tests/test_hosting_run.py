@@ -233,6 +233,26 @@ def test_a_stored_result_certifies_by_the_verb(results, capsys):
         assert json.loads(capsys.readouterr().out)["upper_bound"] > 0
 
 
+def test_changed_keys_are_kept_with_the_result_and_certified_with_it(tmp_path, capsys):
+    """What ``--set`` says is part of what is asked: without it the result is of another study."""
+    out, study = tmp_path / "out", STUDY.with_name("ieee33-2045")
+    words = ["hosting", str(study), "--model", "deterministic", "--flexibility", "der", "--preset", "smoke", "--quiet"]
+    changed = [*words, "--set", "vehicles.delay_h=0", "--set", "heat_pumps.delay_h=0"]
+    assert main([*changed, "--out", str(out)]) == 0 and main(["certify", str(out)]) == 0
+    assert json.loads((out / "provenance.json").read_text())["changes"] == {
+        "vehicles.delay_h": "0",
+        "heat_pumps.delay_h": "0",
+    }
+    hosted = json.loads((out / "summary.json").read_text())["hosted_kw"]
+    assert main([*words, "--out", str(tmp_path / "waits")]) == 0
+    assert hosted < json.loads((tmp_path / "waits" / "summary.json").read_text())["hosted_kw"] - 1.0
+    capsys.readouterr()
+    changed_json(out / "provenance.json", lambda origin: origin.update(changes={}))
+    assert main(["certify", str(out)]) == 2 and "inputs_hash" in capsys.readouterr().err
+    assert main([*words, "--set", "vehicles.delay=0", "--out", str(tmp_path / "none")]) == 2
+    assert "vehicles.delay" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
 def test_capacity_at_least_cost_certifies(tmp_path):
     assert hosting(tmp_path / "a", "--hosted-mw", "3", "--size-batteries", flexibility="p2p") == 0
     assert main(["certify", str(tmp_path / "a")]) == 0

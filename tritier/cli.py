@@ -317,16 +317,20 @@ def add_hosting(verbs: Verbs) -> None:
     verb.add_argument("--hosted-mw", type=float, default=None, help="host this much at least cost")
     verb.add_argument("--budget", type=float, default=None, help="factors that may deviate at once (default: fitted)")
     verb.add_argument("--size-batteries", action="store_true", help="batteries are decisions")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override study.yaml")
     add_run_options(verb)
 
 
 def hosting(a: argparse.Namespace) -> int:
     """Plan what a feeder hosts, check the plan and write it to ``--out``."""
     from tritier.hosting.run import Question, report, run
+    from tritier.inputs.settings import parse_changes
+    from tritier.inputs.study import read_study
 
     hosted_kw = None if a.hosted_mw is None else 1e3 * a.hosted_mw
     asked = Question(a.model, a.flexibility, a.preset, hosted_kw, a.budget, a.size_batteries)
-    result = run(a.study, asked, a.out, a.jobs, a.restart, teller(a.quiet))
+    study = read_study(a.study, parse_changes(a.set)) if a.set else a.study
+    result = run(study, asked, a.out, a.jobs, a.restart, teller(a.quiet))
     print("\n".join(report(result.summary())))
     return 0
 

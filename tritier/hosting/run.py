@@ -438,8 +438,9 @@ def read_hosting(folder: str | Path, study: str | Path | None = None) -> Hosting
     with fitting(folder):
         asked = Question(**origin["asked"])
         source = Path(study) if study else Path(os.path.relpath(folder.resolve() / origin.pop("study")))
+        changes = dict(origin.get("changes", {}))
         check(asked)
-    problem = asked.problem(source)
+    problem = asked.problem(read_study(source, changes))
     if differ := stale(origin, problem):
         raise InputError(folder / "provenance.json", differ[0], "is another than the study's today", AGAIN)
     with fitting(folder):
@@ -747,6 +748,7 @@ def provenance(problem: Problem, asked: Question, seconds: dict[str, float], job
     return {
         "commit": commit(),
         "inputs_hash": problem.inputs_hash,
+        "changes": dict(problem.study.changes),
         "asked": asdict(asked),
         "preset": asdict(problem.preset) | asdict(problem.size),
         "settings": problem.settings.model_dump(),
