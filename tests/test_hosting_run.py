@@ -18,7 +18,17 @@ from tritier.hosting import plan as hosting_model
 from tritier.hosting import run as hosting_run
 from tritier.hosting.robust import Iteration, relative_gap, solve_master
 from tritier.hosting.rows import Watch
-from tritier.hosting.run import Question, State, check_plan, hosting_capacity, read_hosting, run, trace_table
+from tritier.hosting.run import (
+    Question,
+    State,
+    check_plan,
+    hosting_capacity,
+    read_hosting,
+    rounded,
+    run,
+    trace_table,
+)
+from tritier.hosting.stored import collect, read_plan
 from tritier.inputs.settings import read_hosting_settings
 from tritier.inputs.study import read_study
 from tritier.provenance import sole_writer
@@ -225,6 +235,15 @@ def test_a_violated_stress_point_refuses_the_plan(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(hosting_run, "stress_figures", lambda *a: true(*a) | {"lindistflow_days_violated": 1})
     assert hosting(tmp_path / "a") == 1
     assert "hosting.stress" in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+def test_a_record_keeps_capacities_to_the_last_digit(results):
+    """Rounded to ten digits a plan at its limits would break one by a millionth of a kW."""
+    folder = results["robust", "p2p"][1] / "robust-p2p"
+    record = json.loads(json.dumps(collect("ieee33", folder)))
+    with np.load(folder / "decisions.npz") as kept:
+        assert record["decisions"]["pv_kw"] == kept["pv_kw"].tolist() != rounded(kept["pv_kw"].tolist())
+    assert read_plan(record).hosted_kw == results["robust", "p2p"][0]["hosted_kw"]
 
 
 def test_a_stored_result_certifies_by_the_verb(results, capsys):
