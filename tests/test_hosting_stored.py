@@ -167,7 +167,7 @@ def test_waiting_hosts_more_and_the_table_says_how_much():
     assert hosted[NOBODY_WAITS, "der"] <= hosted[NOBODY_WAITS, "p2p"] < hosted[ELECTRIFIED, "p2p"]
     assert (rows["upper_kw"] - rows["lower_kw"] <= 1e-6 * rows["upper_kw"]).all()
     assert (rows["stress_lindistflow_days_violated"] == 0).all()
-    for kind in ("der", "p2p"):  # the chapter calls it little
+    for kind in ("der", "p2p"):  # a little, as the chapter has it
         assert hosted[ELECTRIFIED, kind] < 1.02 * hosted[NOBODY_WAITS, kind]
 
 
