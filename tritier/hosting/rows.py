@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from tritier.errors import InputError
 from tritier.hosting.case import WAITING, DayModel, HostingCase, Loads
 from tritier.hosting.robust import Recourse, largest
-from tritier.model.devices import Deferrable
+from tritier.model.devices import backlog_limit
 
 # LinDistFlow limits of the hosting problem: how far net loads are beyond them, and which elements to watch.
 
@@ -321,8 +321,7 @@ def demand_rows(book: RowBook) -> None:
 def waiting(case: HostingCase, k: int, asked: np.ndarray) -> np.ndarray:
     """Energy that kind k of the loads that may wait asked for in the last hours, (I, T) [kWh], from what all kinds ask
     for, (K, I, T): the largest backlog (:eq:`eq-backlog-limit`)."""
-    own = zip(asked[k], case.delay[k], strict=True)
-    return np.array([Deferrable(case.kinds[k], u[:, None], u[:, None], int(d), 0.0).waiting()[:, 0] for u, d in own])
+    return np.array([backlog_limit(own, delay) for own, delay in zip(asked[k], case.delay[k], strict=True)])
 
 
 def waiting_rows(book: RowBook, k: int) -> None:

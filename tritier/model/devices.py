@@ -273,7 +273,7 @@ class Deferrable(Device):
 
     def waiting(self) -> np.ndarray:
         """Energy asked for in the last D hours, kWh, (T, S) (:eq:`eq-backlog-limit`)."""
-        return sum((np.roll(self.asked, k, axis=0) for k in range(self.delay)), np.zeros_like(self.asked))
+        return backlog_limit(self.asked, self.delay)
 
     def rows(self, x: Decisions) -> list[Row]:
         """Backlog over the day, cyclic: before, plus what is asked for, less what is drawn (:eq:`eq-backlog`)."""
@@ -302,6 +302,11 @@ class Deferrable(Device):
         """The backlog lowered until its least is zero: like a battery's, the level of a cyclic day is free."""
         backlog = x[f"{self.kind}_backlog"]
         return {self.kind: x[self.kind], f"{self.kind}_backlog": backlog - backlog.min(axis=0, keepdims=True)}
+
+
+def backlog_limit(asked: np.ndarray, delay: int) -> np.ndarray:
+    """Energy asked for in the last ``delay`` hours of a cyclic day, kWh, (T, ...) (:eq:`eq-backlog-limit`)."""
+    return sum((np.roll(asked, k, axis=0) for k in range(delay)), np.zeros_like(asked))
 
 
 def late_kwh(asked: np.ndarray, plugged: np.ndarray, delay: int) -> np.ndarray:
