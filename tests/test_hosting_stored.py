@@ -18,9 +18,9 @@ from tritier.hosting.plan import judge, stress_days
 from tritier.hosting.run import MODELS, Question, check_plan, load_problem, stale
 from tritier.hosting.stored import (
     ELECTRIFIED,
+    ELECTRIFIED_PLANS,
     NOBODY_WAITS,
     STUDIES,
-    WAITING,
     read_plan,
     read_record,
     read_sweeps,
@@ -150,7 +150,7 @@ def test_missing_record_is_one_line(tmp_path):
         read_sweeps("ieee33", tmp_path)
 
 
-@pytest.mark.parametrize(("study", "flexibility"), WAITING)
+@pytest.mark.parametrize(("study", "flexibility"), ELECTRIFIED_PLANS)
 def test_plans_with_vehicles_and_heat_pumps_are_of_today_and_certified(study, flexibility):
     record, asked = read_record(study, "robust", flexibility, FOLDER), problem(study, flexibility)
     assert stale(record["provenance"], asked) == []
@@ -162,7 +162,7 @@ def test_plans_with_vehicles_and_heat_pumps_are_of_today_and_certified(study, fl
 def test_waiting_hosts_more_and_the_table_says_how_much():
     rows = waiting_table(FOLDER)
     hosted = rows.set_index(["study", "flexibility"])["hosted_kw"]
-    assert list(hosted.index) == list(WAITING)
+    assert list(hosted.index) == list(ELECTRIFIED_PLANS)
     assert hosted[ELECTRIFIED, "none"] < hosted[NOBODY_WAITS, "der"] < hosted[ELECTRIFIED, "der"]
     assert hosted[NOBODY_WAITS, "der"] <= hosted[NOBODY_WAITS, "p2p"] < hosted[ELECTRIFIED, "p2p"]
     assert (rows["upper_kw"] - rows["lower_kw"] <= 1e-6 * rows["upper_kw"]).all()

@@ -141,7 +141,7 @@ STUDIES = ("ieee33", "oberrhein1", "oberrhein2")
 ELECTRIFIED = "ieee33-2045"
 NOBODY_WAITS = "ieee33-2045-nobody-waits"
 CHANGES: dict[str, dict[str, object]] = {NOBODY_WAITS: {"vehicles.delay_h": 0, "heat_pumps.delay_h": 0}}
-WAITING = (
+ELECTRIFIED_PLANS = (
     (ELECTRIFIED, "none"),
     (NOBODY_WAITS, "der"),
     (ELECTRIFIED, "der"),
@@ -160,7 +160,7 @@ def study_of(name: str) -> Study:
 def waiting_table(folder: Path = FOLDER) -> pd.DataFrame:
     """Rows of the robust plans of the electrified study: with what flexibility, and whether vehicles and heat pumps
     wait."""
-    return pd.DataFrame([row(read_record(name, "robust", kind, folder)) for name, kind in WAITING])
+    return pd.DataFrame([row(read_record(name, "robust", kind, folder)) for name, kind in ELECTRIFIED_PLANS])
 
 
 def collect(study: str, run_folder: Path) -> dict:

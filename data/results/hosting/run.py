@@ -13,7 +13,7 @@ import pandas as pd
 from tritier.hosting.run import MODELS, load_problem, stale
 from tritier.hosting.case import FLEXIBILITY
 from tritier.hosting.run import Question, provenance, run
-from tritier.hosting.stored import ELECTRIFIED, STUDIES, WAITING, collect, read_record, study_of
+from tritier.hosting.stored import ELECTRIFIED, ELECTRIFIED_PLANS, STUDIES, collect, read_record, study_of
 from tritier.hosting.stored import write_record, write_sweeps
 from tritier.hosting.stored import budget_sweep, frontier, read_sweeps
 
@@ -36,7 +36,7 @@ def fresh(study: str, model: str, kind: str) -> bool:
 
 def plans() -> None:
     whole = [(study, model, kind) for study in STUDIES for model in MODELS for kind in FLEXIBILITY]
-    for study, model, kind in (*whole, *((study, "robust", kind) for study, kind in WAITING)):
+    for study, model, kind in (*whole, *((study, "robust", kind) for study, kind in ELECTRIFIED_PLANS)):
         if fresh(study, model, kind):
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -47,8 +47,7 @@ def plans() -> None:
 
 def sweeps(study: str) -> None:
     if (HERE / f"{study}-sweeps.json").is_file():
-        origin = read_sweeps(study, HERE).provenance
-        if origin["inputs_hash"] == load_problem(study_of(study), "p2p", "paper").inputs_hash:
+        if not stale(read_sweeps(study, HERE).provenance, load_problem(study_of(study), "p2p", "paper")):
             return
     began, folder, budgets = time.perf_counter(), study_of(study), []
     for kind in ("none", "p2p"):
