@@ -694,19 +694,6 @@ class WarmLP(LinearProgram):
             self.restarts[ColdRestart.BASIS] += 1
             self._clear()
 
-    def basic_point(self, basis: Basis, cost: np.ndarray) -> LPSolution:
-        """The point and the duals of a basis, optimal or not, without a simplex step."""
-        self.set_cost(cost)
-        self.set_basis(basis)
-        self._highs.setOptionValue("simplex_iteration_limit", 0)
-        self._run()
-        self._highs.setOptionValue("simplex_iteration_limit", NO_LIMIT)
-        solution, info = self._highs.getSolution(), self._highs.getInfo()
-        x, y = np.array(solution.col_value), np.array(solution.row_dual)
-        if x.size != self.lp.cost.size or y.size != self.lp.row_lower.size:
-            raise SolverError("HiGHS gave no point for the basis: it is singular")
-        return LPSolution(x, y, np.array(solution.col_dual), info.objective_function_value, 0, Status.LIMIT)
-
     def restart(self) -> None:
         """A new solver on the LP as it stands, entries in order: nothing that came before steers the next solve."""
         self.lp = replace(self.lp, matrix=self.lp.matrix.sorted_indices())
