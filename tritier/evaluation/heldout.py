@@ -32,6 +32,7 @@ from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
 from tritier.inputs.scenarios import design_days, held_out_days, make_days, other_days, resampled_days, season_days
+from tritier.inputs.settings import PRESETS
 from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
@@ -364,6 +365,13 @@ class DaySet:
     def slug(self) -> str:
         return self.name.replace(", ", "-").replace(" ", "-")
 
+    def of(self, prepared: Prepared) -> Days:
+        """The days. As many are drawn by pairing as preset paper draws, whatever the preset that designed."""
+        if self.kind != "resampled":
+            return find_days(prepared, self.kind)
+        n = PRESETS["paper"].n_resampled_days
+        return resampled_days(prepared.study, prepared.preset, prepared.half, n)
+
 
 REAL = DaySet("real, even weeks", "odd", "held-out")
 SWAPPED = DaySet("real, odd weeks", "even", "held-out")
@@ -376,8 +384,7 @@ SETS = (REAL, SWAPPED, WEEKENDS, WEEKDAYS, RESAMPLED)
 def judge_on(prepared: Prepared, number: int, sets: Iterable[DaySet]) -> dict[DaySet, HeldOut]:
     """A case, stored or solved, certified once, on sets of days of the half that it was designed on."""
     made = fresh(prepared, number).decisions
-    days = {s: find_days(prepared, s.kind) for s in sets}
-    return {s: find(prepared, number, made, judged(prepared, number, made, d)) for s, d in days.items()}
+    return {s: find(prepared, number, made, judged(prepared, number, made, s.of(prepared))) for s in sets}
 
 
 def place(study: str, days: DaySet, number: int) -> Path:
