@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -970,3 +971,12 @@ def test_an_answers_point_that_is_no_best_reply_is_no_incumbent():
     assert result.upper_bound == pytest.approx(exact[4700.0], abs=1e-3)
     assert result.gap <= 0.005 and result.proof == "closed"
     assert max(row.bound for row in fine) > shown + 10.0, "less weight on F holds the follower to its optimum"
+
+
+def test_every_way_that_is_measured_changes_something_that_is_there():
+    """Ways of data/results/ways.py replace a name of the search: one that is gone would be measured as it stands."""
+    spec = importlib.util.spec_from_file_location("ways", Path(__file__).parents[1] / "data" / "results" / "ways.py")
+    ways = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ways)
+    assert all(hasattr(place, name) for changes in ways.WAYS.values() for place, name, _ in changes)
+    assert sum(not changes for changes in ways.WAYS.values()) == 1
