@@ -89,7 +89,13 @@ def row_of(way: str, instance, ends) -> tuple[dict[str, object], pd.DataFrame]:
         seconds = time.perf_counter() - begin
     table = clock.table(seconds)
     inside = int(table.loc[table["work"] == "interior point", "calls"].sum())
-    row = {"way": way, "seconds": seconds, "lp_solves": found.lp_solves, "interior_points": inside, "proof": found.proof}
+    row = {
+        "way": way,
+        "seconds": seconds,
+        "lp_solves": found.lp_solves,
+        "interior_points": inside,
+        "proof": found.proof,
+    }
     row |= {"lower_bound": found.lower_bound, "upper_bound": found.upper_bound, "gap": found.gap}
     return row | {"menu_points": found.menu_points, "load": os.getloadavg()[0]}, table
 
