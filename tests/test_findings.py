@@ -270,10 +270,11 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
     assert findings.headline_table(cases[1].summary())["value"].notna().all()
 
 
-def test_changes_by_policy_are_day_by_day_under_one_policy():
-    """The stored second feeder: means of differences on the same days, own policies first, then one operator in all."""
-    daily = findings.elsewhere(ROOT / "data" / "results" / "elsewhere")["ieee69"]
-    rows = findings.changes_by_policy({"IEEE 69": daily})
+@pytest.mark.parametrize("name", ["ieee69", "oberrhein2"])
+def test_changes_by_policy_are_day_by_day_under_one_policy(name):
+    """The stored second feeders: means of differences on the same days, own policies first, then one operator in all."""
+    daily = findings.elsewhere(ROOT / "data" / "results" / "elsewhere")[name]
+    rows = findings.changes_by_policy({name: daily})
     assert list(zip(rows["case"], rows["headline"], strict=True)) == [(2, True), (2, False), (4, True), (4, False)]
     for row in rows.to_dict("records"):
         now, was = (
