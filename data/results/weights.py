@@ -4,7 +4,7 @@ An answer minimises J + iota F. Whatever a design leaves the follower, if that c
 optimum at the largest limits, F is at least what the answer's dual value less delta leaves, divided by iota. At the
 tariff of the best design of `open.json` and its largest limits, `weights.csv` gets for each iota: F and the follower's
 loss at the response, the bound on F where limits cost nothing, and the largest delta at which the bound still excludes
-what is better than that design by 5 % of the achievable gain; beside it how many of the answers of `open.csv` to
+what is better than that design by the preset's gap; beside it how many of the answers of `open.csv` to
 tighter limits at that tariff cost the follower no more than that. A few minutes.
 """
 
@@ -26,7 +26,6 @@ from tritier.search.cuts import EPSILON, Request, Row, solve_request
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-SHARE = 0.05  # of the achievable gain
 LIMIT = "limit_{}_kw"
 
 
@@ -61,7 +60,7 @@ def main() -> None:
     study = prepare(DATA / "studies" / about["study_name"], about["preset"], half=about["half"])
     joint = JointLP(cleared(study, find_case(about["case"])))
     design, losses = tight_answers(joint, pd.read_csv(HERE / "open.csv"))
-    target = about["upper_bound"] - SHARE * (about["flat"] - about["first_best"])
+    target = about["upper_bound"] - about["parameters"]["gap"] * (about["flat"] - about["first_best"])
     value, rows = None, []
     for weight in (EPSILON, *WEIGHTS):
         begin = time.process_time()
