@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bilevel_problems import PUBLISHED, write_out
+from scipy import sparse
 
 from tritier.errors import CertificateError, InputError, SolverError
 from tritier.reformulation import solve as bilevel_solve
-from tritier.reformulation.bilevel import linear_bilevel
-from tritier.reformulation.bounds import MARGIN
+from tritier.reformulation.bilevel import LinearBilevel, linear_bilevel
+from tritier.reformulation.bounds import MARGIN, basis_bounds
+from tritier.reformulation.kkt import bilinear_leaders, kkt_system
+from tritier.reformulation.milp import relaxation_bound, solve_milp
 from tritier.reformulation.modes import MODES, run_mode
 from tritier.reformulation.scaling import scaled
-from tritier.reformulation.solve import pessimistic, solve
+from tritier.reformulation.solve import infeasible_because, pessimistic, solve
 
 INF = np.inf
 PINEDA = next(p.problem for p in PUBLISHED if p.key == "pineda2019")
@@ -216,3 +219,82 @@ def test_a_point_that_breaks_the_row_asked_for_is_no_second_opinion(mode):
     )
     found = solve(problem, mode)
     assert (found.status, found.objective, found.proof) == ("optimal", pytest.approx(-100.0), "second opinion")
+
+
+def blocks(n: int) -> LinearBilevel:
+    """n pairs of variables, each priced by two rows of its own: x moves all of them, by 51 and 50 units."""
+    rows, sides = [], []
+    for k in range(n):
+        first, second = np.zeros(1 + 2 * n), np.zeros(1 + 2 * n)
+        first[[0, 1 + 2 * k, 2 + 2 * k]] = -1.0, 1.0, 1.0
+        second[[1 + 2 * k, 2 + 2 * k]] = -1.0, -1.02
+        rows += [first, second]
+        sides += [0.0, -1.0]
+    leader, follower = np.zeros(1 + 2 * n), np.tile([1.0, 0.5], n)
+    leader[:2] = 1.0, 0.01
+    return linear_bilevel(leader, np.append(0.0, follower), 1, lower=(rows, sides, [INF] * len(sides)),
+                          x_bounds=[(0, 1)], y_bounds=[(-INF, INF)] * (2 * n))  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["auto", *MODES])
+def test_a_sound_basis_of_many_rows_is_not_taken_for_singular(mode):
+    """Its determinant beside its columns' norms is 1e-11; y1 + y2 = x and y1 + 1.02 y2 = 1 give y1 = 51 x - 50."""
+    problem = blocks(6)
+    found = solve(problem, mode)
+    assert found.status == "optimal" and found.objective == pytest.approx(-0.5) and found.x == pytest.approx([0.0])
+    assert basis_bounds(kkt_system(problem), np.array([[0.0, 1.0]])).min() > 20.0  # multipliers 26 and 25
+
+
+def test_columns_that_are_a_basis_only_by_rounding_give_no_bound():
+    problem = linear_bilevel([1, 0, 0], [0, 1, 1], 1, lower=([[-1, 1, 1], [0, 1, 1 + 1e-11]], [0, 0], [INF, INF]),
+                             x_bounds=[(0, 1)], y_bounds=[(-INF, INF)] * 2)  # fmt: skip
+    assert basis_bounds(kkt_system(problem), np.array([[0.0, 1.0]])) is None
+
+
+@pytest.mark.parametrize("mode", ["auto", *MODES])
+def test_declared_boxes_of_followers_keep_no_decision_of_the_leader_out(mode):
+    """y1 = 100 x, y2 = 100 y1, a = max(0, x - 1), b = max(0, x - 5), F = x - 2 a + 2 b: -3 at x = 5. A box of 1e4 on y2
+    would hold x at 1. With y3 = 100 y2 boxes would have to be too large, and bounds are asked for."""
+    assert solve(chain(2), mode).objective == pytest.approx(-3.0)
+    with pytest.raises(InputError, match=r"y\[3\]: can reach .* give the leader's variables bounds"):
+        solve(chain(3), mode)
+
+
+def chain(n: int) -> LinearBilevel:
+    """Each of n variables is a hundred times the one before, x the first's."""
+    rows, size = np.zeros((n + 2, n + 3)), np.arange(n)
+    rows[size, size], rows[size, size + 1] = -100.0, 1.0
+    rows[[n, n + 1], 0], rows[n, n + 1], rows[n + 1, n + 2] = -1.0, 1.0, 1.0
+    low, high = np.append(np.zeros(n), [-1.0, -5.0]), np.append(np.zeros(n), [INF, INF])
+    none = [0.0] * n
+    return linear_bilevel([1, *none, -2, 2], [0, *none, 1, 1], 1, lower=(rows, low, high), x_bounds=[(0, INF)],
+                          y_bounds=[(-INF, INF)] * n + [(0, INF)] * 2)  # fmt: skip
+
+
+def test_a_menu_has_no_place_in_the_program_of_strong_duality():
+    problem = linear_bilevel([-1, 0], [0, 1], 1, lower=([[0, 1]], [0], [INF]), x_bounds=[(0, 1)], y_bounds=[(0, 1)],
+                             menu={0: (0.0, 1.0)})  # fmt: skip
+    assert solve(problem).objective == pytest.approx(-1.0)
+    with pytest.raises(InputError, match="menu: this program has no place for a menu"):
+        solve_milp(problem, 10.0)
+
+
+def test_a_follower_without_variables_may_have_rows():
+    problem = linear_bilevel([1], [1], 1, lower=([[1]], [3], [INF]), x_bounds=[(1, 10)], y_bounds=[])
+    assert solve(problem).objective == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("menu", "integer"), [((5.0,), ()), ((0.5,), (0,))])
+def test_a_menu_outside_the_bounds_is_the_leaders_fault(menu, integer):
+    problem = linear_bilevel([1, 1], [0, 1], 1, lower=([[-1, 1]], [0], [INF]), x_bounds=[(0, 1)], y_bounds=[(0, 10)],
+                             menu={0: menu}, integer=integer)  # fmt: skip
+    assert solve(problem).status == "infeasible"
+    assert infeasible_because(problem) == ("leader", "x[1] has no value of its menu within its bounds", "mend the menu")
+
+
+def test_entries_of_zero_say_nothing():
+    """As a file of MPS may hold them: x is not seen by the follower, and what is bounded stays so."""
+    lower = (sparse.csr_array(([0.0, 1.0], ([0, 0], [0, 1])), shape=(1, 2)), [-INF], [4.0])
+    problem = linear_bilevel([0, -3], [0, -1], 1, lower=lower, x_bounds=[(0, 5)], y_bounds=[(0, INF)])
+    assert problem.A.nnz == 1 and not bilinear_leaders(kkt_system(problem)).any()
+    assert relaxation_bound(problem) == pytest.approx(-12.0) == solve(problem).objective

@@ -135,3 +135,20 @@ def test_large_constants_and_large_neighbours_loosen_no_tolerance():
     kkt = kkt_system(linear_bilevel([0.0, 0.0, 0.0], [0.0, 0.0, 1.0], 2, upper=([[0.0, 1.0, 0.0]], [1.0], [INF]),
                                     x_bounds=[(0, 1e5)] * 2, y_bounds=[(0, 1)]))  # fmt: skip
     assert follower_residuals(kkt, np.array([1e5, 0.9]), np.zeros(1), np.zeros(kkt.h.size))["leader"] > 0.01
+
+
+@pytest.mark.parametrize("mode", ["auto", "bigm", "sos1"])
+@pytest.mark.parametrize("size", [1e3, 1e9])
+def test_integers_whose_coefficients_are_far_apart_are_refused(mode, size):
+    """Units of integers are held: F = size x1 - x2, and a row x2 <= size x1. At a thousand both are solved."""
+    parts = {"lower": ([[0, -1, 1]], [0], [INF]), "y_bounds": [(0, 200)], "integer": (0, 1)}
+    priced = linear_bilevel([size, -1, 0], [0, 0, 1], 2, x_bounds=[(0, 5), (0, 100)], **parts)
+    row = linear_bilevel([20, -1, 0], [0, 0, 1], 2, upper=([[-size, 1, 0]], [-INF], [0]),
+                         x_bounds=[(0, 1), (0, 100)], **parts)  # fmt: skip
+    if size < 1e6:
+        assert solve(priced, mode).objective == pytest.approx(-100.0)
+        assert solve(row, mode).objective == pytest.approx(-80.0)
+        return
+    for problem, place in ((priced, "leader's cost"), (row, r"upper row upper\[1\]")):
+        with pytest.raises(InputError, match=f"{place}: the coefficient of x.2. is"):
+            solve(problem, mode)

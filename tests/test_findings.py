@@ -272,7 +272,7 @@ def test_tables_are_kept_and_found_again(solved, tmp_path):
 
 @pytest.mark.parametrize("name", ["ieee69", "oberrhein2"])
 def test_changes_by_policy_are_day_by_day_under_one_policy(name):
-    """The stored second feeders: means of differences on the same days, own policies first, then one operator in all."""
+    """Stored second feeders: means of differences on the same days, own policies first, then one operator in all."""
     daily = findings.elsewhere(ROOT / "data" / "results" / "elsewhere")[name]
     rows = findings.changes_by_policy({name: daily})
     assert list(zip(rows["case"], rows["headline"], strict=True)) == [(2, True), (2, False), (4, True), (4, False)]

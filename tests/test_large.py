@@ -243,3 +243,48 @@ def test_the_stored_large_markets_are_cleared_to_the_tolerance_or_told_as_misses
     assert rows.loc[rows["status"] != "settled", "cost"].isna().all()
     for _, same in done.groupby(["prosumers", "scenarios"]):
         assert same["bound"].max() <= same["cost"].min() * (1 + 1e-9)
+
+
+def test_a_prosumer_who_pays_nothing_and_a_market_without_demand(market):
+    base = small_market(n=3, hours=6, scenarios=3)
+    demand, nothing = base.days.demand_kw.copy(), np.zeros_like(base.days.demand_kw)
+    demand[1] = 0.0
+    for days in (
+        replace(base.days, demand_kw=demand),
+        replace(base.days, demand_kw=nothing),
+        replace(base.days, demand_kw=nothing, renewable_kw=nothing),
+    ):
+        instance = replace(base, days=days)
+        assert clear(instance, LOOSE).cost == pytest.approx(joint_cost(instance, LOOSE), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_charge_on_trade_leaves_the_house_nothing(seed):
+    """It sold at the very price at which everybody would buy from retail, and the two tied."""
+    instance, design = small_market(n=3, hours=6, scenarios=3, seed=seed), replace(LOOSE, p2p=0.0)
+    found = clear(instance, design)
+    assert found.cost == pytest.approx(joint_cost(instance, design), abs=1e-3) and found.rounds < 60
+
+
+def test_a_line_that_a_design_leaves_out_has_the_menus_largest_limit():
+    base = small_market(n=3, hours=6, scenarios=3)
+    instance = replace(base, menu=replace(base.menu, capacity=((1, (100.0, 150.0)),)))
+    free = clear(instance, replace_limit(1000.0)).cost
+    bound, given = (clear(instance, replace(LOOSE, capacity=own)).cost for own in ((), ((1, 150.0),)))
+    assert bound == pytest.approx(given, rel=1e-6) and bound > free + 1.0
+    assert bound == pytest.approx(joint_cost(instance, replace(LOOSE, capacity=())), abs=1e-2)
+
+
+def test_a_large_market_of_homes_without_sun():
+    base = small_market(n=3, hours=6, scenarios=3)
+    dark = replace(base, days=replace(base.days, renewable_kw=np.zeros_like(base.days.renewable_kw)))
+    found = large_instance(dark, 5)
+    assert not found.days.renewable_kw.any() and not any(p.battery_kwh or p.pv_kw for p in found.prosumers)
+    assert found.days.demand_kw.sum() > 0
+
+
+def joint_cost(instance, design) -> float:
+    """The same market as one LP, the joint follower's."""
+    joint = JointLP(instance)
+    joint.set_design(design)
+    return joint.solve(joint.cost(design)).objective

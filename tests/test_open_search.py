@@ -51,3 +51,19 @@ def test_its_design_is_judged_on_the_days_of_the_others():
         zip(kept["day"], kept["policy"], strict=True)
     )
     assert list(ours) == list(kept) and (ours["case"] == 4).all()
+
+
+def test_what_more_weight_proves_of_tighter_limits_follows_from_the_answers():
+    """The largest loss from the bound and the target, and the answers within it, counted here."""
+    weighed, gain = pd.read_csv(RESULTS / "weights.csv"), ABOUT["flat"] - ABOUT["first_best"]
+    target = ABOUT["upper_bound"] - ABOUT["parameters"]["gap"] * gain
+    most = weighed["weight"] * (weighed["bound_usd"] - target)
+    assert weighed["largest_loss_usd"].to_numpy() == pytest.approx(most.to_numpy(), rel=1e-5, abs=2e-6)
+    assert weighed["weight"].is_monotonic_increasing and (weighed["bound_usd"].diff().dropna() < 0).all()
+    own = (ANSWERS[PRICES] == ANSWERS.loc[ANSWERS["social_cost_usd"].idxmin(), PRICES]).all(axis=1)
+    losses = ANSWERS.loc[own & ~LARGEST, "follower_usd"] - ANSWERS.loc[own & LARGEST, "follower_usd"].min()
+    counts = [(losses <= loss).sum() for loss in weighed["largest_loss_usd"]]
+    assert weighed["limits_excluded"].tolist() == counts and (weighed["limits_answered"] == losses.size).all()
+    assert 0 < max(counts) < losses.size, "chapter 18 says that one weight settles some limits and not all"
+    first = ANSWERS.loc[own & LARGEST, "bound_usd"].max()
+    assert weighed["bound_usd"].iloc[0] == pytest.approx(first, abs=0.5)  # the same answer, other tangents

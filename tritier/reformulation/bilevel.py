@@ -142,7 +142,8 @@ def linear_bilevel(
     whole = np.zeros(nx, dtype=bool)
     whole[list(integer)] = True
     menus = tuple(tuple(float(v) for v in menu[j]) if menu and j in menu else None for j in range(nx))
-    prices = sparse.csr_array((nx, ny)) if Q is None else sparse.csr_array(Q, dtype=float)
+    prices = sparse.csr_array((nx, ny)) if Q is None else sparse.csr_array(Q, dtype=float, copy=True)
+    prices.eliminate_zeros()
     for label, given in (("x_name, y_name", [*(x_name or ()), *(y_name or ())]), ("row_name", row_name or ())):
         if len(set(given)) < len(given):
             raise InputError(name, label, "names two alike, and multipliers go by name", "give different names")
@@ -156,7 +157,8 @@ def linear_bilevel(
 
 def _rows(block: tuple | None, n: int, name: str, label: str) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
     matrix, low, high = block if block is not None else (np.zeros((0, n)), [], [])
-    matrix = sparse.csr_array(matrix, dtype=float)
+    matrix = sparse.csr_array(matrix, dtype=float, copy=True)
+    matrix.eliminate_zeros()  # an entry says that a variable is seen
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     if matrix.shape != (low.size, n) or high.size != low.size:
         raise InputError(name, label, f"matrix {matrix.shape}, sides {low.size} and {high.size}", f"use {n} columns")

@@ -20,13 +20,17 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import qr
 
+from tritier.errors import InputError
 from tritier.reformulation.bilevel import INF, LinearBilevel
 from tritier.reformulation.kkt import KKT
 from tritier.reformulation.lp import Status, solve_lp
 
 DECLARED_BOX = 1e4
 DECLARED_DUAL = 1e4
+FARTHEST = 1e8  # of a side that follows from the leader's declared box
 MAX_BASES = 60_000
+#: smallest singular value beside the largest, of columns of norm 1: none at all, and enough to be a basis
+SINGULAR, REGULAR = 1e-13, 1e-9
 #: relative widening of derived bounds: boxes that end at the optimum made SCIP 10 call feasible models infeasible
 MARGIN = 1e-3
 
@@ -94,7 +98,31 @@ def primal_boxes(problem: LinearBilevel, given: np.ndarray | None = None) -> tup
         declared[j, side] = found.status != Status.OPTIMAL
         sign = -1.0 if side == 0 else 1.0
         box[j, side] = sign * wide if declared[j, side] else found.x[j] + sign * MARGIN * max(1.0, abs(found.x[j]))
+    _reach_as_far(problem, rows, box, declared)
     return box, declared, status
+
+
+def _reach_as_far(problem: LinearBilevel, rows: tuple, box: np.ndarray, declared: np.ndarray) -> None:
+    """Move the declared sides of the follower's variables as far out as the leader's box lets these go, so that they do
+    not keep decisions of the leader out that its own box lets in.
+
+    Raises InputError where that is too far for numbers beside one another.
+    """
+    nx, inside = problem.nx, [rows[3].copy(), rows[4].copy()]
+    for side in (0, 1):
+        inside[side][:nx] = box[:nx, side]
+    for j, side in zip(*np.nonzero(declared), strict=True):
+        if j < nx or not declared[:nx].any():
+            continue
+        cost, sign = np.zeros(box.shape[0]), -1.0 if side == 0 else 1.0
+        cost[j] = -sign
+        found = solve_lp(cost, *rows[:3], *inside)
+        if found.status != Status.OPTIMAL:
+            continue
+        if abs(found.x[j]) > FARTHEST:
+            what = f"can reach {found.x[j]:.1e} while the leader stays within {np.abs(box[:nx]).max():.0e}"
+            raise InputError(problem.name, problem.y_name[j - nx], what, "give the leader's variables bounds")
+        box[j, side] = sign * max(abs(box[j, side]), sign * found.x[j] * (1.0 + MARGIN))
 
 
 def slack_bounds(kkt: KKT, box: np.ndarray, by_lp: bool = True) -> np.ndarray:
@@ -124,7 +152,8 @@ def price_range(kkt: KKT, x_box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def basis_bounds(kkt: KKT, x_box: np.ndarray) -> np.ndarray | None:
-    """Largest ``|mu_k|`` over all bases of :eq:`eq-stationarity` and x in the box, (K,); None when there are too many.
+    """Largest ``|mu_k|`` over all bases of :eq:`eq-stationarity` and x in the box, (K,); None when there are too many,
+    or where rounding hides whether columns are a basis.
 
     The price of column j is interval valued, so a basis inverse gives ``|B^-1| radius + |B^-1 centre|`` per entry.
     """
@@ -144,6 +173,8 @@ def basis_bounds(kkt: KKT, x_box: np.ndarray) -> np.ndarray | None:
         lead = column[np.flatnonzero(column)[0]] if column.any() else 1.0
         group[k] = first.setdefault(tuple(np.round(column * np.sign(lead), 12)), k)
     columns = [k for k in first.values() if D[:, k].any()]
+    if rank == 0:
+        return np.zeros(D.shape[1])
     if math.comb(len(columns), rank) > MAX_BASES:
         return None
     centre, radius = (low + high) / 2, (high - low) / 2
@@ -151,8 +182,11 @@ def basis_bounds(kkt: KKT, x_box: np.ndarray) -> np.ndarray | None:
     bases_left = itertools.combinations(columns, rank)
     while (index := np.array(list(itertools.islice(bases_left, 4096)))).size:
         bases = np.moveaxis(D[:, index], 1, 0)
-        scale = np.prod(np.linalg.norm(bases, axis=1), axis=1)
-        regular = np.abs(np.linalg.det(bases)) > 1e-10 * scale
+        spread = np.linalg.svd(bases / np.linalg.norm(bases, axis=1, keepdims=True), compute_uv=False)
+        condition = spread[:, -1] / spread[:, 0]
+        if ((condition > SINGULAR) & (condition < REGULAR)).any():
+            return None  # whether they are bases is a matter of rounding, and their multipliers may be any
+        regular = condition >= REGULAR
         if regular.any():
             inverse = np.linalg.inv(bases[regular])
             size = np.abs(inverse @ centre) + np.abs(inverse) @ radius

@@ -153,6 +153,8 @@ def strong_duality_milp(
     ``box`` and ``dual_bound`` are those of :func:`tritier.reformulation.solve.solve`; ``gap`` is the difference of F
     and its bound at which HiGHS stops.
     """
+    if any(m is not None for m in problem.menu):
+        raise InputError(problem.name, "menu", "this program has no place for a menu", "write it by steps")
     kkt = kkt_system(problem)
     bounds = boxes(kkt, dual_bound, box)
     seen = bilinear_leaders(kkt)

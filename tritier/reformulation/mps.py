@@ -43,6 +43,7 @@ class Mps:
     rhs: dict[str, float] = field(default_factory=dict)
     ranges: dict[str, float] = field(default_factory=dict)
     bounds: dict[str, list[float]] = field(default_factory=dict)
+    sets: dict[str, str] = field(default_factory=dict)  # the name of the set of sides, ranges or bounds, by section
     section: str = ""
     integer: bool = False  # whether between INTORG and INTEND
 
@@ -115,8 +116,11 @@ def _mps(path: Path) -> Mps:
             found.section = words[0].upper()
             if found.section == "NAME":
                 found.name = " ".join(words[1:])[:200]
+            elif len(words) > 1 and found.section == "OBJSENSE":
+                _sense(found, number, words[1:])
             elif len(words) > 1:
-                parse["OBJSENSE"](found, number, words[1:])
+                mend = "begin the line of a section with its name alone, and a line of data with a blank"
+                raise found.refuse(number, f"{' '.join(words)!r} is neither", mend)
         elif found.section not in parse:
             raise found.refuse(number, f"{words[0]!r} stands in no section", f"begin with one of {', '.join(SECTIONS)}")
         else:
@@ -136,12 +140,12 @@ def _mps(path: Path) -> Mps:
 
 
 def _sense(found: Mps, line: int, words: list[str]) -> None:
-    if found.section != "OBJSENSE" or words[0].upper() not in ("MIN", "MINIMIZE", "MINIMISE"):
+    if words[0].upper() not in ("MIN", "MINIMIZE", "MINIMISE"):
         raise found.refuse(line, f"{' '.join(words)!r}", "write OBJSENSE MIN and change the signs of the costs")
 
 
 def _row(found: Mps, line: int, words: list[str]) -> None:
-    if len(words) != 2 or words[0].upper() not in "NLGE":
+    if len(words) != 2 or words[0].upper() not in ("N", "L", "G", "E"):
         raise found.refuse(line, f"{' '.join(words)!r} is no row", "give N, L, G or E and a name without blanks")
     kind, name = words[0].upper(), words[1]
     if name in found.sense or name in found.free or name == found.cost:
@@ -155,7 +159,7 @@ def _row(found: Mps, line: int, words: list[str]) -> None:
 
 
 def _column(found: Mps, line: int, words: list[str]) -> None:
-    if len(words) == 3 and words[1].strip("'").upper() == "MARKER":
+    if len(words) == 3 and words[1].upper() == "'MARKER'":
         found.integer = words[2].strip("'").upper() == "INTORG"
         return
     name = words[0]
@@ -168,10 +172,18 @@ def _column(found: Mps, line: int, words: list[str]) -> None:
 
 def _value(found: Mps, line: int, words: list[str]) -> None:
     into = found.rhs if found.section == "RHS" else found.ranges
-    for row, value in _pairs(found, line, words if len(words) % 2 else ["", *words]):
+    named = words if len(words) % 2 else ["", *words]
+    _one_set(found, line, named[0])
+    for row, value in _pairs(found, line, named):
         if row in into:
             raise found.refuse(line, f"{found.section} of {row} stands twice", "keep one of them")
         into[row] = value
+
+
+def _one_set(found: Mps, line: int, name: str) -> None:
+    """Refuse a second named set of sides, ranges or bounds: readers take the first, or mix them."""
+    if name and found.sets.setdefault(found.section, name) != name:
+        raise found.refuse(line, f"{name} is a second set of {found.section}", "keep one of them")
 
 
 def _pairs(found: Mps, line: int, words: list[str]) -> list[tuple[str, float]]:
@@ -191,6 +203,7 @@ def _bound(found: Mps, line: int, words: list[str]) -> None:
     if kind not in BOUNDS or len(words) not in (need - 1, need):
         raise found.refuse(line, f"{' '.join(words)!r} is no bound", f"give one of {', '.join(sorted(BOUNDS))}")
     name = words[-2] if kind in NUMBERS else words[2] if len(words) == 3 else words[1]
+    _one_set(found, line, words[1] if len(words) == need else "")
     if name not in found.columns:
         raise found.refuse(line, f"unknown variable {name}", "name a variable of COLUMNS")
     low, high = found.bounds.get(name, [0.0, INF])
@@ -256,6 +269,8 @@ def _aux_by_names(path: Path, lines: Lines, whole: Mps) -> Aux:
             columns.append(words[0])
             cost.append(_number(path, f"line {number}", words[1]))
         elif key in ("@CONSTRBEGIN", "@CONSTRSBEGIN"):
+            if len(words) != 1:
+                raise InputError(path, f"line {number}", f"{len(words)} words", "give one row")
             rows.append(words[0])
         elif key in ("@NUMVARS", "@NUMCONSTR", "@NUMCONSTRS"):
             counts[key != "@NUMVARS"] = _number(path, f"line {number}", words[0])
@@ -278,8 +293,11 @@ def _aux_by_lines(path: Path, lines: Lines, whole: Mps) -> Aux:
             raise InputError(path, place, f"{' '.join(words)!r}", "give N, M, LC, LR, LO or OS and a value")
         if kind in ("LC", "LR"):
             names = list(whole.columns if kind == "LC" else whole.sense)
-            known = words[1] in names or not words[1].isdecimal() or int(words[1]) >= len(names)
-            (columns if kind == "LC" else rows).append(words[1] if known else names[int(words[1])])
+            position = int(words[1]) if words[1].isdecimal() else len(names)
+            name = names[position] if position < len(names) else words[1]
+            if words[1] in names and name != words[1]:
+                raise InputError(path, place, f"{words[1]} is a name and a position", "give names that are no numbers")
+            (columns if kind == "LC" else rows).append(name)
             continue
         value = _number(path, place, words[1])
         if kind == "LO":
@@ -372,8 +390,8 @@ def _aux_lines(
 
 
 def _plain_names(names: tuple[str, ...], letter: str) -> list[str]:
-    """Names without blanks; where two would be one, positions from 0 after a letter."""
+    """Names without blanks; where two would be one or one reads as a position, positions from 0 after a letter."""
     plain = ["_".join(name.split()) for name in names]
-    if len({*plain, "COST"}) == len(plain) + 1 and all(plain) and not any(p[0] in "@*" for p in plain):
+    if len({*plain, "COST"}) == len(plain) + 1 and all(plain) and not any(p[0] in "@*" or p.isdecimal() for p in plain):
         return plain
     return [f"{letter}{j}" for j in range(len(names))]

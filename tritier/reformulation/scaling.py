@@ -119,20 +119,20 @@ def _units(problem: LinearBilevel, column: np.ndarray) -> Scaling:
     """Units by the rules of this module, each a power of two, from units of the columns."""
     nx, unit = problem.nx, column.copy()
     rows = abs(sparse.csr_array(sparse.vstack([problem.U, problem.A], format="csr")))
-    size = _power(_largest(rows @ sparse.diags_array(unit)))
+    size = power(largest(rows @ sparse.diags_array(unit)))
     sides = np.concatenate([problem.U_lower, problem.row_lower, problem.U_upper, problem.row_upper]) / np.tile(size, 2)
     bounds = np.concatenate([problem.x_lower, problem.y_lower, problem.x_upper, problem.y_upper]) / np.tile(unit, 2)
     numbers = np.abs(np.concatenate([sides, bounds, *(np.array(m) for m in problem.menu if m is not None)]))
     numbers = numbers[np.isfinite(numbers) & (numbers > ROUNDING)]
     middle = float(np.median(numbers)) if numbers.size else 1.0
     if not NEAR <= middle <= 1.0 / NEAR:
-        unit[np.append(~problem.integer, np.ones(problem.ny, dtype=bool))] *= _power(middle)
-    size = _power(_largest(rows @ sparse.diags_array(unit)))
+        unit[np.append(~problem.integer, np.ones(problem.ny, dtype=bool))] *= power(middle)
+    size = power(largest(rows @ sparse.diags_array(unit)))
     priced = abs(sparse.diags_array(unit[:nx]) @ problem.Q @ sparse.diags_array(unit[nx:]))
     follower = max(np.max(np.abs(problem.f[nx:]) * unit[nx:], initial=0.0), priced.max() if priced.nnz else 0.0)
     leader = np.max(np.abs(problem.F) * unit, initial=0.0)
     mu = problem.U_lower.size
-    return Scaling(unit[:nx], unit[nx:], size[:mu], size[mu:], float(_power(leader)), float(_power(follower)))
+    return Scaling(unit[:nx], unit[nx:], size[:mu], size[mu:], float(power(leader)), float(power(follower)))
 
 
 def _column_units(problem: LinearBilevel) -> list[np.ndarray]:
@@ -155,22 +155,22 @@ def _column_units(problem: LinearBilevel) -> list[np.ndarray]:
         of_row = np.bincount(row, size + of_column[column], matrix.shape[0]) / np.maximum(in_row, 1)
         of_column = -np.bincount(column, size - of_row[row], plain.size) / np.maximum(in_column, 1)
         of_column[held] = 0.0
-    return [_power(np.exp(of_column)), plain]
+    return [power(np.exp(of_column)), plain]
 
 
 def _spread(matrix: sparse.csr_array) -> float:
     """Smallest entry of a row beside its largest, over all rows."""
-    largest = _largest(matrix)
+    top = largest(matrix)
     entries = sparse.coo_array(matrix)
-    return float(np.min(entries.data / largest[entries.row], initial=1.0))
+    return float(np.min(entries.data / top[entries.row], initial=1.0))
 
 
-def _largest(matrix: sparse.csr_array) -> np.ndarray:
+def largest(matrix: sparse.csr_array) -> np.ndarray:
     """Largest entry of each row, 0 where there is none."""
     return np.asarray(matrix.max(axis=1).todense()).ravel() if matrix.shape[1] else np.zeros(matrix.shape[0])
 
 
-def _power(value: ArrayLike) -> np.ndarray:
+def power(value: ArrayLike) -> np.ndarray:
     """The power of two next to a positive number; 1 for zero."""
     value = np.asarray(value, dtype=float)
     return np.where(value > 0, np.exp2(np.round(np.log2(np.where(value > 0, value, 1.0)))), 1.0)
@@ -196,18 +196,23 @@ def _unlike(problem: LinearBilevel) -> tuple[str, str] | None:
     """Place and size of a number of a scaled problem beyond ``SMALLEST`` to ``LARGEST``; None where there is none.
 
     They count where the follower's optimality hangs on them: small coefficients in its cost and in its rows, at its own
-    variables, since elsewhere they only shift a side; bounds of its variables and of leader variables that it sees.
+    variables, since elsewhere they only shift a side; bounds of its variables and of leader variables that it sees. So
+    do the leader's coefficients of integers, whose units are held.
     """
     seen = np.diff(sparse.hstack([problem.Q, problem.A[:, : problem.nx].T], format="csr").indptr) > 0
     prices = sparse.csr_array(problem.f[problem.nx :][None])
+    held = sparse.diags_array(problem.integer.astype(float))
+    leader = sparse.csr_array(problem.F[: problem.nx][None]) @ held
     blocks = (
-        ("lower row", problem.A[:, problem.nx :], problem.row_name), ("follower's cost", prices, ("",)),
-        ("price by", problem.Q, problem.x_name),
+        ("lower row", problem.A[:, problem.nx :], problem.row_name, problem.y_name),
+        ("follower's cost", prices, ("",), problem.y_name), ("price by", problem.Q, problem.x_name, problem.y_name),
+        ("upper row", problem.U[:, : problem.nx] @ held, problem.U_name, problem.x_name),
+        ("leader's cost", leader, ("",), problem.x_name),
     )  # fmt: skip
-    for kind, matrix, labels in blocks:
+    for kind, matrix, labels, names in blocks:
         entries = sparse.coo_array(matrix)
         for k in np.flatnonzero((entries.data != 0) & (np.abs(entries.data) < SMALLEST)):
-            column, size = problem.y_name[entries.col[k]], abs(entries.data[k])
+            column, size = names[entries.col[k]], abs(entries.data[k])
             what = f"the coefficient of {column} is {size:.1e} of the largest"
             return f"{kind} {labels[entries.row[k]]}".strip(), what
     sides = (

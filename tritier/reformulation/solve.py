@@ -198,6 +198,10 @@ def _in_given_units(problem: LinearBilevel, kkt: KKT, units: Scaling, found: Bil
 def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     """Whose fault it is that no leader decision has a follower's response that satisfies all rows: "follower" or
     "leader", what is wrong, and the mend."""
+    for k, menu in enumerate(problem.menu):
+        low, high, whole = problem.x_lower[k] - 1e-9, problem.x_upper[k] + 1e-9, problem.integer[k]
+        if menu is not None and not any(low <= v <= high and not (whole and abs(v - round(v)) > 1e-9) for v in menu):
+            return "leader", f"{problem.x_name[k]} has no value of its menu within its bounds", "mend the menu"
     for j in np.flatnonzero(problem.integer):
         if np.ceil(problem.x_lower[j] - 1e-9) > problem.x_upper[j] + 1e-9:
             return "leader", f"{problem.x_name[j]} has no integer within its bounds", "widen them"
@@ -460,9 +464,8 @@ def smallest_multipliers(kkt: KKT, x: np.ndarray, y: np.ndarray, scale: np.ndarr
     """Smallest possible ``max_k |mu_k| / scale_k`` over the follower's multipliers at (x, y); inf if there are none."""
     K = kkt.h.size
     active = kkt.equation | (kkt.slack(x, y) <= 1e-6 * np.maximum(1.0, np.abs(kkt.h)))
-    matrix = sparse.block_array(
-        [[kkt.Hy.T, None], [sparse.eye_array(K), -scale[:, None]], [sparse.eye_array(K), scale[:, None]]], format="csr"
-    ) if kkt.problem.ny else sparse.hstack([sparse.eye_array(K), -scale[:, None]], format="csr")  # fmt: skip
+    sides = [[sparse.eye_array(K), -scale[:, None]], [sparse.eye_array(K), scale[:, None]]]
+    matrix = sparse.block_array([[kkt.Hy.T, None], *sides] if kkt.problem.ny else sides, format="csr")
     prices = kkt.problem.follower_prices(x)
     tolerance = 1e-7 * (1.0 + np.abs(prices))
     row_low = np.concatenate([prices - tolerance, np.full(K, -INF), np.zeros(K)])

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +30,7 @@ from tritier.errors import CertificateError, InputError
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.lp import Status, solve_lp
+from tritier.reformulation.scaling import largest, power
 from tritier.reformulation.solve import solve
 
 #: a face counts as absent when its rows miss feasibility by this much (sum of violations)
@@ -175,12 +176,28 @@ def node_problem(
     )  # fmt: skip
 
 
+def in_own_units(problem: LinearTrilevel) -> LinearTrilevel:
+    """The same problem with rows and the costs of both lower levels divided by about their largest entry, a power of
+    two: tolerances are absolute, and what is best for whom hangs on no units."""
+
+    def in_units(matrix: sparse.csr_array, low: np.ndarray, high: np.ndarray) -> tuple:
+        size = power(largest(abs(sparse.csr_array(matrix, dtype=float))))
+        sides = (np.asarray(side, dtype=float) / size for side in (low, high))
+        return sparse.csr_array(sparse.diags_array(1.0 / size) @ matrix), *sides
+
+    first, second, third = (in_units(*own) for own in problem.rows)
+    top, middle, lowest = problem.cost
+    middle, lowest = (cost / power(np.abs(cost).max(initial=0.0)) for cost in (middle, lowest))
+    return replace(problem, rows=(first, second, third), cost=(top, middle, lowest))
+
+
 def solve_trilevel(problem: LinearTrilevel, mode: str = "sos1", time_limit: float = INF) -> TrilevelSolution:
     """Best-first search over faces; every answer is checked on all faces before it is accepted.
 
     Raises CertificateError where a node's bilevel problem is unbounded or stopped at its limit, InputError where the
     lowest level is unbounded or the problem infeasible.
     """
+    problem = in_own_units(problem)
     _, ny, nz = problem.sizes
     faces = pricing_sets(problem)
     labels = kkt_system(lowest_level(problem)).name

@@ -59,8 +59,8 @@ def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
 
     They are spread evenly over the buses with load and take over its energy in lognormal shares; each follows the
     demand shape of a bus, the sun and wind of a prosumer and the risk weight of a prosumer of ``base`` drawn at random.
-    Seven of ten own renewables and a battery; together they own as much as the prosumers of ``base`` do. Vehicles and
-    heat pumps of ``base`` are spread by energy.
+    Seven of ten, drawn at random, own renewables and a battery; together they own as many renewables as the prosumers
+    of ``base`` do, which have batteries in proportion. Vehicles and heat pumps of ``base`` are spread by energy.
     """
     rng, days = np.random.default_rng(seed), base.days
     load = days.passive_kw.copy()
@@ -74,9 +74,10 @@ def large_instance(base: Instance, n: int, seed: int = 0) -> Instance:
     demand = energy[:, None, None] * shape[rng.choice(buses, n)]
 
     sun = days.renewable_kw.mean(axis=1) @ days.probability
-    like = rng.choice(np.flatnonzero(sun > 0), n)  # the prosumer of base whose assets one has
+    sunny = np.flatnonzero(sun > 0) if sun.any() else np.arange(sun.size)
+    like = rng.choice(sunny, n)  # the prosumer of base whose assets one has
     ratio = np.where(rng.random(n) < OWNERS, energy * rng.lognormal(0.0, SPREAD, n), 0.0)
-    ratio = ratio * sun.sum() / max(float(ratio.sum()), 1e-9) / sun[like]
+    ratio = ratio * sun.sum() / max(float(ratio.sum()), 1e-9) / np.where(sun[like] > 0, sun[like], 1.0)
     weight = rng.choice([p.beta for p in base.prosumers], n)
     delay = {f"{kind}_delay_h": max(getattr(p, f"{kind}_delay_h") for p in base.prosumers) for kind in DEFERRABLE}
     people = tuple(
@@ -168,7 +169,7 @@ class Coupling:
     def __init__(self, instance: Instance, design: Design, blocks: Sequence[Block] = ()) -> None:
         self.instance, self.blocks = instance, tuple(blocks)
         days, network = instance.days, Network(instance)
-        offered = {line_position(instance, line): limit for line, limit in design.capacity}
+        offered = limits_of(instance, design)
         gradient, hour, tails, parts, first = [], [], [], [], days.n_hours
         self.peaks = days.n_days if design.coincident > 0 else 0
         for block in self.blocks:
@@ -348,6 +349,9 @@ COARSE = 1e-3  # gap relative to the cost at which the chance blocks are looked 
 SMOOTH = 0.5  # weight of the best prices so far in the prices asked next
 NEW = 1e-9  # $: a plan that promises more enters the master
 NEAR = 0.002  # $/kWh: how far from the best prices so far a market that starts from good ones looks at first
+PULLED = 3  # rounds in which the trading house holds something, after which it looks farther
+MARGIN = 0.01  # $/kWh: how far beyond the range of prices the house trades, so that nobody's purchase ties with its own
+LEAST_BILL = 1e-3  # of the mean bill: below that a prosumer's gain is judged beside it
 HOUSE = 1e-7  # kW: what the trading house may hold in the end
 ROUNDS = 400
 THIN = 10  # a market is first cleared with one prosumer in ten, for its prices
@@ -512,7 +516,7 @@ class Market:
         self.hands = [make(*own) for make, own in zip(makers, held, strict=False)]
         price = instance.retail + hourly(instance.rules, design)[:, None]
         self.bill = (price * instance.days.demand_kw).sum(axis=1) @ instance.days.probability
-        self.limits = {line_position(instance, line): limit for line, limit in design.capacity}
+        self.limits = limits_of(instance, design)
         self.network = Network(instance)
         self.plans = _Plans()
         demand = instance.days.passive_kw.sum(axis=0) + instance.days.demand_kw.sum(axis=0)
@@ -527,7 +531,7 @@ class Market:
         """Let the trading house sell a little above the given P2P prices and buy a little below them: this keeps the
         master's prices near."""
         t, first = price.size, self.coupling.cost.size
-        low, high = price_range(self.instance, self.design)
+        low, high = house_prices(self.instance, self.design)
         self.own[first : first + t] = np.minimum(price + reach, high)
         self.own[first + t :] = -np.maximum(price - reach, low)
 
@@ -535,9 +539,9 @@ class Market:
         """A new master with the given chance blocks and no plan yet. A trading house sells dearly and buys cheaply, so
         that any plans are feasible; in the end it must hold nothing."""
         self.coupling = c = Coupling(self.instance, self.design, blocks)
-        low, high = price_range(self.instance, self.design)
+        low, high = house_prices(self.instance, self.design)
         n, t = len(self.forms), low.size
-        most = 1e3 * float(self.instance.days.demand_kw.sum(axis=0).max())
+        most = 1e3 * float(largest_injection(self.instance).sum())
         house = sp.vstack([sp.eye_array(t), sp.csr_array((c.row_lower.size - t, t))])
         coupled = sp.hstack([c.matrix, house, -house])
         self.own = np.concatenate([c.cost, high, -low])
@@ -672,6 +676,18 @@ def price_range(instance: Instance, design: Design) -> tuple[np.ndarray, np.ndar
     return instance.feed_in.min(axis=1) - design.p2p / 2, dearest + design.p2p / 2
 
 
+def house_prices(instance: Instance, design: Design) -> tuple[np.ndarray, np.ndarray]:
+    """Prices at which the trading house buys and sells at worst, $/kWh, (T,) each: beyond those of the market."""
+    low, high = price_range(instance, design)
+    return low - MARGIN, high + MARGIN
+
+
+def limits_of(instance: Instance, design: Design) -> dict[int, float]:
+    """The capacity limits that hold, kW, by line position: a line that a design leaves out has the menu's largest."""
+    limits = {line: max(levels) for line, levels in instance.menu.capacity} | dict(design.capacity)
+    return {line_position(instance, line): float(limit) for line, limit in limits.items()}
+
+
 def together(instance: Instance, design: Design, time_limit: float) -> tuple[tuple[Block, ...], np.ndarray, int]:
     """A small market as one LP, solved until no block without rows is violated: blocks, duals of the coupling and LP
     solves. Raises SolverError where time is up before."""
@@ -729,7 +745,8 @@ def _settled(market: Market, jobs: int, time_limit: float, progress: Callable[[s
         share = -design.coincident / max(1, peaks) * instance.days.probability
         dual = np.concatenate([(low + high) / 2, *[share] * peaks])
     center = market.ask(dual, None)
-    hours, reach = instance.days.n_hours, NEAR if n >= FEWEST else np.inf
+    hours, reach, pulled = instance.days.n_hours, NEAR if n >= FEWEST else np.inf, 0
+    floor = np.maximum(0.01 * market.bill, LEAST_BILL * market.bill.mean() or 1.0)
     for step in range(1, ROUNDS):
         if time.perf_counter() - start > time_limit:
             raise SolverError(f"prices of {n} prosumers did not settle in {time_limit:g} s, {step - 1} rounds")
@@ -737,11 +754,12 @@ def _settled(market: Market, jobs: int, time_limit: float, progress: Callable[[s
         cost, weights, dual, held = market.mix()
         asked = SMOOTH * center.dual + (1 - SMOOTH) * dual
         found = market.ask(asked, market.paid(asked, weights))
-        if held > HOUSE and cost - found.bound <= 0.1 * GAIN * abs(cost):
-            reach *= 4  # nothing more to gain near these prices, and they are not the market's
+        pulled = pulled + 1 if held > HOUSE else 0
+        if pulled and (pulled % PULLED == 0 or cost - found.bound <= 0.1 * GAIN * abs(cost)):
+            reach *= 4  # the market's prices are not near these
         center = found if found.bound > center.bound else center
         paid = market.paid(center.dual, weights)
-        relative = (paid - center.best) / np.maximum(np.abs(paid), 0.01 * market.bill)
+        relative = (paid - center.best) / np.maximum(np.abs(paid), floor)
         done = relative.max() <= GAIN and held <= HOUSE
         if progress:
             progress(f"{n} prosumers, round {step}: cost {cost:.4f} $, bound {center.bound:.4f} $, largest relative "
