@@ -220,6 +220,10 @@ BROKEN_MPS = {
     "no section": (("NAME generalExample", "hello"), "line 1: 'hello' stands in no section"),
     "maximised": (("ROWS\n", "OBJSENSE\n    MAX\nROWS\n"), "line 4: 'MAX'; write OBJSENSE MIN"),
     "too large": (("B    R0       12", "B    R0       1e20"), "line 20: 1e20 is too large"),
+    "two kinds of row": ((" L  R3\n", " LG R3\n"), "line 7: 'LG R3' is no row; give N, L, G or E"),
+    "data at the margin": (("    B    R0       12", "RHS  R0       12"), "line 20: 'RHS R0 12' is neither"),
+    "second set of sides": (("    B    R3", "    B2   R3"), "line 23: B2 is a second set of RHS"),
+    "second set of bounds": (("UP BOUND C1", "UP OTHER C1"), "line 26: OTHER is a second set of BOUNDS"),
     "words": (("    C0   R2       2\n", "    C0   R2\n"), "line 11: 2 words; give a name"),
     "crossed": (("UP BOUND C1      5", "UP BOUND C1      -5"), "C1: lower bound 0 above upper bound -5"),
     "integer without bounds": (
@@ -236,6 +240,7 @@ BROKEN_AUX = {
     "unknown row": (("R3\n", "R9\n"), "R9: is no row of example.mps"),
     "twice": (("R3\n", "R2\n"), "R2: stands twice"),
     "count": (("@NUMCONSTRS\n2", "@NUMCONSTRS\n4"), "rows: 4 are announced, 2 listed; mend the count"),
+    "two rows in a line": (("R2\nR3\n", "R2 R3\n"), "line 9: 2 words; give one row"),
     "no cost": (("C1 1.", "C1"), "line 6: 1 words; give a variable and its cost"),
     "no number": (("C1 1.", "C1 one"), "line 6: 'one' is no number"),
     "maximised": (("@MPS", "@OBJSENSE\nMAX\n@MPS"), "line 15: sense 'MAX'"),
@@ -276,6 +281,27 @@ def test_a_broken_aux_file_is_one_line(case, written, capsys):
 )  # fmt: skip
 def test_a_broken_file_of_lines_is_one_line(old, new, text, written, capsys):
     refused(written(aux=LINES.replace(old, new)), text, capsys)
+
+
+def test_a_row_may_be_called_marker(written):
+    text = EXAMPLE.replace("R3", "MARKER")
+    assert "MARKER" in read_mps(*written(mps=text, aux=NAMES.replace("R3", "MARKER"))).row_name
+    same_data(read_mps(*written(mps=text, aux=NAMES.replace("R3", "MARKER"))), read_mps(*written(mps=EXAMPLE)))
+
+
+@pytest.mark.parametrize("dialect", ["names", "lines"])
+def test_names_that_read_as_positions(dialect, tmp_path):
+    """Written, they give way to names that do not; read, one that means two columns is refused."""
+    paths = str(tmp_path / "a.mps"), str(tmp_path / "a.aux")
+    problem = linear_bilevel([1.0, 2.0, 3.0], [0.0, 1.0, 1.0], 1, x_name=["2"], y_name=["0", "1"], x_bounds=[(0, 1)],
+                             lower=([[1.0, 1.0, 0.0]], [1.0], [INF]), y_bounds=[(0, 5), (0, 5)])  # fmt: skip
+    write_mps(problem, *paths, dialect)
+    same_data(read_mps(*paths), problem)
+    for name, place in (("C0", "1"), ("C1", "0")):
+        Path(paths[0]).write_text(Path(paths[0]).read_text().replace(name, place))
+    Path(paths[1]).write_text(LINES)
+    with pytest.raises(InputError, match="1 is a name and a position; give names that are no numbers"):
+        read_mps(*paths)
 
 
 def test_files_that_are_not_there(tmp_path, capsys):
