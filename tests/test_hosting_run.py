@@ -122,14 +122,24 @@ def test_command_prints_lindistflow_beside_ac(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "stress: 0 of 12 days violated in LinDistFlow; AC: 0 with overvoltage" in printed.out
     assert "bounds" in printed.err and "planning" in printed.err
+    kept = json.loads((tmp_path / "a" / "summary.json").read_text())
+    low, high = (kept[f"hosted_{side}_bound_kw"] / 1e3 for side in ("lower", "upper"))
+    assert f"hosted capacity: {kept['hosted_kw'] / 1e3:.4f} MW (bounds {low:.4f} {high:.4f})" in printed.out
+    for verb in ("report", "evaluate"):
+        assert main([verb, str(tmp_path / "a")]) == 2
+        assert "is of a hosting plan, not of a case; tritier certify reads it" in capsys.readouterr().err
     assert hosting(tmp_path / "b", model="deterministic") == 0
     stored = json.loads((tmp_path / "b" / "summary.json").read_text())["stress"]
     shown = f"stress: {stored['lindistflow_days_violated']} of 12 days violated in LinDistFlow"
     assert stored["lindistflow_days_violated"] > 0 and shown in capsys.readouterr().out
 
 
-def test_capacity_asked_for_at_least_cost(tmp_path):
+def test_capacity_asked_for_at_least_cost(tmp_path, capsys):
+    assert hosting(tmp_path / "none", "--hosted-mw", "500") == 2
+    assert "ask for less with --hosted-mw" in capsys.readouterr().err
     assert hosting(tmp_path / "a", "--hosted-mw", "3", "--size-batteries", flexibility="p2p") == 0
+    out = capsys.readouterr().out
+    assert "hosted capacity: 3.0000 MW\n" in out and "annual cost on the mean days: bounds " in out
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["hosted_kw"] == pytest.approx(3000.0, rel=1e-9)
     assert summary["cost_lower_bound_usd"] == pytest.approx(summary["cost_upper_bound_usd"], rel=1e-6)

@@ -916,6 +916,56 @@ def test_a_report_is_one_page_that_needs_nothing_else(trunk, tmp_path):
     assert "no voltage or rating is reached" in text, "what check says stands in the report too"
 
 
+def small_tables(folder: Path) -> str:
+    """Five buses of homes on one line, and no load that is not a prosumer's; as ``--from`` takes them."""
+    bus, branch = folder / "homes_bus.csv", folder / "homes_branch.csv"
+    rows = [f"{k},pq,{60 + 10 * k},20,11,0.95,1.05" for k in range(2, 7)]
+    bus.write_text("\n".join(["bus,type,p_kw,q_kvar,vn_kv,vmin_pu,vmax_pu", "1,slack,0,0,11,1,1", *rows]) + "\n")
+    lines = [f"{k},{k},{k + 1},0.4,0.3,1" for k in range(1, 6)]
+    branch.write_text("\n".join(["line,from_bus,to_bus,r_ohm,x_ohm,closed", *lines]) + "\n")
+    return f"{bus},{branch}"
+
+
+def test_a_feeder_whose_homes_are_all_prosumers_goes_electric(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "prosumer_buses", lambda bus, *_: bus[bus != 1])
+    study = new_study(tmp_path / "today", find_grid(small_tables(tmp_path)), DATA)
+    assert {p.bus for p in study.prosumers} == set(range(2, 7))
+    twin, _ = electrify(study.folder, tmp_path / "then", 1.0, DATA)
+    assert "passive" not in twin.paths and any(p.ev_delay_h for p in twin.prosumers)
+    assert main(["study", "check", str(twin.folder), "--preset", "smoke"]) == 0
+
+
+def test_a_slack_voltage_outside_a_bus_band_is_refused_by_name(tmp_path, capsys):
+    study = new_study(tmp_path / "today", find_grid(small_tables(tmp_path)), DATA)
+    for voltage, told in ((0.94, "0.94 is below vmin_pu 0.95 of bus 2"), (1.06, "1.06 is above vmax_pu 1.05 of bus 2")):
+        words = ["solve", str(study.folder), "--case", "1", "--preset", "smoke", "--out", str(tmp_path / "out")]
+        assert main([*words, "--set", f"substation_voltage_pu={voltage}"]) == 2
+        assert f"study.yaml: substation_voltage_pu: {told}; give a voltage within" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "given"), [("--root", {"root": 2}), ("--open", {"opened": [3]})])
+def test_tables_say_themselves_where_the_root_is_and_what_is_open(option, given, tmp_path):
+    with pytest.raises(InputError, match=f"^{option}: .* is not for tables, which say so themselves; name the slack"):
+        find_grid(small_tables(tmp_path), **given)
+
+
+def test_a_report_calls_days_unseen_only_where_they_are(trunk, tmp_path):
+    """Three scenarios of unequal probability: their means are those of the summary, and the design has seen them."""
+    from tritier.book.report import held_out
+
+    out = tmp_path / "out"
+    assert main(["solve", str(trunk), "--case", "4", "--preset", "smoke", "--out", str(out)]) == 0
+    for days, title in (("scenarios", "Days of the set scenarios, which the design has seen"), ("held-out", "Unseen")):
+        assert main(["evaluate", str(out), "--days", days]) == 0
+        text = "".join(held_out(out))
+        assert f"<h2>{title}" in text
+        if days == "scenarios":
+            summary, probability = read_json(out / "summary.json"), pd.read_csv(out / "evaluation.csv")["probability"]
+            assert probability.nunique() > 1
+            (own,) = re.findall(r"market policy</td>\s*<td[^>]*>([-\d.,]+)", text)
+            assert float(own.replace(",", "")) == pytest.approx(summary["welfare_usd"], rel=1e-3)
+
+
 def two_bus_study(folder: Path, monkeypatch) -> tuple[Path, np.ndarray, float]:
     """A feeder whose voltages are checked by hand: loads at bus 2, active only, and one per cent of them behind it at a
     prosumer who owns nothing and can do without a tenth. Its study, the least load on design days, kW, (T, D), and the

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "bigm", "sos1", "indicator", "strong_duality")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 DEFECT = 70
+HOSTING_MEND = "ask for less with --hosted-mw, or allow flexibility or more curtailment"
 PICTURES = (".svg", ".pdf", ".png")
 DATA = PACKAGE.parent / "data"
 Verbs = Any  # what argparse's add_subparsers gives
@@ -227,6 +228,14 @@ def certify(a: argparse.Namespace) -> int:
     return 0
 
 
+def require_case(folder: str) -> None:
+    """Raise InputError where a folder holds a hosting plan, and no solved case."""
+    from tritier.hosting.run import is_hosting
+
+    if is_hosting(Path(folder)):
+        raise InputError(folder, "provenance.json", "is of a hosting plan, not of a case", "tritier certify reads it")
+
+
 def add_evaluate(verbs: Verbs) -> None:
     """``evaluate``."""
     verb = verbs.add_parser("evaluate", help="judge a stored design on other days, by AC power flow")
@@ -245,6 +254,7 @@ def evaluate(a: argparse.Namespace) -> int:
 
     find_day_set(a.days)
     require_jobs(a.jobs)
+    require_case(a.folder)
     result, progress = tt.read_result(a.folder, a.study), teller(a.quiet)
     with sole_writer(Path(a.folder).resolve()):
         with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days") as step:
@@ -532,6 +542,7 @@ def write_page(a: argparse.Namespace) -> int:
     """Certify a stored case and write report.html beside it."""
     from tritier.book.report import write_report
 
+    require_case(a.folder)
     result = tt.read_result(a.folder, a.study)
     with at_work(a.quiet, f"certifying {a.folder}, then drawing") as step:
         result.certify(progress=step)
@@ -563,7 +574,8 @@ def main(words: list[str] | None = None) -> int:
         except CertificateError as error:
             return told(str(error), 1)
         except (InfeasibleError, NoRecoveryError) as error:
-            return told(f"{verb}: infeasible: {error}; relax limits, lower the fixed cost or widen the menu", 2)
+            mend = HOSTING_MEND if verb == "hosting" else "relax limits, lower the fixed cost or widen the menu"
+            return told(f"{verb}: infeasible: {error}; {mend}", 2)
         except SolverError as error:
             return told(f"{verb}: {error}", 4)
         except BrokenPipeError:  # the reader of our output, say `head`, has gone: every verb prints last

@@ -44,6 +44,7 @@ pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-r
 """
 
 
+SEEN = ("design", "scenarios", "season")  # sets of days that hold some of those that made the design
 SHORT = 24  # characters: a cell that is not broken over lines, on a phone either
 
 
@@ -219,7 +220,7 @@ def summary_tables(folder: Path) -> list[str]:
 
 
 def held_out(folder: Path) -> list[str]:
-    """Days the design has not seen, where ``tritier evaluate`` has judged them."""
+    """Means over the days that ``tritier evaluate`` has judged: unseen ones, unless it was asked for others."""
     path = folder / "evaluation.csv"
     if not path.is_file():
         return section("Unseen days", "<p>Not judged yet: <code>tritier evaluate</code> does it.</p>")
@@ -228,13 +229,16 @@ def held_out(folder: Path) -> list[str]:
         "welfare_usd": "welfare [$]",
         "secured_welfare_usd": "welfare, secured [$]",
         "prosumer_cost_usd": "prosumer cost [$]",
-        "losses_kwh": "losses [kWh]",
+        "ac_losses_kwh": "AC losses [kWh]",
         "peak_kw": "peak [kW]",
         "ac_violation_share": "bus-hours outside the band",
     }
-    means = daily.groupby("policy", sort=False)[list(columns)].mean().rename(columns=columns).reset_index()
-    note = f"Means over {daily['day'].nunique()} days under each recourse policy."
-    return section("Unseen days", table(means, note))
+    weighed = daily[list(columns)].mul(daily["probability"], axis=0)
+    means = weighed.groupby(daily["policy"], sort=False).sum().rename(columns=columns).reset_index()
+    asked = json.loads((folder / "physics.json").read_text())["day_set"]
+    note = f"Means over {daily['day'].nunique()} days under each recourse policy, weighed by their probability."
+    title = f"Days of the set {asked}, which the design has seen" if asked in SEEN else "Unseen days"
+    return section(title, table(means, note if asked in SEEN else f"{note} Set: {asked}."))
 
 
 def provenance_table(folder: Path) -> str:

@@ -732,7 +732,11 @@ def summarise(problem: Problem, asked: Question, plan: Plan, held_out: dict, str
 def report(summary: dict) -> list[str]:
     """Lines for the screen: capacity and bounds, and LinDistFlow beside AC on both sets of days."""
     low, high = (summary[key] for key in summary if "bound" in key)
-    lines = [f"hosted capacity: {summary['hosted_kw'] / 1e3:.4f} MW (bounds {low:.6g} {high:.6g})"]
+    lines = [f"hosted capacity: {summary['hosted_kw'] / 1e3:.4f} MW"]
+    if "cost_lower_bound_usd" in summary:
+        lines.append(f"annual cost on the mean days: bounds {low:,.0f} {high:,.0f} $")
+    else:
+        lines[0] += f" (bounds {low / 1e3:.4f} {high / 1e3:.4f})"
     for name in ("held_out", "stress"):
         of = summary[name]
         lines.append(
@@ -740,7 +744,8 @@ def report(summary: dict) -> list[str]:
             f"LinDistFlow; AC: {of['ac_overvoltage_days']} with overvoltage, {of['ac_overload_days']} with overload, "
             f"highest voltage {of['ac_highest_voltage_pu']:.4f} p.u., loading {100 * of['ac_highest_loading']:.1f} %"
         )
-    return [*lines, f"annual cost: {summary['annual_cost_usd']:,.0f} $, curtailed {summary['curtailed_share']:.2%}"]
+    cost, curtailed = summary["annual_cost_usd"], summary["curtailed_share"]
+    return [*lines, f"annual cost on held-out days: {cost:,.0f} $, curtailed {curtailed:.2%}"]
 
 
 def provenance(problem: Problem, asked: Question, seconds: dict[str, float], jobs: int) -> dict[str, object]:

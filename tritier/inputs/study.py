@@ -103,6 +103,7 @@ def read_study(folder: str | Path, changes: Mapping[str, object] | None = None) 
     files = settings.files.model_dump(exclude_none=True)
     paths = {"study": yaml_path} | {role: yaml_path.parent / name for role, name in files.items()}
     feeder = at_slack_voltage(read_feeder(paths["bus"], paths["branch"]), settings.substation_voltage_pu)
+    _require_slack_within(feeder, paths["study"])
     check_menus(yaml_path, settings, feeder)
 
     dates, load_profiles = read_days(paths["load_profiles"], 0.0, HIGHEST_LOAD)
@@ -183,6 +184,19 @@ def at_slack_voltage(feeder: Feeder, voltage: float | None) -> Feeder:
     v_min, v_max = feeder.v_min.copy(), feeder.v_max.copy()
     v_min[0] = v_max[0] = voltage
     return replace(feeder, v_slack=voltage, v_min=v_min, v_max=v_max)
+
+
+def _require_slack_within(feeder: Feeder, path: Path) -> None:
+    """Raise InputError where the slack's voltage lies outside the band of a bus behind it, p.u.: no load could then be
+    none."""
+    low, high = int(feeder.v_min[1:].argmax()) + 1, int(feeder.v_max[1:].argmin()) + 1
+    for k, beyond, word in (
+        (low, feeder.v_slack < feeder.v_min[low], f"below vmin_pu {feeder.v_min[low]:g}"),
+        (high, feeder.v_slack > feeder.v_max[high], f"above vmax_pu {feeder.v_max[high]:g}"),
+    ):
+        if beyond:
+            what = f"{feeder.v_slack:g} is {word} of bus {feeder.bus[k]}"
+            raise InputError(path, "substation_voltage_pu", what, "give a voltage within the band of every bus")
 
 
 def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:

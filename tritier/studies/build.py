@@ -79,6 +79,10 @@ def find_grid(source: str, root: int | None = None, opened: Iterable[int] = ()) 
     if source.endswith(".json"):
         return pandapower_grid(source, source, root, opened)
     if source.count(",") == 1:
+        for option, given in (("--root", root is not None), ("--open", bool(list(opened)))):
+            if given:
+                mend = "name the slack in its table of buses, and set closed to 0 in its table of branches"
+                raise InputError(option, source, "is not for tables, which say so themselves", mend)
         return from_tables(*(Path(part) for part in source.split(",")))
     raise InputError(
         "--from",
@@ -659,10 +663,11 @@ def electrify(
         joined = table.drop(columns=[c for c in table if c in own]).join(own, on="bus")
         joined.to_csv(work / "prosumers.csv", index=False, lineterminator="\n")
         passive = own[~own.index.isin(table["bus"]) & (own["ev_kw"] > 0)].drop(columns=["ev_delay_h", "hp_delay_h"])
-        passive.sort_index().rename_axis("bus").reset_index().to_csv(
-            work / "passive.csv", index=False, lineterminator="\n"
-        )
         content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
+        if passive.empty:  # every home with a load of its own is a prosumer
+            del content["files"]["passive"]
+        else:
+            _write(passive.sort_index().rename_axis("bus").reset_index(), work / "passive.csv")
         write_settings(work, content, data)
         menus, of_menus = renewed_menus(study, read_study(work), renew)
         content |= {"menus": menus} if menus is not None else {}
