@@ -332,7 +332,9 @@ def test_full_disk_is_one_line_that_names_the_file(name, study, tmp_path, monkey
 
 
 def test_evaluate_writes_the_physics_of_every_policy(result, capsys):
-    headline = json.loads(run(["evaluate", str(result)], capsys))
+    assert main(["evaluate", str(result)]) == 0
+    told = capsys.readouterr()
+    headline = json.loads(told.out)
     stored = json.loads((result / "physics.json").read_text())
     keys = {"violation_share", "overload_share", "losses_kwh", "days", "chance_level", "lindistflow_max_error_pu"}
     assert keys <= set(headline) and keys <= set(stored)
@@ -341,6 +343,9 @@ def test_evaluate_writes_the_physics_of_every_policy(result, capsys):
     assert len(table) == 2 * stored["days"]
     losses = table.loc[table["policy"] == "network-blind", "ac_losses_kwh"].mean()
     assert stored["losses_kwh"] == pytest.approx(losses, rel=1e-12)
+    means = table[table["policy"] == "network-blind"].mean(numeric_only=True)
+    welfare, cost = means["welfare_usd"], means["prosumer_cost_usd"]
+    assert f"welfare {welfare:,.0f} $/day, prosumer cost {cost:,.0f} $/day, violations" in told.err
     (result / "physics.json").unlink()
     (result / "evaluation.csv").unlink()
 

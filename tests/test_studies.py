@@ -943,6 +943,14 @@ def test_a_slack_voltage_outside_a_bus_band_is_refused_by_name(tmp_path, capsys)
         assert f"study.yaml: substation_voltage_pu: {told}; give a voltage within" in capsys.readouterr().err
 
 
+def test_a_table_with_semicolons_is_told_of_commas(tmp_path):
+    tables = small_tables(tmp_path)
+    bus = Path(tables.split(",")[0])
+    bus.write_text(bus.read_text().replace(",", ";"))
+    with pytest.raises(InputError, match=r"column bus: is missing .*; put commas between columns"):
+        find_grid(tables)
+
+
 @pytest.mark.parametrize(("option", "given"), [("--root", {"root": 2}), ("--open", {"opened": [3]})])
 def test_tables_say_themselves_where_the_root_is_and_what_is_open(option, given, tmp_path):
     with pytest.raises(InputError, match=f"^{option}: .* is not for tables, which say so themselves; name the slack"):

@@ -260,8 +260,14 @@ def evaluate(a: argparse.Namespace) -> int:
         with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days") as step:
             found = tt.evaluate(result, a.days, a.jobs, step)
         found.write(a.folder)
+    money = found.table[["welfare_usd", "prosumer_cost_usd"]].mul(found.table["probability"], axis=0)
+    means = money.groupby(found.table["policy"]).sum()
     for policy, figures in found.policies.items():
-        progress(f"{policy}: {figures['days']} days, violations {figures['violation_share']:.4%} of bus-hours")
+        progress(
+            f"{policy}: {figures['days']} days, welfare {means.loc[policy, 'welfare_usd']:,.0f} $/day, prosumer cost "
+            f"{means.loc[policy, 'prosumer_cost_usd']:,.0f} $/day, "
+            f"violations {figures['violation_share']:.4%} of bus-hours"
+        )
     print(json.dumps(found.headline, indent=1))
     return 0
 

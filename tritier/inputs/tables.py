@@ -194,7 +194,8 @@ def read_rows(path: Path, row: type[RowType]) -> list[RowType]:
     header, rows = read_cells(path)
     for name, field in row.model_fields.items():
         if field.is_required() and name not in header:
-            raise InputError(path, f"column {name}", f"is missing (found: {shown(header)})", "add it")
+            mend = "add it" if not header or ";" not in header[0] else "put commas between columns, points in numbers"
+            raise InputError(path, f"column {name}", f"is missing (found: {shown(header)})", mend)
     for name in header:
         if name not in row.model_fields:
             raise InputError(path, f"column {name[:40]}", "is unknown", f"use {', '.join(row.model_fields)}")
