@@ -582,7 +582,7 @@ BROKEN |= {
         lambda f: (f / "bus.csv").write_text((f / "bus.csv").read_text().replace(",", ";")),
         "bus.csv",
         "column bus",
-        "add it",
+        "put commas between columns, points in numbers",
     ),
     "open quotation mark": (edit("bus.csv", "1,slack", '"1,slack'), "bus.csv", "table", "comma-separated"),
     "null byte in a table": (edit("bus.csv", "2,pq,100", "2,pq,1\x0000"), "bus.csv", "column p_kw", "valid number"),
