@@ -288,3 +288,21 @@ def joint_cost(instance, design) -> float:
     joint = JointLP(instance)
     joint.set_design(design)
     return joint.solve(joint.cost(design)).objective
+
+
+def test_prices_do_not_creep_where_the_small_market_leaves_one_open():
+    """A hundred prosumers start from the prices of ten. The best prices moved by half the house's reach a round, so
+    that its reach never grew: 203 rounds, and with a retail price of 0.9 $/kWh more than 400."""
+    rng = np.random.default_rng(3)
+    base = small_market(
+        n=3, hours=int(rng.integers(3, 6)), scenarios=int(rng.integers(1, 3)), seed=3, billing="scenario"
+    )
+    instance = large_instance(base, int(rng.integers(100, 120)), 3)
+    found = clear(dear(instance), replace(LOOSE, tariff=(0.02, 0.08, 0.14)))
+    assert found.rounds < 80 and found.relative_gain.max() <= GAIN
+
+
+def dear(instance):
+    """The instance with a retail price of 0.9 $/kWh."""
+    price = np.full(instance.days.n_hours, 0.9)
+    return replace(instance, rules=replace(instance.rules, retail=price, reference_price=1.0))

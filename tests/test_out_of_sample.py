@@ -16,6 +16,7 @@ from tritier.errors import InputError
 from tritier.evaluation import findings, heldout
 from tritier.evaluation.heldout import REAL, RESAMPLED, SETS, STUDIES, SWAPPED, WEEKDAYS, WEEKENDS, find_days
 from tritier.inputs.documents import read_json
+from tritier.inputs.settings import PRESETS
 from tritier.provenance import digest
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -79,6 +80,11 @@ def test_every_set_has_every_case_under_every_policy(study):
     assert set(days.index) == set(least) and all(days[name] >= least[name] for name in least)
     intervals = ["day_high", "welfare_usd_half", "welfare_change_low"]
     assert table.loc[table["set"] == RESAMPLED.name, intervals].isna().all(axis=None)
+
+
+def test_as_many_days_are_drawn_by_pairing_whatever_the_preset(study):
+    assert RESAMPLED.of(study).n_days == PRESETS["paper"].n_resampled_days >= 300
+    assert REAL.of(study).label == find_days(study, REAL.kind).label
 
 
 def test_judged_again_the_real_days_give_the_same_figures():
