@@ -249,7 +249,7 @@ def add_evaluate(verbs: Verbs) -> None:
 
 def evaluate(a: argparse.Namespace) -> int:
     """Certify a stored design, judge it on other days, and write physics.json and evaluation.csv beside it."""
-    from tritier.evaluation.heldout import find_day_set
+    from tritier.evaluation.heldout import find_day_set, means_by_policy
     from tritier.provenance import require_jobs, sole_writer
 
     find_day_set(a.days)
@@ -260,12 +260,11 @@ def evaluate(a: argparse.Namespace) -> int:
         with at_work(a.quiet, f"certifying {a.folder}, then judging its {a.days} days") as step:
             found = tt.evaluate(result, a.days, a.jobs, step)
         found.write(a.folder)
-    money = found.table[["welfare_usd", "prosumer_cost_usd"]].mul(found.table["probability"], axis=0)
-    means = money.groupby(found.table["policy"]).sum()
-    for policy, figures in found.policies.items():
+    means = means_by_policy(found.table, ["welfare_usd", "prosumer_cost_usd"])
+    for policy, welfare, cost in means.itertuples():
+        figures = found.policies[policy]
         progress(
-            f"{policy}: {figures['days']} days, welfare {means.loc[policy, 'welfare_usd']:,.0f} $/day, prosumer cost "
-            f"{means.loc[policy, 'prosumer_cost_usd']:,.0f} $/day, "
+            f"{policy}: {figures['days']} days, welfare {welfare:,.0f} $/day, prosumer cost {cost:,.0f} $/day, "
             f"violations {figures['violation_share']:.4%} of bus-hours"
         )
     print(json.dumps(found.headline, indent=1))

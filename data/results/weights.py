@@ -5,13 +5,15 @@ optimum at the largest limits, F is at least what the answer's dual value less d
 tariff of the best design of `open.json` and its largest limits, `weights.csv` gets for each iota: F and the follower's
 loss at the response, the bound on F where limits cost nothing, and the largest delta at which the bound still excludes
 what is better than that design by the preset's gap; beside it how many of the answers of `open.csv` to
-tighter limits at that tariff cost the follower no more than that. A few minutes.
+tighter limits at that tariff cost the follower no more than that. `weights.json` says by what it was made. A few
+minutes.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +22,7 @@ from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design
-from tritier.provenance import DATA, write_csv
+from tritier.provenance import DATA, commit, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import EPSILON, Request, Row, solve_request
 
@@ -71,6 +73,8 @@ def main() -> None:
         rows.append(row_of(row, value, target, losses))
         print(rows[-1], f"{time.process_time() - begin:.0f} s", file=sys.stderr, flush=True)
     write_csv(HERE / "weights.csv", pd.DataFrame(rows))
+    told = {"command": "python data/results/weights.py", "data_hash": study.study.data_hash, "commit": commit()}
+    write_json(HERE / "weights.json", told | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "versions": versions()})
 
 
 if __name__ == "__main__":

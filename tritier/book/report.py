@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tritier.cases.certificate import PROOFS
 from tritier.cases.result import Result, certificate_table, choice_table, design_table, headline_table
+from tritier.evaluation.heldout import SEEN, means_by_policy
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
 from tritier.plots.network import feeder_map
@@ -44,7 +45,6 @@ pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-r
 """
 
 
-SEEN = ("design", "scenarios", "season")  # sets of days that hold some of those that made the design
 SHORT = 24  # characters: a cell that is not broken over lines, on a phone either
 
 
@@ -224,7 +224,8 @@ def held_out(folder: Path) -> list[str]:
     path = folder / "evaluation.csv"
     if not path.is_file():
         return section("Unseen days", "<p>Not judged yet: <code>tritier evaluate</code> does it.</p>")
-    daily = pd.read_csv(path)
+    daily, asked = pd.read_csv(path), json.loads((folder / "physics.json").read_text())["day_set"]
+    note = f"Means over {daily['day'].nunique()} days ({asked}) under each recourse policy, by their probability."
     columns = {
         "welfare_usd": "welfare [$]",
         "secured_welfare_usd": "welfare, secured [$]",
@@ -233,12 +234,8 @@ def held_out(folder: Path) -> list[str]:
         "peak_kw": "peak [kW]",
         "ac_violation_share": "bus-hours outside the band",
     }
-    weighed = daily[list(columns)].mul(daily["probability"], axis=0)
-    means = weighed.groupby(daily["policy"], sort=False).sum().rename(columns=columns).reset_index()
-    asked = json.loads((folder / "physics.json").read_text())["day_set"]
-    note = f"Means over {daily['day'].nunique()} days under each recourse policy, weighed by their probability."
-    title = f"Days of the set {asked}, which the design has seen" if asked in SEEN else "Unseen days"
-    return section(title, table(means, note if asked in SEEN else f"{note} Set: {asked}."))
+    means = table(means_by_policy(daily, list(columns)).rename(columns=columns).reset_index(), note)
+    return section(f"Days of the set {asked}, which the design has seen" if asked in SEEN else "Unseen days", means)
 
 
 def provenance_table(folder: Path) -> str:

@@ -37,6 +37,7 @@ from tritier.model.prosumer import (
     charges_ahead,
     decision_shapes,
     decisions_of,
+    gain_scale,
     injection,
     prosumer_constraints,
     prosumer_data,
@@ -163,10 +164,9 @@ def equilibrium(instance: Instance, decisions: Decisions, joint: JointLP, market
     """Every prosumer and the platform re-optimise alone at the posted prices (:eq:`eq-equilibrium`)."""
     rows = [prosumer_deviation(instance, i, decisions, market) for i in range(len(instance.prosumers))]
     cost, best, bill = np.array(rows).T
-    scale = np.maximum(np.abs(cost), 0.01 * bill)
     load = joint.net_load(point_of(joint, decisions))
     gain, platform = platform_deviation(instance, decisions, joint, load)
-    return Equilibrium(cost - best, (cost - best) / scale, gain, platform)
+    return Equilibrium(cost - best, (cost - best) / gain_scale(cost, bill), gain, platform)
 
 
 def follower_residuals(joint: JointLP, decisions: Decisions) -> FollowerResiduals:

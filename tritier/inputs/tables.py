@@ -194,12 +194,17 @@ def read_rows(path: Path, row: type[RowType]) -> list[RowType]:
     header, rows = read_cells(path)
     for name, field in row.model_fields.items():
         if field.is_required() and name not in header:
-            mend = "add it" if not header or ";" not in header[0] else "put commas between columns, points in numbers"
-            raise InputError(path, f"column {name}", f"is missing (found: {shown(header)})", mend)
+            raise missing(path, name, header)
     for name in header:
         if name not in row.model_fields:
             raise InputError(path, f"column {name[:40]}", "is unknown", f"use {', '.join(row.model_fields)}")
     return validated_rows(row, [dict(zip(header, cells, strict=True)) for cells in rows], path)
+
+
+def missing(path: Path, column: str, header: list[str]) -> InputError:
+    """That a table has no column of a name; with semicolons for commas it has one of all names."""
+    mend = "add it" if not header or ";" not in header[0] else "put commas between columns, points in numbers"
+    return InputError(path, f"column {column}", f"is missing (found: {shown(header)})", mend)
 
 
 def shown(names: list[str]) -> str:
@@ -254,7 +259,7 @@ def _days_of(text: str, path: Path, low: float, high: float) -> tuple[np.ndarray
     into what is kept."""
     header, rows = cells_of(text, path)
     if "time" not in header:
-        raise InputError(path, "column time", f"is missing (found: {shown(header)})", "add it")
+        raise missing(path, "time", header)
     at = header.index("time")
     hours = whole_days(path, [row.pop(at) for row in rows])
     names = header[:at] + header[at + 1 :]

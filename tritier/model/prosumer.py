@@ -21,6 +21,7 @@ from tritier.model.tariff import HIGHEST, expected_trade, hourly, membership, tr
 
 # Purchase and sale, (T,) where agreed day-ahead, (T, S) where contingent on the scenario; import and export, (T, S).
 TRADE = ("zb", "zs", "gp", "gm")
+NOTHING = 1e-6  # $: who pays and would pay less than that has nothing to gain from
 METER = ("gb", "gk")  # import by tariff block (B, S) and the largest (S,), where charges are billed on them
 RISK = ("cost", "var", "excess")  # cost of the day (S,), its value at risk (), what exceeds it (S,)
 
@@ -260,6 +261,13 @@ def risk_adjusted_cost(d: ProsumerData, x: Decisions) -> Term:
     """rho_i = (1 - beta) E[C] + beta CVaR_alpha(C), $ (:eq:`eq-risk`)."""
     expected = d.probability @ x["cost"]
     return (1 - d.own.beta) * expected + d.own.beta * cvar(d.probability, d.rules.alpha, x["var"], x["excess"])
+
+
+def gain_scale(cost: np.ndarray, bill: np.ndarray) -> np.ndarray:
+    """What gains of prosumers are measured against, $, (I,): their cost, or 1 % of the bill without trade where that is
+    more; a dollar for whoever has neither."""
+    scale = np.maximum(np.abs(cost), 0.01 * bill)
+    return np.where(scale > NOTHING, scale, 1.0)
 
 
 def prosumer_rows(d: ProsumerData, x: Decisions, prices: Term) -> list[Row]:

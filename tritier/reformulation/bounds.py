@@ -109,10 +109,12 @@ def _reach_as_far(problem: LinearBilevel, rows: tuple, box: np.ndarray, declared
     Raises InputError where that is too far for numbers beside one another.
     """
     nx, inside = problem.nx, [rows[3].copy(), rows[4].copy()]
+    if not declared[:nx].any():
+        return  # what the leader's own bounds let in has been looked at
     for side in (0, 1):
         inside[side][:nx] = box[:nx, side]
     for j, side in zip(*np.nonzero(declared), strict=True):
-        if j < nx or not declared[:nx].any():
+        if j < nx:
             continue
         cost, sign = np.zeros(box.shape[0]), -1.0 if side == 0 else 1.0
         cost[j] = -sign
@@ -120,7 +122,8 @@ def _reach_as_far(problem: LinearBilevel, rows: tuple, box: np.ndarray, declared
         if found.status != Status.OPTIMAL:
             continue
         if abs(found.x[j]) > FARTHEST:
-            what = f"can reach {found.x[j]:.1e} while the leader stays within {np.abs(box[:nx]).max():.0e}"
+            reach = f"can reach {found.x[j]:.1e} while the leader stays within {np.abs(box[:nx]).max():.0e}"
+            what = f"{reach}, in units in which the other numbers are near 1"
             raise InputError(problem.name, problem.y_name[j - nx], what, "give the leader's variables bounds")
         box[j, side] = sign * max(abs(box[j, side]), sign * found.x[j] * (1.0 + MARGIN))
 

@@ -199,8 +199,7 @@ def infeasible_because(problem: LinearBilevel) -> tuple[str, str, str]:
     """Whose fault it is that no leader decision has a follower's response that satisfies all rows: "follower" or
     "leader", what is wrong, and the mend."""
     for k, menu in enumerate(problem.menu):
-        low, high, whole = problem.x_lower[k] - 1e-9, problem.x_upper[k] + 1e-9, problem.integer[k]
-        if menu is not None and not any(low <= v <= high and not (whole and abs(v - round(v)) > 1e-9) for v in menu):
+        if menu is not None and not offered(problem, k):
             return "leader", f"{problem.x_name[k]} has no value of its menu within its bounds", "mend the menu"
     for j in np.flatnonzero(problem.integer):
         if np.ceil(problem.x_lower[j] - 1e-9) > problem.x_upper[j] + 1e-9:
@@ -604,6 +603,12 @@ def pessimistic(problem: LinearBilevel, x: np.ndarray, tolerance: float = 1e-9) 
 # (complementarity, no tolerance on the cost), and one LP picks the leader's favourite on that face.
 
 
+def offered(problem: LinearBilevel, j: int) -> list[float]:
+    """Values of the menu of a leader variable within its bounds, integers where it is one."""
+    held = (v for v in problem.menu[j] or () if problem.x_lower[j] - 1e-9 <= v <= problem.x_upper[j] + 1e-9)
+    return [v for v in held if not problem.integer[j] or v == round(v)]
+
+
 def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
     """All values of the discrete leader variables within their bounds that satisfy the leader's rows on them alone; nan
     elsewhere."""
@@ -611,8 +616,7 @@ def discrete_points(problem: LinearBilevel) -> list[np.ndarray]:
     for j in range(problem.nx):
         levels = problem.menu[j]
         if levels is not None:
-            held = (v for v in levels if problem.x_lower[j] - 1e-9 <= v <= problem.x_upper[j] + 1e-9)
-            choices.append([v for v in held if not problem.integer[j] or v == round(v)])
+            choices.append(offered(problem, j))
         elif problem.integer[j]:
             choices.append(np.arange(np.ceil(problem.x_lower[j]), np.floor(problem.x_upper[j]) + 1))
         else:

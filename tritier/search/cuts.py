@@ -83,7 +83,7 @@ class Row:
         return self.bound_below(self.follower_value)
 
     def bound_below(self, value: float) -> float:
-        """The bound for followers whose optimum is at most ``value``, $."""
+        """The bound for followers whose optimum is at most ``value``, $ (:eq:`eq-answer-weight`)."""
         return float(np.floor((self.dual - value) / self.request.epsilon * GRID) / GRID)
 
 

@@ -31,6 +31,7 @@ from tritier.model.market import line_position
 from tritier.model.prosumer import (
     all_data,
     charges_ahead,
+    gain_scale,
     largest_injection,
     prosumer_boxes,
     prosumer_rows,
@@ -351,7 +352,6 @@ NEW = 1e-9  # $: a plan that promises more enters the master
 NEAR = 0.002  # $/kWh: how far from the best prices so far a market that starts from good ones looks at first
 PULLED = 3  # rounds in which the trading house holds something, after which it looks farther
 MARGIN = 0.01  # $/kWh: how far beyond the range of prices the house trades, so that nobody's purchase ties with its own
-LEAST_BILL = 1e-3  # of the mean bill: below that a prosumer's gain is judged beside it
 HOUSE = 1e-7  # kW: what the trading house may hold in the end
 ROUNDS = 400
 THIN = 10  # a market is first cleared with one prosumer in ten, for its prices
@@ -746,7 +746,6 @@ def _settled(market: Market, jobs: int, time_limit: float, progress: Callable[[s
         dual = np.concatenate([(low + high) / 2, *[share] * peaks])
     center = market.ask(dual, None)
     hours, reach, pulled = instance.days.n_hours, NEAR if n >= FEWEST else np.inf, 0
-    floor = np.maximum(0.01 * market.bill, LEAST_BILL * market.bill.mean() or 1.0)
     for step in range(1, ROUNDS):
         if time.perf_counter() - start > time_limit:
             raise SolverError(f"prices of {n} prosumers did not settle in {time_limit:g} s, {step - 1} rounds")
@@ -759,7 +758,7 @@ def _settled(market: Market, jobs: int, time_limit: float, progress: Callable[[s
             reach *= 4  # the market's prices are not near these
         center = found if found.bound > center.bound else center
         paid = market.paid(center.dual, weights)
-        relative = (paid - center.best) / np.maximum(np.abs(paid), floor)
+        relative = (paid - center.best) / gain_scale(paid, market.bill)
         done = relative.max() <= GAIN and held <= HOUSE
         if progress:
             progress(f"{n} prosumers, round {step}: cost {cost:.4f} $, bound {center.bound:.4f} $, largest relative "

@@ -663,11 +663,11 @@ def electrify(
         joined = table.drop(columns=[c for c in table if c in own]).join(own, on="bus")
         joined.to_csv(work / "prosumers.csv", index=False, lineterminator="\n")
         passive = own[~own.index.isin(table["bus"]) & (own["ev_kw"] > 0)].drop(columns=["ev_delay_h", "hp_delay_h"])
-        content = electrified_settings(read_yaml(study.paths["study"], ""), study, level)
-        if passive.empty:  # every home with a load of its own is a prosumer
-            del content["files"]["passive"]
-        else:
+        made = ["deferrable_profiles", "plugged_in"]
+        if not passive.empty:  # some home is no prosumer
+            made.insert(0, "passive")
             _write(passive.sort_index().rename_axis("bus").reset_index(), work / "passive.csv")
+        content = electrified_settings(read_yaml(study.paths["study"], ""), study, level, made)
         write_settings(work, content, data)
         menus, of_menus = renewed_menus(study, read_study(work), renew)
         content |= {"menus": menus} if menus is not None else {}
@@ -679,15 +679,12 @@ def electrify(
     return read_study(out), "\n".join(filter(None, (of_substation, of_menus)))
 
 
-def electrified_settings(content: dict, study: Study, level: float) -> dict:
-    """study.yaml of the electrified twin: what the rules change, and nothing else."""
+def electrified_settings(content: dict, study: Study, level: float, made: Iterable[str]) -> dict:
+    """study.yaml of the electrified twin, ``made`` its tables beside those of the study: what the rules change, and
+    nothing else."""
     settings = study.settings
     roles = [role for role in study.paths if role != "study"]
-    files = {role: f"{role}.csv" for role in roles} | {
-        "passive": "passive.csv",
-        "deferrable_profiles": "deferrable_profiles.csv",
-        "plugged_in": "plugged_in.csv",
-    }
+    files = {role: f"{role}.csv" for role in [*roles, *made]}
     battery = BATTERY_KWH_PER_KWP * PV_SCALE
     per_kwp = np.array([p.battery_kwh for p in study.prosumers]).sum() / max(
         1e-9, sum(p.pv_kw for p in study.prosumers)
