@@ -249,7 +249,8 @@ def add_evaluate(verbs: Verbs) -> None:
 
 def evaluate(a: argparse.Namespace) -> int:
     """Certify a stored design, judge it on other days, and write physics.json and evaluation.csv beside it."""
-    from tritier.evaluation.heldout import find_day_set, means_by_policy
+    from tritier.cases.outcome import means_by_policy
+    from tritier.evaluation.heldout import find_day_set
     from tritier.provenance import require_jobs, sole_writer
 
     find_day_set(a.days)

@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tritier.cases.certificate import PROOFS
+from tritier.cases.outcome import means_by_policy
 from tritier.cases.result import Result, certificate_table, choice_table, design_table, headline_table
-from tritier.evaluation.heldout import SEEN, means_by_policy
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
 from tritier.plots.network import feeder_map
@@ -45,6 +45,7 @@ pre { overflow-x: auto; padding: 0.7rem; border: 1px solid var(--line); border-r
 """
 
 
+SEEN = ("design", "scenarios", "season")  # sets of days that hold some of those that made the design
 SHORT = 24  # characters: a cell that is not broken over lines, on a phone either
 
 

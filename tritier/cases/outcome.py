@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,6 +271,12 @@ def private_costs(day: DayDecisions) -> dict[str, np.ndarray]:
     rows = [device_costs(d, decisions_of(d, day.arrays, i)) for i, d in enumerate(data)]
     nothing = np.zeros(day.instance.days.n_days)
     return {part: np.array([row.get(part, nothing) for row in rows]) for part in {p: 0 for row in rows for p in row}}
+
+
+def means_by_policy(daily: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of judged days, a row a policy and day, weighed by the days' ``probability``: a row a policy."""
+    weighed = daily[list(columns)].mul(daily["probability"], axis=0)
+    return weighed.groupby(daily["policy"], sort=False).sum()
 
 
 def physics_table(day: DayDecisions) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -42,7 +42,6 @@ from tritier.reformulation.joint import JointLP
 from tritier.search.responses import both_readings
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
-SEEN = ("design", "scenarios", "season")  # of them those that hold days which made the design
 STUDY = PACKAGE.parent / "data" / "studies" / "ieee33"  # the book's
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
@@ -306,12 +305,6 @@ def evaluate(
             progress(f"{chosen.n_days} {days} days judged under {policy}")
     headline = figures[result.case.policy] | {"policy": result.case.policy, "day_set": days}
     return Evaluation(headline, figures, pd.concat(tables, ignore_index=True))
-
-
-def means_by_policy(daily: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of judged days, a row a policy and day, weighed by the days' ``probability``: a row a policy."""
-    weighed = daily[list(columns)].mul(daily["probability"], axis=0)
-    return weighed.groupby(daily["policy"], sort=False).sum()
 
 
 def physical_figures(physics: pd.DataFrame, days: Days, chance_level: float) -> dict[str, float | int]:
