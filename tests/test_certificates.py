@@ -187,3 +187,30 @@ def test_a_flat_tariff_that_is_not_the_smallest_root_is_refused():
             check_flat(joint, wrong)
     with pytest.raises(CertificateError, match="not the same charge"):
         check_flat(joint, replace(root, p2p=0.0))
+
+
+def test_a_prosumer_who_pays_nothing_is_in_equilibrium_and_not_when_it_deviates():
+    """Its gain of nothing beside a cost of nothing was no number, and the market was refused; made to import a kilowatt
+    that it has no use for and to send it on, it gains all that it pays by not doing so."""
+    base, names = (
+        small_market(n=3, hours=6, scenarios=3),
+        [p.name for p in small_market(n=3, hours=6, scenarios=3).prosumers],
+    )
+    demand, sun = base.days.demand_kw.copy(), base.days.renewable_kw.copy()
+    demand[1] = sun[1] = 0.0
+    idle = tuple(replace(p, battery_kwh=0.0, battery_kw=0.0) if k == 1 else p for k, p in enumerate(base.prosumers))
+    instance = replace(base, prosumers=idle, days=replace(base.days, demand_kw=demand, renewable_kw=sun))
+    lp = JointLP(instance)
+    sound = decisions_of(lp, optimistic_response(lp, Design((0.02, 0.08, 0.14), 0.02, ((1, 1000.0),)), revenue=False))
+    found = equilibrium(instance, sound, lp, True)
+    assert found.relative_gain.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+    check_equilibrium(found, names)
+    arrays = {name: np.array(value) for name, value in sound.arrays.items()}
+    arrays["gp"][1, 2] += 1.0
+    arrays["gm"][1, 2] += 1.0
+    arrays["cost"][1] += instance.retail[2] + 0.08 - instance.feed_in[2]
+    arrays["var"][1] = arrays["cost"][1].max()
+    wrong = equilibrium(instance, replace(sound, arrays=arrays), lp, True)
+    assert wrong.prosumer_gain[1] > 0.1 and wrong.relative_gain[1] == pytest.approx(1.0)
+    with pytest.raises(CertificateError, match=names[1]):
+        check_equilibrium(wrong, names)
