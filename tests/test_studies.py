@@ -1085,6 +1085,15 @@ def test_a_calibration_is_recorded_with_the_tables_it_rests_on(tmp_path):
     assert any("made with other tables" in w for w in warnings(read_study(tmp_path / "x")))
 
 
+def test_the_larger_second_feeder_is_made_again_to_the_last_digit(tmp_path):
+    """Its tables hold whole numbers, which one way of writing has with a point and another without."""
+    source = ",".join(f"{DATA}/feeders/oberrhein2_{part}.csv" for part in ("bus", "branch"))
+    study = new_study(tmp_path / "today", find_grid(source), DATA)
+    twin, _ = electrify(study.folder, tmp_path / "then", 1.0, DATA)
+    assert twin.data_hash == read_json(DATA / "results" / "elsewhere" / "oberrhein2" / "origin.json")["data_hash"]
+    assert ".0" in (twin.folder / "passive.csv").read_text()
+
+
 def test_second_feeders_are_stored_with_their_proof_and_made_again_from_nothing(ieee69, tmp_path):
     """Whoever makes the electrified study again by the rules has the tables that its stored cases were solved on."""
     folder = DATA / "results" / "elsewhere"

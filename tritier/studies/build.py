@@ -666,7 +666,8 @@ def electrify(
         made = ["deferrable_profiles", "plugged_in"]
         if not passive.empty:  # some home is no prosumer
             made.insert(0, "passive")
-            _write(passive.sort_index().rename_axis("bus").reset_index(), work / "passive.csv")
+            rows = passive.sort_index().rename_axis("bus").reset_index()
+            rows.to_csv(work / "passive.csv", index=False, lineterminator="\n")  # as stored feeders have it, 1347.0
         content = electrified_settings(read_yaml(study.paths["study"], ""), study, level, made)
         write_settings(work, content, data)
         menus, of_menus = renewed_menus(study, read_study(work), renew)
