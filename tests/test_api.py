@@ -82,6 +82,22 @@ def test_a_bilevel_problem():
     assert found.status == "optimal" and found.objective == tt.solve_bilevel(problem, mode="bigm").objective
 
 
+UNASKABLE = {
+    "case as text": ({"case": "4"}, "--case: case: there is no case '4'; choose one of 0, 1, 2, 3, 4"),
+    "gap as text": ({"gap": "x"}, "--gap: gap: 'x' is not a share; give a number between 0 and 1"),
+    "part of a process": ({"jobs": 1.5}, "--jobs: jobs: 1.5 is no number of processes"),
+    "unknown engine": ({"engine": "x"}, "--engine: engine: unknown engine 'x'; choose one of tree, scip"),
+}
+
+
+@pytest.mark.parametrize("name", UNASKABLE)
+def test_what_cannot_be_asked_is_refused_in_one_line(name, study):
+    """Also of a case whose design is no search."""
+    wrong, message = UNASKABLE[name]
+    with pytest.raises(tt.InputError, match=f"^{re.escape(message)}"):
+        tt.solve(study, **{"case": 1, "preset": "smoke"} | wrong)
+
+
 def test_a_key_left_open_is_told_as_it_was_given(study):
     """Read again from its text, None leaves the voltage margin open, and a list is a list."""
     asked = {"voltage_margin_pu": None, "n_scenarios": 3, "menus.smoke.p2p": (0.0, 0.02)}

@@ -42,6 +42,7 @@ from tritier.studies.check import (
     check_study,
     design_flows,
     input_mark,
+    network_warnings,
     record_calibration,
     warnings,
 )
@@ -726,6 +727,24 @@ def test_what_is_not_the_studys_own_is_said(ieee69, tmp_path):
     line, levels = study.menu("fast").capacity[0]
     loose = read_study(ieee69, {"menus.fast.capacity": {line: [levels[-1]]}})
     assert any("nothing binds" in w for w in warnings(loose))
+
+
+def test_a_network_beyond_its_limits_is_said_with_its_worst_places():
+    """Two lines and three buses: what is reached and no more is said of neither kind."""
+    lines = pd.DataFrame({"line": [1, 2], "loading": [1.2, 0.4]})
+    voltages = pd.DataFrame(
+        {"bus": [1, 2, 3], "v_min_pu": [0.8, 0.89, 0.88], "v_max_pu": [1.2, 1.0, 1.06], "lower": 0.9, "upper": 1.05}
+    )
+    (said,) = network_warnings(lines, voltages)
+    assert said == (
+        "network: on design days, where nobody reacts, lines above their rating: 1 (line 1 carries 1.20 of it), buses "
+        "below their voltage band: 2 (bus 3 has 0.880 p.u.), buses above their voltage band: 1 (bus 3 has 1.060 p.u.); "
+        "what prices and limits do not mend is curtailed"
+    )
+    calm = voltages.assign(v_min_pu=0.95, v_max_pu=1.0)
+    assert network_warnings(lines.assign(loading=[1.0, 0.4]), calm) == []
+    assert network_warnings(lines.assign(loading=0.4), calm.assign(v_max_pu=[1.0, 1.05, 1.0])) == []
+    assert "constrains nobody" in network_warnings(lines.assign(loading=0.4), calm)[0]
 
 
 def test_the_mark_of_a_calibration_is_no_input(tmp_path, ieee69):

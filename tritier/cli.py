@@ -156,7 +156,7 @@ def solve(a: argparse.Namespace) -> int:
     from tritier.provenance import keeping, sole_writer
 
     case, progress = find_case(a.case), teller(a.quiet)
-    check_asked(a.gap, a.jobs)
+    check_asked(a.gap, a.jobs, a.engine)
     if a.profile and not case.optimised:
         raise InputError("--profile", "case", f"case {a.case} has no search", "profile case 3 or 4")
     prepared = prepare(a.study, a.preset, parse_changes(a.set))

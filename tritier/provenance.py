@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -160,9 +161,9 @@ def own_folder(out: Path, files: Collection[str]) -> Path:
 
 def require_jobs(jobs: int) -> None:
     """Raise InputError where jobs are no number of processes."""
-    if jobs == 0 or not -1 <= jobs <= MAX_JOBS:
+    if not isinstance(jobs, Integral) or jobs == 0 or not -1 <= jobs <= MAX_JOBS:
         mend = f"give 1 to {MAX_JOBS}, or -1 for one a core"
-        raise InputError("--jobs", "jobs", f"{jobs} is no number of processes", mend)
+        raise InputError("--jobs", "jobs", f"{jobs!r} is no number of processes", mend)
 
 
 def require_same_question(state: Path, told: Mapping[str, object], mine: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ CASES = {
 
 def find_case(number: int) -> Case:
     """A case by number. Raises InputError naming the choices."""
-    if number not in CASES:
-        raise InputError("--case", "case", f"there is no case {number}", f"choose one of {', '.join(map(str, CASES))}")
+    if not isinstance(number, Integral) or number not in CASES:
+        choices = ", ".join(map(str, CASES))
+        raise InputError("--case", "case", f"there is no case {number!r}", f"choose one of {choices}")
     return CASES[number]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ from tritier.provenance import (
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
 from tritier.search.flat import flat_tariff
-from tritier.search.hybrid import COLUMNS, HybridResult
+from tritier.search.hybrid import COLUMNS, HybridResult, require_engine
 from tritier.search.pool import Pool
 from tritier.search.responses import Response
 from tritier.studies.check import calibration_warnings, design_flows, menu_warnings, own_notes
@@ -295,9 +296,9 @@ def solve_case(
     engine: str = "tree",
 ) -> Result:
     """:func:`solve` for a study that is prepared already, and for a case that need not be one of the five."""
-    check_asked(gap, jobs)
+    check_asked(gap, jobs, engine)
+    case = case if isinstance(case, Case) else find_case(case)
     with located(prepared.study):
-        case = find_case(case) if isinstance(case, int) else case
         begin, clock = time.perf_counter(), Clock()
         with clock.during("case"):
             clearing = cleared(prepared, case)
@@ -339,11 +340,13 @@ def design_warnings(bounds: DesignProof) -> list[str]:
     return [f"design: costs society {what} the flat tariff on the design scenarios; offer other charges or limits"]
 
 
-def check_asked(gap: float | None, jobs: int) -> None:
-    """Raise InputError where a gap is no share, or jobs are no number of processes."""
-    if gap is not None and not 0 < gap < 1:
-        raise InputError("--gap", "gap", f"{gap:g} is not a share", "give a number between 0 and 1")
+def check_asked(gap: float | None, jobs: int, engine: str) -> None:
+    """Raise InputError where a gap is no share, jobs are no number of processes, or nobody knows the engine."""
+    if gap is not None and not (isinstance(gap, Real) and 0 < gap < 1):
+        told = f"{gap:g}" if isinstance(gap, Real) else repr(gap)
+        raise InputError("--gap", "gap", f"{told} is not a share", "give a number between 0 and 1")
     require_jobs(jobs)
+    require_engine(engine)
 
 
 def provenance(prepared: Prepared, case: int) -> dict[str, object]:

@@ -516,6 +516,12 @@ class Search:
         )
 
 
+def require_engine(engine: str) -> None:
+    """Raise InputError where nobody of that name chooses what is answered next."""
+    if engine not in ENGINES:
+        raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
+
+
 def solve(
     joint: JointLP,
     *,
@@ -545,8 +551,7 @@ def solve(
         SolverError: time was up before one was found.
         Interrupted: on Ctrl-C, once everything found is in ``state``.
     """
-    if engine not in ENGINES:
-        raise InputError("--engine", "engine", f"unknown engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
+    require_engine(engine)
     clock = clock or Clock()
     search = Search(joint, flat, ideal, beside, gap, jobs, progress, clock)
     with clock.during("search"):

@@ -139,14 +139,33 @@ def offered_limits(study: Study, preset: str, lines: pd.DataFrame) -> pd.DataFra
 
 
 def warnings(study: Study, preset: str = "fast") -> list[str]:
-    """What is likely not meant, one line each: a menu or network where nothing binds, figures of another feeder."""
+    """What is likely not meant, one line each: a menu or network where nothing binds, a network that only reactions
+    keep within its limits, figures of another feeder."""
     lines, voltages = design_flows(study, preset), design_voltages(study, preset)
-    found = menu_warnings(study, preset, lines)
-    behind = voltages.iloc[1:]  # the slack holds its voltage
-    inside = (behind["v_min_pu"] > behind["lower"]).all() and (behind["v_max_pu"] < behind["upper"]).all()
-    if inside and (lines["loading"] < 1).all():
-        found.append("network: no voltage or rating is reached on design days; the network constrains nobody by itself")
+    found = menu_warnings(study, preset, lines) + network_warnings(lines, voltages)
     return found + calibration_warnings(study) + own_notes(study, preset)
+
+
+def network_warnings(lines: pd.DataFrame, voltages: pd.DataFrame) -> list[str]:
+    """Where the network is beyond its limits on design days with nobody reacting, or that it is nowhere at one."""
+    behind = voltages.iloc[1:]  # the slack holds its voltage
+    over, low = lines["loading"] - 1, behind["lower"] - behind["v_min_pu"]
+    high = behind["v_max_pu"] - behind["upper"]
+    broken = []
+    for excess, what, where, told, form in (
+        (over, "lines above their rating", lines["line"], lines["loading"], "line {} carries {:.2f} of it"),
+        (low, "buses below their voltage band", behind["bus"], behind["v_min_pu"], "bus {} has {:.3f} p.u."),
+        (high, "buses above their voltage band", behind["bus"], behind["v_max_pu"], "bus {} has {:.3f} p.u."),
+    ):
+        if (excess > 0).any():
+            worst = excess.idxmax()
+            broken.append(f"{what}: {(excess > 0).sum()} ({form.format(where[worst], told[worst])})")
+    if broken:
+        mend = "what prices and limits do not mend is curtailed"
+        return [f"network: on design days, where nobody reacts, {', '.join(broken)}; {mend}"]
+    if any((excess == 0).any() for excess in (over, low, high)):
+        return []
+    return ["network: no voltage or rating is reached on design days; the network constrains nobody by itself"]
 
 
 def own_notes(study: Study, preset: str | Preset) -> list[str]:
