@@ -20,6 +20,7 @@ import pandas as pd
 import papermill
 import pytest
 
+import tritier as tt
 from tritier import cli
 from tritier.cases import solve
 from tritier.cases.certificate import GAIN, DesignProof
@@ -933,6 +934,14 @@ def test_a_report_is_one_page_that_needs_nothing_else(trunk, tmp_path):
     for title in ("Design", "Certificates", "Feeder", "Market", "Unseen days", "Where this comes from"):
         assert f"<h2>{title}</h2>" in text
     assert "no voltage or rating is reached" in text, "what check says stands in the report too"
+
+
+def test_a_report_shows_a_menu_only_where_one_was_offered(trunk, tmp_path):
+    from tritier.book.report import design_tables
+
+    for number, head in ((1, ["decision", "unit", "chosen"]), (3, ["decision", "unit", "menu", "chosen", "Case 1"])):
+        (text,) = design_tables(tt.solve(trunk, number, "smoke"))
+        assert re.findall(r"<th[^>]*>([^<]+)</th>", text)[: len(head)] == head
 
 
 def small_tables(folder: Path) -> str:

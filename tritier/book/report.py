@@ -143,9 +143,10 @@ def picture(fig: Figure, caption: str, alt: str) -> str:
 
 
 def design_tables(solved: Result) -> list[str]:
-    """What was chosen from which menu, and the bounds that prove it."""
+    """What was chosen, and from which menu where the case has one."""
     anchor, fixed = solved.prepared.study.settings.network_charge_usd_per_kwh, float(solved.decisions.fixed.sum())
-    return [table(choice_table(solved.clearing.menu, solved.decisions.design, anchor, fixed))]
+    chosen = choice_table(solved.clearing.menu, solved.decisions.design, anchor, fixed)
+    return [table(chosen if solved.case.optimised else chosen[["decision", "unit", "chosen"]])]
 
 
 def picture_of_tariffs(solved: Result) -> str:
