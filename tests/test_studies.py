@@ -716,6 +716,9 @@ def test_a_folder_that_is_there_is_left_alone_and_a_failure_leaves_nothing(tmp_p
     heavy = grid.bus.assign(p_kw=30 * grid.bus["p_kw"])
     with pytest.raises(InputError, match="has no power flow: its lines cannot carry its loads"):
         new_study(tmp_path / "new", type(grid)(grid.name, grid.source, "", heavy, grid.branch), DATA)
+    idle = type(grid)(grid.name, grid.source, "", grid.bus.assign(p_kw=0.0), grid.branch)
+    with pytest.raises(InputError, match="is a feeder where nobody has a load; give p_kw above zero to the buses"):
+        new_study(tmp_path / "new", idle, DATA)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -117,6 +117,9 @@ def new_study(out: Path, grid: Grid, data: Path) -> Study:
     for name in PROFILES:
         if not (data / name).is_file():
             raise InputError(data, name, "does not exist", "give --data the folder data/ of the repository")
+    if not (grid.bus["p_kw"] > 0).any():
+        mend = "give p_kw above zero to the buses of customers"
+        raise InputError("--from", grid.source, "is a feeder where nobody has a load", mend)
     work = Path(tempfile.mkdtemp(prefix=".new-study-", dir=out.resolve().parent))
     try:
         write_tables(work, grid, data)
