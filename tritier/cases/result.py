@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -550,20 +550,40 @@ def headline_table(summary: Mapping[str, Any]) -> pd.DataFrame:
 
 
 # Cases as they are stored with the data, so that a book need not solve them again: today's feeder at preset paper, the
-# electrified one at preset fast.
+# electrified one at preset fast, and at preset paper with limits of the feeder head alone.
 #
-# ``data/results/cases/run.py`` makes them. They count only where data, preset and half are the same.
+# ``data/results/cases/run.py`` makes them. They count only where data, preset, changes and half are the same.
 
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "results" / "cases"
-# name of a set: study, preset, design half of the season
+
+
+class StoredSet(NamedTuple):
+    """What the cases of a folder were made from: study, preset, half of the season that designed, changes by key, and
+    the gap that was asked for where it is not the preset's."""
+
+    study: str
+    preset: str
+    half: str
+    changes: Mapping[str, object] = {}
+    gap: float | None = None
+
+    def prepared(self) -> Prepared:
+        """The study as the cases were solved."""
+        return prepare(FOLDER.parents[1] / "studies" / self.study, self.preset, self.changes, half=self.half)
+
+
 SETS = {
-    "odd": ("ieee33", "paper", "odd"),
-    "even": ("ieee33", "paper", "even"),
-    "2045-odd": ("ieee33-2045", "fast", "odd"),
-    "2045-even": ("ieee33-2045", "fast", "even"),
+    "odd": StoredSet("ieee33", "paper", "odd"),
+    "even": StoredSet("ieee33", "paper", "even"),
+    "2045-odd": StoredSet("ieee33-2045", "fast", "odd"),
+    "2045-even": StoredSet("ieee33-2045", "fast", "even"),
 }
-READY = SETS | {"fast-odd": ("ieee33", "fast", "odd")}  # and what a book at the default preset reads, no evidence
+#: preset paper of the electrified study, whose menu with limits of laterals is not closed, without these
+HEAD = {"menus.paper.capacity": "{1: [1400, 1700, 2000, 2400, 2900, 3500, 4700]}"}
+MANY = {"2045-head": StoredSet("ieee33-2045", "paper", "odd", HEAD, 0.01)}
+#: and what a book at the default preset reads, no evidence
+READY = SETS | MANY | {"fast-odd": StoredSet("ieee33", "fast", "odd")}
 
 
 def made_from(folder: Path, prepared: Prepared) -> bool:

@@ -269,7 +269,7 @@ def kept_designs() -> pd.DataFrame:
     """The stored designs of Case 4, a column for each study and half of the season that designed: prices, limits,
     bounds on the scenarios, and the rent."""
     columns = {}
-    for name, (study, preset, half) in result.SETS.items():
+    for name, (study, preset, half, *_) in result.SETS.items():
         folder = result.FOLDER / name / "case-4"
         summary, proof = read_json(folder / "summary.json"), read_json(folder / "certificate.json")["design"]
         menu = read_study(result.FOLDER.parents[1] / "studies" / study).menu(preset)
