@@ -24,7 +24,7 @@ from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, BlockForm, Network
 from tritier.model.devices import Box, ProsumerData
 from tritier.model.dso import charged_peak, loss_price, metered
-from tritier.model.market import line_position
+from tritier.model.market import limits_by_position
 from tritier.model.network import loss_gradient, losses_kw
 from tritier.model.prosumer import (
     TRADE,
@@ -286,8 +286,8 @@ class Limits:
         self.all = tuple(self._priced(decisions))
 
     def _priced(self, decisions: Decisions) -> Iterator[Limit]:
-        instance, offered = self.day.instance, dict(decisions.design.capacity)
-        rules, caps = instance.rules, {line_position(instance, line): cap for line, cap in offered.items()}
+        instance, rules = self.day.instance, self.day.instance.rules
+        caps = limits_by_position(instance, decisions.design)
         if self.day.policy != "network-blind":
             for block in self._blocks(caps if self.day.policy == "market policy" else {}):
                 form = self.network.form(block)

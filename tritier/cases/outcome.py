@@ -17,7 +17,7 @@ from tritier.model.acflow import ac_power_flow
 from tritier.model.chance import Network
 from tritier.model.devices import ProsumerData, over_day
 from tritier.model.dso import charged_peak, day_peak, metered, network_parts
-from tritier.model.market import line_position
+from tritier.model.market import limits_by_position
 from tritier.model.network import lindistflow, losses_kw
 from tritier.model.prosumer import all_data, consumption, daily, decisions_of, device_costs, retail_cost
 from tritier.model.risk import sample_cvar
@@ -258,7 +258,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
 
 def offer_excess(day: DayDecisions, design: Design) -> np.ndarray:
     """Largest flow of each day beyond a limit that the DSO offered, over all its lines, kW, (W,)."""
-    limits = {line_position(day.instance, line): limit for line, limit in design.capacity}
+    limits = limits_by_position(day.instance, design)
     if not limits:
         return np.zeros(day.instance.days.n_days)
     beyond = Network(day.instance).violations(day.net_load, limits)["capacity"]

@@ -24,7 +24,7 @@ from tritier.cases.decisions import Decisions, p2p_price, peak_prices
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
-from tritier.model.market import line_position
+from tritier.model.market import limits_by_position
 from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
 from tritier.model.tariff import HIGHEST, quantities
 from tritier.reformulation.joint import JointLP, known_days
@@ -184,7 +184,7 @@ class _PolicyLP:
         return self._answer("hard-limit redispatch", self._clear())
 
     def market(self) -> DayDecisions:
-        for line in self._offers():
+        for line in limits_by_position(self.instance, self.decisions.design):
             self.shared[line] = self._excess_columns(line)
         return self._answer("market policy", self._clear())
 
@@ -215,13 +215,10 @@ class _PolicyLP:
         self.extra.append((columns, self.instance.rules.excess_price * p))
         return columns
 
-    def _offers(self) -> dict[int, float]:
-        """Limits that the DSO offers, kW, by position of their line."""
-        return {line_position(self.instance, line): limit for line, limit in self.decisions.design.capacity}
-
     def _violated(self, x: np.ndarray) -> list[Block]:
         load = self.joint.net_load(x)
-        limits = {line: limit for line, limit in self._offers().items() if line in self.shared}
+        offers = limits_by_position(self.instance, self.decisions.design)
+        limits = {line: limit for line, limit in offers.items() if line in self.shared}
         lines = sorted(limits)
         found = []
         for kind, violation in self.joint.network.violations(load, limits).items():

@@ -42,6 +42,7 @@ from tritier.inputs.documents import read_json
 from tritier.inputs.study import read_study
 from tritier.model.chance import Network
 from tritier.model.dso import HARD, OWN
+from tritier.model.market import limits_by_position
 from tritier.model.risk import sample_cvar
 
 CALIBRATED = 1e-3  # relative: a calibrated figure agrees with the paper's
@@ -413,11 +414,10 @@ def worst_scenario_share(solved: Result) -> float:
     """
     instance, decisions = solved.clearing, solved.decisions
     network = Network(instance)
-    lines = {int(np.flatnonzero(instance.feeder.line == line)[0]): cap for line, cap in decisions.design.capacity}
     clearing = as_cleared(instance, decisions)
     weight = np.minimum(instance.days.probability / instance.rules.chance_level, 1.0)
     worst = []
-    for violation in network.violations(clearing.net_load, lines).values():
+    for violation in network.violations(clearing.net_load, limits_by_position(instance, decisions.design)).values():
         bounded = violation[np.isfinite(violation).all(axis=-1)]
         worst.append(weight[bounded.argmax(axis=-1)])
     return float((np.concatenate(worst) > 0.5).mean())

@@ -79,6 +79,11 @@ def line_position(instance: Instance, line: int) -> int:
     return int(np.flatnonzero(instance.feeder.line == line)[0])
 
 
+def limits_by_position(instance: Instance, design: Design) -> dict[int, float]:
+    """Limits that a design offers, kW, by position of their line."""
+    return {line_position(instance, line): float(limit) for line, limit in design.capacity}
+
+
 def p2p_balance(prosumers: Iterable[Decisions]) -> cp.Constraint:
     """P2P sales equal purchases in every hour, and scenario where trade is contingent on it; the dual is the P2P price
     (:eq:`eq-p2p-balance`)."""

@@ -27,7 +27,7 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
 from tritier.model.chance import Block, Network, net_load
 from tritier.model.devices import ProsumerData
-from tritier.model.market import line_position
+from tritier.model.market import limits_by_position, line_position
 from tritier.model.prosumer import (
     all_data,
     charges_ahead,
@@ -684,8 +684,8 @@ def house_prices(instance: Instance, design: Design) -> tuple[np.ndarray, np.nda
 
 def limits_of(instance: Instance, design: Design) -> dict[int, float]:
     """The capacity limits that hold, kW, by line position: a line that a design leaves out has the menu's largest."""
-    limits = {line: max(levels) for line, levels in instance.menu.capacity} | dict(design.capacity)
-    return {line_position(instance, line): float(limit) for line, limit in limits.items()}
+    largest = {line_position(instance, line): max(levels) for line, levels in instance.menu.capacity}
+    return largest | limits_by_position(instance, design)
 
 
 def together(instance: Instance, design: Design, time_limit: float) -> tuple[tuple[Block, ...], np.ndarray, int]:
