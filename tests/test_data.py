@@ -151,6 +151,21 @@ def test_parameters_are_those_of_the_study():
     assert compared >= 24
 
 
+def test_menu_levels_are_those_that_a_preset_offers():
+    """Table of parameters against the menus of both studies: every level named is offered, and none other."""
+    menus = [
+        menu
+        for name in ("ieee33", "ieee33-2045")
+        for menu in yaml.safe_load((DATA / f"studies/{name}/study.yaml").read_text())["menus"].values()
+    ]
+    table = {row["used as"]: row["default"] for row in csv.DictReader((DATA / "parameters.csv").open())}
+    for key in ("tariff", "individual_peak", "coincident_peak", "p2p"):
+        offered = [menu[key] for menu in menus]
+        rows = [row for of in offered for row in (of.values() if isinstance(of, dict) else [of])]
+        told = [float(level) for level in table[f"menus.<name>.{key}"].split(", ")]
+        assert told == sorted({level for row in rows for level in row}), key
+
+
 def test_both_studies_differ_in_what_electrification_and_its_prices_bring_alone():
     today, later = (read_settings(DATA / f"studies/{name}/study.yaml") for name in ("ieee33", "ieee33-2045"))
     own = {

@@ -300,6 +300,18 @@ def test_ends_are_taken_over_the_values_and_the_base():
     assert found.index.tolist() == ["pv", "demand_charge"]
 
 
+def test_a_value_without_a_design_is_no_end_of_what_it_moves_beside():
+    """The flat tariff of a market averse to nothing is 20 $ below; as an instrument of its own it stays an end."""
+    rows = rows_by_hand()
+    more = [rows.iloc[[0]].assign(sweep="blocks", label=label) for label in ("4, 0, flat", "8, own")]
+    more.append(rows.iloc[[0]].assign(sweep="structure", label="flat, no limit"))
+    rows = pd.concat([rows, *more], ignore_index=True).assign(c4_welfare_usd=[10, 4, -3, -20, 9, -20])
+    rows = sweeps.with_changes(rows)
+    found = sweeps.ends(rows).set_index("sweep")
+    assert found.loc["blocks", ["low", "low_label", "high"]].tolist() == [9, "8, own", 10]
+    assert found.loc["structure", ["low", "low_label"]].tolist() == [-20, "flat, no limit"]
+
+
 def test_a_sweep_is_in_the_order_of_its_values_with_its_base():
     own = sweeps.of_sweep(rows_by_hand(), sweeps.find_sweep("pv"))
     assert own["x"].tolist() == [1.0, 1.5] and own["base"].tolist() == [True, False]

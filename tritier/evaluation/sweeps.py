@@ -498,14 +498,16 @@ def of_sweep(rows: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
 
 
 def ends(rows: pd.DataFrame) -> pd.DataFrame:
-    """The smallest and the largest change of welfare of each sweep with their labels, widest sweep first.
+    """The smallest and the largest change of welfare of each sweep with their labels, widest sweep first. A value that
+    takes the design away beside what it changes moves two things, and is no end.
 
     Columns: sweep, title, low, low_label, high, high_label, and the same held out before ``out_``.
     """
     found = []
     for sweep in SWEEPS:
         own = of_sweep(rows, sweep)
-        own = own[own["change"].notna()]
+        both = [value.label for value in sweep.values if value.changes and value.design == "flat"]
+        own = own[own["change"].notna() & ~own["label"].isin(both)]
         if len(own) < 2:
             continue
         low, high = own.loc[own["change"].idxmin()], own.loc[own["change"].idxmax()]

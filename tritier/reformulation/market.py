@@ -302,12 +302,14 @@ def bounds_by_hand(joint: JointLP) -> dict[str, float]:
 
        q_{iw} &\\le (1 - \\beta_i) p_w + \\beta_i \\min \\Bigl\\{ 1, \\frac{p_w}{1 - \\alpha} \\Bigr\\}, \\qquad
        \\sum_{k} \\nu_{kw} \\le \\min \\{ 1, p_w / \\epsilon \\} \\, \\mu, \\qquad \\mu \\le c^{\\mathrm{voll}}, \\\\
-       |\\lambda_{itw}| &\\le \\bigl( \\pi^{\\mathrm r}_{tw} + \\overline{\\tau}_{b(t)} \\bigr) q_{iw}
+       |\\lambda_{itw}| &\\le \\bigl( \\pi^{\\mathrm r}_{tw} + \\overline{\\tau}_{b(t)}
+       + \\overline{\\tau}^{\\mathrm k} \\bigr) q_{iw} + \\overline{\\tau}^{\\mathrm c} p_w
        + c^{\\mathrm{voll}} \\sum_{\\text{blocks at } t} \\max_k |g_{k,n(i)}|
 
     The first is stationarity of a scenario's cost, of its excess and of the value at risk: with few days it is below
     the plain ``p_w (1 - beta + beta / (1 - alpha))``. The next two are stationarity of a block's quantile, of its
-    excess and of the slack that buys its violation; the last is that of imports, with the gradient g of a block.
+    excess and of the slack that buys its violation; the last is that of imports, with the gradient g of a
+    block and the largest levels of the charges on energy and on both peaks.
     """
     instance, rules = joint.instance, joint.instance.rules
     p, price = instance.days.probability, rules.violation_price
