@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +14,7 @@ from small_study import write_study
 
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
+from tritier.errors import NoRecoveryError
 from tritier.reformulation.joint import JointLP
 from tritier.search.enumeration import enumerate_menu, tariff_grid, thinned
 
@@ -49,3 +54,21 @@ def test_grid_agrees_with_the_enumeration_of_the_menu(searched):
     assert 0 < len(recovered) < 6
     assert recovered["social_cost"].to_numpy() == pytest.approx(recovered["social_cost_menu"].to_numpy(), abs=2e-3)
     assert grid["social_cost"].min() == pytest.approx(whole.best.social.total, abs=2e-3)
+
+
+def test_enumeration_tells_designs_apart_by_every_price(searched):
+    """Each level of both peak charges answered by itself: the same social costs, which differ between levels."""
+    instance = searched[0].instance
+    offered = replace(instance.menu, tariff=((0.1,),) * 3, peak=(0.0, 0.1), coincident=(0.0, 0.38))
+    whole = enumerate_menu(JointLP(replace(instance, menu=offered))).table
+    costs = {}
+    for peak, coincident in product(offered.peak, offered.coincident):
+        one = replace(offered, peak=(peak,), coincident=(coincident,))
+        try:
+            alone = enumerate_menu(JointLP(replace(instance, menu=one))).table["social_cost"]
+        except NoRecoveryError:
+            alone = pd.Series(np.nan, index=range(one.n_points))
+        same = whole[(whole["tau_k"] == peak) & (whole["tau_c"] == coincident)]["social_cost"]
+        assert same.to_numpy() == pytest.approx(alone.to_numpy(), abs=2e-3, nan_ok=True)
+        costs[peak, coincident] = alone.min()
+    assert len({round(cost, 2) for cost in costs.values() if cost == cost}) >= 2

@@ -37,7 +37,8 @@ class Enumeration:
 def row_of(design: Design) -> dict[str, float]:
     """A menu point as a table row."""
     tariff = {f"tau_{b}": t for b, t in enumerate(design.tariff)}
-    return tariff | {"tau_p": design.p2p} | {f"cap_{line}": limit for line, limit in design.capacity}
+    charges = {"tau_p": design.p2p, "tau_k": design.peak, "tau_c": design.coincident}
+    return tariff | charges | {f"cap_{line}": limit for line, limit in design.capacity}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Covered:
 
     def covers(self, design: Design) -> bool:
         own = self.response.design
-        if (own.tariff, own.p2p) != (design.tariff, design.p2p):
+        if not np.array_equal(own.prices, design.prices):
             return False
         limits = zip(self.needed, design.capacity, own.capacity, strict=True)
         return all(need <= limit <= mine for need, (_, limit), (_, mine) in limits)
@@ -67,10 +68,10 @@ def covered(joint: JointLP, response: Response) -> Covered:
 
 
 def tariff_groups(joint: JointLP) -> list[list[Design]]:
-    """Menu points by tariffs, in menu order; within a group the largest limits first."""
+    """Menu points by prices, in menu order; within a group the largest limits first."""
     groups: dict[tuple, list[Design]] = {}
     for design in menu_points(joint.instance.menu):
-        groups.setdefault((design.tariff, design.p2p), []).append(design)
+        groups.setdefault(tuple(design.prices.tolist()), []).append(design)
     return [sorted(group, key=lambda d: [-limit for _, limit in d.capacity]) for group in groups.values()]
 
 
