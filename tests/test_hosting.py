@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cvxpy as cp
 import numpy as np
@@ -22,6 +23,7 @@ from tritier.hosting.case import (
     season_groups,
     trading_groups,
     with_budget,
+    with_tolerated_limits,
     year_data,
 )
 from tritier.hosting.plan import (
@@ -155,6 +157,36 @@ def test_voltage_limit_by_hand():
     r, load = 0.4 / unrated.z_base_ohm, 60.0  # noon; shared paths of bus 3 with buses 1, 2, 3 are 1, 2, 3 lines
     hosted = ((1.05**2 - 1.0) / (2 * r) + (1 + 2 + 3) * load) / 3 / 0.9
     assert plan.hosted_kw == pytest.approx(hosted, rel=1e-6)
+
+
+def test_charging_of_lines_takes_room_by_hand():
+    """The last line feeds in 240 kvar, half at bus 2 and half at bus 3: of 400 kVA at the head 320 kW are left, and bus
+    3 is lifted as by 2 x 120 and 3 x 120 kW more, resistance and reactance of a line being equal."""
+    charged = replace(feeder(), charging_kvar=np.array([0.0, 0.0, 240.0]))
+    case = replace(small_case(line=charged, share=1e-9), v_high=np.full(4, 2.0), pv_limit=np.array([5000.0, 0.0]))
+    assert robust_plan(deterministic(case)).hosted_kw == pytest.approx(320.0 + 180.0, abs=1e-3)
+    unrated = replace(charged, rating_kva=np.full(3, np.inf))
+    case = deterministic(replace(small_case(line=unrated, share=1e-9), pv_limit=np.array([0.0, 1e5])))
+    r = 0.4 / unrated.z_base_ohm
+    hosted = ((1.05**2 - 1.0) / (2 * r) + (1 + 2 + 3) * 60.0 - (2 + 3) * 120.0) / 3 / 0.9
+    assert robust_plan(case).hosted_kw == pytest.approx(hosted, rel=1e-6)
+    through = replace(case, substation_kva=400.0, v_high=np.full(4, 2.0))
+    assert robust_plan(through).hosted_kw == pytest.approx((320.0 + 180.0) / 0.9, abs=1e-3)
+
+
+def test_what_charging_mends_is_not_tolerated():
+    """Loads alone leave a band that charging keeps: the band stays, and the ratings hold what flows beside it."""
+    line = replace(feeder(), charging_kvar=np.array([0.0, 0.0, 1200.0]))
+    case, day = small_case(line=line), small_case(line=line).days[0]
+    heavy = day.load + day.largest_loads.active
+    bare, charged = (lindistflow(of).squared_voltages(heavy, day.reactive)[3].min() for of in (feeder(), line))
+    between = np.sqrt((bare + charged) / 2)
+    held = replace(case, v_low=np.array([1.0, 0.5, 0.5, between]))
+    data = SimpleNamespace(odd_week=np.array([True]), drawn=day.load[:, None], reactive=day.reactive[:, None])
+    found = with_tolerated_limits(held, data)
+    assert found.v_low[1:].tolist() == held.v_low[1:].tolist()
+    most = np.hypot(line.p_kw.sum() * 1.2, 1200.0)  # both halves of the last line's charging go through the head
+    assert found.feeder.rating_kva[0] == pytest.approx(most, rel=1e-6)
 
 
 @pytest.mark.parametrize("flexibility", ["none", "der", "p2p", "waits"])

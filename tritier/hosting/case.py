@@ -349,21 +349,22 @@ def with_tolerated_limits(case: HostingCase, data: YearData) -> HostingCase:
     grid = case.grid
     lowest = grid.squared_voltages(active, reactive).min(axis=1)
     most = np.hypot(grid.flows(active), grid.reactive_flows(reactive)).max(axis=1)
-    total = float(np.hypot(active.sum(axis=0), reactive.sum(axis=0)).max())
+    total = float(np.hypot(active.sum(axis=0), grid.charged(reactive).sum(axis=0)).max())
     for day in case.days:
-        drop = grid.r_path @ day.load + grid.x_path @ day.reactive
+        charged = grid.charged(day.reactive)
+        drop = grid.r_path @ day.load + grid.x_path @ charged
         shift = np.tensordot(grid.r_path, day.load_shift, (1, 1)) + np.tensordot(
             grid.x_path, day.reactive_shift, (1, 1)
         )
         lowest = np.minimum(lowest, grid.v_slack**2 - 2 * largest(drop, shift, np.inf).max(axis=1))
         flows = [
             largest(grid.flows(mean), np.tensordot(grid.downstream, moved, (1, 1)), np.inf).max(axis=1)
-            for mean, moved in ((day.load, day.load_shift), (day.reactive, day.reactive_shift))
+            for mean, moved in ((day.load, day.load_shift), (charged, day.reactive_shift))
         ]
         most = np.maximum(most, np.hypot(*flows))
         sums = [
             largest(mean.sum(axis=0)[None], moved.sum(axis=1)[None], np.inf).max()
-            for mean, moved in ((day.load, day.load_shift), (day.reactive, day.reactive_shift))
+            for mean, moved in ((day.load, day.load_shift), (charged, day.reactive_shift))
         ]
         total = max(total, float(np.hypot(*sums)))
     slightly = 1.0 + 1e-9

@@ -593,7 +593,8 @@ def judge(
     low = flow.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
     bare_low = bare.v_pu[1:] < feeder.v_min[1:, None, None] - AC_TOLERANCE
     over, bare_over = (of.loading > 1.0 + AC_TOLERANCE for of in (flow, bare))
-    transformer = np.abs(out.net_kw.sum(axis=0) + flow.losses_kw) > case.substation_kva * (1 + AC_TOLERANCE)
+    through = np.hypot(out.net_kw.sum(axis=0) + flow.losses_kw, case.grid.charged(out.reactive_kvar).sum(axis=0))
+    transformer = through > case.substation_kva * (1 + AC_TOLERANCE)
     price = np.stack([d.wholesale for d in days], -1)
     weight = out.weight
     losses = float((flow.losses_kw * weight).sum())

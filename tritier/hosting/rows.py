@@ -83,10 +83,10 @@ class Excess:
 
 
 def excess(case: HostingCase, net: np.ndarray, reactive: np.ndarray) -> Excess:
-    """LinDistFlow at net loads and reactive loads (N, T, ...) against every limit of the feeder."""
+    """LinDistFlow at net loads and reactive loads (N, T, ...) against every limit of the feeder, its lines charged."""
     more = (np.newaxis,) * (net.ndim - 1)
     rating = case.feeder.rating_kva[:, *more]
-    q_line, q_total = case.grid.reactive_flows(reactive), reactive.sum(axis=0)
+    q_line, q_total = case.grid.reactive_flows(reactive), case.grid.charged(reactive).sum(axis=0)
     line = np.abs(case.grid.flows(net)) - np.sqrt(np.maximum(rating**2 - q_line**2, 0.0))
     transformer = np.abs(net.sum(axis=0)) - np.sqrt(np.maximum(case.substation_kva**2 - q_total**2, 0.0))
     v = np.sqrt(np.maximum(case.grid.squared_voltages(net, reactive), 0.0))
@@ -375,7 +375,7 @@ def network_rows(book: RowBook, watch: Watch) -> None:
 
     def thermal(row: np.ndarray, rating: float, what: str) -> None:
         def limit(day: DayModel) -> np.ndarray:
-            return active_limits(day, row[None], np.array([rating]), what)[0]
+            return active_limits(day, grid.charged(day.reactive), row[None], np.array([rating]), what)[0]
 
         bound(row, limit)
         bound(-row, limit)
@@ -384,13 +384,13 @@ def network_rows(book: RowBook, watch: Watch) -> None:
         thermal(grid.downstream[line], case.feeder.rating_kva[line], "line rating")
     if watch.substation and np.isfinite(case.substation_kva):
         thermal(np.ones(case.feeder.bus.size), case.substation_kva, "substation rating")
-    for bus in low:  # v0^2 - 2 (R p + X q) >= v_low^2, over 2 R_nn
+    for bus in low:  # v0^2 - 2 (R p + X (q - charging)) >= v_low^2, over 2 R_nn
         scale = 1.0 / grid.r_path[bus, bus]
-        room = (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2
+        room = (grid.v_slack**2 - case.v_low[bus] ** 2) * scale / 2 + grid.x_path[bus] @ grid.charging * scale
         bound(grid.r_path[bus] * scale, constant(room), grid.x_path[bus] * scale)
-    for bus in high:  # v_high^2 >= v0^2 - 2 (R p + X q)
+    for bus in high:  # v_high^2 >= v0^2 - 2 (R p + X (q - charging))
         scale = 1.0 / grid.r_path[bus, bus]
-        room = (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2
+        room = (case.v_high[bus] ** 2 - grid.v_slack**2) * scale / 2 - grid.x_path[bus] @ grid.charging * scale
         bound(-grid.r_path[bus] * scale, constant(room), -grid.x_path[bus] * scale)
     if not weights:
         return
@@ -411,9 +411,12 @@ def network_rows(book: RowBook, watch: Watch) -> None:
     )
 
 
-def active_limits(day: DayModel, downstream: np.ndarray, rating: np.ndarray, what: str) -> np.ndarray:
-    """Active power (L, T) that fits beside the largest reactive flow of the set :eq:`eq-hosting-thermal`."""
-    flow = downstream @ day.reactive
+def active_limits(
+    day: DayModel, reactive: np.ndarray, downstream: np.ndarray, rating: np.ndarray, what: str
+) -> np.ndarray:
+    """Active power (L, T) that fits beside the largest reactive flow of the set :eq:`eq-hosting-thermal`; reactive:
+    mean reactive load less what lines feed in, kvar, (N, T)."""
+    flow = downstream @ reactive
     shift = np.tensordot(downstream, day.reactive_shift, axes=(1, 1))  # (L, 2K, T)
     worst = np.abs(flow)
     if day.uncertainty.size:
