@@ -110,9 +110,13 @@ def test_a_run_killed_between_two_renames_gives_the_old_result_back(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / ".out.111111111111.old" / "file").write_text("old")
     (tmp_path / ".out.state.npz.444444444444.part.npz").write_text("half a state")
+    (tmp_path / ".out.state.answer3.npz.555555555555.part.npz").write_text("half an answer")
     (tmp_path / ".out.notes.part").write_text("the user's")
+    others = [".out.05.666666666666.part", ".out.05.state.npz.777777777777.part.npz", ".out.05.888888888888.old"]
+    for name in others:
+        (tmp_path / name).write_text("of the result out.05")
     clear_leftovers(tmp_path / "out")
-    assert names(tmp_path) == [".out.notes.part", ".outer.333333333333.part", "out"]
+    assert names(tmp_path) == sorted([*others, ".out.notes.part", ".outer.333333333333.part", "out"])
     assert (tmp_path / "out" / "file").read_text() == "old"
 
 

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_study import change_settings, write_study
 
+from tritier.cases.solve import prepare
 from tritier.errors import InputError
+from tritier.evaluation.heldout import find_days
 from tritier.inputs.scenarios import (
     HALVES,
     build_instance,
@@ -22,6 +24,7 @@ from tritier.inputs.scenarios import (
     keep_prosumers,
     make_days,
     net_load,
+    other_days,
     price_day,
     resampled_days,
     scenario_days,
@@ -325,3 +328,51 @@ def test_days_that_cannot_be_are_refused(name, change, problem, mend):
 def test_negative_prices_and_capacitors_are_no_errors():
     days = make_days(STUDY, season_days(STUDY)[:3])
     validate_days(replace(days, wholesale=-days.wholesale, reactive_kvar=-days.reactive_kvar))
+
+
+# Sets of days --------------------------------------------------------------------------------------------------------
+
+
+def test_prices_of_a_second_year_of_loads_go_on_as_in_the_first():
+    """Each year counts its own Mondays: the days of 2016 keep their prices with 2015 before them."""
+    before = np.arange("2015-01-01", "2016-01-01", dtype="datetime64[D]")
+    both = replace(STUDY, dates=np.concatenate([before, STUDY.dates]))
+    for day in range(0, STUDY.dates.size, 7):
+        assert price_day(both, before.size + day) == price_day(STUDY, day)
+    assert len({price_day(both, before.size + day) for day in range(STUDY.dates.size)}) > 200
+    again = replace(STUDY, price_dates=np.concatenate([STUDY.price_dates, STUDY.dates]))
+    assert again.price_dates[price_day(again, 100)] == STUDY.dates[100], "prices of the day's own year go first"
+
+
+def test_sums_over_the_days_of_profiles_become_a_years():
+    assert STUDY.yearly == 1.0  # all of 2016
+    assert replace(STUDY, dates=STUDY.dates[:61]).yearly == 6.0
+
+
+def test_the_season_is_of_the_prosumers_that_take_part():
+    prepared = prepare(FOLDER, "smoke", {"n_prosumers": 3})
+    found = find_days(prepared, "season")
+    assert found.demand_kw.shape[0] == 3
+    parts = [design_days(prepared.study, prepared.preset), find_days(prepared, "held-out")]
+    assert set(parts[0].label) <= set(found.label) and not set(parts[0].label) & set(parts[1].label)
+    at = [found.label.index(label) for label in parts[0].label]
+    assert np.array_equal(found.passive_kw[:, :, at], parts[0].passive_kw)
+    with pytest.raises(ValueError, match="days of 14 prosumers are none of 3"):
+        prepared.instance.on(make_days(STUDY, season_days(STUDY)))
+
+
+def test_a_set_without_a_day_is_refused_by_name():
+    whole = read_study(FOLDER, PLAIN | {"season.months": list(range(1, 13)), "season.day_type": "all"})
+    for weekend, told in ((True, "no weekend lies"), (False, "no working day lies")):
+        with pytest.raises(InputError, match=f"season: {told} outside the season"):
+            other_days(whole, weekend=weekend)
+
+
+def test_a_row_is_named_where_it_stands_in_the_file(tmp_path):
+    """The table is sorted by bus afterwards: the bus that is no bus stands in the second row of values."""
+    folder = write_study(tmp_path / "study")
+    table = (folder / "prosumers.csv").read_text().splitlines()
+    table[1:] = [table[2], table[1].replace("north,2", "north,1")]
+    (folder / "prosumers.csv").write_text("\n".join(table) + "\n")
+    with pytest.raises(InputError, match="column bus, row 3"):
+        read_study(folder)

@@ -29,10 +29,11 @@ from tritier.cli import main
 from tritier.errors import InfeasibleError, InputError
 from tritier.evaluation.findings import elsewhere
 from tritier.inputs.documents import read_json, read_yaml
-from tritier.inputs.scenarios import design_days, keep_prosumers
+from tritier.inputs.scenarios import bare_injection, build_instance, design_days, keep_prosumers
 from tritier.inputs.settings import Settings
 from tritier.inputs.study import hash_files, read_study
 from tritier.inputs.tables import read_feeder
+from tritier.model import chance
 from tritier.model.acflow import ac_power_flow
 from tritier.provenance import write_json
 from tritier.reformulation.joint import JointLP
@@ -45,6 +46,7 @@ from tritier.studies.check import (
     input_mark,
     network_warnings,
     record_calibration,
+    uncontrolled_load,
     warnings,
 )
 from tritier.studies.commented import commented_yaml, sources_beside
@@ -489,6 +491,7 @@ def test_vehicles_heat_pumps_and_storages_of_a_simbench_grid_are_its_own(tmp_pat
         pp.create_load(net, bus, p_mw=kw / 1e3, q_mvar=kvar / 1e3)
         net.load.loc[net.load.index[-1], "profile"] = profile
     pp.create_storage(net, 1, p_mw=0.005, max_e_mwh=0.01)
+    net.storage["efficiency_percent"] = 90.0
     pp.create_sgen(net, far, p_mw=0.02, type="PV")
     net.sgen["profile"] = "PV1"
     day = np.repeat(np.r_[np.zeros(18), np.full(6, 0.2)], 4)
@@ -498,6 +501,7 @@ def test_vehicles_heat_pumps_and_storages_of_a_simbench_grid_are_its_own(tmp_pat
     study = new_study(tmp_path / "new", find_grid("simbench:1-MV-rural--2-sw"), DATA)
     (one,), (passive,) = study.prosumers, study.passive
     assert (one.bus, one.battery_kwh, one.battery_kw) == (2, pytest.approx(10), pytest.approx(5))
+    assert one.eta == pytest.approx(0.9)
     assert (one.ev_kwh_per_day, one.ev_kw, one.ev_delay_h) == (pytest.approx(6 * 0.2 * 11), pytest.approx(11), 8)
     assert (one.hp_kwh_per_day, one.hp_kw, one.hp_delay_h) == (pytest.approx(24 * 0.25 * 5), pytest.approx(5), 3)
     assert (passive.bus, passive.ev_kwh_per_day) == (3, pytest.approx(6 * 0.2 * 22))
@@ -955,6 +959,25 @@ def small_tables(folder: Path) -> str:
     lines = [f"{k},{k},{k + 1},0.4,0.3,1" for k in range(1, 6)]
     branch.write_text("\n".join(["line,from_bus,to_bus,r_ohm,x_ohm,closed", *lines]) + "\n")
     return f"{bus},{branch}"
+
+
+def test_batteries_of_the_electrified_twin_are_sized_by_its_sun_whatever_their_scale(ieee69):
+    for scale in (1.0, 2.0):
+        study = read_study(ieee69, {"batteries.scale": scale})
+        twin = build.electrified_settings({}, study, 1.0, [])
+        before, sun = (sum(getattr(p, name) for p in study.prosumers) for name in ("battery_kwh", "pv_kw"))
+        after = before / scale * twin["batteries"]["scale"]
+        assert after == pytest.approx(build.BATTERY_KWH_PER_KWP * build.PV_SCALE * sun, rel=1e-3)
+
+
+def test_flows_on_design_days_are_those_of_the_prosumers_that_take_part():
+    """Three of fourteen, not the first ones: their sun lies where they live, everybody else's is left out."""
+    study = read_study(DATA / "studies" / "ieee33-2045")
+    few = study.preset("fast", {"n_prosumers": 3})
+    instance, days = build_instance(study, few), design_days(study, few)
+    assert [p.bus for p in instance.prosumers] != [p.bus for p in study.prosumers[:3]]
+    bare = chance.net_load(instance.on(days), bare_injection(days))
+    assert np.allclose(uncontrolled_load(study, few)[1], bare, rtol=0, atol=1e-9)
 
 
 def test_a_feeder_whose_homes_are_all_prosumers_goes_electric(tmp_path, monkeypatch):

@@ -211,8 +211,9 @@ def sole_writer(path: Path) -> Iterator[None]:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what a killed run left beside ``path``; an old result that it had moved away comes back."""
-    own = re.compile(rf"\.{re.escape(path.name)}(\..+)?\.[0-9a-f]{{12}}\.(part|old)(\.\w+)?")
+    """Remove what a killed run left beside ``path``, of its own and of its state; an old result that it had moved away
+    comes back."""
+    own = re.compile(rf"\.{re.escape(path.name)}(\.state(\.\w+)?\.(npz|json))?\.[0-9a-f]{{12}}\.(part|old)(\.\w+)?")
     beside = [p for p in sorted(path.parent.iterdir()) if own.fullmatch(p.name)]
     olds = [p for p in beside if p.suffix == ".old"]
     if olds and not path.exists():

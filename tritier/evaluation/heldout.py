@@ -31,7 +31,15 @@ from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
-from tritier.inputs.scenarios import design_days, held_out_days, make_days, other_days, resampled_days, season_days
+from tritier.inputs.scenarios import (
+    design_days,
+    held_out_days,
+    keep_prosumers,
+    make_days,
+    other_days,
+    resampled_days,
+    season_days,
+)
 from tritier.inputs.settings import PRESETS
 from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
@@ -335,7 +343,8 @@ def find_days(prepared: Prepared, name: str) -> Days:
     if name == "scenarios":
         return prepared.instance.days
     if name == "season":
-        return make_days(study, np.asarray(season_days(study)), half=prepared.half)
+        kept = keep_prosumers(study, prepared.preset.n_prosumers)
+        return make_days(kept, np.asarray(season_days(study)), half=prepared.half)
     if name in DAY_SETS[-2:]:
         return other_days(study, prepared.preset, prepared.half, weekend=name == "weekends")
     make = {"held-out": held_out_days, "design": design_days, "resampled": resampled_days}[name]

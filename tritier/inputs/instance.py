@@ -355,7 +355,9 @@ class Instance:
         return (1.0 - self.rules.fixed_share) * self.fixed_cost
 
     def on(self, days: Days) -> Instance:
-        """The same instance on other days."""
+        """The same instance on other days. Raises ValueError for days of other prosumers."""
+        if days.demand_kw.shape[0] != len(self.prosumers):
+            raise ValueError(f"days of {days.demand_kw.shape[0]} prosumers are none of {len(self.prosumers)}")
         return replace(self, days=days)
 
     def forecast(self) -> Instance:

@@ -124,7 +124,8 @@ def weekday(dates: np.ndarray) -> np.ndarray:
 
 
 def price_day(study: Study, day: int) -> int:
-    """Price day of a load day: n-th Monday of April with n-th Monday of April, the last one if there is none.
+    """Price day of a load day: n-th Monday of April with n-th Monday of April, the last one if there is none; of the
+    same year where prices have it, else of their first.
 
     Excluded dates count in neither year, so that a working day never meets the price of a public holiday.
 
@@ -132,12 +133,14 @@ def price_day(study: Study, day: int) -> int:
         InputError: the price year has no such month and weekday.
     """
 
-    def alike(dates: np.ndarray) -> np.ndarray:
+    def alike(dates: np.ndarray, year: np.datetime64) -> np.ndarray:
         same_month = dates.astype("datetime64[M]").astype(int) % 12 == date.astype("datetime64[M]").astype(int) % 12
-        return np.flatnonzero(~excluded(study, dates) & same_month & (weekday(dates) == weekday(date)))
+        same = same_month & (dates.astype("datetime64[Y]") == year) & (weekday(dates) == weekday(date))
+        return np.flatnonzero(~excluded(study, dates) & same)
 
-    date = study.dates[day]
-    here, there = alike(study.dates), alike(study.price_dates)
+    date, priced = study.dates[day], study.price_dates.astype("datetime64[Y]")
+    year = date.astype("datetime64[Y]")
+    here, there = alike(study.dates, year), alike(study.price_dates, year if year in priced else priced[0])
     if not there.size:
         raise InputError(
             study.paths["prices"],
@@ -439,6 +442,9 @@ def other_days(study: Study, preset: str | Preset = "fast", half: str = "odd", w
     """Real days of the year outside the season, equally likely: working days, or Saturdays and Sundays."""
     outside = ~in_season(study, study.dates) & ~excluded(study, study.dates)
     days = np.flatnonzero(outside & ((weekday(study.dates) >= 5) == weekend))
+    if not days.size:
+        what = f"no {'weekend' if weekend else 'working day'} lies outside the season and its holidays"
+        raise InputError(study.paths["study"], "season", what, "choose another set of days, or a shorter season")
     return make_days(keep_prosumers(study, study.preset(preset).n_prosumers), days, half=half)
 
 

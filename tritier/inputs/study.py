@@ -65,6 +65,13 @@ class Study:
     plugged_in: np.ndarray = field(default_factory=lambda: np.ones((2, 24)))  # share of vehicles, weekday and weekend
     changes: Mapping[str, str] = field(default_factory=dict)  # what differs from study.yaml as it stands, by dotted key
 
+    @property
+    def yearly(self) -> float:
+        """What a sum over all days of the profiles is to be multiplied by for a year's."""
+        first = self.dates[0].astype("datetime64[Y]")
+        begin, end = (year.astype("datetime64[D]").astype(int) for year in (first, first + 1))
+        return float((end - begin) / self.dates.size)
+
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
         """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
         if not isinstance(preset, Preset):
@@ -265,7 +272,7 @@ def bus_loads(
 
 def read_prosumer_rows(path: Path, feeder: Feeder, profiles: Mapping[str, np.ndarray]) -> list[ProsumerRow]:
     """The table of prosumers, one at a bus with load."""
-    table = sorted(read_rows(path, ProsumerRow), key=lambda row: row.bus)  # the order of rows decides nothing
+    table = read_rows(path, ProsumerRow)
     unique(path, "prosumer", [row.prosumer for row in table])
     buses = [row.bus for row in table]
     known(path, "bus", buses, feeder.bus.tolist(), "the bus file")
@@ -274,7 +281,7 @@ def read_prosumer_rows(path: Path, feeder: Feeder, profiles: Mapping[str, np.nda
     require(path, "bus", loaded, "has no load", "place prosumers at buses with p_kw > 0")
     for name in ("pv_profile", "wind_profile"):
         known(path, name, [getattr(row, name) for row in table], profiles, "the renewable profiles")
-    return table
+    return sorted(table, key=lambda row: row.bus)  # the order of rows decides nothing
 
 
 def read_passive(paths: Mapping[str, Path], feeder: Feeder, prosumers: list[ProsumerRow]) -> list[PassiveRow]:

@@ -244,7 +244,7 @@ def own_prosumer(grid: Grid, n: int, k: int, profile: str) -> dict[str, object]:
     """The row of prosumers.csv for bus n, the k-th prosumer; profile: where it owns no generator."""
     own = grid.generators[grid.generators["bus"] == n]
     sun, wind = own[own["kind"] != "wind"], own[own["kind"] == "wind"]
-    storages = grid.storages[grid.storages["bus"] == n]
+    storages = grid.storages[(grid.storages["bus"] == n) & (grid.storages["kwh"] > 0)]
     return {
         "prosumer": f"bus{n}",
         "bus": n,
@@ -254,7 +254,7 @@ def own_prosumer(grid: Grid, n: int, k: int, profile: str) -> dict[str, object]:
         "wind_profile": _largest(wind, profile),
         "battery_kwh": storages["kwh"].sum(),
         "battery_kw": storages["kw"].sum(),
-        "eta": ETA,
+        "eta": ETA if storages.empty else float(np.average(storages["eta"], weights=storages["kwh"])),
         "degradation_usd_per_kwh": DEGRADATION,
         "beta": BETA_CYCLE[k % len(BETA_CYCLE)],
     }
@@ -549,7 +549,7 @@ def homes(study: Study) -> pd.Series:
     household = (share * mix["profile"].str.startswith(HOMES)).groupby(mix["bus"]).sum()
     if not household.any():
         raise InputError(path, "column profile", f"has no household shape ({HOMES}-...)", "give devices by hand")
-    yearly = pd.Series(study.load_kw.sum(axis=(1, 2)) / settings.load.scale, index=study.feeder.bus)
+    yearly = study.yearly * pd.Series(study.load_kw.sum(axis=(1, 2)) / settings.load.scale, index=study.feeder.bus)
     return (yearly * household.reindex(yearly.index).fillna(0.0)) / HOME_KWH
 
 
@@ -697,7 +697,8 @@ def electrified_settings(content: dict, study: Study, level: float, made: Iterab
         "pv_scale": PV_SCALE * settings.renewables.pv_scale
     }
     batteries = settings.batteries.model_dump(exclude_unset=True)
-    batteries["scale"] = float(f"{battery / per_kwp if per_kwp > 0 else battery:.4g}")
+    scale = battery / per_kwp * settings.batteries.scale if per_kwp > 0 else battery  # per_kwp is of scaled batteries
+    batteries["scale"] = float(f"{scale:.4g}")
     return content | {
         "name": f"{settings.name}-electrified",
         "title": f"{settings.title or settings.name}, electrified",

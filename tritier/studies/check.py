@@ -46,9 +46,8 @@ def uncontrolled_load(study: Study, preset: str | Preset, half: str = "odd") -> 
     """The design days and the net load of every bus on them, kW, (N, T, D), when nobody waits, stores or curtails."""
     days = design_days(study, preset, half)
     load = days.passive_kw.copy()
-    kept = days.demand_kw.shape[0]
-    where = [study.feeder.position(p.bus) for p in study.prosumers[:kept]]
-    np.add.at(load, where, -bare_injection(days))
+    kept = keep_prosumers(study, study.preset(preset).n_prosumers).prosumers
+    np.add.at(load, [study.feeder.position(p.bus) for p in kept], -bare_injection(days))
     return days, load
 
 
@@ -112,7 +111,7 @@ def check_study(study: Study, preset: str = "fast") -> Check:
         "buses": study.feeder.bus.size,
         "prosumers": len(people),
         "load_peak_kw": float(study.load_kw.sum(axis=0).max()),
-        "load_mwh_per_year": float(study.load_kw.sum() / 1e3),
+        "load_mwh_per_year": float(study.yearly * study.load_kw.sum() / 1e3),
         "pv_kw": sum(p.pv_kw for p in people),
         "wind_kw": sum(p.wind_kw for p in people),
         "battery_kwh": sum(p.battery_kwh for p in people),
