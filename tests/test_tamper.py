@@ -460,17 +460,17 @@ def test_what_certify_does_not_check_is_said(flat_folder, tmp_path, capsys):
 
 def test_evaluated_days_at_other_prices_are_refused(solved, monkeypatch):
     """At other prices money moves from one agent to another, and all accounts still balance."""
-    real = heldout.judge_all
+    real = heldout.judge_policies
 
     def wrong(*given):
-        for number, policy, day in real(*given):
-            yield number, policy, replace(day, pi=day.pi + 0.01)
+        for policy, day in real(*given):
+            yield policy, replace(day, pi=day.pi + 0.01)
 
-    monkeypatch.setattr(heldout, "judge_all", wrong)
+    monkeypatch.setattr(heldout, "judge_policies", wrong)
     monkeypatch.setattr(type(solved), "certify", lambda *_: {})
     with pytest.raises(CertificateError, match=r"days\."):
         heldout.evaluate(solved, "scenarios")
-    monkeypatch.setattr(heldout, "judge_all", real)
+    monkeypatch.setattr(heldout, "judge_policies", real)
     assert heldout.evaluate(solved, "scenarios").headline["days"] == 6
 
 

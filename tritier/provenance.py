@@ -168,7 +168,7 @@ def require_jobs(jobs: int) -> None:
 
 def require_same_question(state: Path, told: Mapping[str, object], mine: Mapping[str, object]) -> None:
     """Raise InputError, naming what differs, where the state of an interrupted run belongs to another question."""
-    differ = [key for key, value in mine.items() if told[key] != json.loads(json.dumps(value))]
+    differ = [key for key, value in mine.items() if told.get(key) != json.loads(json.dumps(value))]
     if differ:
         problem = f"is the state of an interrupted run with another {', '.join(differ)}"
         raise InputError(state, "--resume", problem, "undo the change, or give --restart to begin anew")

@@ -16,8 +16,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.outcome import daily_table, mean_and_cvar
 from tritier.cases.recourse import DayDecisions, as_cleared
 from tritier.cases.result import FOLDER, SETS, Result, read_made
-from tritier.cases.solve import prepare
-from tritier.evaluation.heldout import refunded
+from tritier.cases.solve import prepare, refunded
 from tritier.provenance import commit, digest, versions, write_csv, write_json
 
 HERE = Path(__file__).resolve().parent

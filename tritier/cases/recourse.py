@@ -26,7 +26,7 @@ from tritier.inputs.instance import Instance
 from tritier.model.chance import Block, net_load
 from tritier.model.market import limits_by_position
 from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
-from tritier.model.tariff import HIGHEST, quantities
+from tritier.model.tariff import quantities
 from tritier.reformulation.joint import JointLP, known_days
 from tritier.reformulation.lp import Border
 from tritier.search.responses import follower_face, least_social_cost
@@ -158,7 +158,8 @@ class _PolicyLP:
     def _widen_books(self, traded: float) -> None:
         """Make room for ``traded`` kWh: boxes were made for what the judged days would let prosumers trade."""
         lp, instance = self.joint.lp, self.instance
-        money = traded * float(np.abs(instance.retail).max() + np.abs(instance.feed_in).max() + HIGHEST)
+        dearest = max(d.highest * (1 + d.peak_billed) for d in self.joint.data)  # energy, and a peak of that energy
+        money = traded * float(np.abs(instance.retail).max() + np.abs(instance.feed_in).max() + dearest)
         own = {"cost": money, "var": money, "excess": 2 * money, "gb": traded, "gk": traded}
         extra = [(lp.at(name), traded) for name in quantities(self.instance.menu)] + [(lp.at("R"), money)]
         extra += [(at, own[term]) for columns in self.joint.columns for term, at in columns.items() if term in own]

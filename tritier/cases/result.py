@@ -24,6 +24,7 @@ from tritier.cases import store
 from tritier.cases.cases import Case, find_case
 from tritier.cases.certificate import (
     COMPLEMENTARITY,
+    DUALITY,
     GAIN,
     RESIDUAL,
     Answers,
@@ -47,6 +48,7 @@ from tritier.cases.solve import (
     optimise,
     prepare,
     prosumer_bill_share,
+    refunded,
     with_fixed_charge,
 )
 from tritier.errors import InputError
@@ -128,13 +130,10 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """Headline figures, expected over the design scenarios under the case's headline policy, and ``warnings``."""
         day, decisions, instance = self.days, self.decisions, self.prepared.instance
-        table = daily_table(day, decisions)
+        table = refunded(self.prepared, daily_table(day, decisions))
         mean = {c: mean_and_cvar(table, c)[0] for c in table.columns if c not in ("day", "probability")}
         physics = physics_table(day)
         p = instance.days.probability
-        fixed = fixed_cost(self.prepared, forecast=False)
-        surplus = mean["dso_revenue_usd"] - fixed - mean["loss_cost_usd"] - mean["demand_charge_usd"]
-        share = prosumer_bill_share(self.prepared)
         return {
             "case": self.case.number,
             "policy": day.policy,
@@ -145,8 +144,7 @@ class Result:
             "social_cost_usd": mean["social_cost_usd"],
             **({"social_cost_range_usd": self.social_cost_range} if self.answers is not None else {}),
             "prosumer_cost_usd": mean["prosumer_cost_usd"],
-            "prosumer_cost_after_refund_usd": mean["prosumer_cost_usd"]
-            - share * (surplus + mean["congestion_rent_usd"]),
+            "prosumer_cost_after_refund_usd": mean["prosumer_cost_after_refund_usd"],
             "prosumer_cvar_usd": mean_and_cvar(table, "prosumer_cost_usd", instance.rules.alpha)[1],
             "losses_kwh": mean["losses_kwh"],
             "ac_losses_kwh": float(physics["ac_losses_kwh"].to_numpy() @ p),
@@ -154,11 +152,11 @@ class Result:
             "curtailed_kwh": mean["curtailed_kwh"],
             "peak_kw": mean["peak_kw"],
             "dso_revenue_usd": mean["dso_revenue_usd"],
-            "dso_surplus_usd": surplus,
+            "dso_surplus_usd": mean["dso_surplus_usd"],
             "congestion_rent_usd": mean["congestion_rent_usd"],
-            "fixed_cost_usd": fixed,
+            "fixed_cost_usd": fixed_cost(self.prepared, forecast=False),
             "fixed_charge_usd": float(decisions.fixed.sum()),
-            "refund_share_prosumers": share,
+            "refund_share_prosumers": prosumer_bill_share(self.prepared),
             "violation_share_ac": float(physics["ac_violation_share"].to_numpy() @ p),
             "warnings": self.warnings(),
         }
@@ -470,7 +468,7 @@ def certificate_table(certificate: Mapping[str, Mapping[str, Any]]) -> pd.DataFr
         ("rows and bounds of the follower", "kW or $", parts["follower"]["primal"], RESIDUAL),
         ("reduced costs of the follower", "$/kWh", parts["follower"]["dual"], RESIDUAL),
         ("complementarity of the follower", "$", parts["follower"]["complementarity"], COMPLEMENTARITY),
-        ("duality gap of the follower", "relative", abs(parts["follower"]["duality_gap"]), RESIDUAL),
+        ("duality gap of the follower", "relative", abs(parts["follower"]["duality_gap"]), DUALITY),
         ("violations bought at the declared price", "kWh/day", parts["follower"]["slack_kwh"], RESIDUAL),
         ("money that appears or vanishes", "$/day", parts["money"]["imbalance_usd"], None),
         ("revenue missing for cost recovery", "$/day", max(0.0, -parts["revenue"]["slack_usd"]), 1e-4),
@@ -484,12 +482,13 @@ def certificate_table(certificate: Mapping[str, Mapping[str, Any]]) -> pd.DataFr
 def design_table(design: Mapping[str, Any]) -> pd.DataFrame:
     """Bounds on the best design of the menu, and what could be gained at most, from a certificate's part ``design``."""
     flat, first, low, high = (float(design[k]) for k in ("flat", "first_best", "lower_bound", "upper_bound"))
+    gain = f"{100 * (flat - high) / (flat - first):.1f}" if flat > first else "–"
     rows = [
         ("social cost of the flat tariff", "$/day", f"{flat:,.2f}"),
         ("social cost of the design found", "$/day", f"{high:,.2f}"),
         ("lower bound of all designs of the menu", "$/day", f"{low:,.2f}"),
         ("first best, without incentives", "$/day", f"{first:,.2f}"),
-        ("gain of the design", "% of what is achievable", f"{100 * (flat - high) / (flat - first):.1f}"),
+        ("gain of the design", "% of what is achievable", gain),
         ("gap", "% of what is achievable", f"{100 * float(design['gap']):.2f}"),
         ("gap", "$/day", f"{float(design['gap_usd']):,.2f}"),
         ("gap", "% of social cost", f"{100 * float(design['gap_relative']):.3f}"),

@@ -30,7 +30,7 @@ from tritier.cases.recourse import POLICIES, DayDecisions, Recourse, with_rights
 from tritier.errors import InputError, SolverError
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.scenarios import build_instance, design_days
-from tritier.inputs.settings import Preset, Settings, change_as_text
+from tritier.inputs.settings import PRESET_KEYS, Preset, Settings, change_as_text
 from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Block
 from tritier.model.tariff import fixed_charge, passive_charges
@@ -81,16 +81,16 @@ def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dic
 
     Raises InputError for a key that neither has.
     """
-    fields = set(Preset.__dataclass_fields__) - {"name"}
     for key in changes:
-        if key not in fields and key.split(".")[0] not in Settings.model_fields:
+        if key not in PRESET_KEYS and key.split(".")[0] not in Settings.model_fields:
             raise InputError(
                 "--set",
                 key,
                 "is a key neither of the preset nor of study.yaml",
-                f"use one of {', '.join(sorted(fields))}, or a key of study.yaml as chance_level or load.scale",
+                f"use one of {', '.join(sorted(PRESET_KEYS))}, or a key of study.yaml as chance_level or load.scale",
             )
-    return {k: v for k, v in changes.items() if k not in fields}, {k: v for k, v in changes.items() if k in fields}
+    of_preset = {k: v for k, v in changes.items() if k in PRESET_KEYS}
+    return {k: v for k, v in changes.items() if k not in of_preset}, of_preset
 
 
 @lru_cache(maxsize=16)
@@ -235,27 +235,30 @@ def least_violation(joint: JointLP) -> tuple[float, Block]:
 
 def judge(prepared: Prepared, case: Case, decisions: Decisions, days: Days, policy: str) -> DayDecisions:
     """A design's days under a recourse policy."""
-    day = Recourse(judging_instance(prepared.instance, case, days)).judge(decisions, policy)
-    return with_rights(day, case, clearing_instance(prepared.instance, case), decisions)
+    return dict(judge_policies(prepared, case, decisions, days, [policy]))[policy]
 
 
-def judge_all(
-    prepared: Prepared, cases: Mapping[int, Decisions], days: Days, policies: Sequence[str] = POLICIES
-) -> Iterator[tuple[int, str, DayDecisions]]:
-    """Yield (case number, policy, DayDecisions) for all cases and policies, with one LP for all cases with assets."""
-    built: dict[bool, Recourse] = {}
-    for number, decisions in cases.items():
-        case = CASES[number]
-        clearing = clearing_instance(prepared.instance, case)
-        if case.assets not in built:
-            built[case.assets] = Recourse(judging_instance(prepared.instance, case, days))
-        for policy in policies:
-            yield number, policy, with_rights(built[case.assets].judge(decisions, policy), case, clearing, decisions)
+def judge_policies(
+    prepared: Prepared, case: Case, decisions: Decisions, days: Days, policies: Sequence[str] = POLICIES
+) -> Iterator[tuple[str, DayDecisions]]:
+    """Yield (policy, a design's days under it), with one LP for all policies."""
+    recourse = Recourse(judging_instance(prepared.instance, case, days))
+    clearing = clearing_instance(prepared.instance, case)
+    for policy in policies:
+        yield policy, with_rights(recourse.judge(decisions, policy), case, clearing, decisions)
 
 
 def prosumer_bill_share(prepared: Prepared) -> float:
     """Prosumers' share of the energy billed in Case 1: the key by which surplus and rent are refunded."""
     return 1 - float(bill_shares(prepared)[-1])
+
+
+def refunded(prepared: Prepared, table: pd.DataFrame) -> pd.DataFrame:
+    """A daily table with the DSO's surplus, and prosumer cost after their share of surplus and congestion rent."""
+    paid = fixed_cost(prepared, forecast=False) + table["loss_cost_usd"] + table["demand_charge_usd"]
+    surplus = table["dso_revenue_usd"] - paid
+    back = prosumer_bill_share(prepared) * (surplus + table["congestion_rent_usd"])
+    return table.assign(dso_surplus_usd=surplus, prosumer_cost_after_refund_usd=table["prosumer_cost_usd"] - back)
 
 
 def with_fixed_charge(prepared: Prepared, clearing: Instance, response: Response, decisions: Decisions) -> Decisions:

@@ -20,7 +20,7 @@ from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions, with_rights
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance
-from tritier.inputs.settings import Preset, parse_value
+from tritier.inputs.settings import PRESET_KEYS, Preset, parse_value
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
 from tritier.provenance import own_folder
@@ -182,7 +182,7 @@ def check_origin(folder: Path, mine: Preset, today: Preset, name: str) -> None:
     mine: the preset as the file says it was; today: the study's own, without changes; name: of the study.
     """
     origin = read_origin(folder)
-    own = {key: getattr(mine, key) for key in origin["changes"] if key in Preset.__dataclass_fields__}
+    own = {key: getattr(mine, key) for key in origin["changes"] if key in PRESET_KEYS}
     meant: dict[str, object] = {"study_name": name, "seed": mine.seed, "parameters": asdict(replace(today, **own))}
     told = {key: parse_value(key, str(origin["changes"][key])) for key in own}
     for key, stored, value in [(k, origin[k], v) for k, v in meant.items()] + [("changes", told, own)]:
@@ -191,7 +191,7 @@ def check_origin(folder: Path, mine: Preset, today: Preset, name: str) -> None:
 
 def stored_changes(origin: dict) -> dict[str, object]:
     """Changes of the study, and every field of the preset as it was."""
-    preset = {k: v for k, v in origin["parameters"].items() if k in Preset.__dataclass_fields__ and k != "name"}
+    preset = {k: v for k, v in origin["parameters"].items() if k in PRESET_KEYS}
     return preset | {k: v for k, v in origin["changes"].items() if k not in preset}
 
 

@@ -284,7 +284,7 @@ def kept_designs() -> pd.DataFrame:
                 ("individual peak charge [$/kW]", "tau_k"),
                 ("coincident peak charge [$/kW]", "tau_c"),
             ):
-                column[text] = f"{float(kept[key]):g}"
+                column[text] = f"{float(kept.get(key, 0.0)):g}"  # stored where the menu offers them
             for line, chosen in zip(map(int, kept["cap_line"]), kept["cap"].tolist(), strict=True):
                 column[f"limit of line {line} [kW]"] = result.limit_in_words(chosen, dict(menu.capacity)[line])
         column["fixed charge, all customers [$/day]"] = f"{summary['fixed_charge_usd']:,.0f}"

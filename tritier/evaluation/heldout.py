@@ -26,7 +26,7 @@ from tritier.cases.outcome import (
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import FOLDER as STORED_CASES
 from tritier.cases.result import Result, made_from, read_made, read_or_solve, stored
-from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_all, prosumer_bill_share
+from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_policies, prosumer_bill_share, refunded
 from tritier.cases.store import stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
@@ -84,7 +84,8 @@ class HeldOut:
 
 def judged(prepared: Prepared, number: int, decisions: Decisions, days: Days) -> dict[str, DayDecisions]:
     """A case's days under each of its policies, by policy."""
-    return {policy: day for _, policy, day in judge_all(prepared, {number: decisions}, days, CASES[number].policies)}
+    case = CASES[number]
+    return dict(judge_policies(prepared, case, decisions, days, case.policies))
 
 
 def find(prepared: Prepared, number: int, decisions: Decisions, judgements: Mapping[str, DayDecisions]) -> HeldOut:
@@ -104,18 +105,6 @@ def find(prepared: Prepared, number: int, decisions: Decisions, judgements: Mapp
         prosumer_costs(headline, decisions).assign(case=number),
         hourly_means(headline, decisions).assign(case=number),
     )
-
-
-def refunded(prepared: Prepared, table: pd.DataFrame) -> pd.DataFrame:
-    """A daily table with the DSO's surplus, and prosumer cost after their share of surplus and congestion rent."""
-    surplus = (
-        table["dso_revenue_usd"]
-        - fixed_cost(prepared, forecast=False)
-        - table["loss_cost_usd"]
-        - table["demand_charge_usd"]
-    )
-    back = prosumer_bill_share(prepared) * (surplus + table["congestion_rent_usd"])
-    return table.assign(dso_surplus_usd=surplus, prosumer_cost_after_refund_usd=table["prosumer_cost_usd"] - back)
 
 
 def band_depths(day: DayDecisions) -> dict[str, np.ndarray]:
@@ -302,8 +291,8 @@ def evaluate(
     find_day_set(days)
     result.certify(jobs, progress)
     chosen, figures, tables = find_days(result.prepared, days), {}, []
-    made = {result.case.number: result.decisions}
-    for _, policy, judged in judge_all(result.prepared, made, chosen, result.case.policies):
+    policies = result.case.policies
+    for policy, judged in judge_policies(result.prepared, result.case, result.decisions, chosen, policies):
         economics, physics = daily_table(judged, result.decisions), physics_table(judged)
         require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
         check_judged(judged, result.decisions)

@@ -27,10 +27,9 @@ from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
-from tritier.cases.solve import Prepared, judge, judge_all, prepare, split_changes
+from tritier.cases.solve import Prepared, judge, judge_policies, prepare, refunded, split_changes
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError, SolverError
 from tritier.evaluation.findings import JUDGED, PARTS, by_policy
-from tritier.evaluation.heldout import refunded
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import held_out_days
@@ -803,8 +802,8 @@ def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd
         begin = time.perf_counter()
         solved = solve_case(prepared, number)
         solved.certificates()
-        made, policies = {number: solved.decisions}, (solved.case.policy, HARD)
-        for _, policy, day in judge_all(prepared, made, days, policies):
+        policies = (solved.case.policy, HARD)
+        for policy, day in judge_policies(prepared, solved.case, solved.decisions, days, policies):
             table = refunded(prepared, daily_table(day, solved.decisions)).merge(physics_table(day), on="day")
             tables.append(table[["day", *JUDGED, "social_cost_usd", "peak_kw"]].assign(case=number, policy=policy))
         told: dict[str, object] = {"design": asdict(solved.design), "seconds": round(time.perf_counter() - begin, 1)}

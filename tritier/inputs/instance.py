@@ -242,6 +242,8 @@ class Rules:
     def __post_init__(self) -> None:
         if self.trade not in ("day_ahead", "by_scenario"):
             raise ValueError(f"trade is {self.trade!r}: name day_ahead or by_scenario")
+        if self.billing not in ("scenario", "expected"):
+            raise ValueError(f"billing is {self.billing!r}: name scenario or expected")
         if self.rights not in ("day", "day_ahead"):
             raise ValueError(f"rights is {self.rights!r}: name day or day_ahead")
         if self.excess_price is None:

@@ -13,7 +13,7 @@ import numpy as np
 from tritier.inputs.instance import Design, Instance, Menu, quantity
 from tritier.model.devices import Box, Decisions, ProsumerData, box, over_day, times
 from tritier.model.market import Follower, Labelled, named_columns
-from tritier.model.network import losses_kw
+from tritier.model.network import lindistflow, losses_kw
 from tritier.model.prosumer import all_data, device_costs, prosumer_boxes
 from tritier.model.risk import Term
 from tritier.model.tariff import billed_energy, passive_peaks
@@ -112,7 +112,10 @@ def leader_boxes(instance: Instance, books: Mapping[str, Box]) -> dict[str, Box]
     """Boxes of the DSO's columns, by name, which never bind; books: those of the bookkeeping columns."""
     days, lines = instance.days, (instance.feeder.line.size, 1)
     most = float(books["H"][1])
-    worst_loss = float(losses_kw(np.full(lines, most), np.full(lines, most), instance.feeder)[0])
+    reactive = max(
+        most, float(np.abs(lindistflow(instance.feeder).reactive_flows(days.reactive_kvar)).max(initial=0.0))
+    )
+    worst_loss = float(losses_kw(np.full(lines, most), np.full(lines, reactive), instance.feeder)[0])
     price = np.abs(days.wholesale).sum(axis=0).max() + loss_price(instance).sum(axis=0).max()
     money = (price + instance.rules.demand_charge) * (most + worst_loss) + 2 * float(books["R"][1])
     boxes = {"F": box(money, (), -money), "N": box(money, ()), "loss": box(worst_loss, days.wholesale.shape)}
