@@ -136,6 +136,25 @@ def test_a_loop_may_be_opened_and_a_root_chosen(tmp_path):
         find_grid(source, opened=[9])
 
 
+def test_a_feeder_below_a_transformer_has_its_own_voltage_and_lines(tmp_path):
+    """Of a case at 110 and 11 kV what is fed from bus 2 is read in ohm of 11 kV, and no line above it."""
+    path = tmp_path / "levels.m"
+    path.write_text(
+        "function mpc = levels\nmpc.baseMVA = 10;\n"
+        "mpc.bus = [\n1 3 0 0 0 0 1 1 0 110 1 1 1;\n2 1 0 0 0 0 1 1.02 0 11 1 1.05 0.95;\n"
+        "3 1 0.1 0.05 0 0 1 1 0 11 1 1.05 0.95;\n4 1 5 1 0 0 1 1 0 110 1 1.1 0.9;\n];\n"
+        "mpc.branch = [\n1 2 0.001 0.05 0 0 0 0 0.95 0 1 -360 360;\n2 3 0.02 0.01 0 2 0 0 0 0 1 -360 360;\n"
+        "1 4 0.02 0.01 0 0 0 0 0 0 1 -360 360;\n];\n"
+    )
+    with pytest.raises(InputError, match="several voltage levels"):
+        find_grid(str(path))
+    grid = find_grid(str(path), root=2, opened=[1])
+    assert grid.bus["bus"].tolist() == [2, 3] and grid.bus["vn_kv"].tolist() == [11, 11]
+    assert grid.branch["line"].tolist() == [2]
+    assert grid.branch["r_ohm"].tolist() == pytest.approx([0.02 * 11**2 / 10])
+    assert grid.branch["rating_a"].tolist() == pytest.approx([2e3 / (np.sqrt(3) * 11)])
+
+
 def script() -> ModuleType:
     """data/results/feeders.py, which holds pandapower's own flow of an imported feeder."""
     spec = importlib.util.spec_from_file_location("feeders", DATA / "results" / "feeders.py")

@@ -597,6 +597,7 @@ def _grid(
     if left and root is None:
         raise InputError("--from", source, f"leaves bus {left[0]} without supply", "close a line to it")
     require_one_level(bus, fed, source)
+    edges = [edge for edge in edges if fed.issuperset(edge[1:])]
     return Grid(
         name=name,
         source=source,
@@ -653,9 +654,10 @@ def _case_branches(bus: np.ndarray, branch: np.ndarray, edges: Edges, base: floa
     taps = (rows[:, TAP] != 0) & (rows[:, TAP] != 1)
     if taps.any():
         line = edges[int(np.flatnonzero(taps)[0])][0]
-        raise InputError("--from", source, f"line {line} is a transformer with a tap", "start below it: --root BUS")
+        mend = f"start below it: --root BUS --open {line}"
+        raise InputError("--from", source, f"line {line} is a transformer with a tap", mend)
     require_impedance(source, [k for k, _, _ in edges], rows[:, R], rows[:, X], "mend r and x of mpc.branch")
-    vn = float(bus[0, BASE_KV])
+    vn = float(bus[bus[:, BUS] == edges[0][1], BASE_KV][0])  # all fed buses have one
     ohm = vn**2 / base
     rated = rows[:, RATE_A] > 0
     return pd.DataFrame(
