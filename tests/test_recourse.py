@@ -13,7 +13,7 @@ from tritier.cases import outcome
 from tritier.cases.cases import risk_neutral
 from tritier.cases.decisions import Decisions, decisions_of
 from tritier.cases.judged import check_days
-from tritier.cases.outcome import imbalance, settlement_of
+from tritier.cases.outcome import imbalance, offer_excess, settlement_of
 from tritier.cases.recourse import POLICIES, DayDecisions, Recourse, side_by_side
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.reformulation.joint import JointLP
@@ -272,7 +272,7 @@ def test_market_policy_exceeds_an_offer_where_that_is_cheaper():
         instance, decisions = offered(sunny(), 120.0, price)
         day = Recourse(instance).judge(decisions, "market policy")
         assert day["cu"][1] == pytest.approx(np.full((2, 2), curtailed), abs=1e-6)
-        assert day.excess == pytest.approx(np.full((1, 2), excess), abs=1e-6)
+        assert offer_excess(day, decisions.design) == pytest.approx([excess, excess], abs=1e-6)
         assert day.bought == pytest.approx(np.zeros(2), abs=1e-9)
 
 
@@ -289,7 +289,7 @@ def test_market_policy_pays_the_declared_price_for_physical_limits_only():
     instance, decisions = offered(sunny(rating=60.0, sun=0.0), 50.0, 0.5)
     day = Recourse(instance).judge(decisions, "market policy")
     assert day.bought == pytest.approx([80.0, 80.0], abs=1e-6)
-    assert day.excess == pytest.approx(np.full((1, 2), 50.0), abs=1e-6)  # of the flow of 100 kW
+    assert offer_excess(day, decisions.design) == pytest.approx([50.0, 50.0], abs=1e-6)  # of the flow of 100 kW
     assert day.pi[2].sum(axis=0) == pytest.approx([6.5, 6.5], abs=1e-7)
 
 

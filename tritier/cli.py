@@ -241,7 +241,8 @@ def add_evaluate(verbs: Verbs) -> None:
     verb = verbs.add_parser("evaluate", help="judge a stored design on other days, by AC power flow")
     verb.set_defaults(run=evaluate)
     verb.add_argument("folder")
-    verb.add_argument("--days", default="held-out", help="held-out, design, scenarios, resampled or season")
+    sets = "held-out, design, scenarios, resampled, season, other-weekdays or weekends"
+    verb.add_argument("--days", default="held-out", help=sets)
     verb.add_argument("--study", default=None, help="the study's folder, where it has moved")
     verb.add_argument("--jobs", type=int, default=1, help="processes that share the rows of the proof")
     add_quiet(verb)

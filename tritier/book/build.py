@@ -215,13 +215,13 @@ def figures(book: Book) -> str:
     rows = []
     for chapter in book.chapters:
         notebook = nbformat.read(book.executed(chapter), as_version=4)
-        links = [link for cell in notebook.cells for link in _figure_links(cell, chapter)]
+        links = [link for cell in notebook.cells for link in _figure_links(cell)]
         if links:
             rows.append((f"[{_title(notebook)}](chapters/{chapter})", ", ".join(links)))
     return captioned([("chapter", "figures"), *rows], "Figures of the book, by chapter")
 
 
-def _figure_links(cell: nbformat.NotebookNode, chapter: str) -> list[str]:
+def _figure_links(cell: nbformat.NotebookNode) -> list[str]:
     found = []
     for output in cell.get("outputs", []):
         about = output.get("metadata", {}).get("tritier", {})

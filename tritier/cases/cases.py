@@ -64,7 +64,7 @@ def risk_neutral(instance: Instance) -> Instance:
 
 
 def without_limits(instance: Instance) -> Instance:
-    """The instance whose DSO offers no capacity limits."""
+    """The instance whose DSO offers neither capacity limits nor charges on peaks."""
     return replace(instance, menu=Menu(instance.menu.tariff, instance.menu.p2p, ()))
 
 

@@ -49,7 +49,6 @@ class DayDecisions:
     arrays: dict[str, np.ndarray]
     pi: np.ndarray  # (N, T, W), $/kWh, price of net injection, not weighed by probability
     bought: np.ndarray  # (W,), violations bought at the declared price, kWh
-    excess: np.ndarray | None = None  # (C, W), kW: largest flow of the day beyond each limit offered; market policy
     price: np.ndarray | None = None  # (T, W), $/kWh: each day's own P2P price where trade is by scenario
     # the clearing that sold rights, where days settle those at its prices; None: all rights at the days' own
     ahead: DayDecisions | None = None
@@ -116,11 +115,8 @@ def side_by_side(instance: Instance, days: Sequence[DayDecisions]) -> DayDecisio
         for name in names
     }
     pi, bought = joined(day.pi for day in days), joined(day.bought for day in days)
-    excess = [day.excess for day in days if day.excess is not None]
     price = [day.price for day in days if day.price is not None]
-    return DayDecisions(
-        instance, first.policy, arrays, pi, bought, joined(excess) if excess else None, joined(price) if price else None
-    )
+    return DayDecisions(instance, first.policy, arrays, pi, bought, joined(price) if price else None)
 
 
 class _PolicyLP:
@@ -235,8 +231,8 @@ class _PolicyLP:
         else:
             self._add_own(block, price)
 
-    def _add_own(self, block: Block, price: float, above: float = 0.0) -> None:
-        """Rows violation - s <= ``above`` with s >= 0 at ``price`` on each day."""
+    def _add_own(self, block: Block, price: float) -> None:
+        """Rows violation - s <= 0 with s >= 0 at ``price`` on each day."""
         joint, s, n = self.joint, self.instance.days.n_days, self.joint.lp.cost.size
         rows, upper = joint.violation_rows(block)
         matrix = sp.csr_array(sp.hstack([rows, sp.vstack([-sp.eye_array(s)] * (upper.size // s))]))
@@ -249,7 +245,7 @@ class _PolicyLP:
                 columns={f"s:{block.label}": (0, (s,))},
                 matrix=matrix,
                 row_lower=np.full(upper.size, -np.inf),
-                row_upper=upper + above,
+                row_upper=upper,
                 rows={f"priced:{block.label}": (0, (upper.size,))},
             )
         )
@@ -305,5 +301,4 @@ class _PolicyLP:
                 pi[:, block.hour, :] += np.outer(gradient, tail / days.probability)
         for block in self.rows:
             bought += x[self.bought_by(block)]
-        excess = np.array([x[columns] for columns in self.shared.values()]) if self.shared else None
-        return DayDecisions(instance, policy, arrays, pi, bought, excess, price)
+        return DayDecisions(instance, policy, arrays, pi, bought, price)

@@ -280,8 +280,8 @@ def evaluate(
     """Certify a result, then judge its design on a set of days under every recourse policy, by AC power flow.
 
     days: ``held-out`` (real days that the design has not seen), ``design`` (real days of its half of the season),
-    ``scenarios``, ``resampled`` or ``season``; jobs: processes that share the rows of the proof; progress: is given a
-    line at each step.
+    ``scenarios``, ``resampled``, ``season``, ``other-weekdays`` or ``weekends`` (outside the season); jobs: processes
+    that share the rows of the proof; progress: is given a line at each step.
 
     Days are checked as those of the design are (:func:`tritier.cases.certificate.check_judged`): without the LP that
     made them, agent by agent at the day's prices, and for society.

@@ -86,8 +86,9 @@ def point(
 
     Returns:
         Figures by name, ``cK_`` before those of case K (:py:func:`case_figures`), ``cK_out_`` before those on held-out
-        days; ``out_change`` is the change of welfare from Case 1 to Case 4 there, with its day-clustered interval. A
-        case that cannot be designed, or whose certificate fails, has no figures but ``refused``, the reason in a line.
+        days; ``out_change`` is the change of welfare from Case 1 to Case 4 there, with an interval clustered by week.
+        A case that cannot be designed, or whose certificate fails, has no figures but ``refused``, the reason in a
+        line.
 
     Raises InputError for a wrong study, key or design.
     """
@@ -290,9 +291,7 @@ def row_of(notebook: nbformat.NotebookNode) -> dict[str, object]:
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     found = [o.data[ROW] for o in outputs if "data" in o and ROW in o.data]
     if len(found) != 1:
-        raise InputError(
-            "sweep", "row", f"the notebook hands over {len(found)} rows", "call sweep_point.hand_over once"
-        )
+        raise InputError("sweep", "row", f"the notebook hands over {len(found)} rows", "call sweeps.hand_over once")
     return dict(found[0])
 
 

@@ -187,7 +187,7 @@ class Rules:
     chance_level: float = quantity(r"\epsilon", "-", "1", "chance level of network limits")
     violation_price: float = quantity(r"c^{\mathrm{voll}}", "$/kWh", "1", "declared price of violating a network limit")
     voltage_margin: float = quantity(
-        r"\Delta V", "p.u.", "1", "tightening of the voltage band for the LinDistFlow error"
+        r"\Delta V", "p.u.", "1", "tightening of the lower voltage limit for the LinDistFlow error"
     )
     demand_charge: float = quantity(
         r"c^{\mathrm{pk}}", "$/kW", "1", "demand charge per kW of the day's peak head import"

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from tritier.errors import InputError
 from tritier.inputs.documents import Name, Section, as_whole, key, plain, read_json, validated
+from tritier.provenance import write_text
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 from tritier.reformulation.mps import read_mps
 from tritier.reformulation.solve import solve
@@ -236,7 +237,7 @@ def trilevel_from_dict(data: Mapping, source: str | Path = "problem") -> LinearT
 
 def write_bilevel(problem: LinearBilevel, path: str | Path) -> None:
     """Write a problem as JSON. A row with two different sides becomes two; rows without sides are left out."""
-    Path(path).write_text(json.dumps(bilevel_to_dict(problem), indent=1) + "\n", encoding="utf-8")
+    write_text(Path(path), json.dumps(bilevel_to_dict(problem), indent=1) + "\n")
 
 
 def bilevel_to_dict(problem: LinearBilevel) -> dict[str, Any]:

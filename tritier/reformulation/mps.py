@@ -17,6 +17,7 @@ from scipy import sparse
 
 from tritier.errors import InputError
 from tritier.inputs.documents import MAX_BYTES, read_text
+from tritier.provenance import write_text
 from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
 
 Lines = list[tuple[int, list[str], bool]]  # number, words and whether at the start of the line
@@ -235,7 +236,7 @@ def _aux(path: Path, whole: Mps) -> tuple[list[str], list[str], list[float]]:
     if not lines:
         raise InputError(path, "file", "is empty", MISSING)
     named = lines[0][1][0].startswith("@")
-    columns, rows, cost, counts = (_aux_by_names if named else _aux_by_lines)(path, lines, whole)
+    columns, rows, cost, counts = _aux_by_names(path, lines) if named else _aux_by_lines(path, lines, whole)
     for word, found, known in (("variable", columns, whole.columns), ("row", rows, whole.sense)):
         for name in found:
             if name not in known:
@@ -252,7 +253,7 @@ def _aux(path: Path, whole: Mps) -> tuple[list[str], list[str], list[float]]:
     return columns, rows, cost
 
 
-def _aux_by_names(path: Path, lines: Lines, whole: Mps) -> Aux:
+def _aux_by_names(path: Path, lines: Lines) -> Aux:
     columns: list[str] = []
     rows: list[str] = []
     cost: list[float] = []
@@ -342,8 +343,8 @@ def write_mps(problem: LinearBilevel, mps: str | Path, aux: str | Path, dialect:
     lines += ["BOUNDS", *_bounds(problem, columns), "ENDATA"]
     own = rows[int(told[: problem.U_lower.size].sum()) :]
     cost = problem.f[problem.nx :].tolist()
-    Path(mps).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    Path(aux).write_text("\n".join(_aux_lines(problem, columns, rows, own, cost, dialect)) + "\n", encoding="utf-8")
+    write_text(Path(mps), "\n".join(lines) + "\n")
+    write_text(Path(aux), "\n".join(_aux_lines(problem, columns, rows, own, cost, dialect)) + "\n")
 
 
 def _columns(problem: LinearBilevel, columns: list[str], rows: list[str], matrix: sparse.csc_array) -> list[str]:

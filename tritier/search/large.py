@@ -345,7 +345,7 @@ def solve_whole(
     )
 
 
-GAIN = 1e-6  # of max(|cost|, 1 % of the bill without trade), as in the certificate
+GAIN = 1e-6  # of gain_scale: prices that move in steps end no nearer; the certificate of an LP asks for less
 COARSE = 1e-3  # gap relative to the cost at which the chance blocks are looked at
 SMOOTH = 0.5  # weight of the best prices so far in the prices asked next
 NEW = 1e-9  # $: a plan that promises more enters the master
