@@ -16,8 +16,9 @@ from tritier.cases.outcome import linear_losses
 from tritier.cases.result import read_result
 from tritier.cases.solve import CLOSE, anchored_baseline, baseline, prepare, targets
 from tritier.cli import main
+from tritier.errors import InputError
 from tritier.reformulation.joint import JointLP
-from tritier.search.flat import flat_design
+from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.menu import Coordinates
 from tritier.search.responses import LOSS_GAP, optimistic_response
 
@@ -129,6 +130,16 @@ def test_the_flat_tariff_of_case_1_is_the_anchor(solved):
     base, _ = anchored_baseline(case.prepared, True)
     assert case.clearing.fixed_cost == pytest.approx(anchor * base.energy.sum() - base.social.network, rel=1e-12)
     assert {solved[n].clearing.fixed_cost for n in (0, 2, 3)} == {case.clearing.fixed_cost}
+
+
+def test_no_flat_tariff_above_the_highest_is_asked(solved):
+    """Cost boxes are made for prices up to that one."""
+    case, asked = solved[1], []
+    joint = JointLP(case.clearing, market=False, network=False)
+    highest = 0.9 * case.decisions.design.p2p
+    with pytest.raises(InputError, match=f"no flat tariff up to {highest:g} "):
+        flat_tariff(joint, highest, asked)
+    assert max(tariff for _, tariff, _ in asked) == highest
 
 
 def test_summary_is_what_its_parts_say(solved):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
+from tritier.model.tariff import HIGHEST
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import FINE, Request, solve_request
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
@@ -36,7 +37,7 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
     return Design((tariff,) * joint.instance.rules.n_blocks, tariff, limits)
 
 
-def flat_tariff(joint: JointLP, highest: float = 1.0, known: list[tuple[float, ...]] | None = None) -> Response:
+def flat_tariff(joint: JointLP, highest: float = HIGHEST, known: list[tuple[float, ...]] | None = None) -> Response:
     """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`); the
     instance knows no fixed charge (:func:`tritier.model.tariff.without_fixed_part`).
 
@@ -83,15 +84,15 @@ def flat_tariff(joint: JointLP, highest: float = 1.0, known: list[tuple[float, .
 
 
 def _below(tariff: float, highest: float, joint: JointLP) -> float:
-    """The tariff, unless it is above the highest."""
-    if tariff > highest + STEP:
+    """The tariff, or the highest where that is less than a step below it."""
+    if tariff >= highest + STEP:
         raise InputError(
             "study.yaml",
             "fixed_cost_usd",
             f"no flat tariff up to {highest:g} $/kWh recovers {joint.instance.fixed_cost:.2f} $/day",
             "lower fixed_cost_usd or network_charge_usd_per_kwh",
         )
-    return tariff
+    return min(tariff, highest)
 
 
 def _illinois(at: Callable[[float], Point], low: Point, high: Point, close: float, width: float) -> Point:
