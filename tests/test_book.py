@@ -357,7 +357,7 @@ def test_interactive_figures_are_numbered_as_the_others_and_bring_their_alt_text
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     staged = nbformat.reads(with_provenance(tmp_path / "a.ipynb"), as_version=4).cells[0]
     assert 'href="../figures/moves.csv"' in staged.metadata.mystnb.figure.caption
-    assert _figure_links(cell, "01-a") == ["{ref}`moves <fig-interactive-a>` (interactive)"]
+    assert _figure_links(cell) == ["{ref}`moves <fig-interactive-a>` (interactive)"]
     del cell.metadata["mystnb"]
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     with pytest.raises(InputError, match="a figure without caption, label"):
