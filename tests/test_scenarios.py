@@ -342,6 +342,11 @@ def test_prices_of_a_second_year_of_loads_go_on_as_in_the_first():
     assert len({price_day(both, before.size + day) for day in range(STUDY.dates.size)}) > 200
     again = replace(STUDY, price_dates=np.concatenate([STUDY.price_dates, STUDY.dates]))
     assert again.price_dates[price_day(again, 100)] == STUDY.dates[100], "prices of the day's own year go first"
+    across = replace(STUDY, price_dates=np.arange("2017-07-01", "2018-07-01", dtype="datetime64[D]"))
+    for day in range(0, STUDY.dates.size, 5):  # twelve months of two years hold a day for each
+        found = across.price_dates[price_day(across, day)]
+        assert found.item().month == STUDY.dates[day].item().month
+        assert found.item().weekday() == STUDY.dates[day].item().weekday()
 
 
 def test_sums_over_the_days_of_profiles_become_a_years():

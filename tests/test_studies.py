@@ -153,6 +153,8 @@ def test_a_feeder_below_a_transformer_has_its_own_voltage_and_lines(tmp_path):
     assert grid.branch["line"].tolist() == [2]
     assert grid.branch["r_ohm"].tolist() == pytest.approx([0.02 * 11**2 / 10])
     assert grid.branch["rating_a"].tolist() == pytest.approx([2e3 / (np.sqrt(3) * 11)])
+    with pytest.raises(InputError, match="has no line that is fed from bus 2; name another --root"):
+        find_grid(str(path), root=2, opened=[1, 2])
 
 
 def script() -> ModuleType:

@@ -125,7 +125,7 @@ def weekday(dates: np.ndarray) -> np.ndarray:
 
 def price_day(study: Study, day: int) -> int:
     """Price day of a load day: n-th Monday of April with n-th Monday of April, the last one if there is none; of the
-    same year where prices have it, else of their first.
+    same year where prices have such a day in it, else of the first that has one.
 
     Excluded dates count in neither year, so that a working day never meets the price of a public holiday.
 
@@ -133,14 +133,12 @@ def price_day(study: Study, day: int) -> int:
         InputError: the price year has no such month and weekday.
     """
 
-    def alike(dates: np.ndarray, year: np.datetime64) -> np.ndarray:
+    def alike(dates: np.ndarray) -> np.ndarray:
         same_month = dates.astype("datetime64[M]").astype(int) % 12 == date.astype("datetime64[M]").astype(int) % 12
-        same = same_month & (dates.astype("datetime64[Y]") == year) & (weekday(dates) == weekday(date))
-        return np.flatnonzero(~excluded(study, dates) & same)
+        return np.flatnonzero(~excluded(study, dates) & same_month & (weekday(dates) == weekday(date)))
 
-    date, priced = study.dates[day], study.price_dates.astype("datetime64[Y]")
-    year = date.astype("datetime64[Y]")
-    here, there = alike(study.dates, year), alike(study.price_dates, year if year in priced else priced[0])
+    date = study.dates[day]
+    here, there = alike(study.dates), alike(study.price_dates)
     if not there.size:
         raise InputError(
             study.paths["prices"],
@@ -148,6 +146,9 @@ def price_day(study: Study, day: int) -> int:
             f"has no day of month and weekday of {date}",
             "give prices of a whole year",
         )
+    year, priced = date.astype("datetime64[Y]"), study.price_dates[there].astype("datetime64[Y]")
+    here = here[study.dates[here].astype("datetime64[Y]") == year]
+    there = there[priced == (year if year in priced else priced[0])]
     return int(there[min(int(np.searchsorted(here, day)), there.size - 1)])
 
 

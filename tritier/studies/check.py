@@ -23,7 +23,10 @@ from tritier.provenance import digest, write_text
 from tritier.studies.commented import commented_yaml, sources_beside
 
 # tables that the cost of Case 1 rests on; the last three where a study names them
-CALIBRATED_BY = ("bus", "branch", "prosumers", "load_mix", "load_profiles", "renewable_profiles", "prices")
+CALIBRATED_BY = (
+    *("bus", "branch", "prosumers", "load_mix", "load_profiles", "renewable_profiles", "prices"),
+    *("passive", "deferrable_profiles", "plugged_in"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +42,7 @@ class Check:
 
 def input_mark(study: Study) -> str:
     """Hash of the tables that a calibration rests on, written into study.yaml by ``tritier study calibrate``."""
-    roles = [
-        *CALIBRATED_BY,
-        *(role for role in ("passive", "deferrable_profiles", "plugged_in") if role in study.paths),
-    ]
-    parts = [digest(study.paths[role].read_bytes()) for role in roles]
+    parts = [digest(study.paths[role].read_bytes()) for role in CALIBRATED_BY if role in study.paths]
     return digest("\n".join(parts))
 
 

@@ -598,6 +598,8 @@ def _grid(
         raise InputError("--from", source, f"leaves bus {left[0]} without supply", "close a line to it")
     require_one_level(bus, fed, source)
     edges = [edge for edge in edges if fed.issuperset(edge[1:])]
+    if not edges:
+        raise InputError("--from", source, f"has no line that is fed from bus {int(slack[0])}", "name another --root")
     return Grid(
         name=name,
         source=source,
