@@ -32,7 +32,7 @@ from tritier.evaluation.bench import (
 )
 from tritier.reformulation.market import design_of, market_example
 from tritier.reformulation.milp import solve_milp, strong_duality_milp
-from tritier.reformulation.solve import enumerate_menu, solve
+from tritier.reformulation.solve import enumerate_discrete, solve
 
 COLUMNS = list(BenchRow.__dataclass_fields__)
 TINY = replace(SMALL, limit=600.0, local=((4, 2),), large=(6,), prosumers=(2,))
@@ -98,7 +98,7 @@ def test_growth_solves_what_it_plans():
 def test_the_milp_of_highs_finds_the_enumerated_optimum():
     for hours in (3, 4):
         e = market_example(hours, 2)
-        best, x, *_ = enumerate_menu(e.problem)
+        best, x, *_ = enumerate_discrete(e.problem)
         found = solve_milp(e.problem, 60.0, e.box, e.dual_bound)
         assert found.status == "optimal"
         assert [found.objective, found.bound] == pytest.approx([best, best], rel=1e-6)
@@ -116,7 +116,7 @@ def test_the_milp_wants_binaries():
 
 def test_a_monolith_that_is_asked_for_a_gap_stops_within_it():
     e = market_example(4, 2)
-    best, *_ = enumerate_menu(e.problem)
+    best, *_ = enumerate_discrete(e.problem)
     gap = 0.05 * abs(best)
     found = solve_milp(e.problem, 60.0, e.box, e.dual_bound, gap)
     assert found.bound <= best + 1e-6 <= found.objective + 2e-6 and found.objective - found.bound <= gap + 1e-6

@@ -14,7 +14,7 @@ from tritier.evaluation.growth import CUT, PLAIN, growth, spatial_tail, stored_g
 from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.market import market_example
 from tritier.reformulation.modes import MODES
-from tritier.reformulation.solve import enumerate_menu
+from tritier.reformulation.solve import enumerate_discrete
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,10 +47,10 @@ def test_a_mode_that_does_not_finish_is_not_tried_on_the_next_size():
 
 def test_a_wrong_optimum_does_not_enter_the_table(monkeypatch):
     def off(problem):
-        best, *rest = enumerate_menu(problem)
+        best, *rest = enumerate_discrete(problem)
         return best * (1 + 1e-5), *rest
 
-    monkeypatch.setattr(bench, "enumerate_menu", off)
+    monkeypatch.setattr(bench, "enumerate_discrete", off)
     with pytest.raises(CertificateError, match=r"growth\.enumeration"):
         growth([(3, 2)], 120, [("strong_duality", False)])
 
@@ -89,7 +89,7 @@ def test_stored_table_is_of_the_present_example_and_says_where_it_is_from(stored
     for hours in (3, 4):
         row = table[(table["hours"] == hours) & (table["scenarios"] == 2)].iloc[0]
         example = market_example(hours)
-        assert enumerate_menu(example.problem)[0] == pytest.approx(row["enumerated"], rel=1e-8)
+        assert enumerate_discrete(example.problem)[0] == pytest.approx(row["enumerated"], rel=1e-8)
         assert kkt_system(example.problem).pairs.size == row["pairs"]
     assert {"command", "limit_seconds", "python", "versions", "machine", "cores", "processes"} <= set(made)
     assert table["commit"].str.fullmatch(r"[0-9a-f]{7,40}").all()

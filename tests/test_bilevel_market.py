@@ -26,7 +26,7 @@ from tritier.reformulation.market import (
     with_blocks_of_menu,
 )
 from tritier.reformulation.modes import MODES
-from tritier.reformulation.solve import discrete_points, enumerate_menu, solve
+from tritier.reformulation.solve import discrete_points, enumerate_discrete, solve
 from tritier.search.responses import optimistic_response
 
 
@@ -42,7 +42,7 @@ def market():
 
 def test_strong_duality_and_enumeration_choose_the_same_design(market):
     joint, problem, box = market
-    best, x, _, values = enumerate_menu(problem)
+    best, x, _, values = enumerate_discrete(problem)
     found = solve(problem, "strong_duality", time_limit=120, box=box, dual_bound=storage_bounds(joint, problem, box))
     assert (found.status, found.proof) == ("optimal", "enumeration")
     assert found.objective == pytest.approx(best, rel=1e-6)
@@ -54,14 +54,14 @@ def test_strong_duality_and_enumeration_choose_the_same_design(market):
 def test_limit_and_revenue_adequacy_bind(market):
     """Without the revenue row, or with the largest limit only, another design and another welfare come out."""
     joint, problem, _ = market
-    best, x, *_ = enumerate_menu(problem)
+    best, x, *_ = enumerate_discrete(problem)
     free = problem.U_lower.copy()
     free[problem.U_name.index("revenue adequacy")] = -np.inf
-    cheaper, other, *_ = enumerate_menu(replace(problem, U_lower=free))
+    cheaper, other, *_ = enumerate_discrete(replace(problem, U_lower=free))
     assert cheaper < best - 0.1 and design_of(joint, other) != design_of(joint, x)
     limits = problem.x_lower.copy()
     limits[[j for j, name in enumerate(problem.x_name) if "cap[" in name]] = 1.0
-    assert enumerate_menu(replace(problem, x_lower=limits))[0] > best + 0.05
+    assert enumerate_discrete(replace(problem, x_lower=limits))[0] > best + 0.05
 
 
 def test_every_multiplier_of_the_market_has_a_proved_bound(market):
@@ -111,7 +111,7 @@ PRICES = ("lam[p2p_balance", "lam[power_balance", "lam[soc_dynamics", "lam[energ
 def test_signs_of_the_market_s_prices_by_finite_differences(binding_market):
     """At the best design: each side moved by a little either way; where the price is a kink, the slopes bracket it."""
     problem = binding_market.problem
-    _, x, *_ = enumerate_menu(problem)
+    _, x, *_ = enumerate_discrete(problem)
     kkt = kkt_system(problem)
     _, theta, _, row_dual, col_dual = solve_follower(problem, x)
     mu, step, priced = kkt.multipliers(row_dual, col_dual), 1e-4, set()
@@ -146,7 +146,7 @@ def test_free_trade_is_no_exception(p2p):
     """At a zero P2P charge energy may go round in circles; boxes without multipliers still give F of every design."""
     joint = with_blocks_of_menu(JointLP(with_menu(small_market(demand_blocks=2, demand_charge=0.1), p2p)))
     problem, box = market_bilevel(joint)
-    best, _, _, values = enumerate_menu(problem)
+    best, _, _, values = enumerate_discrete(problem)
     given = storage_bounds(joint, problem, box)
     assert boxes(kkt_system(problem), given, box).proven
     for point, value in zip(discrete_points(problem), values, strict=True):
@@ -172,7 +172,7 @@ def test_an_optimum_that_sos1_loses_is_found_by_the_second_opinion(free_trade, m
     Where the designs are few the claim is refused by a list of them; where they are not, SOS1 asked by name is called
     one mode's word, and mode "auto", made to ask SOS1 first, is told so by the mode that it asks next."""
     problem, given = free_trade
-    best, *_ = enumerate_menu(problem)
+    best, *_ = enumerate_discrete(problem)
     monkeypatch.setattr(modes, "TIGHT", 1e-6)
     kept = {}
 
@@ -230,7 +230,7 @@ def test_stationarity_of_an_import_names_its_terms(market):
 def test_enumeration_needs_discrete_prices():
     problem = linear_bilevel([0.0, 1.0], [0.0, 1.0], 1, Q=[[1.0]], x_bounds=[(0, 1)], y_bounds=[(0, 1)])
     with pytest.raises(InputError, match="continuous"):
-        enumerate_menu(problem)
+        enumerate_discrete(problem)
 
 
 def test_discrete_points_keep_the_leaders_own_rows():
@@ -249,18 +249,18 @@ def binding_market(request):
 
 def test_limit_and_revenue_bind_together(binding_market):
     joint, free, problem = binding_market.joint, binding_market.unrestricted, binding_market.problem
-    best, x, *_ = enumerate_menu(problem)
-    cheaper, other, *_ = enumerate_menu(free)
+    best, x, *_ = enumerate_discrete(problem)
+    cheaper, other, *_ = enumerate_discrete(free)
     assert best > cheaper + 0.01 and design_of(joint, x).tariff != design_of(joint, other).tariff
     lifted = problem.x_lower.copy()
     lifted[[j for j, name in enumerate(problem.x_name) if "cap[" in name]] = 1.0
-    assert enumerate_menu(replace(problem, x_lower=lifted))[0] > best + 0.01
+    assert enumerate_discrete(replace(problem, x_lower=lifted))[0] > best + 0.01
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_all_modes_and_enumeration_give_the_same_design_and_welfare(mode, binding_market):
     joint, problem, e = binding_market.joint, binding_market.problem, binding_market
-    best, x, *_ = enumerate_menu(problem)
+    best, x, *_ = enumerate_discrete(problem)
     found = solve(problem, mode, time_limit=300, box=e.box, dual_bound=e.dual_bound, value_cut=True)
     assert (found.status, found.proof) == ("optimal", "enumeration")
     assert found.objective == pytest.approx(best, rel=1e-6)
@@ -275,7 +275,7 @@ def test_every_part_of_the_tariff_is_a_sum_of_steps():
     menu = Menu(((0.02, 0.06), (0.04,), (0.04,)), (0.01,), ((1, (170.0, 1000.0)),), (0.0, 0.2), (0.0, 0.3))
     joint = with_blocks_of_menu(JointLP(replace(base, menu=menu, fixed_cost=-1e3)))
     problem, box = market_bilevel(joint)
-    best, x, _, values = enumerate_menu(problem)
+    best, x, _, values = enumerate_discrete(problem)
     found = {}
     for point, value in zip(discrete_points(problem), values, strict=True):
         design = design_of(joint, np.nan_to_num(point))

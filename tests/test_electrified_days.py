@@ -12,7 +12,14 @@ from small_study import change_settings, profile, write_study
 from tritier.cases.result import read_result, solve_case
 from tritier.cases.solve import prepare
 from tritier.errors import InputError
-from tritier.inputs.scenarios import build_instance, design_days, held_out_days, make_days, net_load, season_days
+from tritier.inputs.scenarios import (
+    bare_feeder_load,
+    build_instance,
+    design_days,
+    held_out_days,
+    make_days,
+    season_days,
+)
 from tritier.inputs.study import read_study, with_prosumers
 
 STUDIES = Path(__file__).parents[1] / "data" / "studies"
@@ -66,7 +73,7 @@ def test_by_hand(small):
     assert not days.deferrable_kw[1].any()
     assert np.allclose(days.passive_kw[study.feeder.position(4)], (20 * evening + 6 * morning)[:, None])
     bare = read_study(small, {"electrification": 0.0})
-    extra = net_load(days) - net_load(make_days(bare, season_days(bare)[:4]))
+    extra = bare_feeder_load(days) - bare_feeder_load(make_days(bare, season_days(bare)[:4]))
     assert np.allclose(extra, (50 * evening + 16 * morning)[:, None])
 
 

@@ -10,7 +10,7 @@ import pytest
 from tritier.errors import InputError
 from tritier.reformulation.bilevel import linear_bilevel, solve_follower
 from tritier.reformulation.market import market_example
-from tritier.reformulation.solve import PATH, enumerate_menu, solve_local
+from tritier.reformulation.solve import PATH, enumerate_discrete, solve_local
 
 
 def test_bards_problem_by_hand():
@@ -28,7 +28,7 @@ def test_bards_problem_by_hand():
 @pytest.mark.parametrize("hours", [3, 4])
 def test_on_a_small_market_it_ends_at_a_menu_point_and_not_below_the_optimum(hours):
     e = market_example(hours, 2)
-    best, *_ = enumerate_menu(e.problem)
+    best, *_ = enumerate_discrete(e.problem)
     found = solve_local(e.problem)
     steps = found.x[e.problem.integer]
     assert found.status == "local" and np.abs(steps - steps.round()).max() < 1e-5

@@ -47,8 +47,7 @@ from tritier.search.check import BOUND, check_pool, proved_value
 from tritier.search.cuts import EPSILON, FINE, KINDS, SCALE, Request, answer_row, cost_of, safe_value, solve_request
 from tritier.search.flat import flat_design
 from tritier.search.hybrid import STARTS, solve
-from tritier.search.ledger import Box, Ledger
-from tritier.search.menu import Coordinates, maximal
+from tritier.search.menu import Box, Coordinates, Ledger, maximal
 from tritier.search.pool import (
     Pool,
     Unfinished,
@@ -720,7 +719,7 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, referenc
     """kill -9 within the second round: what was answered is not solved again, and the run ends as if nothing had
     been."""
     instance, state, after = case[0], tmp_path / "state.npz", hybrid.ROUND + 3
-    monkeypatch.setattr(hybrid, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(pool_module, "SAVE_EVERY", 0.0)
 
     def search() -> None:
         hybrid.solve_numbered = kill_at(after, hybrid.solve_numbered)
@@ -747,7 +746,7 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, referenc
 def test_with_two_processes_a_state_holds_the_answers_that_came(case, references, searched, tmp_path, monkeypatch):
     """With --jobs 2, where answers come in any order: what lies on disk within a round is what a kill leaves."""
     instance, state, left = case[0], tmp_path / "state.npz", tmp_path / "left.npz"
-    monkeypatch.setattr(hybrid, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(pool_module, "SAVE_EVERY", 0.0)
     save, task, asked = hybrid.Search.save, hybrid.Search.task, []
 
     def save_and_copy(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tritier.evaluation import bench, sweeps
+from tritier.evaluation import bench, variants
 from tritier.evaluation.growth import stored_growth
 from tritier.plots import cases, results
 from tritier.plots.style import STYLE, three_levels
@@ -57,12 +57,12 @@ def crowded(fig: Figure) -> list[str]:
 
 
 def steps() -> Figure:
-    return results.steps_apart(sweeps.step_rows(sweeps.read_steps(STORED / "steps")[0]))
+    return results.steps_apart(variants.step_rows(variants.read_steps(STORED / "steps")[0]))
 
 
 def coordination_map() -> Figure:
-    daily, first_best = sweeps.read_map(STORED / "map")
-    return results.coordination_map(sweeps.map_rows(daily), first_best)
+    daily, first_best = variants.read_map(STORED / "map")
+    return results.coordination_map(variants.map_rows(daily), first_best)
 
 
 def mode_growth() -> Figure:
@@ -93,12 +93,12 @@ def growth() -> Figure:
 
 def sensitivities() -> Figure:
     """Every value that is planned: all are stored."""
-    daily, _ = sweeps.read_sensitivities(STORED / "sensitivities", STORED / "map")
+    daily, _ = variants.read_sensitivities(STORED / "sensitivities", STORED / "map")
     assert set(zip(daily["parameter"], daily["label"], strict=True)) > {
-        (s.parameter, s.label) for s in sweeps.SENSITIVITIES
+        (s.parameter, s.label) for s in variants.SENSITIVITIES
     }
-    titles = {key: parameter.title for key, parameter in sweeps.PARAMETERS.items()}
-    return results.sensitivities(sweeps.sensitivity_rows(daily), titles)
+    titles = {key: parameter.title for key, parameter in variants.PARAMETERS.items()}
+    return results.sensitivities(variants.sensitivity_rows(daily), titles)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tritier.errors import InputError
 from tritier.evaluation.heldout import find_days
 from tritier.inputs.scenarios import (
     HALVES,
+    bare_feeder_load,
     build_instance,
     design_days,
     extreme_days,
@@ -23,7 +24,6 @@ from tritier.inputs.scenarios import (
     k_medoids,
     keep_prosumers,
     make_days,
-    net_load,
     other_days,
     price_day,
     resampled_days,
@@ -172,9 +172,9 @@ def test_probabilities_are_shares_and_extremes_are_scenarios(n, half, seed):
     if 3 < n <= pool.n_days:
         assert {pool.label[k] for k in extreme_days(pool).values()} <= set(days.label)
     if n > 3:
-        net, passive = net_load(days), days.passive_kw.sum(axis=0)[17:21].mean(axis=0)
-        assert net.max() >= net_load(pool).max() - 1e-9
-        assert net.min() <= net_load(pool).min() + 1e-9
+        net, passive = bare_feeder_load(days), days.passive_kw.sum(axis=0)[17:21].mean(axis=0)
+        assert net.max() >= bare_feeder_load(pool).max() - 1e-9
+        assert net.min() <= bare_feeder_load(pool).min() + 1e-9
         assert passive.max() >= pool.passive_kw.sum(axis=0)[17:21].mean(axis=0).max() - 1e-9
 
 
@@ -255,7 +255,7 @@ def test_blocks_rank_hours_by_mean_net_load():
     for half in HALVES:
         block = tariff_blocks(STUDY, half)
         assert np.bincount(block).tolist() == [8, 10, 6]
-        net = net_load(design_days(STUDY, "paper", half)).mean(axis=1)
+        net = bare_feeder_load(design_days(STUDY, "paper", half)).mean(axis=1)
         assert net[block == 0].max() <= net[block == 1].min()
         assert net[block == 1].max() <= net[block == 2].min()
 

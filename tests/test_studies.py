@@ -38,7 +38,7 @@ from tritier.model.acflow import ac_power_flow
 from tritier.provenance import write_json
 from tritier.reformulation.joint import JointLP
 from tritier.studies import build
-from tritier.studies.build import electrify, find_grid, least_violation, new_study, substation_voltage
+from tritier.studies.build import electrify, find_grid, new_study, substation_voltage, unavoidable_violation
 from tritier.studies.check import (
     calibration_warnings,
     check_study,
@@ -1082,7 +1082,7 @@ def test_the_substation_takes_the_smallest_step_at_which_nothing_is_shed(tmp_pat
     above = [np.maximum(worst - (step**2 - 0.95**2) / fall, 0).sum() for step in (1.0, 1.01, 1.02)]
     assert above[0] > above[1] > 1 and above[2] == 0
     for step, by_hand in zip((1.0, 1.01), above, strict=False):
-        least, day = least_violation(read_study(folder, {"substation_voltage_pu": step}))
+        least, day = unavoidable_violation(read_study(folder, {"substation_voltage_pu": step}))
         assert day and least == pytest.approx(by_hand, rel=1e-3)
     said: list[str] = []
     voltage, told = substation_voltage(folder, said.append)
@@ -1097,7 +1097,7 @@ def test_the_substation_takes_the_smallest_step_at_which_nothing_is_shed(tmp_pat
     table = pd.read_csv(folder / "branch.csv")
     table.loc[0, "r_ohm"] *= 1e4  # then next to nothing may be drawn, and the worst day's load is beyond the box
     table.to_csv(folder / "branch.csv", index=False)
-    least, day = least_violation(read_study(folder))
+    least, day = unavoidable_violation(read_study(folder))
     assert least == np.inf and day
     assert (
         f"at 1.01 p.u. more than prosumers could pay for at its declared price would be shed on {day}"
@@ -1105,7 +1105,7 @@ def test_the_substation_takes_the_smallest_step_at_which_nothing_is_shed(tmp_pat
     )
     monkeypatch.setattr(JointLP, "solve", lambda *_: (_ for _ in ()).throw(InfeasibleError("no decision at all")))
     with pytest.raises(InfeasibleError, match="no decision at all"):
-        least_violation(read_study(folder))
+        unavoidable_violation(read_study(folder))
 
 
 def test_the_electrified_twin_is_the_electrified_study(tmp_path, monkeypatch):

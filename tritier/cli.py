@@ -32,7 +32,7 @@ from tritier.errors import (
     SolverError,
     printable,
 )
-from tritier.provenance import PACKAGE
+from tritier.provenance import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,6 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 DEFECT = 70
 HOSTING_MEND = "ask for less with --hosted-mw, or allow flexibility or more curtailment"
 PICTURES = (".svg", ".pdf", ".png")
-DATA = PACKAGE.parent / "data"
 Verbs = Any  # what argparse's add_subparsers gives
 
 

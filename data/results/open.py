@@ -26,7 +26,7 @@ from tritier.evaluation.heldout import REAL, STUDIES, find, find_days, judged
 from tritier.provenance import DATA, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import Row
-from tritier.search.ledger import Coordinates, Ledger
+from tritier.search.menu import Coordinates, Ledger
 
 HERE = Path(__file__).resolve().parent
 PRICES = ("off-peak", "day", "peak", "p2p", "individual_peak", "coincident_peak")

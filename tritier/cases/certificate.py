@@ -53,8 +53,7 @@ from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
 from tritier.search.check import BOUND, check_pool
 from tritier.search.flat import check_flat, flat_design
-from tritier.search.ledger import Ledger
-from tritier.search.menu import Coordinates
+from tritier.search.menu import Coordinates, Ledger
 from tritier.search.pool import Pool, at_first_basis, build
 from tritier.search.references import REFERENCES, Reference, check_reference
 from tritier.search.responses import ROUNDS, only
@@ -68,7 +67,7 @@ SOCIAL = 1e-2  # $/day: a social cost against the least among the follower's equ
 DOLLARS = 0.01  # $/day: expected social cost of judged days above the least among equals
 PRICES = 1e-6  # $/kWh: prices of judged days against what limits are worth
 AGREE = 1e-6  # recomputed against stored arrays, relative to the array's largest entry
-VIOLATED_KW = 1e-5  # CVaR of violation that counts as none
+CVAR_KW = 1e-5  # CVaR of violation that counts as none
 # What is checked of a result, in this order; those behind the first four where bounds are to be proved.
 OF_DECISIONS = 4
 CHECKS = (
@@ -346,7 +345,7 @@ def recheck(
     follower = follower_residuals(joint, decisions)
     check_follower(follower)
     if case.network:
-        require("network.worst_cvar_kw", worst_violation(joint, decisions), VIOLATED_KW)
+        require("network.worst_cvar_kw", worst_violation(joint, decisions), CVAR_KW)
     begin[1]("")
     balance = equilibrium(clearing, decisions, joint, case.market)
     check_equilibrium(balance, [p.name for p in clearing.prosumers])
@@ -514,7 +513,7 @@ def check_answers(joint: JointLP, decisions: Decisions, answers: Answers) -> Non
     for name, outcome in outcomes.items():
         check_follower(follower_residuals(joint, outcome), f"range.{name}")
         if joint.sees_network:
-            require(f"range.{name}.worst_cvar_kw", worst_violation(joint, outcome), VIOLATED_KW)
+            require(f"range.{name}.worst_cvar_kw", worst_violation(joint, outcome), CVAR_KW)
     x = point_of(joint, outcomes[COSTLY])
     linear = float(x[joint.lp.at("F")] - x[joint.lp.at("N")])
     largest = -_least_on_face(_fresh(joint, decisions), decisions, ANSWERS[COSTLY])[1]

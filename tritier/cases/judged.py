@@ -21,7 +21,7 @@ from tritier.cases.decisions import Decisions
 from tritier.cases.recourse import AHEAD, DayDecisions
 from tritier.errors import CertificateError
 from tritier.inputs.instance import Instance
-from tritier.model.chance import Block, BlockForm, Network
+from tritier.model.chance import VIOLATED_KW, Block, BlockForm, Network
 from tritier.model.devices import Box, ProsumerData
 from tritier.model.dso import charged_peak, loss_price, metered
 from tritier.model.market import limits_by_position
@@ -53,7 +53,6 @@ from tritier.reformulation.lp import (
     solve_lp,
 )
 
-VIOLATED_KW = 1e-6  # a network row enters society's choice where it is violated by more
 ROUNDS = 40  # of network rows and tangents before giving up
 CLOSE = 5e-3  # $: how near its bound the least social cost of a day is known; tangents are added until it is
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)

@@ -23,7 +23,7 @@ from tritier.cases.cases import Case
 from tritier.cases.decisions import Decisions, p2p_price, peak_prices
 from tritier.errors import SolverError
 from tritier.inputs.instance import Instance
-from tritier.model.chance import Block, net_load
+from tritier.model.chance import VIOLATED_KW, Block, net_load
 from tritier.model.market import limits_by_position
 from tritier.model.prosumer import export_box, import_box, in_all_scenarios, representative
 from tritier.model.tariff import quantities
@@ -32,7 +32,6 @@ from tritier.reformulation.lp import Border
 from tritier.search.responses import follower_face, least_social_cost
 
 POLICIES = ("network-blind", "market policy", "hard-limit redispatch")
-VIOLATED_KW = 1e-6
 SOCIETY, AT_MOST = 1e-3, 5e-3  # $: social cost of a judged day above the least among equals, and where this is slow
 ROUNDS = 60
 MOST_KW = 1e7  # of a violation

@@ -56,6 +56,7 @@ from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Design, Instance, Menu
 from tritier.inputs.study import Study, located
 from tritier.provenance import (
+    DATA,
     commit,
     naming,
     package_hash,
@@ -554,7 +555,7 @@ def headline_table(summary: Mapping[str, Any]) -> pd.DataFrame:
 # ``data/results/cases/run.py`` makes them. They count only where data, preset, changes and half are the same.
 
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "results" / "cases"
+FOLDER = DATA / "results" / "cases"
 
 
 class StoredSet(NamedTuple):

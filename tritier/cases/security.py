@@ -12,11 +12,9 @@ import numpy as np
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import Feeder, Instance
-from tritier.model.chance import Network
+from tritier.model.chance import VIOLATED_KW, Network
 from tritier.model.network import LinDistFlow
 from tritier.reformulation.lp import ALL, LinearProgram
-
-VIOLATED_KW = 1e-6  # violation, in kW at the bus or line itself, that counts as none
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.lp import solve_lp
 from tritier.reformulation.market import MarketExample, market_example
 from tritier.reformulation.modes import MODES, single_level, strong_duality
-from tritier.reformulation.solve import discrete_points, enumerate_menu, solve
+from tritier.reformulation.solve import discrete_points, enumerate_discrete, solve
 
 AGREE = 1e-6  # relative: social cost of a mode that finished against enumeration
 #: the four modes as they are, and the complementarity modes with the value cut
@@ -75,7 +75,7 @@ def growth(
         if not left:
             break
         example = market_example(hours, scenarios)
-        best, _, _, values = enumerate_menu(example.problem)
+        best, _, _, values = enumerate_discrete(example.problem)
         if not np.isfinite(best):
             raise InputError(
                 "example market", "hours", f"no design recovers the revenue at {hours}", "take another size"

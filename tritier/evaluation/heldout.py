@@ -45,12 +45,12 @@ from tritier.inputs.study import Study
 from tritier.model.acflow import ac_power_flow
 from tritier.model.network import lindistflow
 from tritier.model.prosumer import daily, in_all_scenarios
-from tritier.provenance import PACKAGE, commit, digest, versions, write_csv, write_json
+from tritier.provenance import DATA, commit, digest, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.responses import both_readings
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
-STUDY = PACKAGE.parent / "data" / "studies" / "ieee33"  # the book's
+STUDY = DATA / "studies" / "ieee33"  # the book's
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 

@@ -287,7 +287,7 @@ def random_pairs(days: np.ndarray, n: int, seed: int, study: Study) -> tuple[np.
     return days[first], days[second + (second >= first)]
 
 
-def net_load(days: Days) -> np.ndarray:
+def bare_feeder_load(days: Days) -> np.ndarray:
     """Load of the feeder less its renewables, before any market and with nobody waiting: (T, S) [kW]."""
     return days.passive_kw.sum(axis=0) - bare_injection(days).sum(axis=0)
 
@@ -514,7 +514,7 @@ def day_features(days: Days) -> np.ndarray:
 
 def extreme_days(days: Days) -> dict[str, int]:
     """Positions of the three days that plain medoids would lose."""
-    passive, net = days.passive_kw.sum(axis=0), net_load(days)
+    passive, net = days.passive_kw.sum(axis=0), bare_feeder_load(days)
     return {
         "highest passive evening": int(passive[EVENING].mean(axis=0).argmax()),
         "highest export": int(net.min(axis=0).argmin()),
@@ -525,7 +525,9 @@ def extreme_days(days: Days) -> dict[str, int]:
 def tariff_blocks(study: Study, half: str = "odd") -> np.ndarray:
     """Tariff block of each hour (24,), ranked by mean net feeder load on design days: 0 off-peak, 1 day, 2 peak."""
     hours = study.settings.tariff_hours
-    rank = np.argsort(net_load(make_days(study, season_days(study, half), half=half)).mean(axis=1), kind="stable")
+    rank = np.argsort(
+        bare_feeder_load(make_days(study, season_days(study, half), half=half)).mean(axis=1), kind="stable"
+    )
     block = np.empty(24, dtype=int)
     block[rank] = np.repeat([0, 1, 2], [hours.off_peak, hours.day, hours.peak])
     return block

@@ -17,6 +17,7 @@ from tritier.model.network import LinDistFlow, active_limit_kw, lindistflow
 from tritier.model.risk import sample_cvar
 
 KINDS = ("voltage_low", "voltage_high", "rating", "capacity")
+VIOLATED_KW = 1e-6  # violation, in kW at the bus or line itself, that counts as none
 
 
 @dataclass(frozen=True, order=True)

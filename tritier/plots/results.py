@@ -341,9 +341,9 @@ def tornado(ends: pd.DataFrame, base: float, out_base: float) -> Figure:
 def sensitivities(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """What Case 4 gains over Case 1 on held-out days when one parameter moves, widest on top, a panel for each policy.
 
-    ``rows``: :py:func:`tritier.evaluation.sweeps.sensitivity_rows`; ``titles``: of its parameters, of which the study's
-    own values (line) are not one. A dot for each value with its 95 % interval, open where the difference from the line
-    is not resolved; bars span the values of a parameter.
+    ``rows``: :py:func:`tritier.evaluation.variants.sensitivity_rows`; ``titles``: of its parameters, of which the
+    study's own values (line) are not one. A dot for each value with its 95 % interval, open where the difference from
+    the line is not resolved; bars span the values of a parameter.
     """
     own = rows[rows["quantity"] == "welfare_usd"]
     first = own[(own["kind"] == OWN) & own["parameter"].isin(titles)].groupby("parameter")["moved"]
@@ -434,7 +434,7 @@ MAP_SERIES = (  # label, quantity, kind, base case, marker, colour
 def coordination_map(rows: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
     """Where coordination pays: gain of welfare of Case 4 over electrification, a column for each price regime.
 
-    ``rows`` and ``bounds``: :py:func:`tritier.evaluation.sweeps.map_rows` and ``read_map``. Above, held-out days with
+    ``rows`` and ``bounds``: :py:func:`tritier.evaluation.variants.map_rows` and ``read_map``. Above, held-out days with
     95 % intervals, open where the change is not resolved; below, what the design and the first best save in sample.
     """
     regimes = list(dict.fromkeys(rows["prices"]))
@@ -469,7 +469,7 @@ def coordination_map(rows: pd.DataFrame, bounds: pd.DataFrame) -> Figure:
 def steps_apart(rows: pd.DataFrame) -> Figure:
     """What each step and each instrument alone changes against Case 1, a column for each end of the map.
 
-    ``rows``: :py:func:`tritier.evaluation.sweeps.step_rows`. Welfare on held-out days with 95 % intervals, each case
+    ``rows``: :py:func:`tritier.evaluation.variants.step_rows`. Welfare on held-out days with 95 % intervals, each case
     under its own policy and both under hard-limit redispatch; open where the change is not resolved. Case 0 is left out
     of the latter: where nothing can move, redispatch sheds load, at a price of another order.
     """

@@ -29,6 +29,7 @@ from tritier.errors import InputError
 from tritier.reformulation.lp import Status, solve_lp
 
 INF = np.inf
+LARGEST = 1e15  # magnitude of a coefficient, side or bound of a file: beyond, solvers take it for infinite
 Matrix: TypeAlias = sparse.csr_array | np.ndarray
 
 

@@ -18,12 +18,11 @@ from scipy import sparse
 from tritier.errors import InputError
 from tritier.inputs.documents import Name, Section, as_whole, key, plain, read_json, validated
 from tritier.provenance import write_text
-from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
+from tritier.reformulation.bilevel import INF, LARGEST, LinearBilevel, linear_bilevel
 from tritier.reformulation.mps import read_mps
 from tritier.reformulation.solve import solve
 from tritier.reformulation.trilevel import LinearTrilevel
 
-LARGEST = 1e15  # magnitude of a coefficient, side or bound: beyond, solvers take it for infinite
 MAX_VARIABLES = 100_000
 
 

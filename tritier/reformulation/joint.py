@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import Design, Instance
-from tritier.model.chance import Block, BlockForm, Network, net_load
+from tritier.model.chance import VIOLATED_KW, Block, BlockForm, Network, net_load
 from tritier.model.devices import Box, ProsumerData
 from tritier.model.dso import day_peak, idle_books, leader_books, leader_boxes
 from tritier.model.market import book_boxes, capacity_lines, joint_follower, line_position, violation_box
@@ -38,7 +38,6 @@ from tritier.model.prosumer import (
 from tritier.model.tariff import billed, inside
 from tritier.reformulation.lp import Border, LPSolution, ParametricLP, WarmLP, parametric_lp
 
-VIOLATED_KW = 1e-6  # a block enters the LP when its CVaR exceeds this
 ROUNDS = 60  # a safeguard: rounds of block generation before giving up
 
 

@@ -23,7 +23,7 @@ from tritier.reformulation.bounds import boxes, primal_boxes, propagated_bounds
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.kkt import kkt_system
 from tritier.reformulation.lp import ParametricLP
-from tritier.reformulation.solve import discrete_points, enumerate_menu
+from tritier.reformulation.solve import discrete_points, enumerate_discrete
 
 #: columns that only the DSO sees; the head's flow and peak too where nobody is charged
 LEADER = ("F", "N", "loss", "gross")
@@ -416,7 +416,7 @@ def market_example(hours: int = 4, scenarios: int = 2, seed: int = 3, billing: s
     joint = with_blocks_of_menu(JointLP(example_instance(hours, scenarios, seed, billing)))
     free, box = market_bilevel(joint)
     row = free.U_name.index("revenue adequacy")
-    _, x, y, _ = enumerate_menu(free)
+    _, x, y, _ = enumerate_discrete(free)
     least = free.U_lower.copy()
     least[row] = (free.U @ np.concatenate([x, y]))[row] + MARGIN
     problem = replace(free, U_lower=least)

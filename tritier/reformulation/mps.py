@@ -18,13 +18,12 @@ from scipy import sparse
 from tritier.errors import InputError
 from tritier.inputs.documents import MAX_BYTES, read_text
 from tritier.provenance import write_text
-from tritier.reformulation.bilevel import INF, LinearBilevel, linear_bilevel
+from tritier.reformulation.bilevel import INF, LARGEST, LinearBilevel, linear_bilevel
 
 Lines = list[tuple[int, list[str], bool]]  # number, words and whether at the start of the line
 Aux = tuple[list[str], list[str], list[float], list[float | None]]  # columns, rows, costs, counts announced
 
 MISSING = "give a readable MPS file and its AUX file"
-LARGEST = 1e15  # magnitude of a number: beyond, solvers take it for infinite
 NUMBERS = {"LO", "UP", "FX", "LI", "UI"}  # kinds of bounds that carry a number
 BOUNDS = NUMBERS | {"FR", "MI", "PL", "BV"}
 SECTIONS = ("NAME", "OBJSENSE", "ROWS", "COLUMNS", "RHS", "RANGES", "BOUNDS", "ENDATA")

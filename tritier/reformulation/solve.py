@@ -391,7 +391,7 @@ def _few_decisions(kkt: KKT) -> bool:
 def _confirmed_by_enumeration(task: Task, mode: str, claim: ModeSolution, point: Point) -> str:
     """The word "enumeration"; raises CertificateError where the optimum over all leader decisions is better than the
     bound that a mode claims, or worse than its point."""
-    best, *_ = enumerate_menu(task.kkt.problem)
+    best, *_ = enumerate_discrete(task.kkt.problem)
     objective = task.kkt.problem.leader_cost(point.x, point.y)
     margin, bound = _margin(objective), min(claim.bound, objective)
     if not bound - margin <= best <= objective + margin:
@@ -402,7 +402,7 @@ def _confirmed_by_enumeration(task: Task, mode: str, claim: ModeSolution, point:
 
 def _enumerated(kkt: KKT) -> BilevelSolution:
     """The optimum over all discrete leader decisions, each an exact LP."""
-    objective, x, y, values = enumerate_menu(kkt.problem)
+    objective, x, y, values = enumerate_discrete(kkt.problem)
     if objective == -INF:
         return BilevelSolution("unbounded", "auto", bound=-INF, proof="enumeration")
     if not np.isfinite(values).any():
@@ -665,7 +665,7 @@ def best_on_face(problem: LinearBilevel, point: np.ndarray) -> tuple[float, np.n
 FACE = 1e-9
 
 
-def enumerate_menu(problem: LinearBilevel) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+def enumerate_discrete(problem: LinearBilevel) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Optimal F, x, y by solving the follower at every discrete point, and F at each point (inf where infeasible).
 
     Raises InputError when the follower sees a continuous leader variable.

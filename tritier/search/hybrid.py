@@ -31,8 +31,7 @@ from tritier.reformulation.lp import LARGE, Basis, Clock
 from tritier.search import pool as stored
 from tritier.search.check import check_pool
 from tritier.search.cuts import FINE, Request, Row
-from tritier.search.ledger import Ledger
-from tritier.search.menu import Coordinates, Point
+from tritier.search.menu import Coordinates, Ledger, Point
 from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, binding, build, few, key, reorder
 from tritier.search.references import REFERENCES, Reference, costs_of
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
@@ -48,7 +47,6 @@ ROUND = 8  # designs answered at once; a constant, so that results do not depend
 FAR = 0.1  # of the largest limit needed: a response that must give up more of its flows is not begun from
 LOOSE = 0.1  # of the slack: understatement of losses at which an answer gets another loss tangent
 SILENCE = 10.0  # s without a line, after which a round says how far it is
-SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the solves it is in
 WAITING = "waiting"  # pools of a state: answers of the round that broke off
 
 
@@ -192,7 +190,7 @@ class Search:
         self.state, self.origin = state, origin
         if state is None or not state.is_file():
             return
-        with stored.naming(state):
+        with stored.naming_state(state):
             arrays = stored.read(state, origin)
             if "trace" not in arrays:
                 return  # only both references were found
@@ -252,7 +250,7 @@ class Search:
 
     def save_now_and_then(self) -> None:
         """:meth:`save`, unless that has just been done."""
-        if time.perf_counter() - self._saved > SAVE_EVERY:
+        if time.perf_counter() - self._saved > stored.SAVE_EVERY:
             self.save()
 
     @property

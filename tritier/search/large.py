@@ -25,7 +25,7 @@ from joblib.parallel import get_active_backend
 
 from tritier.errors import SolverError
 from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
-from tritier.model.chance import Block, Network, net_load
+from tritier.model.chance import VIOLATED_KW, Block, Network, net_load
 from tritier.model.devices import ProsumerData
 from tritier.model.market import limits_by_position, line_position
 from tritier.model.prosumer import (
@@ -39,7 +39,7 @@ from tritier.model.prosumer import (
     risk_adjusted_cost,
 )
 from tritier.model.tariff import hourly
-from tritier.reformulation.joint import VIOLATED_KW, BlockRows, block_rows, own_columns
+from tritier.reformulation.joint import BlockRows, block_rows, own_columns
 from tritier.reformulation.lp import (
     Basis,
     Border,

@@ -164,7 +164,7 @@ FIGURES = ("dual", "follower_value", "social_cost", "recovered")
 _TYPES = {"kind": "i8", "lines": "i8", "basis": "u1", "basis_size": "i8", "item_kind": "U16", "item_place": "i8"}
 _TYPES |= dict.fromkeys(("epsilon", "prices", "limits", "limit_price", "need", "figures", "loads"), "f8")
 SAVE_EVERY = 5.0  # s: work that a killed run loses at most, besides the solve it is in
-LARGEST = 10**8  # bytes of one part of a basis
+LARGEST_PART = 10**8  # bytes of one part of a basis
 
 
 def packed(pool: Pool) -> dict[str, np.ndarray]:
@@ -248,7 +248,7 @@ class Unfinished:
         self.figures: list[tuple[float, ...]] = []
         self._saved = time.perf_counter()
         if self.path is not None and self.path.is_file():
-            with naming(self.path):
+            with naming_state(self.path):
                 self._read(read(self.path, origin))
 
     def _read(self, arrays: dict[str, np.ndarray]) -> None:
@@ -310,7 +310,7 @@ def fits(joint: JointLP, pool: Pool) -> bool:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming_state(path: Path) -> Iterator[None]:
     """One clear line, InputError, where a file is no state of a run, or holds rows that their bases do not prove."""
     damage = (OSError, ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError)
     try:
@@ -325,7 +325,7 @@ def naming(path: Path) -> Iterator[None]:
 
 def _inflated(part: bytes) -> bytes:
     """Statuses of a basis; refused where one is no status."""
-    found = zlib.decompressobj().decompress(part, LARGEST)
+    found = zlib.decompressobj().decompress(part, LARGEST_PART)
     if any(byte > FREE for byte in set(found)):
         raise ValueError("a basis holds a byte that is no status")
     return found

@@ -318,7 +318,7 @@ def _known_references(
     references: dict[str, Reference] = {}
     if state is None or not state.is_file():
         return references
-    with stored.naming(state):
+    with stored.naming_state(state):
         arrays = stored.read(state, origin)
         pools = stored.pools_of(arrays)
         for name, said, cost in zip(REFERENCES, SAID, arrays["references"], strict=True):

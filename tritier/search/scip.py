@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyscipopt import Model, quicksum
 
-from tritier.search.ledger import Box, Ledger
-from tritier.search.menu import Point
+from tritier.search.menu import Box, Ledger, Point
 
 SLACK = 1e-6  # relative: by how much a row may be missed, and the limit of the third control exceeds the incumbent
 MARGIN = 1e-3  # of the gain: what SCIP's limit leaves to its tolerances

@@ -22,7 +22,7 @@ from tritier.inputs.settings import BLOCKS, MenuSettings, Settings
 from tritier.inputs.study import HIGHEST_LOAD, Study, read_study
 from tritier.inputs.tables import LoadMixRow, read_days, read_feeder, read_rows
 from tritier.model.acflow import ac_power_flow
-from tritier.model.chance import Network, net_load
+from tritier.model.chance import VIOLATED_KW, Network, net_load
 from tritier.model.network import downstream_matrix, main_line
 from tritier.provenance import sole_writer, whole_folder
 from tritier.reformulation.joint import JointLP, known_days
@@ -532,7 +532,6 @@ HP_PER_HOME, HP_KWH_PER_DAY, HP_KW, HP_DELAY_H = 0.33, 9.9926, 4.5547, 3
 PV_SCALE, BATTERY_KWH_PER_KWP = 2.2, 1.5
 HOMES = "H0"  # how the names of household shapes begin
 STEPS = (1.00, 1.01, 1.02, 1.03)  # p.u., of the substation's tap changer
-NOTHING = 1e-6  # kW of violation that count as none
 
 
 def homes(study: Study) -> pd.Series:
@@ -568,7 +567,7 @@ def devices(home: pd.Series) -> pd.DataFrame:
     )
 
 
-def least_violation(study: Study, say: Callable[[str], None] | None = None) -> tuple[float, str]:
+def unavoidable_violation(study: Study, say: Callable[[str], None] | None = None) -> tuple[float, str]:
     """The first violation of a network limit that no decision of anybody avoids on a design day, kW, and the day's
     label; 0 and "" where none is left on any.
 
@@ -584,7 +583,7 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
     every = instance.on(days)
     bare = Network(every).violations(net_load(every, bare_injection(days)), {})
     most = np.max([kind.max(axis=(0, 1)) for kind in bare.values() if kind.size], axis=0)  # (D,)
-    hard = [int(k) for k in np.argsort(-most, kind="stable") if most[k] > NOTHING]
+    hard = [int(k) for k in np.argsort(-most, kind="stable") if most[k] > VIOLATED_KW]
     before: JointLP | None = None
     lps = known_days(instance.on(days.select(hard))) if hard else []
     for tried, (k, lp) in enumerate(zip(hard, lps, strict=True), 1):
@@ -606,7 +605,7 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
                 raise  # nobody's own decisions are feasible, and no voltage mends that
             return np.inf, days.label[k]  # more violation than the box of its column holds
         least = float(found.x[joint.lp.at("slack")])
-        if least > NOTHING:
+        if least > VIOLATED_KW:
             return least, days.label[k]
         before = joint
     return 0.0, ""
@@ -614,12 +613,12 @@ def least_violation(study: Study, say: Callable[[str], None] | None = None) -> t
 
 def substation_voltage(folder: Path, say: Callable[[str], None] | None = None) -> tuple[float, str]:
     """The voltage at which a study's substation needs no shedding, p.u., and a line on it: its own, else the smallest
-    of ``STEPS`` above it at which some decisions keep all limits on every design day (:func:`least_violation`); its own
-    where no step does."""
+    of ``STEPS`` above it at which some decisions keep all limits on every design day (:func:`unavoidable_violation`);
+    its own where no step does."""
     own, tried = read_study(folder).feeder.v_slack, list[str]()
     for step in (own, *(x for x in STEPS if x > own)):
         study = read_study(folder) if step == own else read_study(folder, {"substation_voltage_pu": step})
-        least, day = least_violation(study, say)
+        least, day = unavoidable_violation(study, say)
         if not day:
             kept = "its own voltage" if step == own else f"the smallest step, as {'; '.join(tried)}"
             return step, f"substation: {step:g} p.u., {kept}; nothing needs to be shed on any design day"

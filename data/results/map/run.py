@@ -1,7 +1,7 @@
 """Where does coordination pay? Cases 1, 2 and 4 over electrification and price regime: python data/results/map/run.py
 
 From the repository root; two processes share the settings, of which one that is stored for the same data, menu and size
-is left alone. What is solved and how it is judged stands in tritier/evaluation/sweeps.py, and stood there before any
+is left alone. What is solved and how it is judged stands in tritier/evaluation/variants.py, and stood there before any
 result. Scenarios are fewer (8, not 12) and the menu is shorter than preset fast has them, so that a setting takes minutes.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tritier.evaluation.sweeps import SETTINGS, map_answer, renew_all
+from tritier.evaluation.variants import SETTINGS, map_answer, renew_all
 
 HERE = Path(__file__).resolve().parent
 
