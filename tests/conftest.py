@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tritier.cases import result, solve
 from tritier.cases.solve import prepare, split_changes
-from tritier.evaluation import bench, sweeps
+from tritier.evaluation import bench, sweeps, variants
 from tritier.inputs.study import read_study
 
 matplotlib.use("Agg")
@@ -67,6 +67,6 @@ def prepared_once():
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (solve, result, bench, sweeps):  # the command line takes it from the first
+        for module in (solve, result, bench, sweeps, variants):  # the command line takes it from the first
             patch.setattr(module, "prepare", shared)
         yield

@@ -14,9 +14,9 @@ from scipy import stats
 from tritier.cases.cases import CASES
 from tritier.cases.outcome import daily_table
 from tritier.cases.result import solve_case
-from tritier.cases.solve import judge, prepare
+from tritier.cases.solve import inputs_hash, judge, prepare
 from tritier.errors import InputError
-from tritier.evaluation import sweeps, variants
+from tritier.evaluation import findings, variants
 from tritier.evaluation.findings import JUDGED
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import placed, read_study
@@ -195,7 +195,7 @@ def stored():
 
 
 def test_the_stored_map_is_of_todays_data_and_has_both_ends_of_both_dials(stored):
-    data, shown = sweeps.inputs_hash(read_study(STUDY)), variants.stored_settings(STORED)
+    data, shown = inputs_hash(read_study(STUDY)), variants.stored_settings(STORED)
     assert [s.name for s in shown if not variants.setting_is_kept(STORED, s, data)] == []
     assert {s.name for s in variants.SETTINGS if s.electrification in (0, 1)} <= {s.name for s in shown}
     assert {p.stem for p in STORED.glob("*.csv")} == {s.name for s in shown}
@@ -254,9 +254,9 @@ def test_the_map_is_renewed_from_any_folder(tmp_path, monkeypatch):
     """Its study was once looked for below the folder from which it was called."""
     monkeypatch.chdir(tmp_path)
     read = []
-    monkeypatch.setattr(sweeps, "prepare", lambda *asked: read.append(asked[0]) or prepare(tmp_path))
-    monkeypatch.setattr(sweeps, "setting_is_kept", lambda *asked: False)
-    assert "study.yaml" in variants.renew(tmp_path, SETTING, sweeps.inputs_hash(read_study(variants.MAP_STUDY)))
+    monkeypatch.setattr(variants, "prepare", lambda *asked: read.append(asked[0]) or prepare(tmp_path))
+    monkeypatch.setattr(variants, "setting_is_kept", lambda *asked: False)
+    assert "study.yaml" in variants.renew(tmp_path, SETTING, inputs_hash(read_study(variants.MAP_STUDY)))
     assert [study.name for study in read] == [read_study(STUDY).name]
 
 
@@ -300,7 +300,7 @@ def test_each_instrument_alone_leaves_the_others_out():
 
 
 def test_stored_steps_are_of_todays_data():
-    data = sweeps.inputs_hash(read_study(STUDY))
+    data = inputs_hash(read_study(STUDY))
     found = [s for s in variants.ALL_STEPS if (STEPS_STORED / f"{s.name}.json").is_file()]
     assert len(found) > 6
     assert [s.name for s in found if not variants.setting_is_kept(STEPS_STORED, s, data)] == []
@@ -337,7 +337,7 @@ def value_by_hand(value: variants.Sensitivity, gain: float, noise: tuple[float, 
 
 def test_a_sensitivity_is_told_against_case_1_and_against_the_studys_own_value():
     own, noise = variants.Sensitivity("pv", "1.1"), (3.0, -1.0, 2.0, -4.0)
-    base = value_by_hand(own, 50.0, noise).assign(parameter=sweeps.BASE, label="")
+    base = value_by_hand(own, 50.0, noise).assign(parameter=findings.BASE, label="")
     rows = variants.sensitivity_rows(pd.concat([base, value_by_hand(own, 80.0, noise)]))
     row = rows[(rows["parameter"] == "pv") & (rows["quantity"] == "welfare_usd") & (rows["kind"] == OWN)].iloc[0]
     assert (row["change"], row["moved"]) == pytest.approx((80.0, 30.0))
@@ -402,7 +402,7 @@ def test_vehicles_and_heat_pumps_are_scaled_and_wait_as_told():
         assert [0.5 * row.ev_kw for row in rows] == pytest.approx([row.ev_kw for row in others])
         assert [2 * row.hp_kwh_per_day for row in rows] == pytest.approx([row.hp_kwh_per_day for row in others])
     assert {(p.ev_delay_h, p.hp_delay_h) for p in changed.prosumers} == {(2, 1)}
-    assert own.data_hash == changed.data_hash and sweeps.inputs_hash(own) != sweeps.inputs_hash(changed)
+    assert own.data_hash == changed.data_hash and inputs_hash(own) != inputs_hash(changed)
 
 
 SENSITIVITIES_STORED = STORED.parent / "sensitivities"
@@ -414,7 +414,7 @@ def values():
 
 
 def test_stored_sensitivities_are_of_todays_data_and_of_the_maps_days(values):
-    data, (daily, designs) = sweeps.inputs_hash(read_study(STUDY)), values
+    data, (daily, designs) = inputs_hash(read_study(STUDY)), values
     found = [s for s in variants.SENSITIVITIES if (SENSITIVITIES_STORED / f"{s.name}.json").is_file()]
     assert {p.stem for p in SENSITIVITIES_STORED.glob("*.csv")} == {s.name for s in found}
     assert [s.name for s in found if not variants.setting_is_kept(SENSITIVITIES_STORED, s, data)] == []
@@ -438,7 +438,7 @@ def test_the_base_of_the_sensitivities_is_the_maps_point(values, stored):
     rows = variants.sensitivity_rows(values[0]).set_index(["parameter", "kind", "quantity"]).sort_index()
     point = variants.of_map(stored[1])
     point = point[(point["electrification"] == 1) & (point["prices"] == "spot-indexed")].iloc[0]
-    base = rows.loc[(sweeps.BASE, OWN, "welfare_usd")].iloc[0]
+    base = rows.loc[(findings.BASE, OWN, "welfare_usd")].iloc[0]
     assert (base["change"], base["low"], base["moved"]) == pytest.approx((point["change"], point["low"], 0.0))
 
 

@@ -20,7 +20,7 @@ from toy import days, line_feeder, plain_prosumer, plain_rules
 
 from tritier.cases.cases import without_limits
 from tritier.cases.result import FOLDER as STORED_CASES
-from tritier.cases.solve import prepare, split_changes
+from tritier.cases.solve import inputs_hash, prepare, split_changes
 from tritier.errors import InputError
 from tritier.evaluation import sweeps
 from tritier.inputs.instance import Design, Instance, Menu
@@ -143,18 +143,18 @@ def test_a_damaged_point_is_refused(bench):
 
 def test_the_key_follows_notebook_and_inputs_but_neither_menus_nor_titles(bench):
     folder, origin = bench.root / "study", bench.origin()
-    data = sweeps.inputs_hash(read_study(folder))
+    data = inputs_hash(read_study(folder))
     text = (folder / "study.yaml").read_text()
     for old, new in (("name: small", "name: other"), ("- 400.0", "- 500.0")):
         assert old in text
         (folder / "study.yaml").write_text(text.replace(old, new))
-        assert sweeps.inputs_hash(read_study(folder)) == data
+        assert inputs_hash(read_study(folder)) == data
     (folder / "study.yaml").write_text(text.replace("chance_level: 0.05", "chance_level: 0.06"))
-    assert sweeps.inputs_hash(read_study(folder)) != data
+    assert inputs_hash(read_study(folder)) != data
     (folder / "study.yaml").write_text(text)
     prosumers = folder / "prosumers.csv"
     prosumers.write_text(prosumers.read_text().replace(",0.3\n", ",0.4\n"))
-    assert sweeps.inputs_hash(read_study(folder)) != data
+    assert inputs_hash(read_study(folder)) != data
     notebook = nbformat.read(bench.root / bench.notebook, as_version=4)
     notebook.cells[1].source += "\n"
     nbformat.write(notebook, bench.root / bench.notebook)
@@ -436,7 +436,7 @@ def stored():
 def test_stored_sweeps_say_of_which_model_they_are(stored):
     """They are the first edition's, on the same load: python data/results/sweeps.py makes the table again."""
     study = read_study(STUDY)
-    first = stored[1]["data_hash"] != sweeps.inputs_hash(study)
+    first = stored[1]["data_hash"] != inputs_hash(study)
     assert ("billed on expectation" in str(stored[1].get("model", ""))) == first
     assert stored[1]["load_scale"] == study.settings.load.scale
     assert stored[1]["menu"].items() <= sweeps.MENU.items()

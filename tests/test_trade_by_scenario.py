@@ -15,9 +15,9 @@ from tritier.cases.cases import risk_neutral
 from tritier.cases.certificate import check_judged
 from tritier.cases.outcome import daily_table, imbalance, settlement_of
 from tritier.cases.recourse import POLICIES, Recourse
+from tritier.cases.solve import inputs_hash
 from tritier.cli import main
 from tritier.errors import CertificateError
-from tritier.evaluation.sweeps import inputs_hash
 from tritier.inputs import examples as hand
 from tritier.inputs.instance import Days, Design, Instance
 from tritier.inputs.study import read_study

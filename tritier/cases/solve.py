@@ -7,6 +7,7 @@ network-blind recourse. Cases 2-4 take no part.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -34,7 +35,7 @@ from tritier.inputs.settings import PRESET_KEYS, Preset, Settings, change_as_tex
 from tritier.inputs.study import Study, read_study
 from tritier.model.chance import Block
 from tritier.model.tariff import fixed_charge, passive_charges
-from tritier.provenance import commit
+from tritier.provenance import commit, digest
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock
 from tritier.search import hybrid
@@ -42,6 +43,8 @@ from tritier.search.hybrid import HybridResult
 from tritier.search.references import stored_references
 from tritier.search.responses import Response, optimistic_response, social_cost
 from tritier.studies.check import with_margin
+
+NOT_INPUTS = {"name", "title", "files", "calibrated_on", "menus", "presets"}  # keys that decide no figure by themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,17 @@ def split_changes(changes: Mapping[str, object]) -> tuple[dict[str, object], dic
             )
     of_preset = {k: v for k, v in changes.items() if k in PRESET_KEYS}
     return {k: v for k, v in changes.items() if k not in of_preset}, of_preset
+
+
+def inputs_hash(study: Study) -> str:
+    """Hash of what decides a study's figures: its tables, and study.yaml without names, menus and presets.
+
+    Menus and sizes are parameters of a point: an edit of the study's own leaves every stored point as true as it was,
+    and so does a key at its default, written out or not.
+    """
+    tables = {role: digest(path.read_bytes()) for role, path in study.paths.items() if role != "study"}
+    settings = study.settings.model_dump(mode="json", exclude=NOT_INPUTS, exclude_defaults=True)
+    return digest(json.dumps([tables, settings], sort_keys=True))
 
 
 @lru_cache(maxsize=16)

@@ -45,6 +45,7 @@ from tritier.model.dso import HARD, OWN
 from tritier.model.market import limits_by_position
 from tritier.model.risk import sample_cvar
 
+BASE = "base"  # of a table whose rows each move one value: the row in which none is moved
 CALIBRATED = 1e-3  # relative: a calibrated figure agrees with the paper's
 NETWORK_MODELS = ("promised", "LinDistFlow", "AC")
 PARTS = ("wholesale_usd", "loss_cost_usd", "demand_charge_usd", "degradation_usd", "lost_value_usd")
@@ -75,6 +76,11 @@ ANSWER = (  # rows of the book's first table: text, kind of comparison, quantity
     ("prosumer cost after refund, \\$/day", OWN, "prosumer_cost_after_refund_usd", "+,.0f"),
     ("losses, kWh/day", OWN, "ac_losses_kwh", "+,.1f"),
 )
+
+
+def with_unit(title: str, unit: str) -> str:
+    """A quantity with its unit."""
+    return f"{title} [{unit}]" if unit else title
 
 
 def mean_over_days(table: pd.DataFrame, column: str) -> Estimate:

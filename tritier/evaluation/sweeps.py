@@ -27,13 +27,13 @@ from tritier.cases.cases import find_case
 from tritier.cases.outcome import daily_table, mean_and_cvar, physics_table
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import Result, solve_case
-from tritier.cases.solve import Prepared, judge, prepare
+from tritier.cases.solve import Prepared, inputs_hash, judge, prepare
 from tritier.errors import CertificateError, InfeasibleError, InputError, NoRecoveryError
-from tritier.evaluation.findings import PARTS
+from tritier.evaluation.findings import BASE, PARTS, with_unit
 from tritier.evaluation.inference import clustered, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import held_out_days
-from tritier.inputs.study import Study, read_study
+from tritier.inputs.study import read_study
 from tritier.model.chance import Network
 from tritier.model.dso import SocialCost
 from tritier.provenance import commit, digest, package_hash, versions, write_csv, write_json
@@ -52,10 +52,8 @@ SUMMARY = (
     "congestion_rent_usd",
 )
 NOTEBOOK = Path("sweeps") / "point.ipynb"
-NOT_INPUTS = {"name", "title", "files", "calibrated_on", "menus", "presets"}  # keys that decide no figure of a point
 STUDY = "data/studies/ieee33"
 PRESET = "fast"  # names the preset that every point changes; size and menu are all given below
-BASE = "base"
 MENU = {  # next to the flat tariff of Case 4, a cheaper night, a dearer evening, a charge on the common peak, a limit
     "tariff": "{off_peak: [0.05, 0.083], day: [0.083], peak: [0.083, 0.11]}",
     "individual_peak": "[0.0]",
@@ -215,17 +213,6 @@ class Bench:
 
     def path(self, key: str) -> Path:
         return self.store / f"{key}.json"
-
-
-def inputs_hash(study: Study) -> str:
-    """Hash of what decides a study's figures: its tables, and study.yaml without names, menus and presets.
-
-    Menus and sizes are parameters of a point: an edit of the study's own leaves every stored point as true as it was,
-    and so does a key at its default, written out or not.
-    """
-    tables = {role: digest(path.read_bytes()) for role, path in study.paths.items() if role != "study"}
-    settings = study.settings.model_dump(mode="json", exclude=NOT_INPUTS, exclude_defaults=True)
-    return digest(json.dumps([tables, settings], sort_keys=True))
 
 
 def key_of(point: Point, data: str, origin: str) -> str:
@@ -557,7 +544,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """All sweeps as a table to be read, a row for each value, the case study's own first: what Case 4 changes, days
     with a violation, what was chosen."""
     own = rows[(rows["sweep"] == BASE) | rows["sweep"].isin([s.name for s in SWEEPS])]
-    titles = {s.name: titled(s.title, s.unit) for s in SWEEPS} | {BASE: "the case study"}
+    titles = {s.name: with_unit(s.title, s.unit) for s in SWEEPS} | {BASE: "the case study"}
     table = pd.DataFrame({"parameter": own["sweep"].map(titles), "value": own["label"].replace("", "its own")})
     for name, title, form in MEASURES:
         table[title] = [signed(v, form) if np.isfinite(v) else "–" for v in own[name]]
@@ -579,11 +566,6 @@ def signed(value: float, form: str = "{:+,.0f}") -> str:
     return text if text.strip("-+0.") else text.replace("-", "+")
 
 
-def titled(title: str, unit: str) -> str:
-    """A parameter with its unit."""
-    return f"{title} [{unit}]" if unit else title
-
-
 def courses(rows: pd.DataFrame) -> pd.DataFrame:
     """From the first to the last solved value of each sweep whose values are numbers, as a table to be read."""
     found = []
@@ -594,7 +576,7 @@ def courses(rows: pd.DataFrame) -> pd.DataFrame:
         told = course(rows, sweep)
         found.append(
             {
-                "parameter": titled(sweep.title, sweep.unit),
+                "parameter": with_unit(sweep.title, sweep.unit),
                 "from": told["first_label"],
                 "to": told["last_label"],
                 "the case study's": sweep.base,

@@ -21,11 +21,10 @@ from joblib import Parallel, delayed
 
 from tritier.cases.outcome import daily_table, physics_table
 from tritier.cases.result import solve_case
-from tritier.cases.solve import Prepared, judge_policies, prepare, refunded, split_changes
+from tritier.cases.solve import Prepared, inputs_hash, judge_policies, prepare, refunded, split_changes
 from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
-from tritier.evaluation.findings import JUDGED, by_policy
+from tritier.evaluation.findings import BASE, JUDGED, by_policy, with_unit
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm
-from tritier.evaluation.sweeps import BASE, inputs_hash, titled
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import placed, read_study
@@ -621,7 +620,7 @@ def sensitivity_table(rows: pd.DataFrame, designs: pd.DataFrame) -> pd.DataFrame
         told[title] = [f"{form.format(c)} ± {h:,.0f}{mark}" for c, h, mark in figures]
     chosen = told[at].merge(designs, on=at, how="left")
     told["coincident peak charge [$/kW]"] = [f"{c:g}" for c in chosen["coincident"]]
-    titles = {key: titled(parameter.title, parameter.unit) for key, parameter in PARAMETERS.items()}
+    titles = {key: with_unit(parameter.title, parameter.unit) for key, parameter in PARAMETERS.items()}
     told.insert(0, "value moved", [titles.get(key, "none: the study's own") for key in told["parameter"]])
     return told.drop(columns="parameter").rename(columns={"label": "value"}).replace({"value": {"": "all"}})
 

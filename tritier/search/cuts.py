@@ -31,6 +31,7 @@ EPSILON, FINE = (
 SCALE = 1e4  # of an answer's costs: the solver's dual tolerance is absolute
 GRID = 1e6  # bounds are floored to 1e-6 $, so that the last bits of a machine's arithmetic do not steer the search
 NEED_GRID = 1e8  # limits needed are raised to 1e-8 kW, for the same reason
+NEED_MARGIN = 1e-4  # kW: flows of a basis may lie off those of the solver's point by rounding times its condition
 UNIT = 2.0**-53  # relative rounding of one operation
 WIDE = np.longdouble  # reduced costs are summed in it: in double their rounding, over wide boxes, would cost dollars
 WIDE_UNIT = float(np.finfo(WIDE).eps) / 2
@@ -181,7 +182,8 @@ def needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
     """The limits that a settled point needs, kW, (C,): the follower may choose it wherever none is tighter.
 
     Valid: limits enter its feasible set monotonically, and every block that its flows would violate is in the LP. Where
-    it buys violations it needs the limits it was offered.
+    it buys violations it needs the limits it was offered. A margin leaves room for what the basis gives when it is
+    factorised anew.
     """
     offered = joint.limits_at(design)
     if not joint.lines:
@@ -191,7 +193,7 @@ def needed(joint: JointLP, design: Design, x: np.ndarray) -> np.ndarray:
         return lowest
     where = (line_position(joint.instance, line) for line in joint.lines)
     need = np.array([joint.network.required_capacity(joint.net_load(x), line) for line in where])
-    return np.clip(np.ceil(need * NEED_GRID) / NEED_GRID, lowest, offered)
+    return np.clip(np.ceil((need + NEED_MARGIN) * NEED_GRID) / NEED_GRID, lowest, offered)
 
 
 def _modelled(joint: JointLP, request: Request, x: np.ndarray) -> float:
