@@ -29,10 +29,11 @@ from sphinx.environment import BuildEnvironment
 
 import tritier
 from tritier.book.page import PACKAGES, captioned, downloads
-from tritier.book.run import PRESETS, Book, gate, run_stale
+from tritier.book.run import Book, gate, run_stale
 from tritier.cases.decisions import DECISIONS, DESIGNED, MULTIPLIERS, Symbol
 from tritier.errors import InputError
 from tritier.inputs.instance import Design
+from tritier.inputs.settings import PRESETS
 from tritier.provenance import commit, versions
 from tritier.studies.commented import reference, sources_of
 

@@ -29,8 +29,6 @@ from tritier.book.page import figure_files
 from tritier.errors import InputError
 from tritier.provenance import commit, digest, package_hash, tree_hash, write_json
 
-PRESETS = ("smoke", "fast", "paper")
-
 
 @dataclass(frozen=True)
 class Book:

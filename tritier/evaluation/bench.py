@@ -29,10 +29,16 @@ from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
 from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.inputs.instance import Design, Instance, Menu
-from tritier.model.dso import menu_points
 from tritier.provenance import DATA, commit, digest, package_hash, sole_writer, versions, write_csv, write_json
 from tritier.reformulation.joint import JointLP
-from tritier.reformulation.market import MarketExample, design_of, market_bilevel, market_example, storage_bounds
+from tritier.reformulation.market import (
+    MarketExample,
+    design_of,
+    market_bilevel,
+    market_example,
+    storage_bounds,
+    with_blocks_of_menu,
+)
 from tritier.reformulation.milp import solve_milp
 from tritier.reformulation.solve import solve, solve_local
 from tritier.search import hybrid
@@ -177,22 +183,13 @@ def example_at(hours: int, scenarios: int) -> tuple[MarketExample, Instance]:
 def as_example(instance: Instance) -> MarketExample:
     """An instance as a bilevel problem, with the chance blocks that followers at the corners of its menu violate and
     loss tangents at the first of them. Stored energy must have no price (``rules.tie_break``)."""
-    joint, menu = JointLP(instance), instance.menu
+    menu = instance.menu
     corners = Menu(
         tuple((levels[0], levels[-1]) for levels in menu.tariff),
         (menu.p2p[0], menu.p2p[-1]),
         tuple((line, (levels[0], levels[-1])) for line, levels in menu.capacity),
     )
-    while True:
-        blocks = len(joint.blocks)
-        for design in menu_points(corners):
-            joint.set_design(design)
-            load = joint.net_load(joint.solve(joint.cost(design)).x)
-            if joint.tangents <= TANGENTS:
-                joint.tangent(load)
-        if len(joint.blocks) == blocks:
-            break
-    joint.set_design(None)
+    joint = with_blocks_of_menu(JointLP(instance), corners, TANGENTS)
     problem, box = market_bilevel(joint)
     return MarketExample(joint, problem, problem, box, storage_bounds(joint, problem, box))
 
@@ -251,7 +248,7 @@ def local_row(example: MarketExample, instance: Instance, limit: float, gain: fl
 
 def posted(instance: Instance) -> Design:
     """The design at which large markets clear: dear peaks, a P2P charge of 2 ct, the largest limits."""
-    return Design((0.05, 0.08, 0.14), 0.02, tuple((line, max(levels)) for line, levels in instance.menu.capacity))
+    return Design((0.05, 0.08, 0.14), 0.02, instance.menu.largest_limits)
 
 
 def clearing_row(instance: Instance, limit: float, cleared: Callable[[], Clearing]) -> BenchRow:

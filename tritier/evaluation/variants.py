@@ -27,6 +27,7 @@ from tritier.evaluation.findings import BASE, JUDGED, by_policy, with_unit
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import held_out_days
+from tritier.inputs.settings import BLOCKS
 from tritier.inputs.study import placed, read_study
 from tritier.model.dso import HARD, OWN
 from tritier.provenance import DATA, commit, digest, versions, write_csv, write_json
@@ -357,7 +358,7 @@ MAP_COMPARED = (  # what is said of welfare, in words: quantity, kind, base case
 # days. Fixed before any result: the steps and menus below; the base, Case 1; and the map's rule of the verdict, Holm's
 # correction over the steps of a setting. With 9 cents in every hour an energy charge recovers the cost on its own.
 
-LOW, EVEN, BLOCKS = ([0.02], [0.02], [0.02]), ([0.09], [0.09], [0.09]), ([0.02, 0.05], [0.05, 0.08], [0.08, 0.14, 0.2])
+LOW, EVEN, STEPPED = ([0.02], [0.02], [0.02]), ([0.09], [0.09], [0.09]), ([0.02, 0.05], [0.05, 0.08], [0.08, 0.14, 0.2])
 FREE, LIMITED = [4700], [1700, 4700]  # levels of the head's limit, kW: the larger one never binds
 
 
@@ -368,7 +369,7 @@ def menu_of(
     head: Sequence[int] = FREE,
 ) -> dict[str, object]:
     """A menu as changes of the study: import charges of three blocks, $/kWh, peak charges, $/kW, head limits, kW."""
-    blocks = ", ".join(f"{b}: {list(v)}" for b, v in zip(("off_peak", "day", "peak"), tariff, strict=True))
+    blocks = ", ".join(f"{b}: {list(v)}" for b, v in zip(BLOCKS, tariff, strict=True))
     return {
         f"menus.{MAP_PRESET}.tariff": f"{{{blocks}}}",
         f"menus.{MAP_PRESET}.individual_peak": str(list(individual)),
@@ -384,7 +385,7 @@ STEPS: dict[str, tuple[str, int, dict[str, object]]] = {  # key: title, case, ch
     "market": ("Case 2: and P2P trade", 2, {}),
     "network": ("and the network seen, flat tariff", 4, menu_of(LOW)),
     "limit": ("a limit of the head alone", 4, menu_of(EVEN, head=LIMITED)),
-    "blocks": ("energy charges by block alone", 4, menu_of(BLOCKS)),
+    "blocks": ("energy charges by block alone", 4, menu_of(STEPPED)),
     "individual": ("the individual peak charge alone", 4, menu_of(([0.02], [0.02, 0.05], [0.02, 0.05]), (0.2, 0.4))),
     "coincident": ("the coincident peak charge alone", 4, menu_of(LOW, coincident=(0.38, 0.763))),
     "all": ("Case 4: all together", 4, TOGETHER),

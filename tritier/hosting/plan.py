@@ -192,8 +192,6 @@ def robust_plan(
         for term in two_stage(case, watch, hosted_kw).recourse:
             sweep(term, solution.y)
     certificate = sweep.certificate() | {"gap_relative": solution.gap}
-    vertices = sum(day.uncertainty.vertex_bound for day in case.days)
-    certificate["vertices_unserved"] = vertices - certificate["vertices_checked"]
     return Plan(y[:n], y[n : 2 * n], y[2 * n :], low, high, solution.trace, watch, certificate, solution.scenarios)
 
 
@@ -269,10 +267,7 @@ def swept(case: HostingCase, plan: Plan, hosted_kw: float | None = None, jobs: i
         if not watch.add(sweep.missing()):
             break
     reached = float(problem.first.cost @ plan.y + sum(worst.bound for worst in found))
-    vertices = sum(day.uncertainty.vertex_bound for day in case.days)
-    certificate = sweep.certificate()
-    certificate["vertices_unserved"] = vertices - certificate["vertices_checked"]
-    return -reached if hosted_kw is None else reached, certificate
+    return -reached if hosted_kw is None else reached, sweep.certificate()
 
 
 def with_fixed_capacities(case: HostingCase, plan: Plan) -> FirstStage:
@@ -420,11 +415,13 @@ class VertexSweep:
         return new
 
     def certificate(self) -> dict:
-        """Figures of the last pass of every day: vertices with a dispatch, programs solved for them, and the largest
-        violations these dispatches leave."""
+        """Figures of the last pass of every day: vertices with a dispatch and without, programs solved for them, and
+        the largest violations these dispatches leave."""
         reports = list(self.reports.values())
+        served = sum(r.served for (_, costly), r in self.reports.items() if not costly)
         return {
-            "vertices_checked": sum(r.served for (_, costly), r in self.reports.items() if not costly),
+            "vertices_checked": served,
+            "vertices_unserved": sum(day.uncertainty.vertex_bound for day in self.case.days) - served,
             "programs_solved": sum(r.programs for r in reports),
             "worst_overload_kw": max(r.overload_kw for r in reports),
             "worst_voltage_excess_pu": max(r.voltage_excess_pu for r in reports),

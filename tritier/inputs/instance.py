@@ -289,6 +289,11 @@ class Menu:
         return self.prices | {f"cap_{line}": limits for line, limits in self.capacity}
 
     @property
+    def largest_limits(self) -> tuple[tuple[int, float], ...]:
+        """The largest limit offered of each line, as in :attr:`Design.capacity`."""
+        return tuple((line, max(levels)) for line, levels in self.capacity)
+
+    @property
     def n_points(self) -> int:
         return int(np.prod([len(levels) for levels in self.levels.values()]))
 

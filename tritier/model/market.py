@@ -123,7 +123,8 @@ def violation_box(instance: Instance, form: BlockForm) -> float:
 def _largest_capacity(instance: Instance, form: BlockForm) -> float:
     if form.capacity is None:
         return 0.0
-    return max(max(levels) for line, levels in instance.menu.capacity if line_position(instance, line) == form.capacity)
+    limits = instance.menu.largest_limits
+    return max(limit for line, limit in limits if line_position(instance, line) == form.capacity)
 
 
 def chance_block(

@@ -63,13 +63,18 @@ def menu_steps(menu: Menu) -> list[Step]:
     ]
 
 
-def with_blocks_of_menu(joint: JointLP) -> JointLP:
-    """Add every chance block that an answer on the menu violates, and loss tangents there, until none is missing."""
+def with_blocks_of_menu(joint: JointLP, menu: Menu | None = None, tangents: float = np.inf) -> JointLP:
+    """Add every chance block that an answer on a menu violates, and loss tangents there, until no block is missing.
+
+    menu: its own where none is given. No tangent is added to an LP that has more than ``tangents``.
+    """
     while True:
         blocks = len(joint.blocks)
-        for design in menu_points(joint.instance.menu):
+        for design in menu_points(joint.instance.menu if menu is None else menu):
             joint.set_design(design)
-            joint.tangent(joint.net_load(joint.solve(joint.cost(design)).x))
+            load = joint.net_load(joint.solve(joint.cost(design)).x)
+            if joint.tangents <= tangents:
+                joint.tangent(load)
         if len(joint.blocks) == blocks:
             joint.set_design(None)
             return joint

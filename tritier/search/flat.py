@@ -33,8 +33,7 @@ class Point:
 
 def flat_design(joint: JointLP, tariff: float) -> Design:
     """The same charge in every block and on P2P trade, capacity limits at their largest."""
-    limits = tuple((line, max(levels)) for line, levels in joint.instance.menu.capacity)
-    return Design((tariff,) * joint.instance.rules.n_blocks, tariff, limits)
+    return Design((tariff,) * joint.instance.rules.n_blocks, tariff, joint.instance.menu.largest_limits)
 
 
 def flat_tariff(joint: JointLP, highest: float = HIGHEST, known: list[tuple[float, ...]] | None = None) -> Response:

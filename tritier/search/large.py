@@ -684,7 +684,7 @@ def house_prices(instance: Instance, design: Design) -> tuple[np.ndarray, np.nda
 
 def limits_of(instance: Instance, design: Design) -> dict[int, float]:
     """The capacity limits that hold, kW, by line position: a line that a design leaves out has the menu's largest."""
-    largest = {line_position(instance, line): max(levels) for line, levels in instance.menu.capacity}
+    largest = {line_position(instance, line): limit for line, limit in instance.menu.largest_limits}
     return largest | limits_by_position(instance, design)
 
 
