@@ -478,7 +478,7 @@ def test_evaluate_certifies_first_and_writes_nothing(copy, arrays, capsys):
     np.savez_compressed(copy / "decisions.npz", **(arrays | {"mu": arrays["mu"] * 10}))
     before = {path.name for path in copy.iterdir()}
     capsys.readouterr()
-    assert main(["evaluate", str(copy)]) == 1
+    assert main(["evaluate", str(copy), "--quiet"]) == 1
     told = capsys.readouterr()
     assert told.out == "" and told.err.count("\n") == 1 and told.err.startswith("tritier: certificate ")
     assert {path.name for path in copy.iterdir()} == before
