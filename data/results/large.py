@@ -33,7 +33,8 @@ STUDY, STORED = "ieee33-2045", DATA / "results" / "large.csv"
 OWNERS = 14  # prosumers of the study that a large market is made of
 SIZES = ((100, 10), (300, 10), (1000, 10), (100, 1), (300, 1), (1000, 1), (3000, 1), (12300, 1))
 WAYS = {"one": "one process", "two": "two processes", "cluster": "Dask cluster of two workers"}
-CHARGES = {"tariff": (0.02, 0.05, 0.08), "p2p": 0.04, "peak": 0.1, "coincident": 0.38}  # $/kWh, $/kW, of its menu
+TARIFF, P2P = (0.02, 0.05, 0.08), 0.04  # $/kWh, of its menu
+PEAK, COINCIDENT = 0.1, 0.38  # $/kW, of its menu
 KEYS = ["prosumers", "scenarios", "way"]
 
 
@@ -62,7 +63,7 @@ def measured(people: int, days: int, way: str, limit: float) -> dict[str, object
             workers = lambda: sum(client.run(of_worker).values())  # noqa: E731
         load, begin, before = os.getloadavg()[0], time.perf_counter(), spent() + workers()
         instance = large_instance(base, people)
-        design = replace(posted(instance), **CHARGES)
+        design = replace(posted(instance), tariff=TARIFF, p2p=P2P, peak=PEAK, coincident=COINCIDENT)
         found = None
         try:
             found = clear(instance, design, jobs=1 if way == "one" else 2, time_limit=limit, progress=tell)

@@ -85,6 +85,7 @@ def judged_days(result: Result) -> pd.DataFrame:
 def what_is_left(result: Result) -> tuple[list[Row], dict[str, object]]:
     """The answers of a result's search, and its bounds with what is open between them."""
     proof, pools = result.bounds, result.pools(JointLP(result.clearing, result.case.market, result.case.network))
+    assert proof is not None, "only a case with a menu has bounds"
     menu = Coordinates.of(result.clearing.menu, [pools["flat"].rows[0].request.design])
     ledger = Ledger(menu, -np.inf, [row for own in pools.values() for row in own.rows])
     about = {key: result.origin[key] for key in ORIGIN} | {key: getattr(proof, key) for key in BOUNDS}

@@ -6,7 +6,6 @@ at the day's prices, or as they were bought, with deviations at the day's (key `
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.outcome import daily_table, mean_and_cvar
 from tritier.cases.recourse import DayDecisions, as_cleared
 from tritier.cases.result import FOLDER, SETS, Result, read_made
-from tritier.cases.solve import prepare, refunded
+from tritier.cases.solve import refunded
 from tritier.provenance import commit, digest, versions, write_csv, write_json
 
 HERE = Path(__file__).resolve().parent
@@ -36,8 +35,8 @@ def bills(result: Result, day: DayDecisions) -> dict[str, float]:
 
 def main() -> None:
     rows, made = [], {}
-    for name, (study, preset, half) in SETS.items():
-        prepared = prepare(HERE.parent / "studies" / study, preset, half=half)
+    for name, of in SETS.items():
+        prepared = of.prepared()
         for number in (k for k, case in CASES.items() if case.network):
             folder = FOLDER / name / f"case-{number}"
             made[f"{name}/case-{number}"] = digest((folder / "decisions.npz").read_bytes())
@@ -45,7 +44,7 @@ def main() -> None:
             sold = as_cleared(result.clearing, result.decisions)
             for rule, ahead in (("day", None), ("day_ahead", sold)):
                 told = bills(result, replace(result.days, ahead=ahead))
-                rows.append({"study": study, "half": half, "case": number, "rights": rule} | told)
+                rows.append({"study": of.study, "half": of.half, "case": number, "rights": rule} | told)
     table = pd.DataFrame(rows)
     write_csv(HERE / "rights.csv", table, digits=8)
     print(table.round(2).to_string())
@@ -54,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

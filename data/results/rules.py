@@ -8,7 +8,6 @@ prices, or those bought in the clearing at the design's, and deviations from the
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,9 @@ class ByQuantile(_PolicyLP):
         level = self.instance.rules.chance_level
         at = (self.decisions[name].tolist() for name in ("mu", "eta"))
         for block, price, quantile in zip(self.decisions.blocks, *at, strict=True):
-            self._add_own(block, price / level, quantile)
+            self._add_own(block, price / level)
+            rows, (_, upper) = self.joint.lp.row_at(f"priced:{block.label}").ravel(), self.joint.violation_rows(block)
+            self.joint.warm.set_rows(rows, np.full(rows.size, -np.inf), upper + quantile)
         found = self._answer(policy, self._solve())
         return replace(found, bought=0 * found.bought)  # above a quantile is not yet beyond a limit
 
@@ -78,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,21 +12,26 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pandas as pd
 
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
+from tritier.inputs.instance import Instance
 from tritier.provenance import DATA, commit, versions, write_csv
 from tritier.reformulation import joint, lp
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, WarmLP
 from tritier.search import cuts, hybrid, pool, work
-from tritier.search.references import find_references
+from tritier.search.cuts import Row
+from tritier.search.menu import Point
+from tritier.search.references import Reference, find_references
 
 HERE = Path(__file__).resolve().parent
 SIZE = {"n_prosumers": 10, "n_scenarios": 20}
@@ -34,7 +39,7 @@ GAP, LIMIT = 0.05, 500.0  # s
 PACKAGES = ("highspy", "numpy", "pyscipopt", "scipy", "joblib")
 
 
-def from_nearest(search, point):
+def from_nearest(search: hybrid.Search, point: Point) -> tuple:
     """By simplex from the basis of the nearest answer, with all blocks and tangents known."""
     items = search.pool.items
     basis = min(search.pool.rows, key=lambda row: distance(search, row, point)).basis if search.pool.rows else None
@@ -42,7 +47,7 @@ def from_nearest(search, point):
     return items, hybrid.reorder(search.joint, basis, items, items), hybrid.STARTS[2]
 
 
-def distance(search, row, point) -> float:
+def distance(search: hybrid.Search, row: Row, point: Point) -> float:
     """How far a row's design is from a point."""
     return search.ledger.menu.distance(search.ledger.menu.point(row.request.design), point)
 
@@ -53,12 +58,12 @@ def all_inside(warm: WarmLP) -> lp.LPSolution:
     return warm.run()
 
 
-def all_items(_joint, _basis, items):
+def all_items(_joint: JointLP, _basis: lp.Basis, items: list[pool.Item]) -> list[pool.Item]:
     """Everything known, whether it holds anything or not."""
     return items
 
 
-WAYS = {
+WAYS: dict[str, list[tuple[Any, str, Any]]] = {
     "as it stands": [],
     "simplex from the nearest answer": [(hybrid.Search, "start", from_nearest)],
     "all that is known in every LP": [(hybrid, "binding", all_items), (hybrid, "few", list)],
@@ -76,7 +81,7 @@ WAYS = {
 }
 
 
-def row_of(way: str, instance, ends) -> tuple[dict[str, object], pd.DataFrame]:
+def row_of(way: str, instance: Instance, ends: Sequence[Reference]) -> tuple[dict[str, Any], pd.DataFrame]:
     """What the search finds and takes one way, and where its seconds go."""
     flat, ideal = ends
     with ExitStack() as stack:
@@ -100,7 +105,7 @@ def row_of(way: str, instance, ends) -> tuple[dict[str, object], pd.DataFrame]:
     return row | {"menu_points": found.menu_points, "load": os.getloadavg()[0]}, table
 
 
-def stored(rows: list[dict[str, object]]) -> None:
+def stored(rows: list[dict[str, Any]]) -> None:
     """Put rows in the place of those of the same way."""
     path = HERE / "ways.csv"
     old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["way"])

@@ -67,6 +67,7 @@ def main() -> None:
     for weight in (EPSILON, *WEIGHTS):
         begin = time.process_time()
         row = solve_request(joint, Request("answer", design, weight), inside=True)
+        assert row.load is not None, "a row that was solved here knows its flows"
         joint.tangent(row.load)
         row = solve_request(joint, Request("answer", design, weight))
         value = row.follower_value if value is None else value

@@ -587,14 +587,16 @@ READY = SETS | MANY | {"fast-odd": StoredSet("ieee33", "fast", "odd")}
 
 
 def made_from(folder: Path, prepared: Prepared) -> bool:
-    """Whether a stored case was made from these data with these parameters, at the preset's gap or a smaller one."""
+    """Whether a stored case was made from these data with these parameters, at the gap of its set or a smaller one: the
+    preset's where the set names none."""
     if not (folder / "provenance.json").is_file():
         return False
     origin = store.read_origin(folder)
     mine = provenance(prepared, origin["case"])
     gap = origin["gap"] if find_case(origin["case"]).optimised else 0.0
     same = ("data_hash", "changes", "preset", "parameters", "seed", "half")
-    return all(origin[key] == mine[key] for key in same) and gap <= prepared.preset.gap
+    asked = next((own.gap for name, own in READY.items() if FOLDER / name == folder.parent), None)
+    return all(origin[key] == mine[key] for key in same) and gap <= (prepared.preset.gap if asked is None else asked)
 
 
 def stored(prepared: Prepared, number: int) -> Path | None:
