@@ -48,8 +48,9 @@ REGIMES = {
     "fixed": {"retail.kind": "fixed", "feed_in.kind": "fixed"},
     "spot-indexed": {"retail.kind": "spot_indexed", "feed_in.kind": "market_value"},
 }
-# Four scenarios were too few, seen before any setting was judged: one typical day then carries 60 % of the probability,
-# and its prices decide at which hour vehicles meet, so that the peak of the flat tariff falls as electrification rises.
+# Four scenarios were too few, seen when two settings had been judged: one typical day then carries 60 % of the
+# probability, and its prices decide at which hour vehicles meet, so that the peak of the flat tariff falls as
+# electrification rises.
 MAP_SIZE = {  # fewer scenarios than the preset has, and of its menu the charges and limits without the energy steps
     "n_scenarios": 8,
     f"menus.{MAP_PRESET}.tariff": "{off_peak: [0.02], day: [0.02], peak: [0.02]}",
