@@ -114,7 +114,7 @@ class Variant(Protocol):
 
 
 def map_key(setting: Variant, data: str) -> str:
-    """Hash of what decides a setting's figures; ``data``: :func:`inputs_hash` of the study as it stands."""
+    """Hash of what decides a setting's figures; ``data``: :func:`~tritier.cases.solve.inputs_hash` as it stands."""
     return digest(json.dumps([data, MAP_PRESET, setting.cases, setting.changes], sort_keys=True))
 
 

@@ -290,7 +290,7 @@ class Menu:
 
     @property
     def largest_limits(self) -> tuple[tuple[int, float], ...]:
-        """The largest limit offered of each line, as in :attr:`Design.capacity`."""
+        """The largest limit offered of each line, as in ``Design.capacity``."""
         return tuple((line, max(levels)) for line, levels in self.capacity)
 
     @property
