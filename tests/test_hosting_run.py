@@ -318,9 +318,7 @@ def test_a_forged_result_is_refused(name, results, tmp_path, capsys):
             np.savez(folder / file, **change(dict(arrays)))
     else:
         changed_json(folder / file, change)
-    assert (
-        main(["certify", str(folder), "--study", str(STUDY), "--quiet"]) == 1
-    )  # on a slow machine it says how far it is
+    assert main(["certify", str(folder), "--study", str(STUDY), "--quiet"]) == 1  # a slow machine says how far it is
     line = capsys.readouterr().err
     assert line.startswith("tritier: certificate ") and blamed in line and line.count("\n") == 1
 

@@ -206,6 +206,16 @@ def test_module_says_what_it_is_and_its_functions_are_short(path):
     assert [f.name for f in functions if f.end_lineno - f.lineno + 1 > 60] == []
 
 
+def test_every_script_is_linted():
+    """A pattern that left the ignored folder results out took data/results with it."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--show-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seen = {Path(line).resolve() for line in shown.stdout.splitlines()}
+    scripts = {path.resolve() for folder in ("tritier", "tests", "data") for path in (ROOT / folder).rglob("*.py")}
+    assert len(scripts) > 200 and scripts <= seen
+
+
 def test_types_agree():
     """mypy, as pyproject.toml sets it up, on the package and on the scripts that store results: one of these passed an
     argument that a function no longer had, and nobody saw."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tritier.cases.cases import CASES
-from tritier.cases.result import FOLDER, READY, origin_in_words, read_or_solve, stored
+from tritier.cases.result import FOLDER, READY, made_from, origin_in_words, read_or_solve, stored
 from tritier.cases.solve import prepare
 from tritier.cli import main
 from tritier.inputs.documents import read_json
@@ -44,6 +44,16 @@ def test_designs_are_proved_on_the_long_menu(prepared):
         if ready.preset.name == "paper" and not ready.changes:
             assert design["menu_points"] >= 10**5
             assert design["lp_solves"] < 0.01 * design["menu_points"]
+
+
+def test_a_case_that_was_asked_for_a_wider_gap_than_its_set_asks_does_not_count(monkeypatch):
+    """The preset's gap counted before, which is five times as wide as that of the set with all scenarios."""
+    name, of = "2045-head", READY["2045-head"]
+    ready, made = of.prepared(), [FOLDER / name / f"case-{number}" for number in (1, 4)]
+    assert of.gap == read_json(made[1] / "provenance.json")["gap"] < ready.preset.gap
+    assert all(made_from(folder, ready) for folder in made)
+    monkeypatch.setitem(READY, name, of._replace(gap=of.gap / 2))
+    assert [made_from(folder, ready) for folder in made] == [True, False]
 
 
 def test_every_stored_folder_is_a_case_of_a_set():

@@ -4,8 +4,8 @@ From the repository root, in one process:
 
 - `python data/results/bilevel.py scaling`: every file of the collection in six kinds of units and four modes;
 - `python data/results/bilevel.py random`: random problems by every route, a quarter of an hour;
-- `python data/results/bilevel.py rivals BLVPY PAO`: known answers, random problems and a growing family by tritier and by
-  what else installs from the package index, in the interpreters given (bilevel_engines.py), half an hour;
+- `python data/results/bilevel.py rivals BLVPY PAO`: known answers, random problems and a growing family by tritier and
+  by what else installs from the package index, in the interpreters given (bilevel_engines.py), half an hour;
 - `python data/results/bilevel.py first`: Bard's example in other units by this repository's first edition.
 
 The known answers and the other problems are those of the tests.
@@ -54,7 +54,8 @@ PACKAGES = ("cvxpy", "highspy", "numpy", "pyscipopt", "scipy")
 
 def known() -> list[tuple[Path, float | None]]:
     """The bilevel files of the collection by name and their optima, None where infeasible."""
-    read = ((path, json.loads(path.read_text())) for path in sorted(COLLECTION.glob("*/*.json"), key=lambda path: path.name))
+    paths = sorted(COLLECTION.glob("*/*.json"), key=lambda path: path.name)
+    read = ((path, json.loads(path.read_text())) for path in paths)
     return [(path, data["optimum_F"]) for path, data in read if "levels" not in data]
 
 
@@ -125,8 +126,8 @@ def as_json(problem: LinearBilevel) -> str:
 
 
 def off(problem: LinearBilevel, x: np.ndarray, y: np.ndarray) -> float:
-    """How far a point is from the leader's rows, the follower's rows and the follower's best cost, relative, in units in
-    which rows and costs have a largest entry of 1."""
+    """How far a point is from the leader's rows, the follower's rows and the follower's best cost, relative, in units
+    in which rows and costs have a largest entry of 1."""
     problem, units = scaled(problem)
     x, y = x / units.x_unit, y / units.y_unit
     z = np.concatenate([x, y])
@@ -235,7 +236,8 @@ def main(name: str, *interpreters: str) -> None:
     path = HERE / "bilevel.json"
     made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made[name] = origin(name, time.perf_counter() - start)
-    for interpreter, others in zip(interpreters, (("blvpy", "cyipopt", "cvxpy"), ("pao", "pyomo", "highspy")), strict=False):
+    installed = ("blvpy", "cyipopt", "cvxpy"), ("pao", "pyomo", "highspy")
+    for interpreter, others in zip(interpreters, installed, strict=False):
         code = f"import json; from importlib.metadata import version; print(json.dumps([version(n) for n in {others}]))"
         said = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True).stdout
         made[name][others[0]] = dict(zip(others, json.loads(said), strict=True))

@@ -1,11 +1,11 @@
 """Bilevel solvers of the package index on problems read from stdin, one JSON object a line; answers to stdout likewise.
 
-`python data/results/bilevel_engines.py ENGINE LIMIT`, by an interpreter in which the engine is installed: tritier; blvpy
-and blvpy10 (https://github.com/dxogrp/blvpy, a local method, from one start or the best of ten); pao
-(https://github.com/or-fusion/pao, the Fortuny-Amat big-M reformulation with its default M of 1e5, by HiGHS). Each problem
-is a process of its own, which is ended at LIMIT seconds of processor time; the seconds of an answer are those of writing
-the problem in the engine's own words and solving it, processor time too, so that other work on the machine does not
-count. data/results/bilevel.py drives it and judges the answers.
+`python data/results/bilevel_engines.py ENGINE LIMIT`, by an interpreter in which the engine is installed: tritier;
+blvpy and blvpy10 (https://github.com/dxogrp/blvpy, a local method, from one start or the best of ten); pao
+(https://github.com/or-fusion/pao, the Fortuny-Amat big-M reformulation with its default M of 1e5, by HiGHS). Each
+problem is a process of its own, which is ended at LIMIT seconds of processor time; the seconds of an answer are those
+of writing the problem in the engine's own words and solving it, processor time too, so that other work on the machine
+does not count. data/results/bilevel.py drives it and judges the answers.
 """
 
 import json

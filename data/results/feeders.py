@@ -3,8 +3,8 @@
 `python data/results/feeders.py` from the repository root, with the extra ``import``; five minutes. Each feeder passes
 through the command line alone, at preset smoke and with no file edited: study new, check, solve, certify, evaluate,
 report. Beside it stands what pandapower's own power flow says of the same feeder at its nominal load. Every row is
-stored as soon as it is there, with date and commit; delete feeders.csv for a fresh start. Kerber's networks are left out:
-pandapower draws their cables anew at each call.
+stored as soon as it is there, with date and commit; delete feeders.csv for a fresh start. Kerber's networks are left
+out: pandapower draws their cables anew at each call.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ def verb(*words: str) -> tuple[str, float]:
 def own_network(source: str) -> Any:
     """The pandapower network that a feeder comes from; a MATPOWER case is entered from its file by a reading of its
     own (:func:`case_network`)."""
-    import pandapower as pp
 
     kind, _, name = source.partition(":")
     if kind == "pandapower":

@@ -1,8 +1,8 @@
 """The fixed cost of both studies by the days it is anchored on: python data/results/fixed_cost.py
 
-What the network charge of a household leaves of Case 1 beyond losses and demand charge, on the scenarios of every preset
-and on all real days of the half of the season that designs. And what the electrified study's Cases 1 and 4 come to where
-the fixed cost is that of the real days: fixed_cost_designs.csv.
+What the network charge of a household leaves of Case 1 beyond losses and demand charge, on the scenarios of every
+preset and on all real days of the half of the season that designs. And what the electrified study's Cases 1 and 4 come
+to where the fixed cost is that of the real days: fixed_cost_designs.csv.
 """
 
 from __future__ import annotations

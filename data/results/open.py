@@ -1,9 +1,9 @@
 """What a search that stopped early leaves open, and what its design does on unseen days.
 
 `python data/results/open.py RESULT`: a folder of Case 4 that `tritier solve` has written. It is certified first, and
-its design judged on the held-out days, day by day in `open_days.csv`, with the fixed cost of the stored cases that it is
-compared with. `open.csv` gets a row for each answer: the tariff, the limits it was offered, what the response needs of
-them, social cost and its proved bound, the follower's own cost. `open.json` has what they leave, counted by a ledger
+its design judged on the held-out days, day by day in `open_days.csv`, with the fixed cost of the stored cases that it
+is compared with. `open.csv` gets a row for each answer: the tariff, the limits it was offered, what the response needs
+of them, social cost and its proved bound, the follower's own cost. `open.json` has what they leave, counted by a ledger
 that is filled with them: points of the menu that may still be better than the best design by a share of the achievable
 gain.
 """

@@ -36,8 +36,8 @@ class ByQuantile(_PolicyLP):
         at = (self.decisions[name].tolist() for name in ("mu", "eta"))
         for block, price, quantile in zip(self.decisions.blocks, *at, strict=True):
             self._add_own(block, price / level)
-            rows, (_, upper) = self.joint.lp.row_at(f"priced:{block.label}").ravel(), self.joint.violation_rows(block)
-            self.joint.warm.set_rows(rows, np.full(rows.size, -np.inf), upper + quantile)
+            rows = self.joint.lp.row_at(f"priced:{block.label}").ravel()
+            self.joint.warm.set_rows(rows, np.full(rows.size, -np.inf), self.joint.lp.row_upper[rows] + quantile)
         found = self._answer(policy, self._solve())
         return replace(found, bought=0 * found.bought)  # above a quantile is not yet beyond a limit
 

@@ -7,8 +7,8 @@ are kept in results/sweeps, from where a run that was cut off goes on.
 import sys
 from pathlib import Path
 
-from tritier.evaluation.sweeps import STORED, STUDY, Bench, plan, run_sweep, write_stored
 from tritier.cases.solve import inputs_hash
+from tritier.evaluation.sweeps import STORED, STUDY, Bench, plan, run_sweep, write_stored
 from tritier.inputs.study import read_study
 
 HERE = Path(__file__).resolve().parent

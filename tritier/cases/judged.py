@@ -286,7 +286,7 @@ class Limits:
 
     def _priced(self, decisions: Decisions) -> Iterator[Limit]:
         instance, rules = self.day.instance, self.day.instance.rules
-        caps = limits_by_position(instance, decisions.design)
+        caps = limits_by_position(instance, decisions.design.capacity)
         if self.day.policy != "network-blind":
             for block in self._blocks(caps if self.day.policy == "market policy" else {}):
                 form = self.network.form(block)

@@ -258,7 +258,7 @@ def daily_table(day: DayDecisions, decisions: Decisions) -> pd.DataFrame:
 
 def offer_excess(day: DayDecisions, design: Design) -> np.ndarray:
     """Largest flow of each day beyond a limit that the DSO offered, over all its lines, kW, (W,)."""
-    limits = limits_by_position(day.instance, design)
+    limits = limits_by_position(day.instance, design.capacity)
     if not limits:
         return np.zeros(day.instance.days.n_days)
     beyond = Network(day.instance).violations(day.net_load, limits)["capacity"]

@@ -180,7 +180,7 @@ class _PolicyLP:
         return self._answer("hard-limit redispatch", self._clear())
 
     def market(self) -> DayDecisions:
-        for line in limits_by_position(self.instance, self.decisions.design):
+        for line in limits_by_position(self.instance, self.decisions.design.capacity):
             self.shared[line] = self._excess_columns(line)
         return self._answer("market policy", self._clear())
 
@@ -213,7 +213,7 @@ class _PolicyLP:
 
     def _violated(self, x: np.ndarray) -> list[Block]:
         load = self.joint.net_load(x)
-        offers = limits_by_position(self.instance, self.decisions.design)
+        offers = limits_by_position(self.instance, self.decisions.design.capacity)
         limits = {line: limit for line, limit in offers.items() if line in self.shared}
         lines = sorted(limits)
         found = []

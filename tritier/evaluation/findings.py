@@ -276,10 +276,10 @@ def kept_designs() -> pd.DataFrame:
     """The stored designs of Case 4, a column for each study and half of the season that designed: prices, limits,
     bounds on the scenarios, and the rent."""
     columns = {}
-    for name, (study, preset, half, *_) in result.SETS.items():
+    for name, of in result.SETS.items():
         folder = result.FOLDER / name / "case-4"
         summary, proof = read_json(folder / "summary.json"), read_json(folder / "certificate.json")["design"]
-        menu = read_study(result.FOLDER.parents[1] / "studies" / study).menu(preset)
+        menu = read_study(result.FOLDER.parents[1] / "studies" / of.study).menu(of.preset)
         with np.load(folder / "decisions.npz") as kept:
             column = {
                 f"energy charge, {block} [$/kWh]": f"{price:g}"
@@ -298,7 +298,7 @@ def kept_designs() -> pd.DataFrame:
         column["DSO's revenue [$/day]"] = f"{summary['dso_revenue_usd']:,.0f}"
         column["saved against the flat tariff, as cleared [$/day]"] = f"{proof['flat'] - proof['upper_bound']:,.0f}"
         column["left to any other design of the menu, at most [$/day]"] = f"{proof['gap_usd']:,.2f}"
-        columns[f"{study}, preset {preset}, {half} weeks"] = column
+        columns[f"{of.study}, preset {of.preset}, {of.half} weeks"] = column
     return pd.DataFrame(columns).fillna("none").rename_axis("figure").reset_index()
 
 
@@ -423,7 +423,9 @@ def worst_scenario_share(solved: Result) -> float:
     clearing = as_cleared(instance, decisions)
     weight = np.minimum(instance.days.probability / instance.rules.chance_level, 1.0)
     worst = []
-    for violation in network.violations(clearing.net_load, limits_by_position(instance, decisions.design)).values():
+    for violation in network.violations(
+        clearing.net_load, limits_by_position(instance, decisions.design.capacity)
+    ).values():
         bounded = violation[np.isfinite(violation).all(axis=-1)]
         worst.append(weight[bounded.argmax(axis=-1)])
     return float((np.concatenate(worst) > 0.5).mean())

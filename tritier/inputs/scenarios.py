@@ -525,9 +525,8 @@ def extreme_days(days: Days) -> dict[str, int]:
 def tariff_blocks(study: Study, half: str = "odd") -> np.ndarray:
     """Tariff block of each hour (24,), ranked by mean net feeder load on design days: 0 off-peak, 1 day, 2 peak."""
     hours = study.settings.tariff_hours
-    rank = np.argsort(
-        bare_feeder_load(make_days(study, season_days(study, half), half=half)).mean(axis=1), kind="stable"
-    )
+    load = bare_feeder_load(make_days(study, season_days(study, half), half=half))
+    rank = np.argsort(load.mean(axis=1), kind="stable")
     block = np.empty(24, dtype=int)
     block[rank] = np.repeat([0, 1, 2], [hours.off_peak, hours.day, hours.peak])
     return block

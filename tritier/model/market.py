@@ -79,9 +79,9 @@ def line_position(instance: Instance, line: int) -> int:
     return int(np.flatnonzero(instance.feeder.line == line)[0])
 
 
-def limits_by_position(instance: Instance, design: Design) -> dict[int, float]:
-    """Limits that a design offers, kW, by position of their line."""
-    return {line_position(instance, line): float(limit) for line, limit in design.capacity}
+def limits_by_position(instance: Instance, limits: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Limits by line number, as of a design or a menu's largest, kW, by position of their line."""
+    return {line_position(instance, line): float(limit) for line, limit in limits}
 
 
 def p2p_balance(prosumers: Iterable[Decisions]) -> cp.Constraint:
@@ -114,17 +114,10 @@ def block_violation(instance: Instance, form: BlockForm, hour: int, inject: Sequ
 
 def violation_box(instance: Instance, form: BlockForm) -> float:
     """A bound on the absolute violation of a block, kW, from the boxes of the prosumers."""
-    bus = instance.prosumer_bus
+    bus, largest = instance.prosumer_bus, limits_by_position(instance, instance.menu.largest_limits)
     passive = (np.abs(form.gradient) @ instance.days.passive_kw.max(axis=(1, 2))).max()
     moved = (np.abs(form.gradient[:, bus]) @ largest_injection(instance)).max()
-    return float(passive + moved + np.abs(form.limit).max() + _largest_capacity(instance, form))
-
-
-def _largest_capacity(instance: Instance, form: BlockForm) -> float:
-    if form.capacity is None:
-        return 0.0
-    limits = instance.menu.largest_limits
-    return max(limit for line, limit in limits if line_position(instance, line) == form.capacity)
+    return float(passive + moved + np.abs(form.limit).max() + form.offered(largest))
 
 
 def chance_block(

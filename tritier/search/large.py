@@ -27,7 +27,7 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import DEFERRABLE, Design, Instance, Prosumer
 from tritier.model.chance import VIOLATED_KW, Block, Network, net_load
 from tritier.model.devices import ProsumerData
-from tritier.model.market import limits_by_position, line_position
+from tritier.model.market import limits_by_position
 from tritier.model.prosumer import (
     all_data,
     charges_ahead,
@@ -684,8 +684,8 @@ def house_prices(instance: Instance, design: Design) -> tuple[np.ndarray, np.nda
 
 def limits_of(instance: Instance, design: Design) -> dict[int, float]:
     """The capacity limits that hold, kW, by line position: a line that a design leaves out has the menu's largest."""
-    largest = {line_position(instance, line): limit for line, limit in instance.menu.largest_limits}
-    return largest | limits_by_position(instance, design)
+    largest = limits_by_position(instance, instance.menu.largest_limits)
+    return largest | limits_by_position(instance, design.capacity)
 
 
 def together(instance: Instance, design: Design, time_limit: float) -> tuple[tuple[Block, ...], np.ndarray, int]:

@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from tritier.hosting.run import MODELS, load_problem, stale
 from tritier.hosting.case import FLEXIBILITY
-from tritier.hosting.run import Question, provenance, run
-from tritier.hosting.stored import ELECTRIFIED, ELECTRIFIED_PLANS, STUDIES, collect, read_record, study_of
-from tritier.hosting.stored import write_record, write_sweeps
-from tritier.hosting.stored import budget_sweep, frontier, read_sweeps
+from tritier.hosting.run import MODELS, Question, load_problem, provenance, run, stale
+from tritier.hosting.stored import (
+    ELECTRIFIED,
+    ELECTRIFIED_PLANS,
+    STUDIES,
+    budget_sweep,
+    collect,
+    frontier,
+    read_record,
+    read_sweeps,
+    study_of,
+    write_record,
+    write_sweeps,
+)
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (0, 1, 2, 3, 4, 5, 6)
@@ -46,9 +55,9 @@ def plans() -> None:
 
 
 def sweeps(study: str) -> None:
-    if (HERE / f"{study}-sweeps.json").is_file():
-        if not stale(read_sweeps(study, HERE).provenance, load_problem(study_of(study), "p2p", "paper")):
-            return
+    known = (HERE / f"{study}-sweeps.json").is_file()
+    if known and not stale(read_sweeps(study, HERE).provenance, load_problem(study_of(study), "p2p", "paper")):
+        return
     began, folder, budgets = time.perf_counter(), study_of(study), []
     for kind in ("none", "p2p"):
         problem = load_problem(folder, kind, "paper")

@@ -2,7 +2,8 @@
 
 From the repository root; two processes share the settings, of which one that is stored for the same data, menu and size
 is left alone. What is solved and how it is judged stands in tritier/evaluation/variants.py, and stood there before any
-result. Scenarios are fewer (8, not 12) and the menu is shorter than preset fast has them, so that a setting takes minutes.
+result. Scenarios are fewer (8, not 12) and the menu is shorter than preset fast has them, so that a setting takes
+minutes.
 """
 
 from __future__ import annotations
