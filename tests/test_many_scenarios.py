@@ -9,6 +9,7 @@ from tritier.cases.result import FOLDER, MANY
 from tritier.cases.solve import prepare
 from tritier.evaluation import findings, heldout
 from tritier.inputs.documents import read_json
+from tritier.provenance import digest
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 STUDY = RESULTS.parent / "studies" / "ieee33-2045"
@@ -30,6 +31,12 @@ def test_no_design_of_it_is_better_by_more_than_a_hundredth_of_the_gain():
     other = read_json(RESULTS / "open.json")
     assert proof["flat"] == pytest.approx(other["flat"], abs=0.01)
     assert proof["first_best"] == pytest.approx(other["first_best"], abs=0.5)
+
+
+def test_its_days_are_of_the_cases_that_are_stored():
+    about, ready = read_json(RESULTS / "many.json"), MANY[NAME].prepared()
+    assert about["table"] == digest((RESULTS / "many_days.csv").read_bytes())
+    assert about["cases"] == {f"case-{number}": heldout.origin(ready, number) for number in (1, 2, 4)}
 
 
 def test_its_days_are_those_of_the_others_and_its_gains_are_those_of_fewer_scenarios():
