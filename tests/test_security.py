@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy import line_feeder, plain_rules
 
-from tritier.cases.security import least_curtailment
+from tritier.cases.security import least_curtailment, reactive_share
 from tritier.errors import SolverError
 from tritier.inputs.instance import Days, Instance, Menu
 from tritier.model.chance import Network
@@ -60,17 +60,32 @@ def test_the_margin_tightens_what_is_secure():
     assert least_curtailment(tight, tight.days.passive_kw).shed_kwh == pytest.approx([8.8], abs=1e-9)
 
 
-def test_shedding_takes_its_reactive_power_along_and_leaves_no_violation():
-    instance = two_buses([60.0], reactive=np.array([20.0]))
+# What is shed takes the reactive power along that goes with a kW of all that the bus draws, at a nominal 1/3 kvar/kW:
+# 60 kW of homes draw 20 kvar; 30 kW of them 10, and so do 60 kW of which 30 are vehicles; sun that hides 10 of 60 kW
+# hides no reactive power, and a kW of homes still takes 1/3 kvar along.
+@pytest.mark.parametrize("load, reactive, share", [(60.0, 20.0, 1 / 3), (60.0, 10.0, 1 / 6), (50.0, 20.0, 1 / 3)])
+def test_shedding_takes_along_the_reactive_power_of_what_draws_any_and_leaves_no_violation(load, reactive, share):
+    instance = two_buses([load], reactive=np.array([reactive]))
     feeder = replace(instance.feeder, x_ohm=np.array([0.5]), q_kvar=np.array([0.0, 20.0]), p_kw=np.array([0.0, 60.0]))
     instance = replace(instance, feeder=feeder)
     found = least_curtailment(instance, instance.days.passive_kw)
-    # 1 - 0.002 (60 - s) - 0.001 (20 - s / 3) = 0.9025
-    assert found.shed_kwh == pytest.approx([0.0425 / (0.002 + 0.001 / 3)], abs=1e-8)
+    # 1 - 0.002 (load - s) - 0.001 (reactive - share s) = 0.9025
+    shed = (0.0025 - 0.1 + 0.002 * load + 0.001 * reactive) / (0.002 + 0.001 * share)
+    assert found.shed_kwh == pytest.approx([shed], abs=1e-8)
     v2 = lindistflow(feeder).squared_voltages(
-        instance.days.passive_kw - found.shed_kw, instance.days.reactive_kvar - found.shed_kw / 3
+        instance.days.passive_kw - found.shed_kw, instance.days.reactive_kvar - share * found.shed_kw
     )
     assert v2[1, 0, 0] == pytest.approx(0.9025, abs=1e-12)
+
+
+def test_no_more_reactive_power_is_shed_than_a_bus_draws():
+    rng = np.random.default_rng(5)
+    feeder = replace(two_buses([0.0]).feeder, q_kvar=np.array([0.0, 20.0]), p_kw=np.array([0.0, 60.0]))
+    load, reactive = rng.uniform(-20, 90, (2, 50)), rng.uniform(0, 30, (2, 50))
+    relief = reactive_share(feeder, load, reactive) * np.maximum(load, 0)
+    assert (relief <= reactive + 1e-12).all()
+    assert relief[1] == pytest.approx(np.minimum(reactive[1], np.maximum(load[1], 0) / 3), abs=1e-12)
+    assert (relief[0] == 0).all()  # no nominal load, no ratio
 
 
 def test_the_cheapest_bus_is_shed_and_the_network_is_secure_afterwards():

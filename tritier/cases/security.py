@@ -14,7 +14,7 @@ from tritier.errors import SolverError
 from tritier.inputs.instance import Feeder, Instance
 from tritier.model.chance import VIOLATED_KW, Network
 from tritier.model.network import LinDistFlow
-from tritier.reformulation.lp import ALL, LinearProgram
+from tritier.reformulation.lp import LinearProgram
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,19 @@ class Securing:
         return np.flatnonzero((self.shed_kw + self.curtailed_kw).sum(axis=(1, 2)) > VIOLATED_KW)
 
 
-def reactive_share(feeder: Feeder) -> np.ndarray:
-    """Reactive power that goes with a kW of load, kvar/kW, (N,): the bus's nominal power factor."""
-    return np.divide(feeder.q_kvar, feeder.p_kw, out=np.zeros(feeder.p_kw.size), where=feeder.p_kw > 0)
+def reactive_share(feeder: Feeder, load: np.ndarray, reactive: np.ndarray) -> np.ndarray:
+    """Reactive power that goes with each kW shed, kvar/kW (:eq:`eq-reactive-share`).
+
+    load, reactive: what the buses draw, kW and kvar, (N, ...), as is what is returned.
+
+    Vehicles, heat pumps and batteries draw none: what a bus draws in reactive power is spread over all that it draws,
+    and where sun behind the meter hides load, over the household load, which has the bus's nominal ratio.
+    """
+    nominal = np.divide(feeder.q_kvar, feeder.p_kw, out=np.zeros(feeder.p_kw.size), where=feeder.p_kw > 0)
+    ratio = np.broadcast_to(nominal.reshape(-1, *[1] * (load.ndim - 1)), load.shape)
+    household = np.divide(reactive, ratio, out=np.zeros_like(load), where=ratio != 0)
+    drawn = np.maximum(load, household)
+    return np.divide(reactive, drawn, out=np.zeros_like(load), where=(ratio != 0) & (drawn > 0))
 
 
 def securing_matrix(matrices: LinDistFlow, reactive: np.ndarray) -> np.ndarray:
@@ -72,20 +82,21 @@ def least_curtailment(instance: Instance, net_load: np.ndarray) -> Securing:
     matrices = network.matrices
     v2 = matrices.squared_voltages(net_load, days.reactive_kvar)
     flow, limit = matrices.flows(net_load), network.active_limit
-    matrix = securing_matrix(matrices, reactive_share(feeder))
-    program = LinearProgram(np.zeros(2 * n), matrix, -np.inf, np.inf, 0.0, np.zeros(2 * n))
+    share = reactive_share(feeder, net_load, days.reactive_kvar)
     shed, curtailed = np.zeros_like(net_load), np.zeros_like(net_load)
     broken = {kind: v.max(axis=0) for kind, v in network.violations(net_load, {}).items() if v.size}
     for t, w in np.argwhere(np.max(list(broken.values()), axis=0) > VIOLATED_KW).tolist():
         low, high = network.v2_low - v2[:, t, w], network.v2_high - v2[:, t, w]
         low[0], high[0] = -np.inf, np.inf
-        program.set_rows(
-            ALL, np.concatenate([low, -limit[:, t, w] - flow[:, t, w]]), np.append(high, limit[:, t, w] - flow[:, t, w])
+        load, value = net_load[:, t, w], max(float(days.wholesale[t, w]), 0.0)
+        program = LinearProgram(
+            np.repeat([instance.rules.violation_price, value], n),
+            securing_matrix(matrices, share[:, t, w]),
+            np.concatenate([low, -limit[:, t, w] - flow[:, t, w]]),
+            np.append(high, limit[:, t, w] - flow[:, t, w]),
+            0.0,
+            np.concatenate([np.maximum(load, 0), np.maximum(-load, 0)]),
         )
-        load = net_load[:, t, w]
-        program.set_bounds(ALL, np.zeros(2 * n), np.concatenate([np.maximum(load, 0), np.maximum(-load, 0)]))
-        value = max(float(days.wholesale[t, w]), 0.0)
-        program.set_cost(np.repeat([instance.rules.violation_price, value], n))
         found = program.solve()
         if found is None:
             hour = f"hour {t} of {days.label[w]}"
