@@ -30,8 +30,11 @@ from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design
 from tritier.reformulation.joint import JointLP
 from tritier.search import references, responses
-from tritier.search.cuts import Request
-from tritier.search.flat import check_flat, flat_design, flat_tariff
+from tritier.search.check import check_pool
+from tritier.search.cuts import Request, solve_request
+from tritier.search.flat import STEP, check_flat, flat_design, flat_tariff, unrecovered
+from tritier.search.pool import Pool, items_of
+from tritier.search.references import SCAN
 from tritier.search.responses import optimistic_response
 
 DESIGN = Design((0.02, 0.08, 0.14), 0.02, ((1, 200.0),))
@@ -187,6 +190,29 @@ def test_a_flat_tariff_that_is_not_the_smallest_root_is_refused():
             check_flat(joint, wrong)
     with pytest.raises(CertificateError, match="not the same charge"):
         check_flat(joint, replace(root, p2p=0.0))
+
+
+def test_rows_of_the_scan_rule_out_smaller_flat_tariffs_and_none_that_recovers():
+    """The search keeps them, so that certifying solves nothing at tariffs that lie far below the root."""
+    instance = replace(small_market(n=3, hours=6, scenarios=4, seed=3, billing="scenario"), fixed_cost=40.0)
+    joint, scan = JointLP(instance, network=False), []
+    root = flat_tariff(joint, scan=scan).design
+    below = {k * STEP for k in range(1, int(root.p2p / STEP) + 1)}
+    again = check_pool(JointLP(instance, network=False), Pool(items_of(joint), scan), SCAN)
+    assert len(below) > 3 and below <= unrecovered(joint, again)
+    solves = joint.warm.solves
+    check_flat(joint, root, below)
+    assert joint.warm.solves - solves <= 4  # at the root and a millionth below it alone
+    recovers = solve_request(joint, Request("shortfall", flat_design(joint, root.p2p + 0.01)))
+    other = solve_request(joint, Request("answer", flat_design(joint, STEP)))
+    tilted = solve_request(joint, Request("shortfall", replace(flat_design(joint, STEP), p2p=2 * STEP)))
+    assert not unrecovered(joint, [recovers, other, tilted])
+    false = replace(recovers, dual=recovers.dual + 1.0)
+    assert unrecovered(joint, [false]) == {recovers.request.design.p2p}
+    with pytest.raises(CertificateError, match=r"design.rows.scan\[0\].*is proved"):
+        check_pool(JointLP(instance, network=False), Pool(items_of(joint), [false]), SCAN)
+    with pytest.raises(CertificateError, match="recovers the cost too"):
+        check_flat(joint, flat_design(joint, root.p2p + 0.1), unrecovered(joint, again))
 
 
 def test_a_prosumer_who_pays_nothing_is_in_equilibrium_and_not_when_it_deviates():

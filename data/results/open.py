@@ -27,6 +27,7 @@ from tritier.provenance import DATA, write_csv, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search.cuts import Row
 from tritier.search.menu import Coordinates, Ledger
+from tritier.search.references import SCAN
 
 HERE = Path(__file__).resolve().parent
 PRICES = ("off-peak", "day", "peak", "p2p", "individual_peak", "coincident_peak")
@@ -87,7 +88,7 @@ def what_is_left(result: Result) -> tuple[list[Row], dict[str, object]]:
     proof, pools = result.bounds, result.pools(JointLP(result.clearing, result.case.market, result.case.network))
     assert proof is not None, "only a case with a menu has bounds"
     menu = Coordinates.of(result.clearing.menu, [pools["flat"].rows[0].request.design])
-    ledger = Ledger(menu, -np.inf, [row for own in pools.values() for row in own.rows])
+    ledger = Ledger(menu, -np.inf, [row for name, own in pools.items() if name != SCAN for row in own.rows])
     about = {key: result.origin[key] for key in ORIGIN} | {key: getattr(proof, key) for key in BOUNDS}
     about["tariffs"] = len(ledger.bound)
     about["lower_bound_at_largest_limits"] = min(float(bound[menu.loosest]) for bound in ledger.bound.values())

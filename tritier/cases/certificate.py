@@ -52,10 +52,10 @@ from tritier.model.tariff import charges, fixed_charge, revenue_slack, without_f
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Status, face_of, primal_residual, safe_bound, solve_lp
 from tritier.search.check import BOUND, check_pool
-from tritier.search.flat import check_flat, flat_design
+from tritier.search.flat import check_flat, flat_design, unrecovered
 from tritier.search.menu import Coordinates, Ledger
 from tritier.search.pool import Pool, at_first_basis, build
-from tritier.search.references import REFERENCES, Reference, check_reference
+from tritier.search.references import REFERENCES, SCAN, Reference, check_reference
 from tritier.search.responses import ROUNDS, only
 from tritier.search.scip import below, prove
 
@@ -586,7 +586,9 @@ def check_proof(
         begin[k]("")
         rows += check_reference(joint, name, Reference(getattr(proof, name), pools[name]), jobs, begin[k])
     flat = pools["flat"].rows[0].request.design
-    check_flat(at_first_basis(build(without_fixed_part(instance), *lp, []), pools["flat"]), flat)
+    bare = build(without_fixed_part(instance), *lp, [])
+    smaller = check_pool(bare, pools[SCAN], SCAN, jobs) if SCAN in pools else []
+    check_flat(at_first_basis(bare, pools["flat"]), flat, unrecovered(bare, smaller))
     menu = Coordinates.of(instance.menu, [flat])
     require("design.menu_points", abs(proof.menu_points - menu.n_points), 0.0, f"{menu.n_points} are on offer")
     begin[2]("")

@@ -29,7 +29,7 @@ from tritier.search import pool as hybrid_state
 from tritier.search.check import BOUND
 from tritier.search.hybrid import COLUMNS
 from tritier.search.pool import Pool
-from tritier.search.references import REFERENCES
+from tritier.search.references import REFERENCES, SCAN
 
 FILES = ("summary.json", "decisions.npz", "trace.csv", "certificate.json", "provenance.json")
 RANGE = "range.npz"  # other answers of the market; results of earlier versions have none
@@ -219,6 +219,7 @@ def read_pools(path: Path, joint: JointLP) -> dict[str, Pool]:
     try:
         pools = hybrid_state.pools_of(arrays)
         fit = all(pools[name].rows and hybrid_state.fits(joint, pools[name]) for name in (*REFERENCES, "search"))
+        fit = fit and hybrid_state.fits(joint, pools.get(SCAN, hybrid_state.Pool([])))
     except (KeyError, ValueError, IndexError, TypeError, StopIteration, AttributeError, zlib.error) as error:
         raise InputError(path, "rows", "are missing or damaged", AGAIN) from error
     if not fit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from tritier.errors import CertificateError, InputError
 from tritier.inputs.instance import Design
 from tritier.model.tariff import HIGHEST
 from tritier.reformulation.joint import JointLP
-from tritier.search.cuts import FINE, Request, solve_request
+from tritier.search.cuts import FINE, Request, Row, solve_request
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 
 STEP = 0.02  # $/kWh: the scan that brackets the smallest root
@@ -36,13 +36,19 @@ def flat_design(joint: JointLP, tariff: float) -> Design:
     return Design((tariff,) * joint.instance.rules.n_blocks, tariff, joint.instance.menu.largest_limits)
 
 
-def flat_tariff(joint: JointLP, highest: float = HIGHEST, known: list[tuple[float, ...]] | None = None) -> Response:
+def flat_tariff(
+    joint: JointLP,
+    highest: float = HIGHEST,
+    known: list[tuple[float, ...]] | None = None,
+    scan: list[Row] | None = None,
+) -> Response:
     """Response to the smallest flat tariff that recovers the fixed and the network cost (:eq:`eq-flat-tariff`); the
     instance knows no fixed charge (:func:`tritier.model.tariff.without_fixed_part`).
 
     A scan from zero in steps of 2 ct brackets the smallest root of the surplus, and the Illinois method closes in from
     above: first on estimates, one warm solve each, then on optimistic responses about the root so found.
-    known: surpluses of a run that broke off, as (exact or not, tariff, surplus); those found are added.
+    known: surpluses of a run that broke off, as (exact or not, tariff, surplus); those found are added. scan: is given
+    a row for each tariff of the scan that it proves not to recover the cost (:func:`unrecovered`).
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 
@@ -68,7 +74,9 @@ def flat_tariff(joint: JointLP, highest: float = HIGHEST, known: list[tuple[floa
 
     low = high = estimate(0.0)
     while high.surplus < 0:
-        low, high = high, estimate(_below(high.tariff + STEP, highest, joint))
+        if scan is not None and last == high.tariff:  # solved just now, and not read from a run that broke off
+            scan.append(solve_request(joint, Request("shortfall", flat_design(joint, last))))
+        low, high = high, estimate(_below(STEP * round(high.tariff / STEP + 1), highest, joint))
     near = _illinois(estimate, low, high, ROUGH, NEAR).tariff
     step, low = NEAR, respond(near)
     high = low
@@ -107,11 +115,20 @@ def _illinois(at: Callable[[float], Point], low: Point, high: Point, close: floa
     return high
 
 
-def check_flat(joint: JointLP, design: Design) -> None:
+def unrecovered(joint: JointLP, rows: list[Row]) -> set[float]:
+    """The flat tariffs, $/kWh, at which a shortfall row proves that no best response recovers the cost."""
+    proved = (row for row in rows if row.request.kind == "shortfall" and -row.bound < joint.instance.least_revenue)
+    return {
+        row.request.design.p2p for row in proved if row.request.design == flat_design(joint, row.request.design.p2p)
+    }
+
+
+def check_flat(joint: JointLP, design: Design, proved: Container[float] = ()) -> None:
     """Check, without looking for it, that a design is the smallest flat tariff at cost recovery: a millionth of a
     dollar per kWh below it the cost is not recovered, nor at any tariff of the scan.
 
-    The LP may hold any blocks, tangents and basis: they only decide how long this takes.
+    The LP may hold any blocks, tangents and basis: they only decide how long this takes. proved: tariffs of the scan of
+    which rows have shown it (:func:`unrecovered`), and which are not solved again.
 
     Raises CertificateError where it is recovered there, or the design is not flat.
     """
@@ -128,6 +145,8 @@ def check_flat(joint: JointLP, design: Design) -> None:
             raise CertificateError("design.flat_tariff", -most, LOSS_GAP, f"{root:.6f} $/kWh does not recover the cost")
     least = 0 if joint.instance.least_revenue <= 0 else 1  # at no charge nothing is billed, and no cost is negative
     for tariff in (root - NEAR, *(k * STEP for k in range(int((root - NEAR) / STEP), least - 1, -1))):
+        if tariff in proved:
+            continue
         asked = Request("answer", flat_design(joint, tariff))
         if all(not solve_request(joint, request).recovered < 0 for request in (asked, replace(asked, epsilon=FINE))):
             raise CertificateError("design.flat_tariff", root, tariff, f"{tariff:.6f} $/kWh recovers the cost too")

@@ -33,7 +33,7 @@ from tritier.search.check import check_pool
 from tritier.search.cuts import FINE, Request, Row
 from tritier.search.menu import Coordinates, Ledger, Point
 from tritier.search.pool import TANGENTS, Item, Pool, Unfinished, binding, build, few, key, reorder
-from tritier.search.references import REFERENCES, Reference, costs_of
+from tritier.search.references import REFERENCES, SCAN, Reference, costs_of
 from tritier.search.responses import LOSS_GAP, Response, optimistic_response
 from tritier.search.scip import OTHER, CoveringModel, Verdict, below, prove
 from tritier.search.work import Found, Task, answer_name, pack, solve_numbered
@@ -104,7 +104,7 @@ class HybridResult:
     lp_solves: int
     trace: pd.DataFrame
     verdict: Verdict | None  # SCIP's word on the rows; None where the search did not reach its gap
-    pools: dict[str, Pool]  # rows of the flat tariff, of the first best, and of the search
+    pools: dict[str, Pool]  # rows of the flat tariff, of the first best, of the search, and of the scan
     table: pd.DataFrame  # the answers
 
     @property
@@ -113,8 +113,8 @@ class HybridResult:
 
     @property
     def rows(self) -> list[Row]:
-        """Every row of the proof."""
-        return [row for pool in self.pools.values() for row in pool.rows]
+        """Every row of the proof that speaks of the menu."""
+        return [row for name, pool in self.pools.items() if name != SCAN for row in pool.rows]
 
     def write_proof(self, path: Path) -> None:
         """Store every row with the basis that proves it."""
@@ -255,8 +255,9 @@ class Search:
 
     @property
     def pools(self) -> dict[str, Pool]:
-        """Rows of the flat tariff, of the first best, and of the search."""
-        return dict(zip(REFERENCES, (self.flat.pool, self.ideal.pool), strict=True)) | {"search": self.pool}
+        """Rows of the flat tariff, of the first best, of the search, and of the scan for the flat tariff."""
+        references = dict(zip(REFERENCES, (self.flat.pool, self.ideal.pool), strict=True))
+        return references | {"search": self.pool, SCAN: self.flat.scan}
 
     def run(self, engine: str, time_limit: float | None) -> bool:
         """Search until the gap is reached or time is up; whether the rows now exclude all that is better."""

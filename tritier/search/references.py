@@ -33,6 +33,7 @@ from tritier.search.responses import LOSS_GAP, ROUNDS, optimistic_response
 
 Bare = tuple[Instance, bool, ParametricLP]  # an instance, whether its market sees the network, and its LP
 REFERENCES = ("flat", "first_best")
+SCAN = "scan"  # the pool of the rows that rule out smaller flat tariffs
 SAID = ("flat tariff", "first best")  # the same in words
 CLOSE, CENT = 2e-4, 0.01  # relative, or $: social cost of a reference less its bound, where the tangents stop
 AGREE = 1e-3  # $: a stored social cost against what its row proves
@@ -47,13 +48,15 @@ class Reference:
 
     ``pool.rows[0]`` of the flat tariff is its answer and has that point. Of the first best all rows are least F at the
     largest limits, and their cheapest mixture has it. The largest bound of a row that asks the same is the lower side.
-    ``solved``: whether this run has found the cost, and not read it; ``clock``: where its seconds went.
+    ``solved``: whether this run has found the cost, and not read it; ``clock``: where its seconds went; ``scan``: of
+    the flat tariff, rows without a fixed part at smaller ones that do not recover the cost.
     """
 
     social_cost: float
     pool: Pool
     solved: bool = False
     clock: Clock = field(default_factory=Clock)
+    scan: Pool = field(default_factory=lambda: Pool([]))
 
     @property
     def lower_bound(self) -> float:
@@ -98,7 +101,9 @@ def _flat(clock: Clock, unfinished: Unfinished, instance: Instance, network: boo
     searched = build(without_fixed_part(instance), network, lp, unfinished.items)
     searched.warm.clock = clock
     unfinished.begin(searched)
-    found = flat_tariff(searched, known=unfinished.figures)
+    scan: list[Row] = []
+    found = flat_tariff(searched, known=unfinished.figures, scan=scan)
+    ruled_out = Pool(items_of(searched), scan)
     joint = build(instance, network, lp, items_of(searched))
     joint.warm.clock, unfinished.basis = clock, searched.warm.basis()
     unfinished.begin(joint)
@@ -106,7 +111,7 @@ def _flat(clock: Clock, unfinished: Unfinished, instance: Instance, network: boo
     if found.social.total - rows[0].social_cost > AGREE or rows[0].recovered < -LOSS_GAP:
         # the answer's point gives the follower a little too much, at too little F
         rows = [solve_request(joint, Request("answer", found.design, FINE)), *rows]
-    reference = Reference(found.social.total, Pool(items_of(joint), rows), solved=True)
+    reference = Reference(found.social.total, Pool(items_of(joint), rows), solved=True, scan=ruled_out)
     check_reference(build(instance, network, lp, []), "flat", reference)  # refused before the search, not after it
     return reference
 
@@ -325,6 +330,8 @@ def _known_references(
             if name not in pools:
                 continue
             references[name] = Reference(float(cost), pools[name])
+            if name == "flat":
+                references[name] = replace(references[name], scan=pools.get(SCAN, Pool([])))
             check_reference(joint, name, references[name], jobs)
             if progress is not None:
                 progress(f"{said} {cost:.2f} $/day, as stored and checked")
@@ -338,6 +345,8 @@ def _keep(state: Path | None, origin: str, references: dict[str, Reference]) -> 
     ):
         return
     pools = {name: references[name].pool for name in REFERENCES if name in references}
+    if "flat" in references:
+        pools[SCAN] = references["flat"].scan
     stored.save(state, origin, pools, {"references": costs_of([references.get(name) for name in REFERENCES])})
     for name in references:
         stored.beside(state, name).unlink(missing_ok=True)
