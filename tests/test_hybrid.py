@@ -61,7 +61,7 @@ from tritier.search.pool import (
     reorder,
     unpacked,
 )
-from tritier.search.references import check_reference, closed, find_references, first_best, stored_references
+from tritier.search.references import SCAN, check_reference, closed, find_references, first_best, stored_references
 from tritier.search.responses import LOSS_GAP, optimistic_response
 from tritier.search.scip import CoveringModel, below, prove
 
@@ -544,7 +544,7 @@ def test_every_row_holds_from_its_own_basis(case, references, engine, request):
         assert len(said) == max(workers, 1 if workers < 2 else 2 * min(6, n // 16)), "a line for each share of the rows"
         assert np.array([r.bound for r in proved]) == pytest.approx([r.bound for r in pool.rows], abs=BOUND)
         assert all(sum(part.count(BASIC) for part in row.basis) == len(row.basis[1]) for row in again.rows)
-        rows += proved
+        rows += [] if name == SCAN else proved  # which speaks of other tariffs than the menu's
     menu = menu_of(instance, references)
     assert Ledger(menu, instance.fixed_cost, rows).lower_bound >= result.lower_bound - BOUND
     fewer = [r for r in rows if r.request.kind == "least" or r.request.design != result.best.design]

@@ -52,13 +52,14 @@ def flat_tariff(
     Raises InputError if no tariff up to ``highest`` ($/kWh) recovers the cost.
     """
 
-    last, found = np.inf, [] if known is None else known
+    last, solved, found = np.inf, False, [] if known is None else known
     before = {(bool(exact), tariff): surplus for exact, tariff, surplus in found}
 
     def estimate(tariff: float) -> Point:
-        nonlocal last
+        nonlocal last, solved
         inside, last = abs(tariff - last) > JUMP, tariff
-        if (False, tariff) not in before:
+        solved = (False, tariff) not in before
+        if solved:
             row = solve_request(joint, Request("answer", flat_design(joint, tariff)), inside)
             before[False, tariff] = row.recovered
             found.append((0.0, tariff, row.recovered))
@@ -74,7 +75,7 @@ def flat_tariff(
 
     low = high = estimate(0.0)
     while high.surplus < 0:
-        if scan is not None and last == high.tariff:  # solved just now, and not read from a run that broke off
+        if scan is not None and solved:  # just now, so that this is near; not where a run that broke off has it
             scan.append(solve_request(joint, Request("shortfall", flat_design(joint, last))))
         low, high = high, estimate(_below(STEP * round(high.tariff / STEP + 1), highest, joint))
     near = _illinois(estimate, low, high, ROUGH, NEAR).tariff
