@@ -201,6 +201,48 @@ def test_a_stored_summary_is_found_again_by_hand(place):
     assert {name: told[name] for name in again} == pytest.approx(again, rel=AGREES)
 
 
+def test_what_securing_a_blind_case_takes_is_found_again():
+    """Case 1 of the electrified feeder sheds vehicles and heat pumps, which draw no reactive power: what is cut of a
+    bus cuts its homes in proportion. Were homes cut alone, a tenth less would do."""
+    result = stored("2045-odd/case-1")
+    told = json.loads((FOLDER / "2045-odd/case-1" / "summary.json").read_text())
+    found, market = by_hand(result), result.days.instance
+    load, p, wholesale = found["load"], market.days.probability, market.days.wholesale
+    homes = market.days.passive_kw * 0  # what draws reactive power, kW
+    nominal = np.divide(
+        market.feeder.q_kvar, market.feeder.p_kw, where=market.feeder.p_kw > 0, out=0 * market.feeder.p_kw
+    )
+    drawing = nominal > 0
+    homes[drawing] = market.days.reactive_kvar[drawing] / nominal[drawing, None, None]
+    spread = market.days.reactive_kvar / np.maximum(np.maximum(load, homes), 1e-9)
+    shed, kept = least_cut(market, load, spread)
+    assert told["shed_kwh"] == pytest.approx(shed.sum(axis=(0, 1)) @ p, rel=AGREES)
+    assert told["curtailment_to_secure_kwh"] == pytest.approx((shed + kept).sum(axis=(0, 1)) @ p, rel=AGREES)
+    cost = (market.rules.violation_price * shed + np.maximum(wholesale, 0) * kept).sum(axis=(0, 1))
+    assert told["secured_welfare_usd"] == pytest.approx(told["welfare_usd"] - cost @ p, abs=1e-3)
+    alone, _ = least_cut(market, load, np.broadcast_to(nominal[:, None, None], load.shape))
+    assert (alone.sum(axis=(0, 1)) @ p) / told["shed_kwh"] < 0.9
+
+
+def least_cut(market, load: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Load shed and feed-in curtailed at least cost, kW, (N, T, S), where a kW shed takes ``spread`` kvar along."""
+    feeder, rules, (n, hours, cases) = market.feeder, market.rules, load.shape
+    flat, (r, x) = (lambda array: array.reshape(array.shape[0], -1)), shared_impedance(feeder)
+    q, drawn = flat(reactive(market)), flat(load)
+    shed, cut = cp.Variable(drawn.shape, nonneg=True), cp.Variable(drawn.shape, nonneg=True)
+    v2 = feeder.v_slack**2 - 2 * r @ (drawn - shed + cut) - 2 * x @ (q - cp.multiply(flat(spread), shed))
+    rated = np.isfinite(feeder.rating_kva)
+    most = np.sqrt(feeder.rating_kva[rated, None] ** 2 - (paths(feeder) @ q)[rated] ** 2)
+    flow = paths(feeder)[rated] @ (drawn - shed + cut)
+    rows = [shed <= np.maximum(drawn, 0), cut <= np.maximum(-drawn, 0), flow <= most, flow >= -most]
+    rows += [v2[1:] >= (feeder.v_min + rules.voltage_margin)[1:, None] ** 2, v2[1:] <= feeder.v_max[1:, None] ** 2]
+    price = np.maximum(flat(market.days.wholesale[None]), 0)
+    cp.Problem(
+        cp.Minimize(rules.violation_price * cp.sum(shed) + cp.sum(cp.multiply(np.repeat(price, n, 0), cut))), rows
+    ).solve(cp.HIGHS)
+    return shed.value.reshape(n, hours, cases), cut.value.reshape(n, hours, cases)
+
+
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_stored_day_is_the_least_cost_of_its_agents_and_then_of_society(place):
