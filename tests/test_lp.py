@@ -196,6 +196,23 @@ def test_the_followers_face_does_not_hold_rows_for_the_rounding_of_their_duals()
     assert all(np.array_equal(clean, blurred) for clean, blurred in zip(*faces, strict=True))
 
 
+def test_a_dual_that_pushes_to_a_side_which_is_not_there_holds_nothing(monkeypatch):
+    """One of -1.03e-9 at a row from below alone, on a winter's day, made the row an equation with infinity."""
+    joint, cost = peaks()
+    best = joint.warm.solve(cost)
+    lp, (_, rows) = joint.warm.current(), joint.warm.nonbasic()
+    row = int(np.flatnonzero(rows & np.isinf(lp.row_upper))[0])
+    y = best.y.copy()
+    y[row] = -2 * wrapper.ACTIVE
+    monkeypatch.setattr(joint.warm, "exact", lambda found: found)
+    follower_face(joint, replace(best, y=y))
+    held = joint.warm.current()
+    assert (held.row_lower[row], held.row_upper[row]) == (lp.row_lower[row], np.inf)
+    face = wrapper.face_of(lp, best.reduced, y)
+    assert (face.row_lower[row], face.row_upper[row]) == (lp.row_lower[row], np.inf)
+    assert np.isfinite(joint.warm.solve(cost).objective)
+
+
 def test_a_refined_point_is_believed_no_more_than_another(monkeypatch):
     """From a basis that is not that of the point, or is singular, comes no point that keeps the rows and bounds; asked
     for an exact one, the solver's own stays."""

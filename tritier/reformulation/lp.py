@@ -282,10 +282,11 @@ def safe_bound(lp: ParametricLP, cost: np.ndarray, y: np.ndarray) -> float:
 def face_of(lp: ParametricLP, reduced: np.ndarray, y: np.ndarray) -> ParametricLP:
     """The LP restricted to what is complementary to multipliers: a column with a reduced cost stays at the bound that
     this pushes it to, a row with a multiplier is an equation. Where the multipliers are optimal, this is the optimal
-    face."""
+    face. A multiplier that pushes to a side which is not there is rounding, and holds nothing."""
 
     def sides(push: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.where(push < -ACTIVE, upper, lower), np.where(push > ACTIVE, lower, upper)
+        down, up = (push > ACTIVE) & np.isfinite(lower), (push < -ACTIVE) & np.isfinite(upper)
+        return np.where(up, upper, lower), np.where(down, lower, upper)
 
     col_lower, col_upper = sides(reduced, lp.col_lower, lp.col_upper)
     row_lower, row_upper = sides(y, lp.row_lower, lp.row_upper)

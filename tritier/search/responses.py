@@ -60,7 +60,8 @@ class Response(Billed):
 
 def follower_face(joint: JointLP, solution: LPSolution) -> None:
     """Restrict the LP to the follower's optimal face through complementary slackness with the duals of ``solution``,
-    the last found, made exact: a row held for the rounding of its dual may leave no point that society can have."""
+    the last found, made exact: a row held for the rounding of its dual may leave no point that society can have. A dual
+    that pushes to a side which is not there is rounding too, and holds nothing."""
     lp, solution = joint.warm.current(), joint.warm.exact(solution)
     x, d, y = solution.x, solution.reduced, solution.y
     columns, rows = joint.warm.nonbasic()
@@ -71,7 +72,8 @@ def follower_face(joint: JointLP, solution: LPSolution) -> None:
     joint.warm.set_bounds(tight, held, held)
     tight = np.flatnonzero(rows & (np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
     level = np.where(y[tight] > 0, lp.row_lower[tight], lp.row_upper[tight])
-    joint.warm.set_rows(tight, level, level)
+    there = np.isfinite(level)
+    joint.warm.set_rows(tight[there], level[there], level[there])
 
 
 def release(joint: JointLP) -> None:
