@@ -197,19 +197,19 @@ def test_the_followers_face_does_not_hold_rows_for_the_rounding_of_their_duals()
 
 
 def test_a_dual_that_pushes_to_a_side_which_is_not_there_holds_nothing(monkeypatch):
-    """One of -1.03e-9 at a row from below alone, on a winter's day, made the row an equation with infinity."""
+    """One of -1.03e-9 at a row that is bounded from below alone made it equal to infinity, on a winter's day; here from above."""
     joint, cost = peaks()
     best = joint.warm.solve(cost)
     lp, (_, rows) = joint.warm.current(), joint.warm.nonbasic()
-    row = int(np.flatnonzero(rows & np.isinf(lp.row_upper))[0])
+    row = int(np.flatnonzero(rows & np.isinf(lp.row_lower))[0])
     y = best.y.copy()
-    y[row] = -2 * wrapper.ACTIVE
+    y[row] = 2 * wrapper.ACTIVE
     monkeypatch.setattr(joint.warm, "exact", lambda found: found)
     follower_face(joint, replace(best, y=y))
     held = joint.warm.current()
-    assert (held.row_lower[row], held.row_upper[row]) == (lp.row_lower[row], np.inf)
+    assert (held.row_lower[row], held.row_upper[row]) == (-np.inf, lp.row_upper[row])
     face = wrapper.face_of(lp, best.reduced, y)
-    assert (face.row_lower[row], face.row_upper[row]) == (lp.row_lower[row], np.inf)
+    assert (face.row_lower[row], face.row_upper[row]) == (-np.inf, lp.row_upper[row])
     assert np.isfinite(joint.warm.solve(cost).objective)
 
 
