@@ -197,7 +197,7 @@ def test_the_followers_face_does_not_hold_rows_for_the_rounding_of_their_duals()
 
 
 def test_a_dual_that_pushes_to_a_side_which_is_not_there_holds_nothing(monkeypatch):
-    """One of -1.03e-9 at a row that is bounded from below alone made it equal to infinity, on a winter's day; here from above."""
+    """One of -1.03e-9 made a row that is bounded from below alone equal to infinity; here it is from above."""
     joint, cost = peaks()
     best = joint.warm.solve(cost)
     lp, (_, rows) = joint.warm.current(), joint.warm.nonbasic()
