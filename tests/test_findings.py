@@ -19,7 +19,7 @@ from tritier.cases.solve import prepare
 from tritier.errors import CertificateError
 from tritier.evaluation import findings, heldout, inference
 from tritier.inputs.instance import Design, Menu
-from tritier.inputs.scenarios import held_out_days
+from tritier.inputs.scenarios import held_out_days, price_day, season_days
 from tritier.inputs.study import read_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -285,6 +285,27 @@ def test_changes_by_policy_are_day_by_day_under_one_policy(name):
             change = now.set_index("day")[quantity] - was.set_index("day")[quantity]
             assert row[quantity] == pytest.approx(change.mean())
             assert row[f"{quantity}_low"] < row[quantity] < row[f"{quantity}_high"]
+
+
+@pytest.mark.parametrize("name", ["ieee33", "ieee33-2045"])
+def test_the_gains_stand_on_days_that_share_no_price_with_a_design_and_on_those_without_calibration(name):
+    days = findings.on_days_apart(name)
+    assert [table["day"].nunique() for table in days.values()] == [62, 52, 29]
+    study, apart = read_study(ROOT / "data" / "studies" / name), days["with prices of their own"]
+    for half, other in (("odd", "even"), ("even", "odd")):
+        designed = {study.wholesale[price_day(study, k)].tobytes() for k in season_days(study, half)}
+        judged = {
+            str(study.dates[k]): study.wholesale[price_day(study, k)].tobytes() for k in season_days(study, other)
+        }
+        left = {day: price for day, price in judged.items() if day in set(apart["day"])}
+        assert not set(left.values()) & designed and len(judged) - len(left) == 5
+    for table in days.values():
+        pair = findings.comparisons(table).set_index(["base", "kind", "quantity"]).loc[1]
+        for kind, quantity in ((findings.OWN, "welfare_usd"), (findings.HARD, "secured_welfare_usd")):
+            row = pair.loc[(kind, quantity)]
+            assert row.change > 0 and row.p_value <= 0.05
+        cost = pair.loc[(findings.OWN, "prosumer_cost_after_refund_usd")]
+        assert cost.change < 0 and cost.p_value <= 0.05
 
 
 def test_results_with_other_parameters_go_to_a_folder_of_their_own(solved, tmp_path):

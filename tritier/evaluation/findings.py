@@ -25,8 +25,10 @@ from tritier.cases.result import design_table as design_table
 from tritier.cases.result import headline_table as headline_table
 from tritier.evaluation import inference
 from tritier.evaluation.heldout import (
+    REAL,
     RESAMPLED,
     SETS,
+    SWAPPED,
     WEEKDAYS,
     WEEKENDS,
     DaySet,
@@ -39,11 +41,13 @@ from tritier.evaluation.heldout import (
 )
 from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
 from tritier.inputs.documents import read_json
+from tritier.inputs.scenarios import share_a_design_price
 from tritier.inputs.study import read_study
 from tritier.model.chance import Network
 from tritier.model.dso import HARD, OWN
 from tritier.model.market import limits_by_position
 from tritier.model.risk import sample_cvar
+from tritier.provenance import DATA
 
 BASE = "base"  # of a table whose rows each move one value: the row in which none is moved
 CALIBRATED = 1e-3  # relative: a calibrated figure agrees with the paper's
@@ -250,6 +254,15 @@ def beyond_the_season() -> pd.DataFrame:
     days."""
     sets = [(study, days) for study in kept_studies() for days in (WEEKENDS, WEEKDAYS) if kept(study, days)]
     return answer_table({f"{HEADINGS[study]}, {days.name}": kept_days(study, [days]) for study, days in sets})
+
+
+def on_days_apart(study: str) -> dict[str, pd.DataFrame]:
+    """A study's judged days of the season by how far they are from what was known at design: all; those whose wholesale
+    prices no design day has; and the even weeks alone, on which nothing was calibrated."""
+    daily, read = kept_days(study), read_study(DATA / "studies" / study)
+    shared = set().union(*(share_a_design_price(read, days.half) for days in (REAL, SWAPPED)))
+    apart = daily[~daily["day"].isin(shared)].reset_index(drop=True)
+    return {"all days": daily, "with prices of their own": apart, "even weeks alone": kept_days(study, [REAL])}
 
 
 def scarcity(daily: pd.DataFrame, base: int = 1) -> pd.Series:

@@ -152,6 +152,14 @@ def price_day(study: Study, day: int) -> int:
     return int(there[min(int(np.searchsorted(here, day)), there.size - 1)])
 
 
+def share_a_design_price(study: Study, half: str) -> set[str]:
+    """ISO dates of the season's held-out days that carry the wholesale prices of one of the design half's days, which
+    a price year with other weekdays than the load year brings about (:func:`price_day`)."""
+    used = {price_day(study, day) for day in season_days(study, half)}
+    other = season_days(study, HALVES[1 - HALVES.index(half)])
+    return {str(study.dates[day]) for day in other if price_day(study, day) in used}
+
+
 def make_days(
     study: Study,
     load_days: np.ndarray,
