@@ -25,8 +25,10 @@ from tritier.cases.result import design_table as design_table
 from tritier.cases.result import headline_table as headline_table
 from tritier.evaluation import inference
 from tritier.evaluation.heldout import (
+    REAL,
     RESAMPLED,
     SETS,
+    SWAPPED,
     WEEKDAYS,
     WEEKENDS,
     DaySet,
@@ -180,23 +182,41 @@ def interval_in_words(low: float, high: float) -> str:
 
 
 HITS = ["days with a voltage violation, own policies", "the same under hard-limit redispatch"]
+DEPTH = "how far beyond the band under redispatch, p.u."
 
 
 def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     """Case 4 against a base case on unseen days as the book words it, by the text of the row: change, interval, and
-    whether Holm's test tells it from zero."""
+    whether Holm's test tells it from zero; counts of days without interval."""
     pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[base]
     cells = {}
     for text, kind, quantity, form in ANSWER:
         row = pair.loc[(kind, quantity)]
         # of a base near zero a percentage says nothing
         percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if 2 * row.base_mean > abs(row.change) else ""
-        sure = "" if row.p_value <= 1 - CONFIDENCE else ", not resolved"
-        cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{sure}"
+        cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{unless_resolved(row.p_value)}"
     for text, kind in zip(HITS, (OWN, HARD), strict=True):
         hit = pair.loc[(kind, HIT)]
-        cells[text] = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
+        counts = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
+        cells[text] = counts + unless_resolved(hit.p_value)
     return cells
+
+
+def unless_resolved(p: float) -> str:
+    """What is said behind a change that Holm's test, of this p-value, does not tell from zero."""
+    return "" if p <= 1 - CONFIDENCE else ", not resolved"
+
+
+def depth_in_words(study: str, sets: Iterable[DaySet] = (REAL, SWAPPED), cases: Iterable[int] = (1, 4)) -> str:
+    """How far voltages of stored days leave the band under hard-limit redispatch, whichever case, p.u., rounded up: in
+    AC, and in the linear model, whose limits redispatch keeps where it can."""
+    tables = [found.violations for days in sets for k, found in kept(study, days).items() if k in set(cases)]
+    table = pd.concat(tables).query("policy == @HARD").groupby("model")[["days_hit", "depth_pu"]].max()
+    ac, linear = (
+        f"at most {np.ceil(1e4 * table.loc[model, 'depth_pu']) / 1e4:.4f}" if table.loc[model, "days_hit"] else "none"
+        for model in ("AC", "LinDistFlow")
+    )
+    return ac if ac == linear == "none" else f"{ac} in AC, {linear} in the linear model"
 
 
 def elsewhere(folder: Path) -> dict[str, pd.DataFrame]:
@@ -228,8 +248,8 @@ def answer() -> str:
     study, with 95 % intervals clustered by week; what Holm's test does not tell from zero is marked."""
     studies, columns = kept_studies(), []
     for study in studies:
-        columns.append(list(answer_cells(kept_days(study)).values()))
-    names = [text for text, *_ in ANSWER] + HITS
+        columns.append([*answer_cells(kept_days(study)).values(), depth_in_words(study)])
+    names = [text for text, *_ in ANSWER] + HITS + [DEPTH]
     lines = [
         "| Case 4 against Case 1 | " + " | ".join(HEADINGS[study] for study in studies) + " |",
         "|---" * (1 + len(columns)) + "|",
@@ -246,10 +266,13 @@ def answer_table(judged: Mapping[str, pd.DataFrame], base: int = 1) -> pd.DataFr
 
 
 def beyond_the_season() -> pd.DataFrame:
-    """:func:`answer_table` of the stored real days for which no design was made: a column for each study and set of
-    days."""
+    """:func:`answer_table` of the stored real days for which no design was made, with :func:`depth_in_words`: a column
+    for each study and set of days."""
     sets = [(study, days) for study in kept_studies() for days in (WEEKENDS, WEEKDAYS) if kept(study, days)]
-    return answer_table({f"{HEADINGS[study]}, {days.name}": kept_days(study, [days]) for study, days in sets})
+    names = [f"{HEADINGS[study]}, {days.name}" for study, days in sets]
+    told = answer_table({name: kept_days(study, [days]) for name, (study, days) in zip(names, sets, strict=True)})
+    depth = {name: depth_in_words(study, [days]) for name, (study, days) in zip(names, sets, strict=True)}
+    return pd.concat([told, pd.DataFrame([{"figure": DEPTH} | depth])], ignore_index=True)
 
 
 def scarcity(daily: pd.DataFrame, base: int = 1) -> pd.Series:
