@@ -194,7 +194,9 @@ def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
         row = pair.loc[(kind, quantity)]
         # of a base near zero a percentage says nothing
         percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if 2 * row.base_mean > abs(row.change) else ""
-        cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{unless_resolved(row.p_value)}"
+        cells[text] = (
+            f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{unless_resolved(row.p_value)}"
+        )
     for text, kind in zip(HITS, (OWN, HARD), strict=True):
         hit = pair.loc[(kind, HIT)]
         counts = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
