@@ -80,6 +80,27 @@ ANSWER = (  # rows of the book's first table: text, kind of comparison, quantity
 )
 
 
+DAY_RULE = {  # columns of by_day_rule, as they are read
+    "welfare": "welfare [$/day]",
+    "secured": "secured welfare [$/day]",
+    "cost": "prosumer cost [$/day]",
+    "cost_sd": "its spread [$]",
+    "ahead": "with rights ahead [$/day]",
+    "ahead_sd": "its spread, rights ahead [$]",
+    "price": "highest price [$/kWh]",
+}
+RIGHTS = {  # columns of rights.csv that are read
+    "study": "study",
+    "half": "designed on",
+    "case": "case",
+    "rights": "settled",
+    "prosumer_cost_usd": "before refund [$/day]",
+    "prosumer_cost_spread_usd": "its spread [$]",
+    "prosumer_cost_after_refund_usd": "after refund [$/day]",
+    "prosumer_cost_after_refund_spread_usd": "its spread, after refund [$]",
+}
+
+
 def with_unit(title: str, unit: str) -> str:
     """A quantity with its unit."""
     return f"{title} [{unit}]" if unit else title
@@ -204,9 +225,14 @@ def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     return cells
 
 
+def resolution(p: float) -> str:
+    """Whether a change is told from zero by its p-value, Holm's where there are several."""
+    return "resolved" if p <= 1 - CONFIDENCE else "not resolved"
+
+
 def unless_resolved(p: float) -> str:
     """What is said behind a change that Holm's test, of this p-value, does not tell from zero."""
-    return "" if p <= 1 - CONFIDENCE else ", not resolved"
+    return "" if p <= 1 - CONFIDENCE else f", {resolution(p)}"
 
 
 def depth_in_words(study: str, sets: Iterable[DaySet] = (REAL, SWAPPED), cases: Iterable[int] = (1, 4)) -> str:
@@ -328,7 +354,8 @@ def kept_designs() -> pd.DataFrame:
 
 
 def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
-    """Social cost from case to case, $ per day: the step to each case with its interval, in all and by part."""
+    """Social cost from case to case, $ per day: the step to each case with its interval and Holm's p over the steps, in
+    all and by part."""
     order = sorted(set(daily["case"]))
     rows = []
     for before, after in pairwise(order):
@@ -336,10 +363,9 @@ def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
         step = paired_changes(pair, ("social_cost_usd", *PARTS), before).set_index("quantity")
         total = step.loc["social_cost_usd"]
         parts = {part: float(step.loc[part, "change"]) for part in PARTS}
-        rows.append(
-            {"step": f"{before} to {after}", "change": total.change, "low": total.low, "high": total.high} | parts
-        )
-    return pd.DataFrame(rows)
+        rows.append({"step": f"{before} to {after}"} | total[["change", "low", "high", "p_value"]].to_dict() | parts)
+    table = pd.DataFrame(rows)
+    return table.assign(p_value=holm(table["p_value"]))
 
 
 def grid(findings: Mapping[int, HeldOut]) -> pd.DataFrame:
@@ -438,6 +464,25 @@ def promised_and_found(solved: Result, held_out: DayDecisions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def voltage_in_words(base: HeldOut, found: HeldOut) -> str:
+    """What changes the days with a violation from Case 1 to a case that sees the network: its tariffs and trades,
+    judged network-blind as Case 1 is, and the network being seen at delivery."""
+    was = _days_hit(base)["network-blind"]
+    blind, seen, hard = (_days_hit(found)[p] for p in ("network-blind", "market policy", HARD))
+    if blind == seen == hard:
+        return "On these days the policies do not differ, so they do not tell what gives the voltage result"
+    return (
+        f"Case 1 has {was} such days: tariffs and trades, network-blind, change that by {blind - was:+d}, the network "
+        f"seen at delivery by {seen - blind:+d} more"
+    )
+
+
+def _days_hit(found: HeldOut) -> dict[str, int]:
+    """Days with a violation in AC by policy."""
+    ac = found.violations[found.violations["model"] == "AC"]
+    return {policy: int(days) for policy, days in zip(ac["policy"], ac["days_hit"], strict=True)}
+
+
 def worst_scenario_share(solved: Result) -> float:
     """Share of chance blocks whose CVaR is mostly one scenario: the worst one fills more than half of the tail.
 
@@ -518,6 +563,42 @@ def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily
     table.insert(4, "difference", off)
     table.insert(5, "difference [% of paper]", 100 * off / table["paper"].abs().replace(0, np.nan))
     return table
+
+
+def claims(table: pd.DataFrame) -> pd.Series:
+    """The paper's claims among the rows of :func:`against_paper`, and whether every row of a claim that can be compared
+    is reproduced in size. Rows on one figure, in dollars or percent, before or after refund, are one claim."""
+    compared = table[~table["verdict"].isin(("calibrated", "not comparable"))]
+    return (compared["verdict"] == "reproduced in size").groupby(compared["figure"].str.split(", ").str[0]).all()
+
+
+def by_day_rule(rules: pd.DataFrame) -> pd.DataFrame:
+    """Judged days of one design, a row for each rule that clears the day (``data/results/rules.csv``): means over days,
+    the spread of prosumer cost as billed and with rights paid ahead, and the highest price."""
+    return rules.groupby("rule", sort=False).agg(
+        welfare=("welfare_usd", "mean"),
+        secured=("secured_welfare_usd", "mean"),
+        cost=("prosumer_cost_usd", "mean"),
+        cost_sd=("prosumer_cost_usd", "std"),
+        ahead=("rights_ahead_usd", "mean"),
+        ahead_sd=("rights_ahead_usd", "std"),
+        price=("highest_price_usd_per_kwh", "max"),
+    )
+
+
+def rights_table(rights: pd.DataFrame) -> pd.DataFrame:
+    """What prosumers pay on the design scenarios by the rule that settles rights (``data/results/rights.csv``), to be
+    read."""
+    return rights.replace({"rights": {"day": "at the day's prices", "day_ahead": "ahead"}})[list(RIGHTS)].rename(
+        columns=RIGHTS
+    )
+
+
+def moved_by_rights(rights: pd.DataFrame, column: str) -> pd.DataFrame:
+    """By how much a figure moves where rights are settled ahead and not at the day's prices: least and most over
+    studies and halves, a row for each case."""
+    wide = rights.pivot_table(index=["study", "half", "case"], columns="rights", values=column)
+    return (wide["day_ahead"] - wide["day"]).groupby("case").agg(least="min", most="max")
 
 
 def _percent(step: pd.Series) -> float:
