@@ -17,7 +17,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import SETS, made_from, solve_case
 from tritier.cases.solve import prepare
 from tritier.errors import CertificateError
-from tritier.evaluation import findings, heldout, inference
+from tritier.evaluation import findings, heldout, inference, sweeps
 from tritier.inputs.instance import Design, Menu
 from tritier.inputs.scenarios import held_out_days
 from tritier.inputs.study import read_study
@@ -463,3 +463,13 @@ def test_rights_ahead_move_costs_by_what_the_stored_table_says():
     pairs = rights[rights["case"] == 4].groupby(["study", "half"])["prosumer_cost_after_refund_usd"]
     by_hand = pairs.agg(lambda cost: cost.iloc[1] - cost.iloc[0])  # day, then day_ahead
     assert (moved.loc[4, "least"], moved.loc[4, "most"]) == pytest.approx((by_hand.min(), by_hand.max()))
+
+
+def test_trade_by_scenario_costs_society_at_the_flat_tariff_and_spares_it_at_the_design():
+    """The sentence under *Trade by scenario*, of chapter 16's worths: 12 scenarios of preset fast, a design of paper."""
+    assumed, measured = sweeps.worths(ROOT / "data" / "results")
+    by_rule = assumed.set_index("assumption").loc[["as it is", "P2P trade"]]
+    assert by_rule["flat_usd"].is_monotonic_increasing and not by_rule["design_usd"].is_monotonic_increasing
+    assert by_rule.loc["P2P trade", "worth_usd"] == pytest.approx(-by_rule["design_usd"].diff().iloc[1])
+    assert (measured["preset"], measured["design"]["preset"]) == ("fast", "paper")
+    assert read_study(ROOT / "data" / "studies" / "ieee33").preset(measured["preset"]).n_scenarios == 12
