@@ -466,7 +466,7 @@ def test_rights_ahead_move_costs_by_what_the_stored_table_says():
 
 
 def test_trade_by_scenario_costs_society_at_the_flat_tariff_and_spares_it_at_the_design():
-    """The sentence under *Trade by scenario*, of chapter 16's worths: 12 scenarios of preset fast, a design of paper."""
+    """The sentence under *Trade by scenario*, of the worths: 12 scenarios of preset fast, a design of paper."""
     assumed, measured = sweeps.worths(ROOT / "data" / "results")
     by_rule = assumed.set_index("assumption").loc[["as it is", "P2P trade"]]
     assert by_rule["flat_usd"].is_monotonic_increasing and not by_rule["design_usd"].is_monotonic_increasing
