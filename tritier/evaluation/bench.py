@@ -608,7 +608,8 @@ def shown(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
 
 
 def side_by_side(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
-    """:func:`shown` on the width of a page: the clock first, CPU time left to bench.csv, no size cut in two."""
+    """:func:`tritier.evaluation.bench.shown` on the width of a page: the clock first, CPU time left to bench.csv, no
+    size cut in two."""
     table = shown(rows, **names).drop(columns="CPU [s]", errors="ignore")
     table.insert(3, "time [s]", table.pop("time [s]"))
     for sign, kept in (("_", " "), (" h ", "\u00a0h "), (" x ", "\u00a0×\u00a0"), (" %", "\u00a0%")):
