@@ -20,6 +20,7 @@ from tritier.evaluation.bench import (
     check,
     enumeration_row,
     example_at,
+    figures,
     hybrid_row,
     limits,
     main,
@@ -28,6 +29,7 @@ from tritier.evaluation.bench import (
     read,
     renew,
     row,
+    side_by_side,
     stored,
 )
 from tritier.reformulation.market import design_of, market_example
@@ -228,3 +230,25 @@ def test_the_limits_told_of_a_suite_are_those_of_all_its_rows():
         hybrid = own["engine"].str.startswith("hybrid")
         assert set(own.loc[hybrid, "limit"]) == {searches} and set(own.loc[~hybrid, "limit"]) == {others}
         assert others == searches or "limit_seconds" not in about[suite]
+
+
+def test_what_the_book_says_of_stored_rows_is_counted_from_them():
+    """Local solutions are the stored ones here; the chapter finds its own."""
+    rows, _ = stored()
+    local = rows[rows["suite"] == "local solver"]
+    told = figures(rows, local, gap=0.01)
+    single, large = (rows[rows["suite"] == name] for name in ("single level", "large market"))
+    last = single[single["hours"] == single["hours"].max()]
+    assert told["open"] == sum(
+        row.status != "optimal" and not row.engine.startswith("hybrid") for row in last.itertuples()
+    )
+    assert told["most"] == f"{int(large['prosumers'].max()):,}"
+    assert told["local_all"] == (local["engine"] == LOCAL).sum() >= told["local_ended"] >= told["local_best"]
+    book = (Path(__file__).parents[1] / "chapters" / "18-scaling.ipynb").read_text()
+    assert [key for key in told if f"`scale_{key}" not in book] == []
+
+
+def test_a_table_of_engines_is_read_without_columns_that_no_row_has():
+    table = side_by_side(pd.DataFrame([{"pair": "2 h x 3", "engine": "a_b", "gap": 0.01, "seconds": 1.0}]))
+    assert list(table) == ["size", "engine", "gap [%]", "time [s]"] and table.loc[0, "gap [%]"] == 1.0
+    assert table.loc[0, ["size", "engine"]].tolist() == ["2\u00a0h\u00a0×\u00a03", "a b"]

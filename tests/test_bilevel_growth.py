@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from bilevel_problems import PUBLISHED
 
@@ -101,3 +102,19 @@ def test_spatial_branching_against_a_published_optimum():
     tail = spatial_tail(problem, 10.0)
     assert tail.optimum == pytest.approx(-16.0, abs=1e-6) and tail.proof == "second opinion"
     assert tail.bound <= -16.0 + 1e-6 and tail.claimed == pytest.approx(-16.0, abs=1e-3)
+
+
+def test_ends_of_modes_in_words():
+    rows = [
+        ("quick", 1200, "optimal", 0.4, 10.0, 10.0),
+        ("slow", 400, "optimal", 61.2, 10.0, 10.0),
+        ("slow", 800, "time_limit", 600.0, 10.0, 7.5),
+        ("lost", 400, "optimal", 2.0, 10.0, 10.0),
+        ("lost", 800, "no_solution", 600.0, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["mode", "pairs", "status", "seconds", "objective", "bound"])
+    assert bench.ends_in_words(table).split("; ") == [
+        "quick finishes 1,200 pairs in less than a second",
+        "slow finishes 400 pairs in 61 s, and at 800 it has 25 % between point and bound when the clock stops",
+        "lost finishes 400 pairs in 2 s, and at 800 it has no point when the clock stops",
+    ]

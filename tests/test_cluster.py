@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import distributed
 import joblib
@@ -11,12 +16,15 @@ import numpy as np
 import pytest
 from toy import small_market
 
+import tritier
 from tritier.inputs.instance import Design, Menu
 from tritier.reformulation.joint import JointLP
 from tritier.search import work
 from tritier.search.hybrid import solve
 from tritier.search.large import clear, large_instance
 from tritier.search.references import find_references
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,20 @@ def client():
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def test_the_example_of_the_book_defines_what_it_uses():
+    """The block under *On a cluster*: every name is imported or set in it, and the call is one of the API."""
+    book = (ROOT / "chapters" / "18-scaling.ipynb").read_text()
+    cell = next(c for c in json.loads(book)["cells"] if "## On a cluster" in "".join(c["source"]))
+    (code,) = re.findall(r"```python\n(.*?)```", "".join(cell["source"]), re.DOTALL)
+    nodes = list(ast.walk(ast.parse(code)))
+    known = {
+        alias.asname or alias.name for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for alias in n.names
+    }
+    assert {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} <= known
+    (call,) = (n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "tt.solve")
+    inspect.signature(tritier.solve).bind(*call.args, **{k.arg: k.value for k in call.keywords})
 
 
 def test_a_large_market_on_a_cluster_clears_as_in_one_process(market, client):

@@ -17,7 +17,7 @@ from tritier.cases.cases import CASES
 from tritier.cases.result import SETS, made_from, solve_case
 from tritier.cases.solve import prepare
 from tritier.errors import CertificateError
-from tritier.evaluation import findings, heldout, inference
+from tritier.evaluation import findings, heldout, inference, sweeps
 from tritier.inputs.instance import Design, Menu
 from tritier.inputs.scenarios import held_out_days, price_day, season_days
 from tritier.inputs.study import read_study
@@ -410,3 +410,87 @@ def test_days_of_scarcity_are_those_on_which_violation_is_bought():
         "more_usd": 30.0,
         "more_elsewhere_usd": -3.0,
     }
+
+
+BEYOND = (
+    "On weekends and in other seasons, for which no design was made, the electrified prosumers' cost after refund "
+    "rises in the mean; neither rise is resolved"
+)
+
+
+@pytest.mark.parametrize("days", [heldout.WEEKENDS, heldout.WEEKDAYS], ids=lambda days: days.slug)
+def test_the_first_pages_tell_what_electrified_prosumers_pay_beyond_the_season(days):
+    found = findings.comparisons(heldout.kept_days("ieee33-2045", [days])).set_index(["base", "kind", "quantity"])
+    row = found.loc[(1, findings.OWN, "prosumer_cost_after_refund_usd")]
+    assert row.change > 0 and findings.resolution(row.p_value) == "not resolved"
+    for page in ("intro.md", "README.md"):
+        assert BEYOND in (ROOT / page).read_text()
+
+
+def test_counts_of_days_in_the_first_table_are_marked_as_changes_are():
+    """Ten days hit against three of ten by one case alone: McNemar's p times the rows it is among exceeds 5 %."""
+    own = days_by_hand().assign(secured_welfare_usd=100.0)
+    own.loc[(own["case"] == 4) & (own["day"] < "2016-03-28"), "ac_violation_share"] = 0.0
+    both = [own, own[own["case"] == 1].assign(case=2, policy=CASES[2].policy)]
+    cells = findings.answer_cells(pd.concat([*both, *(part.assign(policy=findings.HARD) for part in both)]))
+    assert cells[findings.HITS[0]] == "10 to 7 of 10, not resolved"
+
+
+@pytest.mark.parametrize("study", heldout.STUDIES)
+def test_the_first_table_tells_how_deep_violations_under_redispatch_are(study):
+    """From the stored tables, both halves: no less than any, and rounded by less than a ten-thousandth."""
+    stored = [heldout.kept(study, days)[case].violations for days in (heldout.REAL, heldout.SWAPPED) for case in (1, 4)]
+    hard = pd.concat(stored).query("policy == @findings.HARD")
+    linear, ac = (hard[hard["model"] == model] for model in ("LinDistFlow", "AC"))
+    assert linear["days_hit"].sum() == 0
+    told = findings.depth_in_words(study)
+    if ac["days_hit"].sum() == 0:
+        assert told == "none"
+    else:
+        depth = float(told.removeprefix("at most ").partition(" in AC, none in the linear model")[0])
+        assert 0 <= depth - ac["depth_pu"].max() < 1e-4
+    assert told in (ROOT / "data" / "results" / "answer.md").read_text()
+
+
+def test_what_changes_the_days_with_a_violation_is_told_step_by_step():
+    def of(**hits: int) -> heldout.HeldOut:
+        rows = [{"policy": p.replace("_", " "), "model": "AC", "days_hit": n} for p, n in hits.items()]
+        return heldout.HeldOut(*([pd.DataFrame()] + [pd.DataFrame(rows)] + 3 * [pd.DataFrame()]))
+
+    base = of(**{"network-blind": 5})
+    seen = of(**{"network-blind": 3, "market policy": 1, "hard-limit redispatch": 0})
+    assert findings.voltage_in_words(base, seen).endswith(
+        "has 5 such days: tariffs and trades, network-blind, change that by -2, the network seen at delivery by -2 more"
+    )
+    alike = of(**{"network-blind": 0, "market policy": 0, "hard-limit redispatch": 0})
+    assert "do not differ" in findings.voltage_in_words(base, alike)
+
+
+def test_claims_are_counted_once_whatever_their_rows():
+    rows = [
+        ("welfare, change", "reproduced in size"),
+        ("welfare, Case 1", "calibrated"),
+        ("losses, change", "contrary"),
+    ]
+    table = pd.DataFrame([*rows, ("welfare, change", "reproduced in direction")], columns=["figure", "verdict"])
+    assert findings.claims(table).to_dict() == {"losses": False, "welfare": False}
+    assert findings.claims(table.iloc[:3]).to_dict() == {"losses": False, "welfare": True}
+
+
+def test_rights_ahead_move_costs_by_what_the_stored_table_says():
+    rights = pd.read_csv(ROOT / "data" / "results" / "rights.csv")
+    assert list(findings.rights_table(rights)) == list(findings.RIGHTS.values())
+    moved = findings.moved_by_rights(rights, "prosumer_cost_after_refund_usd")
+    pairs = rights[rights["case"] == 4].groupby(["study", "half"])["prosumer_cost_after_refund_usd"]
+    by_hand = pairs.agg(lambda cost: cost.iloc[1] - cost.iloc[0])  # day, then day_ahead
+    assert (moved.loc[4, "least"], moved.loc[4, "most"]) == pytest.approx((by_hand.min(), by_hand.max()))
+
+
+def test_trade_by_scenario_costs_society_at_the_flat_tariff_and_spares_it_at_the_design():
+    """The sentence under *Trade by scenario*, of the worths: 12 scenarios of preset fast, a design of paper."""
+    assumed, measured = sweeps.worths(ROOT / "data" / "results")
+    by_rule = assumed.set_index("assumption").loc[["as it is", "P2P trade"]]
+    assert by_rule["flat_usd"].is_monotonic_increasing and not by_rule["design_usd"].is_monotonic_increasing
+    assert by_rule.loc["P2P trade", "worth_usd"] == pytest.approx(-by_rule["design_usd"].diff().iloc[1])
+    assert (measured["preset"], measured["design"]["preset"]) == ("fast", "paper")
+    assert read_study(ROOT / "data" / "studies" / "ieee33").preset(measured["preset"]).n_scenarios == 12

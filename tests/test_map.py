@@ -326,6 +326,19 @@ def test_what_the_steps_say():
     assert set(rows.loc[1.0, :, "individual"]) == {"rises"} and set(rows.loc[0.0, :, "individual"]) == {"not resolved"}
 
 
+def test_what_the_steps_post():
+    """A head limit alone on the menu is offered today and not in 2045; all instruments together are there the
+    coincident charge, nothing else."""
+    designs = variants.read_steps(STEPS_STORED)[1]
+    table = variants.step_table(designs)
+    limit = table[designs["step"] == "limit"].set_index("electrification")["head limit [kW]"]
+    assert limit.to_dict() == {"1": "none", "0": "1,700"}
+    assert variants.same_design(designs, 1.0, "all", "coincident")
+    assert not variants.same_design(designs, 0.0, "all", "coincident")
+    charged = table[designs["step"] == "coincident"]
+    assert set(charged["coincident peak charge [$/kW]"]) == {"0.38"} and set(charged["head limit [kW]"]) == {"none"}
+
+
 # Sensitivities --------------------------------------------------------------------------------------------------------
 
 

@@ -167,7 +167,8 @@ def test_citation_file_names_software_and_article():
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors"} <= set(citation)
     assert citation["version"] == tritier.__version__
-    article = citation["preferred-citation"]
+    assert "preferred-citation" not in citation  # it would stand in for the software, under a title that is not known
+    (article,) = citation["references"]
     assert article["type"] == "article"
     assert article["journal"] == "Energy Conversion and Management: X"
     assert (article["volume"], article["number"]) == (30, "101784")

@@ -579,6 +579,149 @@ def limits(rows: pd.DataFrame) -> tuple[float, float]:
     return float(rows.loc[~ours, "limit"].max()), float(rows.loc[ours, "limit"].max())
 
 
+COLUMNS = {  # of a table of engines, as they are read
+    "pair": "size",
+    "engine": "engine",
+    "status": "status",
+    "cost": "social cost [$]",
+    "gap": "gap [%]",
+    "excess": "above the best [%]",
+    "seconds": "time [s]",
+    "processor_seconds": "CPU [s]",
+    "ratio": "times the first [-]",
+    "lp_solves": "LP solves [-]",
+    "nodes": "nodes [-]",
+}
+
+
+def percent(share: pd.Series) -> pd.Series:
+    """In %, to four places: what is left of rounding in a solver's bound is shown as 0."""
+    return (100 * share).round(4) + 0.0  # no -0
+
+
+def shown(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
+    """Rows as a table to be read, with names and units; ``names`` adds columns, and one that no row has is left out."""
+    columns = COLUMNS | names
+    rows = rows.reindex(columns=list(columns))
+    rows = rows.assign(gap=percent(rows["gap"]), excess=percent(rows["excess"]))
+    return rows.dropna(axis="columns", how="all").rename(columns=columns)
+
+
+def side_by_side(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
+    """:func:`tritier.evaluation.bench.shown` on the width of a page: the clock first, CPU time left to bench.csv, no
+    size cut in two."""
+    table = shown(rows, **names).drop(columns="CPU [s]", errors="ignore")
+    table.insert(3, "time [s]", table.pop("time [s]"))
+    for sign, kept in (("_", " "), (" h ", "\u00a0h "), (" x ", "\u00a0×\u00a0"), (" %", "\u00a0%")):
+        table = table.map(lambda text, a=sign, b=kept: text.replace(a, b) if isinstance(text, str) else text)
+    return table
+
+
+def figures(rows: pd.DataFrame, local: pd.DataFrame, gap: float) -> dict[str, object]:
+    """What the book says of stored rows and of local solutions found now, by key; ``gap``: what engines were asked for.
+
+    Limits in seconds, shares in %, times as ratios.
+    """
+    of = {suite: part for suite, part in rows.groupby("suite", sort=False)}
+    found = _of_menus(of["enumeration"], of["tariffs"]) | _of_monoliths(of["single level"])
+    found |= _on_the_feeder(of["feeder"], pd.concat([of["single level"], of["feeder"]]))
+    found |= _of_the_long_menu(of["long menu"]) | _of_large_markets(of["large market"]) | _of_local(local, gap)
+    for key, suite in (("", "single level"), ("feeder_", "feeder")):
+        found[f"{key}limit"], found[f"{key}ours_limit"] = limits(of[suite])
+    return found | {"local_limit": limits(local)[0]}
+
+
+def _ours(rows: pd.DataFrame) -> pd.Series:
+    return rows["engine"].str.startswith("hybrid")
+
+
+def _of_menus(enumeration: pd.DataFrame, tariffs: pd.DataFrame) -> dict[str, object]:
+    longest = enumeration[enumeration["engine"] == "enumeration"].sort_values("ratio").iloc[-1]
+    longest_menu = tariffs.sort_values("menu_points").iloc[-1]
+    return {
+        "enumeration_ratio": float(longest["ratio"]),
+        "enumeration_points": int(longest["menu_points"]),
+        "menu": int(longest_menu["menu_points"]),
+        "menu_share": float(100 * longest_menu["lp_solves"] / longest_menu["menu_points"]),
+    }
+
+
+def _of_monoliths(single: pd.DataFrame) -> dict[str, object]:
+    last, first = (single[single["hours"] == hours] for hours in (single["hours"].max(), single["hours"].min()))
+    return {
+        "hours": int(single["hours"].max()),
+        "open": int((~_ours(last) & (last["status"] != "optimal")).sum()),
+        "monoliths": int((~_ours(last)).sum()),
+        "first_monoliths": int((~_ours(first)).sum()),
+        "first_open": int((~first["status"].isin(["optimal", "open"])).sum()),
+    }
+
+
+def _on_the_feeder(feeder: pd.DataFrame, beside: pd.DataFrame) -> dict[str, object]:
+    biggest = feeder[feeder["pair"] == feeder["pair"].iloc[-1]]  # sizes grow until no monolith closes
+    search, monoliths = biggest[_ours(biggest)].iloc[0], biggest[~_ours(biggest)]
+    closed = beside[~_ours(beside) & (beside["status"] == "optimal")]
+    longest = closed.loc[closed["seconds"].idxmax()]
+    return {
+        "feeder_points": int(search["menu_points"]),
+        "feeder_ours": float(search["seconds"]),
+        "feeder_closed": int((monoliths["status"] == "optimal").sum()),
+        "feeder_monoliths": len(monoliths),
+        "feeder_people": int(search["prosumers"]),
+        "feeder_scenarios": int(search["scenarios"]),
+        "feeder_gap": float(100 * search["gap"]),
+        "feeder_left": float(100 * monoliths["gap"].min()),
+        "closed_size": str(longest["pair"]),
+        "closed_seconds": float(longest["seconds"]),
+        "closed_ratio": float(longest["ratio"]),
+    }
+
+
+def _of_the_long_menu(rows: pd.DataFrame) -> dict[str, object]:
+    ours, lazy = (rows[rows["engine"].str.startswith(name)].iloc[0] for name in ("hybrid, gap", "hybrid in SCIP"))
+    return {
+        "long_points": int(ours["menu_points"]),
+        "long_people": int(ours["prosumers"]),
+        "long_scenarios": int(ours["scenarios"]),
+        "long_buses": int(ours["buses"]),
+        "long_limit": float(ours["limit"]),
+        "long_gap": float(100 * ours["gap"]),
+        "long_solves": int(ours["lp_solves"]),
+        "long_share": float(100 * ours["lp_solves"] / ours["menu_points"]),
+        "long_lazy_gap": float(100 * lazy["gap"]),
+        "long_lazy_solves": int(lazy["lp_solves"]),
+    }
+
+
+def _of_large_markets(large: pd.DataFrame) -> dict[str, object]:
+    most = large["prosumers"].max()
+    top = large[large["prosumers"] == most].set_index("engine").loc["decomposition"]
+    simplex = large[(large["engine"] == "one LP, simplex") & (large["status"] == "optimal")]
+    return {
+        "most": f"{int(most):,}",
+        "large_limit": float(large["limit"].max()),
+        "most_scenarios": int(top["scenarios"]),
+        "most_seconds": float(top["seconds"]),
+        "most_solves": f"{int(top['lp_solves']):,}",
+        "most_gap": float(top["gap"]),
+        "most_rounds": int(top["nodes"]),
+        "one_lp_cross": int(simplex.loc[simplex["ratio"] > 1, "prosumers"].min()),
+    }
+
+
+def _of_local(rows: pd.DataFrame, gap: float) -> dict[str, object]:
+    tried = rows[rows["engine"] == LOCAL]
+    ended = tried[tried["status"] == "local"]
+    return {
+        "local_all": len(tried),
+        "local_ended": len(ended),
+        "local_best": int((ended["excess"] <= gap).sum()),
+        "local_short": int(tried["cost"].isna().sum()),
+        "local_worst": float(100 * tried["excess"].max()),
+        "local_gap": float(100 * gap),
+    }
+
+
 def renew(rows: pd.DataFrame, about: dict[str, object], suites: Sequence[str], path: Path) -> None:
     """Write the suites of a run that is done into a table, in place of theirs; other suites stay."""
     names = {name for suite in suites for name in (GROWTH if suite == "growth" else (suite,))}

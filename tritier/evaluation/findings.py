@@ -82,6 +82,27 @@ ANSWER = (  # rows of the book's first table: text, kind of comparison, quantity
 )
 
 
+DAY_RULE = {  # columns of by_day_rule, as they are read
+    "welfare": "welfare [$/day]",
+    "secured": "secured welfare [$/day]",
+    "cost": "prosumer cost [$/day]",
+    "cost_sd": "its spread [$]",
+    "ahead": "with rights ahead [$/day]",
+    "ahead_sd": "its spread, rights ahead [$]",
+    "price": "highest price [$/kWh]",
+}
+RIGHTS = {  # columns of rights.csv that are read
+    "study": "study",
+    "half": "designed on",
+    "case": "case",
+    "rights": "settled",
+    "prosumer_cost_usd": "before refund [$/day]",
+    "prosumer_cost_spread_usd": "its spread [$]",
+    "prosumer_cost_after_refund_usd": "after refund [$/day]",
+    "prosumer_cost_after_refund_spread_usd": "its spread, after refund [$]",
+}
+
+
 def with_unit(title: str, unit: str) -> str:
     """A quantity with its unit."""
     return f"{title} [{unit}]" if unit else title
@@ -184,23 +205,48 @@ def interval_in_words(low: float, high: float) -> str:
 
 
 HITS = ["days with a voltage violation, own policies", "the same under hard-limit redispatch"]
+DEPTH = "how far beyond the band under redispatch, p.u."
 
 
 def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     """Case 4 against a base case on unseen days as the book words it, by the text of the row: change, interval, and
-    whether Holm's test tells it from zero."""
+    whether Holm's test tells it from zero; counts of days without interval."""
     pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[base]
     cells = {}
     for text, kind, quantity, form in ANSWER:
         row = pair.loc[(kind, quantity)]
         # of a base near zero a percentage says nothing
         percent = f" ({100 * row.change / row.base_mean:+.1f} %)" if 2 * row.base_mean > abs(row.change) else ""
-        sure = "" if row.p_value <= 1 - CONFIDENCE else ", not resolved"
-        cells[text] = f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{sure}"
+        cells[text] = (
+            f"{row.change:{form}}{percent}, {row.low:{form}} to {row.high:{form}}{unless_resolved(row.p_value)}"
+        )
     for text, kind in zip(HITS, (OWN, HARD), strict=True):
         hit = pair.loc[(kind, HIT)]
-        cells[text] = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
+        counts = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
+        cells[text] = counts + unless_resolved(hit.p_value)
     return cells
+
+
+def resolution(p: float) -> str:
+    """Whether a change is told from zero by its p-value, Holm's where there are several."""
+    return "resolved" if p <= 1 - CONFIDENCE else "not resolved"
+
+
+def unless_resolved(p: float) -> str:
+    """What is said behind a change that Holm's test, of this p-value, does not tell from zero."""
+    return "" if p <= 1 - CONFIDENCE else f", {resolution(p)}"
+
+
+def depth_in_words(study: str, sets: Iterable[DaySet] = (REAL, SWAPPED), cases: Iterable[int] = (1, 4)) -> str:
+    """How far voltages of stored days leave the band under hard-limit redispatch, whichever case, p.u., rounded up: in
+    AC, and in the linear model, whose limits redispatch keeps where it can."""
+    tables = [found.violations for days in sets for k, found in kept(study, days).items() if k in set(cases)]
+    table = pd.concat(tables).query("policy == @HARD").groupby("model")[["days_hit", "depth_pu"]].max()
+    ac, linear = (
+        f"at most {np.ceil(1e4 * table.loc[model, 'depth_pu']) / 1e4:.4f}" if table.loc[model, "days_hit"] else "none"
+        for model in ("AC", "LinDistFlow")
+    )
+    return ac if ac == linear == "none" else f"{ac} in AC, {linear} in the linear model"
 
 
 def elsewhere(folder: Path) -> dict[str, pd.DataFrame]:
@@ -232,8 +278,8 @@ def answer() -> str:
     study, with 95 % intervals clustered by week; what Holm's test does not tell from zero is marked."""
     studies, columns = kept_studies(), []
     for study in studies:
-        columns.append(list(answer_cells(kept_days(study)).values()))
-    names = [text for text, *_ in ANSWER] + HITS
+        columns.append([*answer_cells(kept_days(study)).values(), depth_in_words(study)])
+    names = [text for text, *_ in ANSWER] + HITS + [DEPTH]
     lines = [
         "| Case 4 against Case 1 | " + " | ".join(HEADINGS[study] for study in studies) + " |",
         "|---" * (1 + len(columns)) + "|",
@@ -250,10 +296,13 @@ def answer_table(judged: Mapping[str, pd.DataFrame], base: int = 1) -> pd.DataFr
 
 
 def beyond_the_season() -> pd.DataFrame:
-    """:func:`answer_table` of the stored real days for which no design was made: a column for each study and set of
-    days."""
+    """:func:`answer_table` of the stored real days for which no design was made, with :func:`depth_in_words`: a column
+    for each study and set of days."""
     sets = [(study, days) for study in kept_studies() for days in (WEEKENDS, WEEKDAYS) if kept(study, days)]
-    return answer_table({f"{HEADINGS[study]}, {days.name}": kept_days(study, [days]) for study, days in sets})
+    names = [f"{HEADINGS[study]}, {days.name}" for study, days in sets]
+    told = answer_table({name: kept_days(study, [days]) for name, (study, days) in zip(names, sets, strict=True)})
+    depth = {name: depth_in_words(study, [days]) for name, (study, days) in zip(names, sets, strict=True)}
+    return pd.concat([told, pd.DataFrame([{"figure": DEPTH} | depth])], ignore_index=True)
 
 
 def on_days_apart(study: str) -> dict[str, pd.DataFrame]:
@@ -316,7 +365,8 @@ def kept_designs() -> pd.DataFrame:
 
 
 def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
-    """Social cost from case to case, $ per day: the step to each case with its interval, in all and by part."""
+    """Social cost from case to case, $ per day: the step to each case with its interval and Holm's p over the steps, in
+    all and by part."""
     order = sorted(set(daily["case"]))
     rows = []
     for before, after in pairwise(order):
@@ -324,10 +374,9 @@ def decomposition(daily: pd.DataFrame) -> pd.DataFrame:
         step = paired_changes(pair, ("social_cost_usd", *PARTS), before).set_index("quantity")
         total = step.loc["social_cost_usd"]
         parts = {part: float(step.loc[part, "change"]) for part in PARTS}
-        rows.append(
-            {"step": f"{before} to {after}", "change": total.change, "low": total.low, "high": total.high} | parts
-        )
-    return pd.DataFrame(rows)
+        rows.append({"step": f"{before} to {after}"} | total[["change", "low", "high", "p_value"]].to_dict() | parts)
+    table = pd.DataFrame(rows)
+    return table.assign(p_value=holm(table["p_value"]))
 
 
 def grid(findings: Mapping[int, HeldOut]) -> pd.DataFrame:
@@ -426,6 +475,25 @@ def promised_and_found(solved: Result, held_out: DayDecisions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def voltage_in_words(base: HeldOut, found: HeldOut) -> str:
+    """What changes the days with a violation from Case 1 to a case that sees the network: its tariffs and trades,
+    judged network-blind as Case 1 is, and the network being seen at delivery."""
+    was = _days_hit(base)["network-blind"]
+    blind, seen, hard = (_days_hit(found)[p] for p in ("network-blind", "market policy", HARD))
+    if blind == seen == hard:
+        return "On these days the policies do not differ, so they do not tell what gives the voltage result"
+    return (
+        f"Case 1 has {was} such days: tariffs and trades, network-blind, change that by {blind - was:+d}, the network "
+        f"seen at delivery by {seen - blind:+d} more"
+    )
+
+
+def _days_hit(found: HeldOut) -> dict[str, int]:
+    """Days with a violation in AC by policy."""
+    ac = found.violations[found.violations["model"] == "AC"]
+    return {policy: int(days) for policy, days in zip(ac["policy"], ac["days_hit"], strict=True)}
+
+
 def worst_scenario_share(solved: Result) -> float:
     """Share of chance blocks whose CVaR is mostly one scenario: the worst one fills more than half of the tail.
 
@@ -506,6 +574,42 @@ def against_paper(abstract: pd.DataFrame, calibrated: Mapping[str, float], daily
     table.insert(4, "difference", off)
     table.insert(5, "difference [% of paper]", 100 * off / table["paper"].abs().replace(0, np.nan))
     return table
+
+
+def claims(table: pd.DataFrame) -> pd.Series:
+    """The paper's claims among the rows of :func:`against_paper`, and whether every row of a claim that can be compared
+    is reproduced in size. Rows on one figure, in dollars or percent, before or after refund, are one claim."""
+    compared = table[~table["verdict"].isin(("calibrated", "not comparable"))]
+    return (compared["verdict"] == "reproduced in size").groupby(compared["figure"].str.split(", ").str[0]).all()
+
+
+def by_day_rule(rules: pd.DataFrame) -> pd.DataFrame:
+    """Judged days of one design, a row for each rule that clears the day (``data/results/rules.csv``): means over days,
+    the spread of prosumer cost as billed and with rights paid ahead, and the highest price."""
+    return rules.groupby("rule", sort=False).agg(
+        welfare=("welfare_usd", "mean"),
+        secured=("secured_welfare_usd", "mean"),
+        cost=("prosumer_cost_usd", "mean"),
+        cost_sd=("prosumer_cost_usd", "std"),
+        ahead=("rights_ahead_usd", "mean"),
+        ahead_sd=("rights_ahead_usd", "std"),
+        price=("highest_price_usd_per_kwh", "max"),
+    )
+
+
+def rights_table(rights: pd.DataFrame) -> pd.DataFrame:
+    """What prosumers pay on the design scenarios by the rule that settles rights (``data/results/rights.csv``), to be
+    read."""
+    return rights.replace({"rights": {"day": "at the day's prices", "day_ahead": "ahead"}})[list(RIGHTS)].rename(
+        columns=RIGHTS
+    )
+
+
+def moved_by_rights(rights: pd.DataFrame, column: str) -> pd.DataFrame:
+    """By how much a figure moves where rights are settled ahead and not at the day's prices: least and most over
+    studies and halves, a row for each case."""
+    wide = rights.pivot_table(index=["study", "half", "case"], columns="rights", values=column)
+    return (wide["day_ahead"] - wide["day"]).groupby("case").agg(least="min", most="max")
 
 
 def _percent(step: pd.Series) -> float:

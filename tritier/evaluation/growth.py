@@ -128,6 +128,25 @@ def stored_growth(path: str | Path = STORED) -> tuple[pd.DataFrame, dict[str, ob
     return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
+def ends_in_words(stored: pd.DataFrame) -> str:
+    """How far each mode of a stored table gets, and what it has left where the clock stops."""
+    return "; ".join(_end(mode, part) for mode, part in stored.groupby("mode", sort=False))
+
+
+def _end(mode: str, part: pd.DataFrame) -> str:
+    closed, unfinished = part[part["status"] == "optimal"], part[part["status"] != "optimal"]
+    top = closed.iloc[-1]
+    took = f"{top.seconds:.0f} s" if top.seconds >= 1 else "less than a second"
+    text = f"{mode} finishes {top.pairs:,} pairs in {took}"
+    if unfinished.empty:
+        return text
+    at = unfinished.iloc[0]
+    left = f"has {100 * (at.objective - at.bound) / at.objective:.0f} % between point and bound"
+    return (
+        f"{text}, and at {at.pairs:,} it {'has no point' if at.status == 'no_solution' else left} when the clock stops"
+    )
+
+
 @dataclass(frozen=True)
 class SpatialTail:
     """What SCIP says of strong duality over continuous leader variables when it may branch for ``limit`` seconds.

@@ -20,7 +20,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from tritier.cases.outcome import daily_table, physics_table
-from tritier.cases.result import solve_case
+from tritier.cases.result import limit_in_words, solve_case
 from tritier.cases.solve import Prepared, inputs_hash, judge_policies, prepare, refunded, split_changes
 from tritier.errors import CertificateError, InputError, NoRecoveryError, SolverError
 from tritier.evaluation.findings import BASE, JUDGED, by_policy, with_unit
@@ -443,6 +443,29 @@ def read_steps(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         case = origin[f"case_{step.cases[0]}"]
         rows.append(step.place | {"title": STEPS[step.key][0], "seconds": case["seconds"]} | case["design"])
     return pd.concat(tables, ignore_index=True), pd.DataFrame(rows)
+
+
+def step_table(designs: pd.DataFrame) -> pd.DataFrame:
+    """What each stored step posts, to be read: energy charges off-peak, by day and at the peak, the other charges, and
+    the head's limit. The steps are those of :func:`read_steps`."""
+    limits = [dict(capacity).get(1, max(LIMITED)) for capacity in designs["capacity"]]
+    told = {
+        "electrification": [f"{e:g}" for e in designs["electrification"]],
+        "step": designs["title"],
+        "energy charge [$/kWh]": [" / ".join(f"{c:.3g}" for c in tariff) for tariff in designs["tariff"]],
+        "P2P charge [$/kWh]": [f"{c:.3g}" for c in designs["p2p"]],
+        "individual peak charge [$/kW]": [f"{c:g}" for c in designs["peak"]],
+        "coincident peak charge [$/kW]": [f"{c:g}" for c in designs["coincident"]],
+        "head limit [kW]": [limit_in_words(limit, LIMITED) for limit in limits],
+    }
+    return pd.DataFrame(told)
+
+
+def same_design(designs: pd.DataFrame, electrification: float, one: str, other: str) -> bool:
+    """Whether two steps at one end of the map chose the same charges and the same limit."""
+    end = designs[designs["electrification"] == electrification].set_index("step")
+    parts = ["tariff", "p2p", "capacity", "peak", "coincident"]
+    return end.loc[one, parts].to_dict() == end.loc[other, parts].to_dict()
 
 
 def step_rows(daily: pd.DataFrame) -> pd.DataFrame:

@@ -130,11 +130,12 @@ def thinned(levels: tuple[float, ...], kept: float, most: int) -> list[float]:
 
 
 def tariff_grid(joint: JointLP, design: Design, most: int = 4) -> pd.DataFrame:
-    """Social cost over the tariffs of the menu, P2P charge and limits as in ``design`` (:eq:`eq-optimistic`).
+    """Social cost over the energy charges of the menu, all other charges and limits as in ``design``
+    (:eq:`eq-optimistic`).
 
     Args:
         joint: the market's LP.
-        design: the design whose tariffs vary.
+        design: the design whose energy charges vary; all else of it stays.
         most: levels of each tariff that are looked at, the design's own among them.
     Returns:
         One row per point: tariffs ``tau_b`` and ``tau_p``, limits ``cap_line``, and ``social_cost`` in $ per day, NaN
