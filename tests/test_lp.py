@@ -213,6 +213,19 @@ def test_a_dual_that_pushes_to_a_side_which_is_not_there_holds_nothing(monkeypat
     assert np.isfinite(joint.warm.solve(cost).objective)
 
 
+def test_no_loss_tangent_is_held_for_the_rounding_of_its_dual(monkeypatch):
+    """No agent pays for losses. One that was held left society a cost 0.02 $ above what a mixture of its points has."""
+    joint, cost = peaks()
+    best = joint.warm.solve(cost)
+    y = best.y.copy()
+    y[joint.tangent_rows] = 2 * wrapper.ACTIVE
+    monkeypatch.setattr(joint.warm, "exact", lambda found: found)
+    monkeypatch.setattr(joint.warm, "nonbasic", lambda: (np.zeros(cost.size, bool), np.ones(y.size, bool)))
+    follower_face(joint, replace(best, y=y))
+    held = joint.warm.current()
+    assert joint.tangent_rows.size and np.isinf(held.row_upper[joint.tangent_rows]).all()
+
+
 def test_a_refined_point_is_believed_no_more_than_another(monkeypatch):
     """From a basis that is not that of the point, or is singular, comes no point that keeps the rows and bounds; asked
     for an exact one, the solver's own stays."""

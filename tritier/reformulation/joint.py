@@ -511,6 +511,11 @@ class JointLP:
         self.tangents += 1
         self.history.append(load)
 
+    @property
+    def tangent_rows(self) -> np.ndarray:
+        """Positions of all rows of loss tangents."""
+        return np.concatenate([self.lp.row_at(f"tangent{k}").ravel() for k in range(self.tangents)])
+
     def exact_losses(self, load: np.ndarray) -> np.ndarray:
         """Losses at given net loads, kW, (T, S) (:eq:`eq-losses`)."""
         return losses_kw(self.network.matrices.flows(load), self.network.reactive_flow, self.instance.feeder)

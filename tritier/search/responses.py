@@ -61,7 +61,8 @@ class Response(Billed):
 def follower_face(joint: JointLP, solution: LPSolution) -> None:
     """Restrict the LP to the follower's optimal face through complementary slackness with the duals of ``solution``,
     the last found, made exact: a row held for the rounding of its dual may leave no point that society can have. A dual
-    that pushes to a side which is not there is rounding too, and holds nothing."""
+    that pushes to a side which is not there is rounding too, and so is one of a loss tangent, as no agent pays for
+    losses: they hold nothing."""
     lp, solution = joint.warm.current(), joint.warm.exact(solution)
     x, d, y = solution.x, solution.reduced, solution.y
     columns, rows = joint.warm.nonbasic()
@@ -70,6 +71,7 @@ def follower_face(joint: JointLP, solution: LPSolution) -> None:
     if np.abs(x[tight] - held).max(initial=0) > OFF_BOUND:
         raise SolverError("a column with a reduced cost is off its bound: the basis is not optimal")
     joint.warm.set_bounds(tight, held, held)
+    rows[joint.tangent_rows] = False
     tight = np.flatnonzero(rows & (np.abs(y) > ACTIVE) & (lp.row_lower < lp.row_upper))
     level = np.where(y[tight] > 0, lp.row_lower[tight], lp.row_upper[tight])
     there = np.isfinite(level)
