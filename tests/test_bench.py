@@ -200,8 +200,8 @@ def test_the_stored_table_is_whole():
         done = part[part["status"] == "optimal"]
         slack = np.maximum(1e-6 * done["cost"].abs(), done["cost"] - done["bound"])
         assert (done["cost"] - done["cost"].min() <= slack + 1e-9).all()
-        least = done["bound"].max()
-        assert not (part["cost"] < least - 1e-6 * abs(least)).any()
+        least, best = part["bound"].max(), part["cost"].min()  # bounds of engines that did not finish hold as well
+        assert best >= least - 1e-6 * abs(least), suite
         given = about["growth" if suite in GROWTH else suite].get("limit_seconds")
         assert given is None or (part["limit"] == given).all()  # before there was one limit, each row had its own
 
