@@ -572,7 +572,7 @@ def test_more_than_the_feeder_hosts_is_infeasible():
     room = problem.case.pv_limit.sum() + problem.case.wind_limit.sum()
     with pytest.raises(InputError, match="more than"):
         make_plan(problem, "robust", 0.95 * room)
-    with pytest.raises(InfeasibleError):
+    with pytest.raises(InfeasibleError, match="no first-stage decision is feasible"):
         make_plan(problem, "robust", 1.05 * room)
 
 

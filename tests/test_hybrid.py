@@ -496,14 +496,14 @@ def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, references,
 
     with monkeypatch.context() as patch:
         patch.setattr(enumeration, "optimistic_response", fails)
-        with pytest.raises(InfeasibleError):
+        with pytest.raises(InfeasibleError, match="the LP has no feasible point"):
             enumeration.enumerate_menu(JointLP(case[0]))
     with monkeypatch.context() as patch:
         patch.setattr(hybrid, "optimistic_response", fails)
-        with pytest.raises(InfeasibleError):
+        with pytest.raises(InfeasibleError, match="the LP has no feasible point"):
             run(case[0], references)
     scarce = replace(case[0], fixed_cost=1e3)
-    with pytest.raises(NoRecoveryError):
+    with pytest.raises(NoRecoveryError, match="no optimal response recovers"):
         optimistic_response(JointLP(scarce), next(iter(case[1])))
     with pytest.raises(NoRecoveryError, match="no point of the menu"):
         enumeration.enumerate_menu(JointLP(scarce))
@@ -635,7 +635,7 @@ def test_both_references_lie_between_bounds_that_their_bases_prove(case, referen
         for off in (1.0, -1.0):
             with pytest.raises(CertificateError, match=name):
                 check_reference(joint, name, replace(reference, social_cost=reference.social_cost + off))
-        with pytest.raises(CertificateError):
+        with pytest.raises(CertificateError, match=rf"design\.{name}\.design failed"):
             check_reference(joint, name, replace(reference, pool=references[name == "flat"].pool))
     higher = flat_design(joint, references[0].design.p2p * 0.5)
     row = solve_request(joint, Request("answer", higher))
@@ -696,7 +696,7 @@ def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, referenc
 
     with monkeypatch.context() as patch:
         patch.setattr(hybrid.Search, "answer", stop)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted, match=r"gap 100\.0% of the achievable gain"):
             run(instance, references, state=state, origin="this")
     with np.load(state) as found:
         assert found["search.kind"].size == 0
