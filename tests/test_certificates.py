@@ -182,9 +182,12 @@ def test_a_flat_tariff_that_is_not_the_smallest_root_is_refused():
     joint = JointLP(instance, network=False)
     root = flat_tariff(joint).design
     check_flat(joint, root)
-    for wrong in (flat_design(joint, root.tariff[0] + 0.001), flat_design(joint, root.tariff[0] + 0.1)):
+    check_flat(joint, flat_design(joint, root.tariff[0] + 3e-7))  # the root is known to a millionth
+    for wrong in (flat_design(joint, root.tariff[0] + more) for more in (3e-6, 0.001, 0.1)):
         with pytest.raises(CertificateError, match="recovers the cost too"):
             check_flat(joint, wrong)
+    with pytest.raises(CertificateError, match="does not recover the cost"):
+        check_flat(joint, flat_design(joint, root.tariff[0] - 1e-4))
     with pytest.raises(CertificateError, match="not the same charge"):
         check_flat(joint, replace(root, p2p=0.0))
 

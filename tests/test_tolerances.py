@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,9 @@ from tritier.cases.judged import check_days
 from tritier.cases.recourse import Recourse
 from tritier.cases.result import check_figures
 from tritier.errors import CertificateError
+from tritier.hosting.run import check_limits, require_close
 from tritier.inputs.instance import Design
+from tritier.reformulation import solve
 from tritier.reformulation.joint import JointLP
 from tritier.search.check import check_row
 from tritier.search.cuts import Request, solve_request
@@ -321,3 +324,48 @@ def test_a_social_cost_below_what_rows_prove_of_it(dollars, references):
     point = menu.point(flat.design)
     with refused(r"^certificate design\.below_its_bound failed", dollars > 1e-3):
         ledger.require_not_below(ledger.bound_at(point) - dollars, point)
+
+
+# Bilevel programs and hosting capacity
+
+
+@pytest.mark.parametrize("times", [0.1, 3.0])
+def test_residuals_and_claims_of_a_bilevel_program(times, monkeypatch):
+    """F of the pattern is 100, and the mode may claim a millionth of that more or less."""
+    kkt = SimpleNamespace(problem=SimpleNamespace(name="one", leader_cost=lambda x, y: 100.0))
+    point, task = SimpleNamespace(x=None, y=None), SimpleNamespace(kkt=kkt, gap=0.0)
+    monkeypatch.setattr(solve, "_residuals", lambda *_: {"primal": 0.0, "stationarity": times * 1e-6})
+    with refused(r"^certificate bilevel\.stationarity failed", times > 1):
+        solve._require_small_residuals(kkt, "sos1", point)
+    for sign in (1, -1):
+        with refused(r"^certificate bilevel\.objective failed", times > 1):
+            claim = SimpleNamespace(objective=100.0 + sign * times * 1e-4)
+            assert not solve._far_from_claim(task, "sos1", claim, point)
+
+
+@pytest.mark.parametrize("times", [0.1, 3.0])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("worst_overload_kw", 1e-3),
+        ("worst_voltage_excess_pu", 1e-6),
+        ("worst_priced_violation", 5e-3),
+        ("vertices_unserved", 0.5),
+    ],
+)
+def test_limits_that_a_hosting_plan_keeps(name, most, times):
+    """A violation is priced at 50; of vertices none is left without a dispatch."""
+    problem = SimpleNamespace(case=SimpleNamespace(penalty=50.0))
+    sound = dict.fromkeys(
+        ("worst_overload_kw", "worst_voltage_excess_pu", "worst_priced_violation", "vertices_unserved"), 0
+    )
+    figure = int(times * most + 0.5) if name == "vertices_unserved" else times * most
+    with refused(rf"^certificate hosting\.{name} failed", times > 1):
+        check_limits(problem, sound | {name: figure}, None)
+
+
+@pytest.mark.parametrize("share", [1e-7, -1e-7, 3e-6, -3e-6])
+def test_a_figure_of_a_hosting_plan_against_the_one_found_again(share):
+    for size in (1.0, 4000.0):
+        with refused(r"^certificate hosting\.capacity failed", abs(share) > 1e-6):
+            require_close("hosting.capacity", size * (1 + share), size)
