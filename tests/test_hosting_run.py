@@ -259,7 +259,8 @@ def test_a_record_keeps_capacities_to_the_last_digit(results):
 def test_a_stored_result_certifies_by_the_verb(results, capsys):
     for model, flexibility in results:
         assert main(["certify", str(results[model, flexibility][1] / f"{model}-{flexibility}")]) == 0
-        assert json.loads(capsys.readouterr().out)["upper_bound"] > 0
+        hosted = results[model, flexibility][0]["hosted_kw"]
+        assert json.loads(capsys.readouterr().out)["upper_bound"] == pytest.approx(hosted, rel=2e-6) and hosted > 0
 
 
 def test_changed_keys_are_kept_with_the_result_and_certified_with_it(tmp_path, capsys):

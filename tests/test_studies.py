@@ -664,7 +664,9 @@ def test_a_new_study_is_complete_and_commented(ieee69):
 def test_menus_come_from_the_flows_of_the_feeder_itself(ieee69):
     study = read_study(ieee69)
     flow = design_flows(study).set_index("line")["flow_kw"]
-    for line, levels in study.menu("fast").capacity:
+    offered = study.menu("fast").capacity
+    assert len(offered) == 4, "the head and the three laterals"
+    for line, levels in offered:
         assert 0.7 * flow[line] < levels[0] < 0.9 * flow[line]
         assert levels[-1] > 1.5 * flow[line]
 
