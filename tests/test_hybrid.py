@@ -632,14 +632,15 @@ def test_both_references_lie_between_bounds_that_their_bases_prove(case, referen
     for name, reference in zip(("flat", "first_best"), references, strict=True):
         check_reference(joint, name, reference)
         assert reference.lower_bound - 1e-3 <= reference.social_cost
-        for off in (1.0, -1.0):
-            with pytest.raises(CertificateError, match=name):
+        above, below = ("above_its_point", "below_its_bound") if name == "flat" else ("width", "not_reached")
+        for off, figure in ((1.0, above), (-1.0, below)):
+            with pytest.raises(CertificateError, match=rf"design\.{name}\.{figure} failed"):
                 check_reference(joint, name, replace(reference, social_cost=reference.social_cost + off))
         with pytest.raises(CertificateError, match=rf"design\.{name}\.design failed"):
             check_reference(joint, name, replace(reference, pool=references[name == "flat"].pool))
     higher = flat_design(joint, references[0].design.p2p * 0.5)
     row = solve_request(joint, Request("answer", higher))
-    with pytest.raises(CertificateError, match="flat"):
+    with pytest.raises(CertificateError, match=r"design\.flat\.width failed"):
         check_reference(
             joint, "flat", replace(references[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost)
         )
