@@ -191,6 +191,7 @@ def test_a_real_signal_keeps_the_state_and_a_kill_is_no_trap(tmp_path):
     line = first.communicate(timeout=120)[1].splitlines()[-1]
     assert first.returncode == 128 + signal.SIGTERM
     assert line.startswith("tritier: solve: interrupted") and line.endswith(f"--resume goes on from {state}")
+    assert state.exists()
     assert all(p.name.startswith("out.state.") for p in tmp_path.iterdir()), "the state, and pieces beside it"
     second = program(*asked, "--resume")
     wait_for(tmp_path / ".out.lock", second)
