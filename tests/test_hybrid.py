@@ -153,8 +153,9 @@ def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, pe
     own = [row for row in result.pools["search"].rows if row.request.kind == "least" or row.request.design in found]
     assert not excluded_wrongly(instance, own, found)
     least = min(best.social.total for best in (found | enumerated(beside(instance, flat))).values() if best is not None)
-    assert result.lower_bound <= least + 1e-3
-    assert least - 1e-3 <= result.upper_bound <= least + 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+    gap = 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+    assert least - gap <= result.lower_bound <= least + 1e-3
+    assert least - 1e-3 <= result.upper_bound <= least + gap
 
 
 SURE = 2e-4  # $: how far a bound may lie above what enumeration finds: its own tangents, and the solver's tolerance
@@ -258,7 +259,7 @@ def test_an_answer_is_the_optimistic_response(case):
     for design, best in list(found.items())[::3]:
         got = solve_request(joint, Request("answer", design))
         assert got.social_cost == pytest.approx(best.social.total, abs=0.02)
-        assert got.bound <= best.social.total + 1e-4
+        assert best.social.total - 0.5 <= got.bound <= best.social.total + 1e-4
         assert got.follower_value == pytest.approx(best.theta, rel=1e-7)
 
 
@@ -942,7 +943,8 @@ def test_a_menu_without_the_flat_tariff_is_searched_as_it_is(case, references):
     result = run(instance, references, beside=())
     least = min(best.social.total for best in found.values())
     assert result.menu_points == instance.menu.n_points and result.best.design in found
-    assert result.lower_bound <= least + 1e-3 and result.upper_bound <= least + 0.01 * gain(references) + 1e-3
+    gap = 0.01 * gain(references) + 1e-3
+    assert least - gap <= result.lower_bound <= least + 1e-3 and result.upper_bound <= least + gap
     with pytest.raises(NoRecoveryError, match="no design of the menu"):
         run(replace(instance, fixed_cost=1e3), references, beside=())
     with pytest.raises(SolverError, match="time was up"):
