@@ -132,7 +132,7 @@ def test_a_search_or_a_milp_that_meets_its_limit_says_so():
     found = milp_row(e, instance, 0.0, 1.0, 0.0)
     assert found.status == "time_limit" and found.limit == 0.0
     ours = hybrid_row(instance, 0.0, 0.0)
-    assert ours.status in ("time_limit", "no_solution") and not ours.gap <= 0
+    assert ours.status == "no_solution" and np.isnan(ours.gap) and np.isnan(ours.cost) and ours.gain > 0
     assert enumeration_row(instance, 0.0).status == "time_limit"
 
 
@@ -145,8 +145,10 @@ def test_disagreement_is_refused():
     first = named("one", status="optimal", cost=10.0, bound=10.0)
     check([first, named("two", status="optimal", cost=10.000001, bound=10.0)])
     check([first, named("open", status="time_limit", cost=11.0, bound=9.0)])
-    with pytest.raises(CertificateError, match="two at p"):
-        check([first, named("two", status="optimal", cost=10.1, bound=10.1)])
+    for cost in (10.00003, 10.1):  # a millionth is allowed, and what an engine leaves open itself
+        with pytest.raises(CertificateError, match="two at p"):
+            check([first, named("two", status="optimal", cost=cost, bound=cost)])
+    check([first, named("two", status="optimal", cost=10.1, bound=9.9)])
 
 
 def test_an_unknown_suite_and_a_missing_table_are_input_errors(tmp_path, capsys, monkeypatch):
@@ -202,8 +204,8 @@ def test_the_stored_table_is_whole():
         done = part[part["status"] == "optimal"]
         slack = np.maximum(1e-6 * done["cost"].abs(), done["cost"] - done["bound"])
         assert (done["cost"] - done["cost"].min() <= slack + 1e-9).all()
-        least = done["bound"].max()
-        assert not (part["cost"] < least - 1e-6 * abs(least)).any()
+        least, best = part["bound"].max(), part["cost"].min()  # bounds of engines that did not finish hold as well
+        assert best >= least - 1e-6 * abs(least), suite
         given = about["growth" if suite in GROWTH else suite].get("limit_seconds")
         assert given is None or (part["limit"] == given).all()  # before there was one limit, each row had its own
 

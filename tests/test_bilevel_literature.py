@@ -27,6 +27,9 @@ def known_files() -> list[Path]:
     return files
 
 
+DOUBTED = {"pineda2019", "mersha2006_upper", "mersha2006_lower"}  # no proved bound on their multipliers
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("published", PUBLISHED, ids=lambda p: p.key)
 def test_published_problem(published, mode):
@@ -37,7 +40,8 @@ def test_published_problem(published, mode):
         assert found.status == "optimal"
         assert found.objective == pytest.approx(published.optimum, abs=1e-5)
         assert max(found.residuals.values()) < 1e-6
-        assert found.proof in ("one mode", "second opinion", "enumeration")
+        doubted = mode == "strong_duality" or published.key in DOUBTED
+        assert found.proof == ("second opinion" if doubted else "one mode")
 
 
 def test_two_optima_of_bard_1991_are_both_optimal():

@@ -82,7 +82,8 @@ def test_a_problem_near_one_keeps_its_columns_and_integers_always_do():
     assert np.all(scaled(problem)[1].unit == 1.0)
     whole = replace(problem, integer=np.array([True, False]))
     units = scaled(in_units(whole, other_units(whole, y=1e-6)))[1]
-    assert units.x_unit[0] == 1.0 and units.y_unit == pytest.approx([1e6, 1e6], rel=10)
+    assert units.x_unit[0] == 1.0
+    assert ((units.y_unit >= 2**19) & (units.y_unit <= 2**22)).all(), "a million, to a power of two or so"
 
 
 def test_small_numbers_all_together_are_moved_to_one():

@@ -156,11 +156,11 @@ def test_deferrable_loads_clear_in_a_large_market():
 def test_vehicles_are_spread_over_a_large_market_and_stay_when_it_is_thinned():
     base = electrified()
     large = large_instance(base, 12, seed=4)
-    for market in (large, thinned(large, 6)):
-        assert market.days.deferrable_kw.shape[0] == len(market.prosumers)
-        total = market.days.deferrable_kw.sum(axis=0)
-        assert total == pytest.approx(base.days.deferrable_kw.sum(axis=0), rel=0.5) and total.any()
-    assert large.days.deferrable_kw.sum(axis=0) == pytest.approx(base.days.deferrable_kw.sum(axis=0))
+    for name in ("deferrable_kw", "plugged_kw"):
+        total, spread, thin = (getattr(market.days, name) for market in (base, large, thinned(large, 6)))
+        assert spread.shape[0] == len(large.prosumers) == 12 and total.any()
+        assert spread.sum(axis=0) == pytest.approx(total.sum(axis=0), rel=1e-9)
+        assert thin == pytest.approx(2 * spread[::2], rel=1e-12), "half of the prosumers, each twice as large"
 
 
 def test_nobody_waits_in_case_0():

@@ -116,13 +116,21 @@ def test_a_state_with_better_figures_than_its_bases_prove_is_refused(member, sto
     assert state.read_bytes() == kept and not stopped.exists()
 
 
-@pytest.mark.parametrize("error", [SolverError("no"), CertificateError("design.gap", 1.0, 0.0)], ids=type)
-def test_a_failure_after_the_search_keeps_its_state(error, study, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SolverError("no"), 4, "tritier: solve: no"),
+        (CertificateError("design.gap", 1.0, 0.0), 1, "tritier: certificate design.gap failed: 1 exceeds 0"),
+    ],
+    ids=["solver", "certificate"],
+)
+def test_a_failure_after_the_search_keeps_its_state(error, code, said, study, tmp_path, monkeypatch, capsys):
     def fail(*args):
         raise error
 
     monkeypatch.setattr(results, "judge", fail)
-    assert main(words(study, 4, tmp_path / "out", SMALL)) in (1, 4)
+    assert main(words(study, 4, tmp_path / "out", SMALL)) == code
+    assert last_line(capsys) == said
     assert [p.name for p in tmp_path.iterdir()] == ["out.state.npz"]
 
 
@@ -183,6 +191,7 @@ def test_a_real_signal_keeps_the_state_and_a_kill_is_no_trap(tmp_path):
     line = first.communicate(timeout=120)[1].splitlines()[-1]
     assert first.returncode == 128 + signal.SIGTERM
     assert line.startswith("tritier: solve: interrupted") and line.endswith(f"--resume goes on from {state}")
+    assert state.exists()
     assert all(p.name.startswith("out.state.") for p in tmp_path.iterdir()), "the state, and pieces beside it"
     second = program(*asked, "--resume")
     wait_for(tmp_path / ".out.lock", second)

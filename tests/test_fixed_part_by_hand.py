@@ -44,7 +44,7 @@ def test_a_fixed_part_closes_what_the_others_leave(fixed_cost, share):
 
 @pytest.mark.parametrize(("fixed_cost", "share"), [(12.0, 0.59), (2.0, 0.19), (0.5, 0.0)])
 def test_a_fixed_part_beyond_its_share_is_refused(fixed_cost, share):
-    with pytest.raises(NoRecoveryError):
+    with pytest.raises(NoRecoveryError, match="no optimal response recovers"):
         optimistic_response(JointLP(one_home(fixed_cost, share)), DESIGN)
 
 

@@ -175,6 +175,7 @@ def test_waiting_hosts_more_and_the_table_says_how_much():
 def test_sweeps_fall_and_rise_as_they_must_and_meet_the_plans(study):
     sweeps = read_sweeps(study, FOLDER)
     rows = pd.concat([stored(), waiting_table(FOLDER)]).set_index(["study", "model", "flexibility"])["hosted_kw"]
+    assert set(sweeps.by_flexibility()) == set(sweeps.frontier["flexibility"]) == {"none", "p2p"}
     for kind, curve in sweeps.by_flexibility().items():
         assert (np.diff(curve["hosted_kw"]) <= 1e-3).all()
         if study in STUDIES:
@@ -182,6 +183,7 @@ def test_sweeps_fall_and_rise_as_they_must_and_meet_the_plans(study):
         assert curve["stress_days_violated"].iloc[0] > 0 and curve["stress_days_violated"].iloc[-1] == 0
     for _, curve in sweeps.frontier.groupby("flexibility"):
         assert (curve["lower_bound_usd"] <= curve["annual_cost_usd"] * (1 + 1e-9)).all()
+        assert (curve["lower_bound_usd"] >= curve["annual_cost_usd"] * (1 - 1e-6)).all()
         slope = np.diff(curve["annual_cost_usd"]) / np.diff(curve["hosted_kw"])
         assert (np.diff(slope) >= -1e-3).all()
         at_most = curve["hosted_kw"].max()

@@ -153,8 +153,9 @@ def test_no_row_of_a_random_market_cuts_off_a_better_design(seed, fixed, p2p, pe
     own = [row for row in result.pools["search"].rows if row.request.kind == "least" or row.request.design in found]
     assert not excluded_wrongly(instance, own, found)
     least = min(best.social.total for best in (found | enumerated(beside(instance, flat))).values() if best is not None)
-    assert result.lower_bound <= least + 1e-3
-    assert least - 1e-3 <= result.upper_bound <= least + 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+    gap = 0.01 * max(0.0, flat.social_cost - ideal.social_cost) + 1e-3
+    assert least - gap <= result.lower_bound <= least + 1e-3
+    assert least - 1e-3 <= result.upper_bound <= least + gap
 
 
 SURE = 2e-4  # $: how far a bound may lie above what enumeration finds: its own tangents, and the solver's tolerance
@@ -258,7 +259,7 @@ def test_an_answer_is_the_optimistic_response(case):
     for design, best in list(found.items())[::3]:
         got = solve_request(joint, Request("answer", design))
         assert got.social_cost == pytest.approx(best.social.total, abs=0.02)
-        assert got.bound <= best.social.total + 1e-4
+        assert best.social.total - 0.5 <= got.bound <= best.social.total + 1e-4
         assert got.follower_value == pytest.approx(best.theta, rel=1e-7)
 
 
@@ -496,14 +497,14 @@ def test_what_a_solver_calls_infeasible_is_no_lack_of_recovery(case, references,
 
     with monkeypatch.context() as patch:
         patch.setattr(enumeration, "optimistic_response", fails)
-        with pytest.raises(InfeasibleError):
+        with pytest.raises(InfeasibleError, match="the LP has no feasible point"):
             enumeration.enumerate_menu(JointLP(case[0]))
     with monkeypatch.context() as patch:
         patch.setattr(hybrid, "optimistic_response", fails)
-        with pytest.raises(InfeasibleError):
+        with pytest.raises(InfeasibleError, match="the LP has no feasible point"):
             run(case[0], references)
     scarce = replace(case[0], fixed_cost=1e3)
-    with pytest.raises(NoRecoveryError):
+    with pytest.raises(NoRecoveryError, match="no optimal response recovers"):
         optimistic_response(JointLP(scarce), next(iter(case[1])))
     with pytest.raises(NoRecoveryError, match="no point of the menu"):
         enumeration.enumerate_menu(JointLP(scarce))
@@ -632,14 +633,15 @@ def test_both_references_lie_between_bounds_that_their_bases_prove(case, referen
     for name, reference in zip(("flat", "first_best"), references, strict=True):
         check_reference(joint, name, reference)
         assert reference.lower_bound - 1e-3 <= reference.social_cost
-        for off in (1.0, -1.0):
-            with pytest.raises(CertificateError, match=name):
+        above, below = ("above_its_point", "below_its_bound") if name == "flat" else ("width", "not_reached")
+        for off, figure in ((1.0, above), (-1.0, below)):
+            with pytest.raises(CertificateError, match=rf"design\.{name}\.{figure} failed"):
                 check_reference(joint, name, replace(reference, social_cost=reference.social_cost + off))
-        with pytest.raises(CertificateError):
+        with pytest.raises(CertificateError, match=rf"design\.{name}\.design failed"):
             check_reference(joint, name, replace(reference, pool=references[name == "flat"].pool))
     higher = flat_design(joint, references[0].design.p2p * 0.5)
     row = solve_request(joint, Request("answer", higher))
-    with pytest.raises(CertificateError, match="flat"):
+    with pytest.raises(CertificateError, match=r"design\.flat\.width failed"):
         check_reference(
             joint, "flat", replace(references[0], pool=Pool(build_items(joint), [row]), social_cost=row.social_cost)
         )
@@ -696,7 +698,7 @@ def test_a_run_that_breaks_off_before_its_first_row_keeps_a_state(case, referenc
 
     with monkeypatch.context() as patch:
         patch.setattr(hybrid.Search, "answer", stop)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted, match=r"gap 100\.0% of the achievable gain"):
             run(instance, references, state=state, origin="this")
     with np.load(state) as found:
         assert found["search.kind"].size == 0
@@ -868,6 +870,9 @@ def tampered(path, member: str, change) -> None:
     np.savez(path, **arrays)
 
 
+NO_STATE = "file: is no state of an interrupted run"
+
+
 def with_dual(figures: np.ndarray) -> np.ndarray:
     figures = figures.copy()
     figures[0, 0] += 5000e-6
@@ -875,27 +880,31 @@ def with_dual(figures: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("member", "change"),
+    ("member", "change", "said"),
     [
-        ("search.figures", with_dual),
-        ("flat.figures", with_dual),
-        ("references", lambda costs: costs + np.array([10000.0, 0.0])),
-        ("references", lambda costs: costs - np.array([0.0, 10000.0])),
-        ("trace", lambda trace: trace * np.nan),
-        ("best", lambda best: best + 99),
-        ("search.prices", lambda prices: prices - 3.0),
-        ("search.prices", lambda prices: prices * np.nan),
-        ("search.figures", lambda figures: figures.astype(np.longdouble)),
-        ("search.item_kind", lambda kinds: kinds[:0]),
-        ("search.basis", lambda basis: basis[:-9]),
+        ("search.figures", with_dual, r"design\.rows\.search\[0\]: is not proved .*a bound of .* is stored"),
+        ("flat.figures", with_dual, r"design\.rows\.flat\[0\]: is not proved .*a bound of .* is stored"),
+        ("references", lambda costs: costs + np.array([10000.0, 0.0]), r"design\.flat\.above_its_point: is not proved"),
+        (
+            "references",
+            lambda costs: costs - np.array([0.0, 10000.0]),
+            r"design\.first_best\.not_reached: is not proved",
+        ),
+        ("trace", lambda trace: trace * np.nan, NO_STATE),
+        ("best", lambda best: best + 99, NO_STATE),
+        ("search.prices", lambda prices: prices - 3.0, r"search\[0\]: is not proved .*charges a peak that no menu"),
+        ("search.prices", lambda prices: prices * np.nan, NO_STATE),
+        ("search.figures", lambda figures: figures.astype(np.longdouble), NO_STATE),
+        ("search.item_kind", lambda kinds: kinds[:0], NO_STATE),
+        ("search.basis", lambda basis: basis[:-9], "is not proved .*the basis is of another LP"),
     ],
 )
-def test_a_tampered_state_is_not_believed(tmp_path, member, change):
+def test_a_tampered_state_is_not_believed(tmp_path, member, change, said):
     instance, state = market(), tmp_path / "state.npz"
     kept = stored_references(JointLP(instance), 1, state, "this")
     interrupted(instance, kept, state, origin="this")
     tampered(state, member, change)
-    with pytest.raises(InputError, match=r"state.npz.*(is not proved|no state|holds)"):
+    with pytest.raises(InputError, match=rf"state\.npz: .*{said}"):
         run(instance, stored_references(JointLP(instance), 1, state, "this"), state=state, origin="this")
 
 
@@ -934,7 +943,8 @@ def test_a_menu_without_the_flat_tariff_is_searched_as_it_is(case, references):
     result = run(instance, references, beside=())
     least = min(best.social.total for best in found.values())
     assert result.menu_points == instance.menu.n_points and result.best.design in found
-    assert result.lower_bound <= least + 1e-3 and result.upper_bound <= least + 0.01 * gain(references) + 1e-3
+    gap = 0.01 * gain(references) + 1e-3
+    assert least - gap <= result.lower_bound <= least + 1e-3 and result.upper_bound <= least + gap
     with pytest.raises(NoRecoveryError, match="no design of the menu"):
         run(replace(instance, fixed_cost=1e3), references, beside=())
     with pytest.raises(SolverError, match="time was up"):

@@ -55,4 +55,4 @@ def test_its_days_are_those_of_the_others_and_its_gains_are_those_of_fewer_scena
     for kind, quantity in ((findings.OWN, "welfare_usd"), (findings.HARD, "secured_welfare_usd")):
         row = mine.loc[(1, kind, quantity)]
         assert row.change > 0 and row.p_value <= 0.05
-        assert row.change == pytest.approx(theirs.loc[(1, kind, quantity), "change"], rel=0.05)
+        assert row.change == pytest.approx(theirs.loc[(1, kind, quantity), "change"], rel=0.01)

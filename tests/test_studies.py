@@ -375,11 +375,19 @@ def test_a_pandapower_network_that_is_no_feeder_is_refused_by_name(tmp_path, spo
 
 
 @pytest.mark.parametrize(
-    "source",
-    ["pandapower:nothing", "pandapower:create_line", "matpower:case0", "nothing", "missing.m", "missing.json", "a,b"],
+    ("source", "line"),
+    [
+        ("pandapower:nothing", "--from: pandapower:nothing: is no network of pandapower.networks; see its"),
+        ("pandapower:create_line", "--from: pandapower:create_line: needs arguments; build it, save it with to_json"),
+        ("matpower:case0", "--from: matpower:case0: "),  # whether or not the package of its cases is installed
+        ("nothing", "--from: nothing: is no source of a feeder; give pandapower:NAME, simbench:CODE, matpower:CASE"),
+        ("missing.m", "--from: missing.m: does not exist; give the path of a MATPOWER .m file"),
+        ("missing.json", "--from: missing.json: does not exist; give the path of a network saved by pandapower"),
+        ("a,b", "a: file: does not exist; add it"),
+    ],
 )
-def test_a_source_that_is_none_is_refused_in_one_line(source):
-    with pytest.raises(InputError) as refused:
+def test_a_source_that_is_none_is_refused_in_one_line(source, line):
+    with pytest.raises(InputError, match=f"^{re.escape(line)}") as refused:
         find_grid(source)
     assert "\n" not in str(refused.value)
 
@@ -545,7 +553,7 @@ def test_a_simbench_grid_whose_only_flexibility_are_vehicles_is_a_study(tmp_path
 
 
 def test_an_unknown_network_is_told_its_nearest_names():
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="is no network of pandapower") as refused:
         find_grid("pandapower:case69")
     assert "case39" in refused.value.mend and "MATPOWER is matpower:case69" in refused.value.mend
     with pytest.raises(InputError, match=r"see its documentation for names$"):
@@ -656,7 +664,9 @@ def test_a_new_study_is_complete_and_commented(ieee69):
 def test_menus_come_from_the_flows_of_the_feeder_itself(ieee69):
     study = read_study(ieee69)
     flow = design_flows(study).set_index("line")["flow_kw"]
-    for line, levels in study.menu("fast").capacity:
+    offered = study.menu("fast").capacity
+    assert len(offered) == 4, "the head and the three laterals"
+    for line, levels in offered:
         assert 0.7 * flow[line] < levels[0] < 0.9 * flow[line]
         assert levels[-1] > 1.5 * flow[line]
 

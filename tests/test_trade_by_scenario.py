@@ -150,7 +150,7 @@ def test_a_judged_day_makes_its_own_trades(policy):
     assert table["prosumer_cost_usd"].to_numpy() == pytest.approx([1.40 + 0.12, 0.20 - 1.60])
     assert imbalance(settlement_of(day, found), 0.0) < 1e-9
     dearer = replace(day, price=day.price + 0.01)
-    with pytest.raises(CertificateError, match=r"days\.(gain|society)"):
+    with pytest.raises(CertificateError, match=r"days\.society failed.*the agents' choices of day 0"):
         check_judged(dearer, found)
     more = replace(day, arrays=day.arrays | {"zs": day["zs"] + np.array([[[1.0, 0.0]], [[0.0, 0.0]]]),
                                              "gp": day["gp"] + np.array([[[1.0, 0.0]], [[0.0, 0.0]]])})  # fmt: skip
@@ -169,7 +169,7 @@ def test_judged_days_with_trades_of_their_own_are_certified(policy):
     assert day["zs"].shape == day["gp"].shape and np.ptp(day["zs"].sum(axis=0), axis=-1).max() > 1
     check_judged(day, found)
     assert imbalance(settlement_of(day, found), 0.0) < 1e-8
-    with pytest.raises(CertificateError, match=r"days\.(gain|society)"):
+    with pytest.raises(CertificateError, match=r"days\.society failed.*the agents' choices of day 0"):
         check_judged(replace(day, price=day.price[:, ::-1]), found)
 
 

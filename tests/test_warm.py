@@ -185,8 +185,13 @@ def test_the_point_of_a_basis_is_the_solvers_own(joint):
     with pytest.raises(ValueError, match="singular"):
         huge = {name: 1e300 * getattr(lp, name) for name in ("row_lower", "row_upper")}
         basic_point(replace(lp, matrix=1e-10 * lp.matrix, **huge), cost, joint.warm.basis())
-    for broken in ((columns[1:], rows), (columns, rows[:-1]), (bytes(len(columns)), rows), (columns, bytes(len(rows)))):
-        with pytest.raises(ValueError):
+    for broken, why in (
+        ((columns[1:], rows), "the basis is of another LP"),
+        ((columns, rows[:-1]), "the basis is of another LP"),
+        ((bytes(len(columns)), rows), r"0 basic columns for \d+ tight rows"),
+        ((columns, bytes(len(rows))), rf"\d+ basic columns for {len(rows)} tight rows"),
+    ):
+        with pytest.raises(ValueError, match=f"^{why}$"):
             basic_point(joint.warm.current(), cost, broken)
 
 
