@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,22 +40,35 @@ def last_line(capsys) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def state(study, tmp_path_factory):
+    """What Case 4 of the small study leaves that is interrupted once the search has an incumbent."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hybrid.Search, "result", interrupt)
+        assert main(words(study, 4, folder / "out", SMALL)) == 130
+    assert [p.name for p in folder.iterdir()] == ["out.state.npz"]
+    return folder / "out.state.npz"
+
+
 @pytest.fixture
-def stopped(study, tmp_path, monkeypatch, capsys):
-    """Case 4 of the small study, interrupted once the search has an incumbent; its folder."""
-    out = tmp_path / "out"
+def stopped(state, tmp_path):
+    """The folder into which an interrupted run was to write; its state beside it."""
+    shutil.copy(state, tmp_path)
+    return tmp_path / "out"
 
-    def stop(self, *args):
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(hybrid.Search, "result", stop)
-        assert main(words(study, 4, out, SMALL)) == 130
+def test_an_interrupted_search_says_what_it_has_found_and_how_to_go_on(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hybrid.Search, "result", interrupt)
+    assert main(words(study, 4, tmp_path / "out", SMALL)) == 130
     line = last_line(capsys)
     assert line.startswith("tritier: solve: interrupted with bounds ") and "of the achievable gain" in line
     assert line.endswith(f"--resume goes on from {tmp_path / 'out.state.npz'}")
     assert [p.name for p in tmp_path.iterdir()] == ["out.state.npz"]
-    return out
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]])
@@ -190,7 +204,7 @@ def test_a_real_signal_keeps_the_state_and_a_kill_is_no_trap(tmp_path):
     os.killpg(second.pid, signal.SIGKILL)
     second.communicate()
     assert state.exists() and not out.exists()
-    third = program(*asked[:-2], "--resume", "--out", out)
+    third = program(*asked, "--resume", "--gap", "0.2")  # the last counts: any gap may be asked for when it goes on
     assert third.communicate(timeout=300)[1].splitlines()[-1] == f"written to {out}" and third.returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
