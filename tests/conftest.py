@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
-from pathlib import Path
+from dataclasses import replace
 
 import matplotlib
 import pytest
 from hypothesis import settings
 
 from tritier.cases import result, solve
-from tritier.cases.solve import prepare, split_changes
+from tritier.cases.solve import Prepared, prepare, split_changes
 from tritier.evaluation import bench, sweeps, variants
+from tritier.inputs.settings import change_as_text
 from tritier.inputs.study import read_study
 
 matplotlib.use("Agg")
@@ -53,18 +53,19 @@ def pytest_collection_modifyitems(items: list) -> None:
 
 @pytest.fixture(scope="module")
 def prepared_once():
-    """Commands of a module that speak of the same files, preset and changes get one and the same prepared study: it is
-    read each time, and what its cases share, as the baseline that anchors the fixed cost, is found once."""
-    known: dict[tuple, object] = {}
+    """Commands of a module that speak of the same files, preset and half get one and the same instance, however they
+    spell folder and changes: the study is read each time, its scenarios are drawn once."""
+    known: dict[tuple, Prepared] = {}
 
     def shared(study, preset="fast", changes=None, half="odd"):
         of_study, of_preset = split_changes(changes or {})
         read = read_study(study, of_study)
-        asked = json.dumps([str(preset), read.changes, of_preset, half, Path.cwd().as_posix()], default=str)
-        key = (str(study), read.data_hash, (Path(study) / "study.yaml").read_bytes(), asked)
+        chosen = read.preset(preset, of_preset)
+        key = (read.folder.resolve(), read.data_hash, repr(read.settings), repr(chosen), half)
         if key not in known:
             known[key] = prepare(read, preset, of_preset, half)
-        return known[key]
+        told = {name: change_as_text(value) for name, value in of_preset.items()}
+        return replace(known[key], study=read, preset=chosen, changes=read.changes | told)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (solve, result, bench, sweeps, variants):  # the command line takes it from the first
