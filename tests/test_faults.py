@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,22 +40,35 @@ def last_line(capsys) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def state(study, tmp_path_factory):
+    """What Case 4 of the small study leaves that is interrupted once the search has an incumbent."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hybrid.Search, "result", interrupt)
+        assert main(words(study, 4, folder / "out", SMALL)) == 130
+    assert [p.name for p in folder.iterdir()] == ["out.state.npz"]
+    return folder / "out.state.npz"
+
+
 @pytest.fixture
-def stopped(study, tmp_path, monkeypatch, capsys):
-    """Case 4 of the small study, interrupted once the search has an incumbent; its folder."""
-    out = tmp_path / "out"
+def stopped(state, tmp_path):
+    """The folder into which an interrupted run was to write; its state beside it."""
+    shutil.copy(state, tmp_path)
+    return tmp_path / "out"
 
-    def stop(self, *args):
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(hybrid.Search, "result", stop)
-        assert main(words(study, 4, out, SMALL)) == 130
+def test_an_interrupted_search_says_what_it_has_found_and_how_to_go_on(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hybrid.Search, "result", interrupt)
+    assert main(words(study, 4, tmp_path / "out", SMALL)) == 130
     line = last_line(capsys)
     assert line.startswith("tritier: solve: interrupted with bounds ") and "of the achievable gain" in line
     assert line.endswith(f"--resume goes on from {tmp_path / 'out.state.npz'}")
     assert [p.name for p in tmp_path.iterdir()] == ["out.state.npz"]
-    return out
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]])
@@ -72,6 +86,20 @@ def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(more, sto
 def test_an_interrupted_search_goes_on_at_a_larger_gap(stopped, study):
     assert main([*words(study, 4, stopped, SMALL), "--gap", "0.5"]) == 0
     assert tt.read_result(stopped).origin["gap"] == 0.5
+
+
+def test_an_interrupt_that_fails_to_stop_processes_is_one_all_the_same(study, tmp_path, monkeypatch, capsys):
+    """As joblib's that have just been started."""
+
+    def stop(*args):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("cannot join thread before it is started")  # noqa: B904
+
+    monkeypatch.setattr(results, "judge", stop)
+    assert main(words(study, 4, tmp_path / "out", SMALL)) == 130
+    assert last_line(capsys).endswith(f"interrupted; --resume goes on from {tmp_path / 'out.state.npz'}")
 
 
 CHANGES = {  # what differs on the second call, and what the line blames
@@ -182,9 +210,11 @@ def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120.0) -> N
 
 
 def test_a_real_signal_keeps_the_state_and_a_kill_is_no_trap(tmp_path):
-    """SIGTERM to a search on the IEEE 33-bus feeder, then kill -9, then a run that ends."""
+    """SIGTERM to a search on the IEEE 33-bus feeder, then kill -9, then a run that ends; fewer scenarios would be over
+    before they are stopped."""
     out, state = tmp_path / "out", tmp_path / "out.state.npz"
-    asked = ["solve", IEEE33, "--case", "4", "--preset", "smoke", "--gap", "0.001", "--jobs", 2, "--out", out]
+    few = ["--set", "n_prosumers=6", "--set", "n_scenarios=4"]
+    asked = ["solve", IEEE33, "--case", "4", "--preset", "smoke", *few, "--gap", "0.001", "--jobs", 2, "--out", out]
     first = program(*asked)
     wait_for(state, first)
     first.send_signal(signal.SIGTERM)
@@ -195,11 +225,11 @@ def test_a_real_signal_keeps_the_state_and_a_kill_is_no_trap(tmp_path):
     assert all(p.name.startswith("out.state.") for p in tmp_path.iterdir()), "the state, and pieces beside it"
     second = program(*asked, "--resume")
     wait_for(tmp_path / ".out.lock", second)
-    time.sleep(1.0)
+    time.sleep(0.5)
     os.killpg(second.pid, signal.SIGKILL)
     second.communicate()
     assert state.exists() and not out.exists()
-    third = program(*asked[:-2], "--resume", "--out", out)
+    third = program(*asked, "--resume")
     assert third.communicate(timeout=300)[1].splitlines()[-1] == f"written to {out}" and third.returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 

@@ -100,7 +100,7 @@ def test_infeasible_and_unbounded_lowest_level_are_refused():
 def test_units_of_rows_and_of_lower_costs_decide_nothing(size):
     """The same problems with a middle row, the middle cost or the lowest cost in other units; separation and
     tolerances are absolute."""
-    for row, middle, lowest in ((size, 1, 1), (1, size, 1), (1, 1, size)):
+    for row, middle, lowest in {(size, 1, 1), (1, size, 1), (1, 1, size)}:
         costs = [(1, 10, 0), (0, -middle, 0), (0, 0, -lowest)]
         rows = [[], [((0, -1, 2), 0), ((row, row, 0), 3 * row)], [((0, -1, 1), 0), ((0, 0, 1), 1)]]
         found = solve_trilevel(build(costs, rows, (0, 0, 0), (2.5, INF, INF)))

@@ -592,6 +592,8 @@ def main(words: list[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             return told(f"{verb}: {stop or 'interrupted'}", 128 + (signals[0] if signals else signal.SIGINT))
         except Exception as error:
+            if signals:
+                return told(f"{verb}: interrupted", 128 + signals[0])
             return told(f"{verb}: {type(error).__name__}: {str(error)[:300]}; {logged()}", DEFECT)
 
 

@@ -174,12 +174,22 @@ def require_same_question(state: Path, told: Mapping[str, object], mine: Mapping
         raise InputError(state, "--resume", problem, "undo the change, or give --restart to begin anew")
 
 
+def comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is an interrupt or was raised while one was handled: processes that are just being started
+    cannot be stopped, and joblib says so in its place."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 @contextmanager
 def keeping(state: Path | None) -> Iterator[None]:
     """An interrupted run says what it has found, and whether its state is there to go on from."""
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, Exception) as stop:
+        if not comes_of_interrupt(stop):
+            raise
         found = f"interrupted with {stop}" if isinstance(stop, Interrupted) else "interrupted"
         mend = f"--resume goes on from {state}" if state and state.exists() else "nothing is stored yet"
         raise Interrupted(f"{found}; {mend}") from stop

@@ -310,6 +310,22 @@ class Limits:
             for place in where:
                 yield from (Block(kind, place, hour) for hour in range(self.day.instance.days.n_hours))
 
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of all limits' rows, one below the other: gradients (K, N), hours (K,), sides on every day (K, W), and where
+        each limit's begin."""
+        first = np.cumsum([0, *(limit.form.gradient.shape[0] for limit in self.all)])
+        hour = np.repeat([limit.block.hour for limit in self.all], np.diff(first))
+        sides = np.vstack([limit.form.limit + limit.cap for limit in self.all])
+        return np.vstack([limit.form.gradient for limit in self.all]), hour, sides, first[:-1]
+
+    def beyond(self, w: int, load: np.ndarray) -> np.ndarray:
+        """By how much net loads (N, T) on a day exceed each limit, kW, below zero where they keep it."""
+        if not self.all:
+            return np.zeros(0)
+        gradient, hour, sides, first = self._rows
+        return np.maximum.reduceat(np.einsum("kn,nk->k", gradient, load[:, hour]) - sides[:, w], first)
+
     def violation(self, limit: Limit) -> np.ndarray:
         """Violation of a limit on every day, kW, (W,), at least 0."""
         flow = limit.form.gradient @ self.load[:, limit.block.hour]
@@ -522,20 +538,22 @@ class Society:
         rows, upper, lower, price = self._network_rows(held)
         slacks = rows.shape[1] - n
         load = self.limits.load[..., self.w].sum(axis=0)
-        head = sum(self.drawn[i * hours : (i + 1) * hours] for i in range(instance.prosumer_bus.size))
+        head = sp.csr_array((np.ones(self.drawn.shape[0]), self._hours())) @ self.drawn
         lossy, side = self._tangent_rows()
-        eye = sp.eye_array(hours)
-        matrix = sp.vstack([
-            sp.hstack([self.lp.matrix, sp.csr_array((self.lp.matrix.shape[0], slacks + 1 + hours))]),
-            sp.hstack([rows, sp.csr_array((rows.shape[0], 1 + hours))]),
-            sp.hstack([head, sp.csr_array((hours, slacks)), -np.ones((hours, 1)), metered(instance, 0.0, 1.0) * eye]),
-            sp.hstack([lossy, sp.csr_array((side.size, slacks + 1)), sp.vstack([-eye] * len(self.tangents))]),
-        ])  # fmt: skip
+        first, hour = np.cumsum([0, self.lp.matrix.shape[0], rows.shape[0], hours]), np.arange(hours)
+        peak, loss = n + slacks, n + slacks + 1 + hour  # columns
+        parts = [(part.tocoo(), top) for part, top in zip((self.lp.matrix, rows, head, lossy), first, strict=True)]
+        entries = [(part.data, top + part.row, part.col) for part, top in parts]
+        entries.append((np.full(hours, -1.0), first[2] + hour, np.full(hours, peak)))
+        entries.append((np.full(hours, metered(instance, 0.0, 1.0)), first[2] + hour, loss))
+        entries.append((np.full(side.size, -1.0), first[3] + np.arange(side.size), np.tile(loss, len(self.tangents))))
+        value, row, column = (np.concatenate(part) for part in zip(*entries, strict=True))
+        shape = (int(first[3]) + side.size, n + slacks + 1 + hours)
         most = 1e3 + 10 * np.abs(self.limits.load).sum(axis=0).max()
         charges = [np.zeros(slacks), [instance.rules.demand_charge], loss_price(instance)[:, self.w]]
         return ParametricLP(
             np.concatenate([self.cost, *charges]),
-            sp.csr_array(matrix),
+            sp.csr_array((value, (row, column)), shape=shape),
             np.concatenate([self.lp.row_lower, lower, np.full(hours + side.size, -np.inf)]),
             np.concatenate([self.lp.row_upper, upper, head @ self.stored - load, side]),
             np.concatenate([self.lp.col_lower, np.zeros(slacks + 1 + hours)]),
@@ -553,13 +571,18 @@ class Society:
         values, rows = np.repeat(signs, size), np.tile(np.arange(size), len(parts))
         return sp.csr_array((values, (rows, columns)), shape=(size, n))
 
+    def _hours(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hour of every row of what prosumers draw, and the rows."""
+        people, hours = self.instance.prosumer_bus.size, self.instance.days.n_hours
+        return np.tile(np.arange(hours), people), np.arange(people * hours)
+
     def _tangent_rows(self) -> tuple[sp.csr_array, np.ndarray]:
         """Tangents of the losses of every hour at the flows kept, over the day's columns, and their sides."""
         matrices, bus, rows, sides = self.limits.network.matrices, self.instance.prosumer_bus, [], []
-        base = self.limits.load[..., self.w]
+        base, at = self.limits.load[..., self.w], self._hours()
         for load in self.tangents:
             slope = matrices.downstream.T @ loss_gradient(matrices.flows(load), self.instance.feeder)  # (N, T)
-            rows.append(sp.hstack([sp.diags_array(of) for of in slope[bus]]) @ self.drawn)
+            rows.append(sp.csr_array((slope[bus].ravel(), at)) @ self.drawn)
             sides.append(rows[-1] @ self.stored + (slope * (load - base)).sum(axis=0) - self._losses(load))
         return sp.csr_array(sp.vstack(rows)), np.concatenate(sides)
 
@@ -601,9 +624,5 @@ class Society:
     def _violated(self, point: np.ndarray, held: list[Limit]) -> list[Limit]:
         """Limits without rows that a point of the day violates."""
         w, load = self.w, self._load(point)
-        known = set(held)
-        return [
-            limit for limit in self.limits.all
-            if limit not in known
-            and (limit.form.gradient @ load[:, limit.block.hour] - limit.sides(w)).max() > VIOLATED_KW
-        ]  # fmt: skip
+        known, beyond = set(held), self.limits.beyond(w, load)
+        return [self.limits.all[k] for k in np.flatnonzero(beyond > VIOLATED_KW) if self.limits.all[k] not in known]

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -192,8 +193,8 @@ def read_rows(path: Path, row: type[RowType]) -> list[RowType]:
         InputError: as `read_cells`; or a column that is missing or unknown, or a cell that is not allowed.
     """
     header, rows = read_cells(path)
-    for name, field in row.model_fields.items():
-        if field.is_required() and name not in header:
+    for name, column in row.model_fields.items():
+        if column.is_required() and name not in header:
             raise missing(path, name, header)
     for name in header:
         if name not in row.model_fields:
@@ -249,15 +250,24 @@ def read_days(path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str
     Raises:
         InputError: as `read_cells`; or hours missing, repeated or out of order, or a value out of range.
     """
-    hours, columns = _days_of(read_table(path), path, low, high)
+    hours, columns = _days_of(_Table(read_table(path), path), low, high)
     return hours, dict(columns)
 
 
-@lru_cache(maxsize=8)
-def _days_of(text: str, path: Path, low: float, high: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class _Table:
+    """A file's text, told from others by what it says and not by how its path is spelled."""
+
+    text: str
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _days_of(table: _Table, low: float, high: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """:func:`read_days` of a file's text. Kept, as one process reads the same profiles for many cases; nobody may write
     into what is kept."""
-    header, rows = cells_of(text, path)
+    path = table.path
+    header, rows = cells_of(table.text, path)
     if "time" not in header:
         raise missing(path, "time", header)
     at = header.index("time")

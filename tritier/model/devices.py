@@ -54,8 +54,7 @@ def times(factor: np.ndarray, x: Term) -> Term:
 
 def box(upper: ArrayLike, shape: tuple[int, ...], lower: ArrayLike = 0.0) -> Box:
     """Bounds of a decision in its shape."""
-    least, most = (np.broadcast_to(np.asarray(b, dtype=float), shape).copy() for b in (lower, upper))
-    return least, most
+    return np.full(shape, lower, dtype=float), np.full(shape, upper, dtype=float)
 
 
 class Device:

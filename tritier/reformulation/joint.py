@@ -131,10 +131,10 @@ def kept(write: Callable[..., Any], most: int) -> Callable[..., Any]:
     be told by, and its LP is written whenever it is asked for."""
 
     @lru_cache(maxsize=most)
-    def known(asked: _Asked, *more: bool) -> Any:
+    def known(asked: _Asked, *more: float) -> Any:
         return write(asked.instance, *more)
 
-    def ask(instance: Instance, *more: bool) -> Any:
+    def ask(instance: Instance, *more: float) -> Any:
         try:
             content = sha256(pickle.dumps(instance)).digest()
         except (pickle.PicklingError, AttributeError, TypeError):

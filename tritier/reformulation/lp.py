@@ -804,15 +804,16 @@ def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
     Raises RuntimeError where these are singular.
     """
     m, lines = own.shape[0], (own, sp.csc_array(own).T)  # of rows and of columns, one each
-    count = [np.diff(part.indptr) for part in lines]  # entries among those not yet taken, of each row and column
+    length = [np.diff(part.indptr) for part in lines]
+    count = [part.copy() for part in length]  # entries among those not yet taken; below zero of a line that is taken
     total = [part @ np.arange(m) for part in map(_pattern, lines)]  # where these are, summed: of one entry, its place
-    taken = np.zeros((2, m), dtype=bool)
+    last = np.empty(m, dtype=int)
     ends: tuple[list, list] = ([], [])  # pairs of positions, of single rows and of single columns
     while True:
         for axis, end in enumerate(ends):
-            single = np.flatnonzero((count[axis] == 1) & ~taken[axis])
+            single = np.flatnonzero(count[axis] == 1)
             if single.size:
-                across, last = total[axis][single], np.empty(m, dtype=int)
+                across = total[axis][single]
                 last[across] = single
                 alone = last[across] == single  # of those that share their pivot one
                 end.append(np.array([single[alone], across[alone]][:: 1 - 2 * axis]))
@@ -820,13 +821,14 @@ def pivot_order(own: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
         else:
             break
         for axis, places in enumerate(end[-1]):
-            taken[axis, places] = True
-            begin, length = lines[axis].indptr[places], np.diff(lines[axis].indptr)[places]
-            of, step = np.repeat(places, length), np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
-            hit = lines[axis].indices[np.repeat(begin, length) + step]
+            begin, entries = lines[axis].indptr[places], length[axis][places]
+            of = np.repeat(places, entries)
+            hit = lines[axis].indices[np.repeat(begin - entries.cumsum() + entries, entries) + np.arange(of.size)]
             np.subtract.at(count[1 - axis], hit, 1)
             np.subtract.at(total[1 - axis], hit, of)
-    rows, columns = (np.flatnonzero(~part) for part in taken)
+        for axis, places in enumerate(end[-1]):
+            count[axis][places] = -1
+    rows, columns = (np.flatnonzero(part >= 0) for part in count)
     if rows.size:
         inner = splu(sp.csc_array(own[rows][:, columns]))
         rows, columns = rows[np.argsort(inner.perm_r)], columns[np.argsort(inner.perm_c)]
