@@ -20,14 +20,14 @@ from tritier.cases.certificate import PROOFS, check_answers, stored_lp
 from tritier.cases.decisions import decisions_of
 from tritier.cases.judged import check_days
 from tritier.cases.recourse import Recourse
-from tritier.cases.result import check_figures, read_result
+from tritier.cases.result import FOLDER, check_figures, read_result
 from tritier.cases.solve import judge
 from tritier.cli import main
 from tritier.errors import CertificateError, InputError
 from tritier.evaluation import heldout
 from tritier.inputs.documents import read_json
 from tritier.model.dso import menu_points
-from tritier.provenance import write_json
+from tritier.provenance import DATA, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search import scip
 from tritier.search.check import check_pool, completed
@@ -573,6 +573,16 @@ def test_certify_exits_2_for_a_damaged_result(case, copy, capsys):
     code, line = certify(copy, capsys)
     assert code == 2
     assert piece in line and "; " in line
+
+
+@pytest.mark.parametrize("name", ["tau_k", "tau_c", "K", "H"])
+def test_certify_exits_2_where_a_peak_charge_or_what_it_is_billed_on_is_missing(name, tmp_path, capsys):
+    """They are stored where the menu offers such a charge, as that of a case that is stored with the data does."""
+    place = tmp_path / "case"
+    shutil.copytree(FOLDER / "fast-odd" / "case-4", place)
+    edit_arrays(lambda a: a.pop(name))(place)
+    assert main(["certify", str(place), "--study", str(DATA / "studies" / "ieee33"), "--quiet"]) == 2
+    assert f"decisions.npz: {name}: is missing; " in capsys.readouterr().err
 
 
 def test_certify_exits_2_when_the_study_has_changed(folder, copy, capsys):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tritier.cases.cases import Case, judging_instance
 from tritier.cases.certificate import ANSWERS, PROOFS, Answers, DesignProof, require
-from tritier.cases.decisions import Decisions
+from tritier.cases.decisions import Decisions, billed_of, prices_of
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions, with_rights
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
@@ -242,9 +242,10 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
     hours, s, w = clearing.days.n_hours, clearing.days.n_days, instance.days.n_days
     market = {term: (people, *shape) for term, shape in decision_shapes(all_data(clearing)).items()}
     by_scenario = clearing.rules.trade == "by_scenario"
-    market |= {"tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
-    market |= {"lambda": (hours, s) if by_scenario else (hours,)}
-    books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
+    market |= {"pi": (buses, hours, s), "lambda": (hours, s) if by_scenario else (hours,)}
+    free = Design((0.0,) * rules.n_blocks, 0.0)  # stands for any: which prices and quantities are stored is the menu's
+    told = prices_of(clearing.menu, free) | billed_of(clearing.menu, np.zeros(free.prices.size))
+    books = {name: values.shape for name, values in told.items()} | {"theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
     if rules.fixed_share:
