@@ -210,19 +210,25 @@ def add_certify(verbs: Verbs) -> None:
 
 def certify(a: argparse.Namespace) -> int:
     """Recompute every certificate and figure of a stored result; CertificateError at the first that fails."""
-    from tritier.cases.store import UNCHECKED
+    from tritier.cases.store import UNCHECKED, unread
+    from tritier.evaluation.heldout import check_evaluation
     from tritier.hosting.run import is_hosting, read_hosting
     from tritier.provenance import require_jobs
 
     require_jobs(a.jobs)
-    result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
+    folder = Path(a.folder)
+    result = read_hosting(folder, a.study) if is_hosting(folder) else tt.read_result(folder, a.study)
     progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
     with at_work(a.quiet, f"certifying {a.folder}") as step:
         found = result.certify(a.jobs, step)
+    if isinstance(result, tt.Result):
+        check_evaluation(folder, result)
     if bounds is not None:
         progress(bounds.in_words)
-    if not is_hosting(Path(a.folder)):
+    if isinstance(result, tt.Result):
         progress(f"not checked, as no figure rests on it: {', '.join(UNCHECKED)} of provenance.json")
+        if files := unread(folder):
+            progress(f"not checked either: {files}")
     print(json.dumps(found, indent=1, default=float))
     return 0
 
@@ -545,13 +551,15 @@ def noted(study: Study, preset: str) -> None:
 
 
 def write_page(a: argparse.Namespace) -> int:
-    """Certify a stored case and write report.html beside it."""
+    """Certify a stored case and what was judged of it, and write report.html beside it."""
     from tritier.book.report import write_report
+    from tritier.evaluation.heldout import check_evaluation
 
     require_case(a.folder)
     result = tt.read_result(a.folder, a.study)
     with at_work(a.quiet, f"certifying {a.folder}, then drawing") as step:
         result.certify(progress=step)
+        check_evaluation(Path(a.folder), result)
         path = write_report(Path(a.folder), result)
     print(path)
     return 0

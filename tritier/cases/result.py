@@ -174,7 +174,7 @@ class Result:
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
-        ``store.UNCHECKED``.
+        ``store.UNCHECKED`` and what was judged later (:func:`tritier.evaluation.heldout.check_evaluation`).
 
         jobs: processes that share the rows of the proof; progress: is given a line at each step.
 
@@ -386,8 +386,8 @@ def state_question(prepared: Prepared, case: Case, state: Path, progress: Callab
     return json.dumps(mine)
 
 
-def check_figures(path: Path, name: str, stored: Any, again: Any) -> None:
-    """Compare a stored file with what decisions and study give, key by key.
+def check_figures(path: Path, name: str, stored: Any, again: Any, mend: str = store.AGAIN) -> None:
+    """Compare a stored file with what decisions and study give, key by key; ``mend``: what makes the file anew.
 
     Raises InputError where it is not of the same form, CertificateError where a figure or word differs.
     """
@@ -396,13 +396,13 @@ def check_figures(path: Path, name: str, stored: Any, again: Any) -> None:
         if not isinstance(stored, type(again)) or list(
             stored if isinstance(again, dict) else range(len(stored))
         ) != list(places):
-            raise InputError(path, name, "does not hold the expected keys", store.AGAIN)
+            raise InputError(path, name, "does not hold the expected keys", mend)
         for k in places:
-            check_figures(path, f"{name}.{k}", stored[k], again[k])
+            check_figures(path, f"{name}.{k}", stored[k], again[k], mend)
     elif isinstance(again, str):
         require(name, float(stored != again), 0.0, f"{stored!r} is stored, {again!r} is found")
     elif isinstance(stored, bool) or not isinstance(stored, int | float):
-        raise InputError(path, name, f"{stored!r} is no number", store.AGAIN)
+        raise InputError(path, name, f"{stored!r} is no number", mend)
     elif stored != again:  # infinities are equal, not close
         least = 1e-2 if "share" in name else 1.0
         require(name, abs(stored - again) / max(least, abs(again)), AGREES, f"{stored:g} is stored, {again:g} is found")

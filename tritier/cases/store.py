@@ -23,7 +23,7 @@ from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import PRESET_KEYS, Preset, parse_value
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
-from tritier.provenance import own_folder
+from tritier.provenance import digest, own_folder
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.check import BOUND
@@ -52,6 +52,11 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and wh
 WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
 AGAIN = "solve the case again with --out"
 UNCHECKED = ("commit", "versions", "engine", "jobs", "seconds")  # keys of provenance.json that no figure rests on
+BESIDE = {  # files beside a result that nobody reads again, and the verb that makes each anew
+    "evaluation.csv": "tritier evaluate",
+    "profile.csv": "tritier solve --profile",
+    "report.html": "tritier report",
+}
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
 
 
@@ -132,6 +137,17 @@ def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping
             raise InputError(path, name, "is missing", AGAIN)
         if arrays[name].shape != shape:
             raise InputError(path, name, f"has shape {arrays[name].shape}, not {shape}", AGAIN)
+
+
+def mark_of(decisions: Decisions) -> str:
+    """Hash of a clearing's arrays, the same before they are stored and after: what was judged later names it."""
+    parts = [f"{name} {digest(np.asarray(values).tobytes())}" for name, values in sorted(decisions.arrays.items())]
+    return digest("\n".join(parts))
+
+
+def unread(folder: Path) -> str:
+    """Which files beside a result nobody checks, in words; empty where there are none."""
+    return ", ".join(f"{name}, which {verb} makes anew" for name, verb in BESIDE.items() if (folder / name).exists())
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
