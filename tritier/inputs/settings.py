@@ -399,6 +399,11 @@ class Settings(Section):
         """p0, the all-in price of Case 1 [$/kWh]."""
         return self.retail_usd_per_kwh + self.network_charge_usd_per_kwh
 
+    def preset(self, name: str) -> Preset:
+        """A preset by name, with the study's own sizes. Raises InputError where there is none of that name."""
+        found = find_preset(name)
+        return with_sizes(found, self.presets[found.name]) if found.name in self.presets else found
+
     @model_validator(mode="after")
     def taxes_hold_the_vat(self) -> Settings:
         vat = self.retail.vat_share

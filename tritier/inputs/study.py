@@ -20,9 +20,7 @@ from tritier.inputs.settings import (
     Settings,
     change_as_text,
     change_preset,
-    find_preset,
     read_settings,
-    with_sizes,
 )
 from tritier.inputs.tables import (
     DeferrableRow,
@@ -74,11 +72,8 @@ class Study:
 
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
         """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
-        if not isinstance(preset, Preset):
-            preset = find_preset(preset)
-            if preset.name in self.settings.presets:
-                preset = with_sizes(preset, self.settings.presets[preset.name])
-        return change_preset(preset, changes or {})
+        chosen = preset if isinstance(preset, Preset) else self.settings.preset(preset)
+        return change_preset(chosen, changes or {})
 
     def menu(self, preset: str | Preset = "fast") -> Menu:
         """The DSO's menu at a preset.
