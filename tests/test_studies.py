@@ -23,6 +23,7 @@ import pytest
 import tritier as tt
 from tritier import cli
 from tritier.cases import solve
+from tritier.cases.cases import CASES
 from tritier.cases.certificate import GAIN, DesignProof
 from tritier.cases.result import design_warnings
 from tritier.cli import main
@@ -35,7 +36,7 @@ from tritier.inputs.study import hash_files, read_study
 from tritier.inputs.tables import read_feeder
 from tritier.model import chance
 from tritier.model.acflow import ac_power_flow
-from tritier.provenance import write_json
+from tritier.provenance import digest, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.studies import build
 from tritier.studies.build import electrify, find_grid, new_study, substation_voltage, unavoidable_violation
@@ -157,9 +158,9 @@ def test_a_feeder_below_a_transformer_has_its_own_voltage_and_lines(tmp_path):
         find_grid(str(path), root=2, opened=[1, 2])
 
 
-def script() -> ModuleType:
-    """data/results/feeders.py, which holds pandapower's own flow of an imported feeder."""
-    spec = importlib.util.spec_from_file_location("feeders", DATA / "results" / "feeders.py")
+def script(name: str = "feeders") -> ModuleType:
+    """A script of data/results; feeders.py holds pandapower's own flow of an imported feeder."""
+    spec = importlib.util.spec_from_file_location(name, DATA / "results" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -1167,6 +1168,42 @@ def test_the_larger_second_feeder_is_made_again_to_the_last_digit(tmp_path):
     twin, _ = electrify(study.folder, tmp_path / "then", 1.0, DATA)
     assert twin.data_hash == read_json(DATA / "results" / "elsewhere" / "oberrhein2" / "origin.json")["data_hash"]
     assert ".0" in (twin.folder / "passive.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["ieee69", "oberrhein2"])
+def test_stored_days_of_second_feeders_are_of_the_designs_beside_them(name):
+    """Trade agreed the day before is the same on all days: a mark of the decisions in the days themselves."""
+    place = DATA / "results" / "elsewhere" / name
+    for number in (1, 2, 4):
+        path, daily = place / f"case-{number}" / "decisions.npz", pd.read_csv(place / f"case-{number}.csv")
+        assert read_json(place / f"case-{number}.json")["decisions"] == digest(path.read_bytes())
+        with np.load(path) as made:
+            assert daily["p2p_kwh"].to_numpy() == pytest.approx(float(made["zs"].sum()), rel=1e-9)
+
+
+def test_a_case_elsewhere_that_was_solved_anew_is_judged_anew(tmp_path, monkeypatch):
+    """And until then its feeder does not count as finished."""
+    run, number, named = script("elsewhere"), 4, "ieee69"
+    shutil.copytree(DATA / "results" / "elsewhere" / named, tmp_path / named)
+    kept, judged = tmp_path / named / "case-4.csv", []
+    about = read_json(tmp_path / named / "origin.json")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "judged", lambda *given: judged.append(given[1]))
+    monkeypatch.setattr(run, "find", lambda *given: SimpleNamespace(daily=pd.DataFrame({"day": ["another"]})))
+    monkeypatch.setattr(run, "find_days", lambda *given: None)
+    prepared = SimpleNamespace(
+        study=SimpleNamespace(data_hash=about["data_hash"]), preset=SimpleNamespace(name=about["preset"])
+    )
+    result = SimpleNamespace(
+        case=CASES[number], decisions=None, origin={"seconds": 1.0}, certify=lambda *given: judged.append("certified")
+    )
+    run.judge_case(named, prepared, result)
+    assert judged == []
+    (tmp_path / named / "case-4" / "decisions.npz").write_bytes(b"of another design")
+    for _ in range(2):
+        run.judge_case(named, prepared, result)
+        assert judged == ["certified", number] and "another" in kept.read_text()
+    assert not (tmp_path / named / "origin.json").exists()
 
 
 def test_second_feeders_are_stored_with_their_proof_and_made_again_from_nothing(ieee69, tmp_path):

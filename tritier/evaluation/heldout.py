@@ -399,6 +399,7 @@ def find_days(prepared: Prepared, name: str) -> Days:
 # ``data/results/unseen/run.py``; tables and verdicts are computed when they are read.
 
 UNSEEN = STORED_CASES.parent / "unseen"
+ORIGIN = "origin.json"  # beside results: what they were made from
 STUDIES = {"ieee33": "paper", "ieee33-2045": "fast"}  # and the preset at which its cases are stored
 
 
@@ -447,20 +448,25 @@ def origin(prepared: Prepared, number: int) -> dict[str, object]:
     if folder is None:
         name = prepared.study.folder / "study.yaml"
         raise InputError(name, "case", f"Case {number} is not stored", "run python data/results/cases/run.py")
+    return origin_of(folder, prepared)
+
+
+def origin_of(folder: Path, prepared: Prepared) -> dict[str, object]:
+    """:func:`origin` of the judged days of a case that is stored in a folder."""
     decisions = digest((folder / "decisions.npz").read_bytes())
     return {"data_hash": prepared.study.data_hash, "decisions": decisions, "preset": prepared.preset.name}
 
 
-def is_of(folder: Path, mine: Mapping[str, object]) -> bool:
+def is_of(folder: Path, mine: Mapping[str, object], name: str = ORIGIN) -> bool:
     """Whether what a folder keeps was made from the present data and decisions (:func:`origin`)."""
-    about = folder / "origin.json"
+    about = folder / name
     return about.is_file() and {key: read_json(about).get(key) for key in mine} == mine
 
 
-def note_origin(folder: Path, mine: Mapping[str, object]) -> None:
+def note_origin(folder: Path, mine: Mapping[str, object], name: str = ORIGIN) -> None:
     """Keep beside results what they were made from, when, and by which versions."""
     about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
-    write_json(folder / "origin.json", dict(mine) | about)
+    write_json(folder / name, dict(mine) | about)
 
 
 def is_kept(prepared: Prepared, days: DaySet, number: int) -> bool:
