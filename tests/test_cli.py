@@ -139,12 +139,6 @@ def test_solve_ends_in_one_line_and_writes_nothing(case, study, tmp_path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_profile_of_a_case_without_a_search_is_refused(study, tmp_path, capsys):
-    line = refused([*words(study, 1, tmp_path / "out", {}), "--profile"], capsys)
-    assert "--profile" in line and "case 1 has no search" in line
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_profile_is_printed_and_lies_beside_the_trace(study, tmp_path, capsys):
     out = tmp_path / "out"
     told = run([*words(study, 4, out, {}), "--profile", "--quiet"], capsys).splitlines()
@@ -283,6 +277,17 @@ def test_changes_are_converted_and_take_effect(study, tmp_path):
 def test_season_by_name(study, tmp_path):
     solved = read_result(solve(study, 0, tmp_path / "out", {"season.months": "spring", "n_scenarios": 2}))
     assert solved.prepared.study.settings.season.months == [3, 4, 5]
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+@pytest.mark.parametrize(
+    "asked", ["--gap=0.01", "--engine=tree", "--engine=scip", "--resume", "--restart", "--profile"]
+)
+def test_what_only_a_search_has_is_refused_where_there_is_none(case, asked, study, tmp_path, capsys):
+    assert main([*words(study, case, tmp_path / "out", {}), asked]) == 2
+    option = asked.partition("=")[0]
+    line = f"tritier: {option}: case: case {case} has no search; leave it out, or solve case 3 or 4\n"
+    assert capsys.readouterr().err == line and not (tmp_path / "out").exists()
 
 
 # interruptions

@@ -139,7 +139,7 @@ def add_solve(verbs: Verbs) -> None:
     )
     verb.add_argument("--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain")
     verb.add_argument(
-        "--engine", choices=("tree", "scip"), default="tree", help="who chooses what is answered next: we, or SCIP"
+        "--engine", choices=("tree", "scip"), default=None, help="who chooses what is answered next: we (tree), or SCIP"
     )
     verb.add_argument("--profile", action="store_true", help="print where the seconds go, and store it as profile.csv")
     add_run_options(verb)
@@ -155,9 +155,10 @@ def solve(a: argparse.Namespace) -> int:
     from tritier.provenance import keeping, sole_writer
 
     case, progress = find_case(a.case), teller(a.quiet)
-    check_asked(a.gap, a.jobs, a.engine)
-    if a.profile and not case.optimised:
-        raise InputError("--profile", "case", f"case {a.case} has no search", "profile case 3 or 4")
+    engine = a.engine or "tree"
+    check_asked(a.gap, a.jobs, engine)
+    if not case.optimised:
+        refuse_of_search(a)
     prepared = prepare(a.study, a.preset, parse_changes(a.set))
     place = store.check_out(Path(a.out))
     state = place.with_name(f"{place.name}.state.npz") if case.optimised else None
@@ -169,7 +170,7 @@ def solve(a: argparse.Namespace) -> int:
             f"{prepared.study.name}: case {a.case}, preset {a.preset}, {len(instance.prosumers)} prosumers, "
             f"{instance.days.n_days} scenarios"
         )
-        result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, a.engine)
+        result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, engine)
         result.write(place, a.profile)
         if result.bounds is not None:
             progress(result.bounds.in_words)
@@ -181,6 +182,13 @@ def solve(a: argparse.Namespace) -> int:
         print(profile_text(result.profile))
     progress(f"written to {a.out}")
     return 0
+
+
+def refuse_of_search(a: argparse.Namespace) -> None:
+    """Raise InputError where a case without a search is asked for what only a search has."""
+    for name in ("gap", "engine", "profile", "resume", "restart"):
+        if getattr(a, name) not in (None, False):
+            raise InputError(f"--{name}", "case", f"case {a.case} has no search", "leave it out, or solve case 3 or 4")
 
 
 def profile_text(profile: pd.DataFrame) -> str:
