@@ -121,7 +121,7 @@ CHANGES = {  # the same for one --set
     "season.months=[3,": "--set: line 1: is not YAML; give season.months a number",
     "season.months=[13]": STUDY + "season.months.0: 13 is not allowed; it should be less than",
     "season.months=monsoon": STUDY + "season.months: unknown season 'monsoon'; give month numbers",
-    "feed_in_usd_per_kwh=0.4": STUDY + "menus.smoke.tariff.off_peak: retail price plus the smallest tariff",
+    "feed_in_usd_per_kwh=0.4": STUDY + "feed_in_usd_per_kwh: 0.4 is above the retail price 0.25: importing",
 }
 
 

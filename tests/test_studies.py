@@ -19,6 +19,7 @@ import pandapower.networks as pn
 import pandas as pd
 import papermill
 import pytest
+from small_study import write_study
 
 import tritier as tt
 from tritier import cli
@@ -757,6 +758,23 @@ def test_what_is_not_the_studys_own_is_said(ieee69, tmp_path):
     line, levels = study.menu("fast").capacity[0]
     loose = read_study(ieee69, {"menus.fast.capacity": {line: [levels[-1]]}})
     assert any("nothing binds" in w for w in warnings(loose))
+
+
+def test_a_largest_level_that_binds_on_a_line_without_a_rating_is_said(tmp_path):
+    """Of line 2 of the small study; reading refuses it on a line that has a rating."""
+    write_study(tmp_path)
+    flow = design_flows(read_study(tmp_path), "smoke").set_index("line").loc[2, "flow_kw"]
+    offered = {
+        name: {"menus.smoke.capacity": {1: [100, 400], 2: [5, top]}} for name, top in (("low", 10), ("high", 99))
+    }
+    assert 10 < flow < 99
+    low, high = (warnings(read_study(tmp_path, offered[name]), "smoke") for name in ("low", "high"))
+    (said,) = set(low) - set(high)
+    assert said == (
+        f"menus.smoke.capacity.2: its largest level, 10 kW, stands for no limit but is below the {flow:,.0f} kW that "
+        "the line, which has no rating, carries on design days; offer a larger one"
+    )
+    assert not any(w.startswith("menus.") for w in high)
 
 
 def test_a_network_beyond_its_limits_is_said_with_its_worst_places():

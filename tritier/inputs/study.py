@@ -202,7 +202,8 @@ def _require_slack_within(feeder: Feeder, path: Path) -> None:
 
 
 def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
-    """Capacity menus must name lines of the feeder, and their largest level must never bind."""
+    """Capacity menus must name lines of the feeder, and their largest level must never bind before the line's rating;
+    where a line has none, :func:`tritier.studies.check.menu_warnings` looks at its flows."""
     for name, menu in settings.menus.items():
         for line, levels in menu.capacity.items():
             field = f"menus.{name}.capacity.{line}"
