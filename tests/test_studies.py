@@ -1001,6 +1001,14 @@ def small_tables(folder: Path) -> str:
     return f"{bus},{branch}"
 
 
+def test_the_electrified_twin_keeps_its_studys_value_added_tax(ieee69):
+    content = read_yaml(ieee69 / "study.yaml", "")
+    for changes, share in (({"retail.vat_share": 0.25}, 0.25), ({}, 0.19)):
+        twin = build.electrified_settings(content, read_study(ieee69, changes), 1.0, ["deferrable_profiles"])
+        retail = Settings.model_validate(twin).retail
+        assert (retail.kind, retail.vat_share) == ("spot_indexed", share)
+
+
 def test_batteries_of_the_electrified_twin_are_sized_by_its_sun_whatever_their_scale(ieee69):
     for scale in (1.0, 2.0):
         study = read_study(ieee69, {"batteries.scale": scale})
