@@ -26,7 +26,7 @@ from tritier import cli
 from tritier.cases import solve
 from tritier.cases.cases import CASES
 from tritier.cases.certificate import GAIN, DesignProof
-from tritier.cases.result import design_warnings
+from tritier.cases.result import TODAY, design_warnings
 from tritier.cli import main
 from tritier.errors import InfeasibleError, InputError
 from tritier.evaluation.findings import elsewhere
@@ -986,7 +986,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(trunk, tmp_path):
 def test_a_report_shows_a_menu_only_where_one_was_offered(trunk, tmp_path):
     from tritier.book.report import design_tables
 
-    for number, head in ((1, ["decision", "unit", "chosen"]), (3, ["decision", "unit", "menu", "chosen", "Case 1"])):
+    for number, head in ((1, ["decision", "unit", "chosen"]), (3, ["decision", "unit", "menu", "chosen", TODAY])):
         (text,) = design_tables(tt.solve(trunk, number, "smoke"))
         assert re.findall(r"<th[^>]*>([^<]+)</th>", text)[: len(head)] == head
 

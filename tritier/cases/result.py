@@ -500,11 +500,15 @@ def design_table(design: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["figure", "unit", "value"])
 
 
-def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) -> pd.DataFrame:
-    """What the DSO chose, from which menu, beside the flat tariff in $/kWh; ``fixed``: what all customers pay as a
-    fixed charge, $/day."""
+TODAY = "network charge today"  # as tables and figures call what a design stands beside
+
+
+def choice_table(menu: Menu, design: Design, charge: float, fixed: float = 0.0) -> pd.DataFrame:
+    """What the DSO chose, from which menu, beside the network charge today in $/kWh, which need not be the flat tariff
+    that Case 1 ends at: a study may give its cost to recover itself; ``fixed``: what all customers pay as a fixed
+    charge, $/day."""
     blocks = ("off-peak", "day", "peak")
-    text = {f"tau_{b}": (f"energy charge, {name}", "$/kWh", f"{flat:.4f}") for b, name in enumerate(blocks)}
+    text = {f"tau_{b}": (f"energy charge, {name}", "$/kWh", f"{charge:.4f}") for b, name in enumerate(blocks)}
     text |= {
         "tau_p": ("P2P charge", "$/kWh", "–"),
         "tau_k": ("individual peak charge", "$/kW", "none"),
@@ -519,7 +523,7 @@ def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) ->
     for line, levels in menu.capacity:
         offered = ", ".join(limit_in_words(x, levels) for x in levels)
         rows.append((f"limit of line {line}", "kW", offered, limit_in_words(limits[line], levels), "none"))
-    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", "Case 1"])
+    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", TODAY])
 
 
 def limit_in_words(chosen: float, levels: Sequence[float]) -> str:
