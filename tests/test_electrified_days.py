@@ -163,8 +163,8 @@ def test_prices_by_hand(small):
 
 
 def test_buying_to_sell_at_once_is_refused(small):
-    spot = {"retail.kind": "spot_indexed", "retail_usd_per_kwh": 0.10}
-    study = read_study(small, spot)  # feed-in stays at 0.14, the smallest tariff is 0.05
+    spot = {"retail.kind": "spot_indexed", "retail_usd_per_kwh": 0.24}
+    study = read_study(small, spot)  # feed-in stays at 0.14, the smallest tariff is 0.05 and would hide it
     with pytest.raises(InputError) as caught:
         make_days(study, season_days(study))
     assert caught.value.field == "retail.kind"

@@ -324,6 +324,7 @@ def test_a_chosen_design_is_shown_with_every_component_of_the_tariff():
     menu = Menu(((0.02,), (0.02, 0.05), (0.08,)), (0.04,), ((1, (1700.0, 4700.0)),), (0.0, 0.1), (0.0, 0.38))
     design = Design((0.02, 0.05, 0.08), 0.04, ((1, 1700.0),), 0.1, 0.38)
     table = findings.choice_table(menu, design, 0.0833, 321.0).set_index("decision")
+    assert table.loc["energy charge, day", "network charge today"] == "0.0833" and "Case 1" not in table
     assert table["chosen"].to_dict() == {
         "energy charge, off-peak": "0.02",
         "energy charge, day": "0.05",

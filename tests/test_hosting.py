@@ -321,6 +321,21 @@ def test_rows_and_costs_of_what_waits_term_by_term():
     assert before.sum() == pytest.approx(day.load.sum() - sun.sum())
 
 
+def test_batteries_that_nobody_owns_have_no_part_in_efficiency_and_wear():
+    """One site has 100 kWh, one 300, the others none: what their rows say is of no battery."""
+    study = read_study(STUDY)
+    sizes = [100.0, 300.0] + [0.0] * (len(study.prosumers) - 2)
+    figures = {0: (0.96, 0.04), 1: (0.92, 0.08)}
+    owners = tuple(
+        replace(who, battery_kwh=kwh, eta=figures.get(k, (0.5, 9.0))[0], degradation=figures.get(k, (0.5, 9.0))[1])
+        for k, (who, kwh) in enumerate(zip(study.prosumers, sizes, strict=True))
+    )
+    case = load_problem(replace(study, prosumers=owners), "der", "paper").case
+    assert (case.eta, case.degradation) == pytest.approx((0.93, 0.07))
+    same = load_problem(study, "der", "paper").case
+    assert (same.eta, same.degradation) == (0.95, 0.0437), "where all are alike, that is it to the last digit"
+
+
 def test_days_of_a_study_with_vehicles_are_whole():
     """Real days hold what is asked for; a season's chargers draw at once all that its day may ask for; limits are no
     tighter than the loads with nobody waiting."""

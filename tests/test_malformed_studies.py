@@ -371,11 +371,11 @@ BROKEN = {
         "menus.smoke.capacity.1",
         "at or above the rating",
     ),
-    "arbitrage": (
-        setting("feed_in_usd_per_kwh", 0.31),
+    "arbitrage at no tariff": (  # at the smallest one offered, 0.05, there is none
+        setting("feed_in_usd_per_kwh", 0.26),
         "study.yaml",
-        "menus.smoke.tariff.off_peak",
-        "raise the tariff",
+        "feed_in_usd_per_kwh",
+        "lower it, or raise retail_usd_per_kwh",
     ),
     "menu of an unknown preset": (
         edit("study.yaml", "  smoke:", "  quick:"),

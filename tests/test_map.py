@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from tritier.errors import InputError
 from tritier.evaluation import findings, variants
 from tritier.evaluation.findings import JUDGED
 from tritier.inputs.scenarios import held_out_days
+from tritier.inputs.settings import PRESETS
 from tritier.inputs.study import placed, read_study
 from tritier.model.dso import HARD, OWN
 from tritier.plots import results as plots
@@ -131,6 +132,22 @@ def test_a_setting_is_kept_for_its_data_and_read_back(tmp_path, solved):
     daily, origin = variants.read_setting(tmp_path, SETTING)
     assert daily["welfare_usd"].to_numpy() == pytest.approx(solved[0]["welfare_usd"].to_numpy(), rel=1e-9)
     assert origin["case_4"]["bounds"] == solved[1]["case_4"]["bounds"]
+
+
+@pytest.mark.parametrize("size", [{"n_prosumers": 9}, {"gap": 0.2}, {"seed": 7}, {"days_used": 20}])
+def test_stored_settings_are_stale_at_other_sizes_of_the_preset(size, tmp_path, monkeypatch):
+    """Of the study's own, or of the preset by that name: settings give neither prosumers, gap nor seed."""
+    data, setting = inputs_hash(read_study(STUDY)), variants.SETTINGS[0]
+    assert variants.setting_is_kept(STORED, setting, data)
+    text = (STUDY / "study.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(f"{text}presets: {json.dumps({'fast': size})}\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(variants, "MAP_STUDY", tmp_path)
+        assert not variants.setting_is_kept(STORED, setting, data)
+        (tmp_path / "study.yaml").write_text(f"{text}presets: {{fast: {{n_resampled_days: 7, n_scenarios: 9}}}}\n")
+        assert variants.setting_is_kept(STORED, setting, data), "these decide nothing here, or are the setting's own"
+    monkeypatch.setitem(PRESETS, "fast", replace(PRESETS["fast"], **size))
+    assert not variants.setting_is_kept(STORED, setting, data)
 
 
 def forge(folder: Path, change, sign: bool) -> None:

@@ -168,6 +168,23 @@ def test_halves_swap_and_other_seasons_keep_to_their_days():
     assert len(labels["other-weekdays"]) + len(labels["weekends"]) >= 250
 
 
+def test_the_answer_is_not_written_where_a_case_is_not_judged_for_todays_data(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("run", heldout.UNSEEN / "run.py")
+    run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run)
+    path, real = tmp_path / "answer.md", run.is_kept
+    monkeypatch.setattr(run, "prepare", lambda study, preset, half: ready(study.name, half))
+    run.write_answer(path)
+    assert path.read_text() == findings.answer()
+    path.write_text("as it was")
+    monkeypatch.setattr(run, "is_kept", lambda ready, days, k: real(ready, days, k) and (days, k) != (SWAPPED, 2))
+    with pytest.raises(
+        SystemExit, match="is left as it was, as ieee33, case 2, real, odd weeks is not judged for"
+    ) as e:
+        run.write_answer(path)
+    assert "\n" not in str(e.value) and path.read_text() == "as it was"
+
+
 def test_a_case_that_is_not_stored_is_not_judged_for_the_book():
     with pytest.raises(InputError, match=r"run python data/results/cases/run\.py"):
         heldout.origin(prepare(DATA / "studies" / "ieee33", "smoke"), 4)

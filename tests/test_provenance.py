@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from tritier import provenance
 from tritier.cases.solve import prepare
 from tritier.errors import InputError
+from tritier.inputs.documents import read_json
 from tritier.provenance import (
     clear_leftovers,
     own_folder,
@@ -24,6 +27,8 @@ from tritier.provenance import (
     write_csv,
     write_json,
 )
+
+RESULTS = provenance.DATA / "results"
 
 
 def names(folder: Path) -> list[str]:
@@ -200,3 +205,48 @@ def test_versions_name_python_and_the_solvers():
     found = provenance.versions()
     assert found["python"] == sys.version.split()[0]
     assert {"highspy", "pyscipopt"} <= set(found)
+
+
+# scripts that measure
+
+
+def script(name: str) -> ModuleType:
+    """A script of data/results."""
+    spec = importlib.util.spec_from_file_location(name, RESULTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["ways", "large"])
+def test_each_row_that_is_measured_by_itself_says_by_what(name):
+    rows, about = pd.read_csv(RESULTS / f"{name}.csv"), read_json(RESULTS / f"{name}.json")
+    assert rows["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all() and (rows["limit"] > 0).all()
+    assert rows["commit"].str.fullmatch(r"[0-9a-f]{12}\+?|unknown").all()
+    assert rows["versions"].str.contains(r"^highspy \d.*, python 3").all()
+    assert not {"date", "commit", "versions", "processor"} & set(about), "one word for rows of different days"
+    assert script(name).versions_in_words is provenance.versions_in_words
+
+
+@pytest.mark.parametrize("name", ["growth", "bilevel"])
+def test_scripts_find_their_commit_before_they_measure(name, tmp_path, monkeypatch):
+    """What is committed while they run is not what they have loaded."""
+    run, order = script(name), list[str]()
+
+    def measured(*given) -> pd.DataFrame:
+        order.append("measured")
+        return pd.DataFrame([{"hours": 3, "scenarios": 2, "mode": "bigm", "status": "no", "seconds": 0.0}])
+
+    monkeypatch.setattr(run, "commit", lambda: order.append("commit") or "begun")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    if name == "growth":
+        monkeypatch.setattr(run, "TABLE", tmp_path / "growth.csv")
+        monkeypatch.setattr(run, "PLAIN", [("bigm", False)])
+        monkeypatch.setattr(run, "growth", measured)
+        run.main()
+        assert pd.read_csv(tmp_path / "growth.csv")["commit"].tolist() == ["begun"]
+    else:
+        monkeypatch.setattr(run, "scaling", measured)
+        run.main("scaling")
+        assert read_json(tmp_path / "bilevel.json")["scaling"]["commit"] == "begun"
+    assert order[:2] == ["commit", "measured"]

@@ -19,12 +19,14 @@ import pandapower.networks as pn
 import pandas as pd
 import papermill
 import pytest
+from small_study import write_study
 
 import tritier as tt
 from tritier import cli
 from tritier.cases import solve
+from tritier.cases.cases import CASES
 from tritier.cases.certificate import GAIN, DesignProof
-from tritier.cases.result import design_warnings
+from tritier.cases.result import TODAY, design_warnings
 from tritier.cli import main
 from tritier.errors import InfeasibleError, InputError
 from tritier.evaluation.findings import elsewhere
@@ -35,7 +37,7 @@ from tritier.inputs.study import hash_files, read_study
 from tritier.inputs.tables import read_feeder
 from tritier.model import chance
 from tritier.model.acflow import ac_power_flow
-from tritier.provenance import write_json
+from tritier.provenance import digest, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.studies import build
 from tritier.studies.build import electrify, find_grid, new_study, substation_voltage, unavoidable_violation
@@ -157,9 +159,9 @@ def test_a_feeder_below_a_transformer_has_its_own_voltage_and_lines(tmp_path):
         find_grid(str(path), root=2, opened=[1, 2])
 
 
-def script() -> ModuleType:
-    """data/results/feeders.py, which holds pandapower's own flow of an imported feeder."""
-    spec = importlib.util.spec_from_file_location("feeders", DATA / "results" / "feeders.py")
+def script(name: str = "feeders") -> ModuleType:
+    """A script of data/results; feeders.py holds pandapower's own flow of an imported feeder."""
+    spec = importlib.util.spec_from_file_location(name, DATA / "results" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -768,6 +770,23 @@ def test_what_is_not_the_studys_own_is_said(ieee69, tmp_path):
     assert any("nothing binds" in w for w in warnings(loose))
 
 
+def test_a_largest_level_that_binds_on_a_line_without_a_rating_is_said(tmp_path):
+    """Of line 2 of the small study; reading refuses it on a line that has a rating."""
+    write_study(tmp_path)
+    flow = design_flows(read_study(tmp_path), "smoke").set_index("line").loc[2, "flow_kw"]
+    offered = {
+        name: {"menus.smoke.capacity": {1: [100, 400], 2: [5, top]}} for name, top in (("low", 10), ("high", 99))
+    }
+    assert 10 < flow < 99
+    low, high = (warnings(read_study(tmp_path, offered[name]), "smoke") for name in ("low", "high"))
+    (said,) = set(low) - set(high)
+    assert said == (
+        f"menus.smoke.capacity.2: its largest level, 10 kW, stands for no limit but is below the {flow:,.0f} kW that "
+        "the line, which has no rating, carries on design days; offer a larger one"
+    )
+    assert not any(w.startswith("menus.") for w in high)
+
+
 def test_a_network_beyond_its_limits_is_said_with_its_worst_places():
     """Two lines and three buses: what is reached and no more is said of neither kind."""
     lines = pd.DataFrame({"line": [1, 2], "loading": [1.2, 0.4]})
@@ -977,7 +996,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(trunk, tmp_path):
 def test_a_report_shows_a_menu_only_where_one_was_offered(trunk, tmp_path):
     from tritier.book.report import design_tables
 
-    for number, head in ((1, ["decision", "unit", "chosen"]), (3, ["decision", "unit", "menu", "chosen", "Case 1"])):
+    for number, head in ((1, ["decision", "unit", "chosen"]), (3, ["decision", "unit", "menu", "chosen", TODAY])):
         (text,) = design_tables(tt.solve(trunk, number, "smoke"))
         assert re.findall(r"<th[^>]*>([^<]+)</th>", text)[: len(head)] == head
 
@@ -990,6 +1009,14 @@ def small_tables(folder: Path) -> str:
     lines = [f"{k},{k},{k + 1},0.4,0.3,1" for k in range(1, 6)]
     branch.write_text("\n".join(["line,from_bus,to_bus,r_ohm,x_ohm,closed", *lines]) + "\n")
     return f"{bus},{branch}"
+
+
+def test_the_electrified_twin_keeps_its_studys_value_added_tax(ieee69):
+    content = read_yaml(ieee69 / "study.yaml", "")
+    for changes, share in (({"retail.vat_share": 0.25}, 0.25), ({}, 0.19)):
+        twin = build.electrified_settings(content, read_study(ieee69, changes), 1.0, ["deferrable_profiles"])
+        retail = Settings.model_validate(twin).retail
+        assert (retail.kind, retail.vat_share) == ("spot_indexed", share)
 
 
 def test_batteries_of_the_electrified_twin_are_sized_by_its_sun_whatever_their_scale(ieee69):
@@ -1177,6 +1204,42 @@ def test_the_larger_second_feeder_is_made_again_to_the_last_digit(tmp_path):
     twin, _ = electrify(study.folder, tmp_path / "then", 1.0, DATA)
     assert twin.data_hash == read_json(DATA / "results" / "elsewhere" / "oberrhein2" / "origin.json")["data_hash"]
     assert ".0" in (twin.folder / "passive.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["ieee69", "oberrhein2"])
+def test_stored_days_of_second_feeders_are_of_the_designs_beside_them(name):
+    """Trade agreed the day before is the same on all days: a mark of the decisions in the days themselves."""
+    place = DATA / "results" / "elsewhere" / name
+    for number in (1, 2, 4):
+        path, daily = place / f"case-{number}" / "decisions.npz", pd.read_csv(place / f"case-{number}.csv")
+        assert read_json(place / f"case-{number}.json")["decisions"] == digest(path.read_bytes())
+        with np.load(path) as made:
+            assert daily["p2p_kwh"].to_numpy() == pytest.approx(float(made["zs"].sum()), rel=1e-9)
+
+
+def test_a_case_elsewhere_that_was_solved_anew_is_judged_anew(tmp_path, monkeypatch):
+    """And until then its feeder does not count as finished."""
+    run, number, named = script("elsewhere"), 4, "ieee69"
+    shutil.copytree(DATA / "results" / "elsewhere" / named, tmp_path / named)
+    kept, judged = tmp_path / named / "case-4.csv", []
+    about = read_json(tmp_path / named / "origin.json")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "judged", lambda *given: judged.append(given[1]))
+    monkeypatch.setattr(run, "find", lambda *given: SimpleNamespace(daily=pd.DataFrame({"day": ["another"]})))
+    monkeypatch.setattr(run, "find_days", lambda *given: None)
+    prepared = SimpleNamespace(
+        study=SimpleNamespace(data_hash=about["data_hash"]), preset=SimpleNamespace(name=about["preset"])
+    )
+    result = SimpleNamespace(
+        case=CASES[number], decisions=None, origin={"seconds": 1.0}, certify=lambda *given: judged.append("certified")
+    )
+    run.judge_case(named, prepared, result)
+    assert judged == []
+    (tmp_path / named / "case-4" / "decisions.npz").write_bytes(b"of another design")
+    for _ in range(2):
+        run.judge_case(named, prepared, result)
+        assert judged == ["certified", number] and "another" in kept.read_text()
+    assert not (tmp_path / named / "origin.json").exists()
 
 
 def test_second_feeders_are_stored_with_their_proof_and_made_again_from_nothing(ieee69, tmp_path):

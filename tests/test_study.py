@@ -7,20 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import replace_text
+from small_study import replace_text, write_study
 from solved_small import CONGESTED, congested_study, solve, words
 
-from tritier.cases.cases import CASES
+from tritier.cases.cases import CASES, judging_instance
 from tritier.cases.certificate import DesignProof
 from tritier.cases.outcome import linear_losses
 from tritier.cases.result import read_result
 from tritier.cases.solve import CLOSE, anchored_baseline, baseline, prepare, targets
 from tritier.cli import main
 from tritier.errors import InputError
+from tritier.inputs.instance import Design
+from tritier.inputs.scenarios import design_days
 from tritier.reformulation.joint import JointLP
 from tritier.search.flat import flat_design, flat_tariff
 from tritier.search.menu import Coordinates
-from tritier.search.responses import LOSS_GAP, optimistic_response
+from tritier.search.responses import LOSS_GAP, optimistic_response, social_cost
 
 pytestmark = pytest.mark.usefixtures("prepared_once")
 
@@ -184,6 +186,20 @@ def test_a_price_of_violation_below_what_keeping_limits_costs_is_named(tmp_path,
     study = congested_study(tmp_path / "study")
     line = refused(study, tmp_path / "out", CONGESTED | {"violation_price_factor": 1e-3}, capsys)
     assert "study.yaml: violation_price_factor: is so low that " in line and line.endswith("; raise it")
+
+
+def test_the_baseline_is_the_answer_that_is_best_for_society(tmp_path):
+    """Nobody is paid for what is fed in, so that feeding in and curtailing cost a prosumer the same: society gains by
+    the former, and welfare is calibrated on it."""
+    prepared = prepare(write_study(tmp_path), "smoke", {"feed_in_usd_per_kwh": 0.0, "renewables.pv_scale": 3.0})
+    _, social, _ = baseline(prepared)
+    days = design_days(prepared.study, prepared.preset)
+    instance, design = judging_instance(prepared.instance, CASES[1], days), Design((0.08,) * 3, 0.08)
+    best, joint = (JointLP(instance, market=False, network=False) for _ in range(2))
+    assert social == pytest.approx(optimistic_response(best, design, revenue=False).social.total, abs=1e-6)
+    joint.set_design(design)
+    anyone = joint.warm.solve(joint.cost(design))
+    assert social_cost(joint, anyone.x).total > social + 1.0, "the study should leave prosumers a choice"
 
 
 def test_case_1_is_calibrated_in_its_two_parameters():

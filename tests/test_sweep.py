@@ -161,6 +161,15 @@ def test_the_key_follows_notebook_and_inputs_but_neither_menus_nor_titles(bench)
     assert bench.origin() != origin
 
 
+@pytest.mark.parametrize("size", ["seed: 7", "gap: 0.2", "n_prosumers: 1"])
+def test_a_point_is_run_again_at_other_sizes_of_the_preset(size, bench):
+    """Of those that a point does not give: they come from the preset, or from the study."""
+    assert sweeps.run_sweep(bench, points(1))["executed"].tolist() == [True]
+    text = (bench.root / "study" / "study.yaml").read_text()
+    (bench.root / "study" / "study.yaml").write_text(text.replace("presets:\n", f"presets:\n  fast:\n    {size}\n"))
+    assert sweeps.run_sweep(bench, points(1))["executed"].tolist() == [True]
+
+
 def test_the_notebook_of_the_book_is_stripped():
     code = [c for c in nbformat.read(ROOT / sweeps.NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
     assert code[0].metadata.tags == ["parameters"]

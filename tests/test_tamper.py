@@ -20,14 +20,14 @@ from tritier.cases.certificate import PROOFS, check_answers, stored_lp
 from tritier.cases.decisions import decisions_of
 from tritier.cases.judged import check_days
 from tritier.cases.recourse import Recourse
-from tritier.cases.result import check_figures, read_result
+from tritier.cases.result import FOLDER, check_figures, read_result
 from tritier.cases.solve import judge
 from tritier.cli import main
 from tritier.errors import CertificateError, InputError
 from tritier.evaluation import heldout
 from tritier.inputs.documents import read_json
 from tritier.model.dso import menu_points
-from tritier.provenance import write_json
+from tritier.provenance import DATA, write_json
 from tritier.reformulation.joint import JointLP
 from tritier.search import scip
 from tritier.search.check import check_pool, completed
@@ -465,6 +465,74 @@ def test_what_certify_does_not_check_is_said(flat_folder, tmp_path, capsys):
     assert capsys.readouterr().err.endswith(line)
 
 
+def edit_json(name, change):
+    def apply(copy):
+        content = read_json(copy / name)
+        change(content)
+        write_json(copy / name, content)
+
+    return apply
+
+
+@pytest.fixture(scope="module")
+def evaluated(flat_folder, tmp_path_factory):
+    """Case 2 with the judged days of its scenarios beside it."""
+    place = tmp_path_factory.mktemp("evaluated") / "case2"
+    shutil.copytree(flat_folder, place)
+    assert main(["evaluate", str(place), "--study", str(flat_folder.parent / "study"), "--days", "scenarios"]) == 0
+    return place
+
+
+def test_what_was_judged_later_is_compared_with_its_days_and_its_decisions(evaluated, flat_folder, capsys):
+    study = str(flat_folder.parent / "study")
+    capsys.readouterr()
+    assert main(["certify", str(evaluated), "--study", study]) == 0
+    assert capsys.readouterr().err.endswith(
+        "seconds of provenance.json\nnot checked either: evaluation.csv, which tritier evaluate makes anew\n"
+    )
+    told = read_json(evaluated / "physics.json")
+    for verb in ("certify", "report"):
+        write_json(evaluated / "physics.json", told | {"violation_share": 0.5})
+        assert main([verb, str(evaluated), "--study", study, "--quiet"]) == 1
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1 and "certificate physics.violation_share failed" in line
+    write_json(evaluated / "physics.json", told)
+
+
+def drop_column(name):
+    def apply(copy):
+        pd.read_csv(copy / "evaluation.csv").drop(columns=name).to_csv(copy / "evaluation.csv", index=False)
+
+    return apply
+
+
+JUDGED_OTHERWISE = {  # what is done to judged days, then the line
+    "other decisions": (edit_json("physics.json", lambda p: p.update(decisions="0")), "certificate physics.decisions"),
+    "other losses": (
+        edit_json("physics.json", lambda p: p["policies"]["hard-limit redispatch"].update(losses_kwh=1.0)),
+        "certificate physics.policies.hard-limit redispatch.losses_kwh",
+    ),
+    "fewer figures": (edit_json("physics.json", lambda p: p.pop("days")), "physics.json: physics: does not hold the"),
+    "without a mark": (edit_json("physics.json", lambda p: p.pop("decisions")), "physics.json: day_set, decisions: "),
+    "of unknown days": (edit_json("physics.json", lambda p: p.update(day_set="x")), "physics.json: day_set, decisions"),
+    "without days": (lambda c: (c / "evaluation.csv").unlink(), "evaluation.csv: file: is missing; run tritier eval"),
+    "days alone": (lambda c: (c / "physics.json").unlink(), "physics.json: file: is missing; run tritier evaluate"),
+    "days without losses": (drop_column("ac_losses_kwh"), "evaluation.csv: column ac_losses_kwh: is missing"),
+    "no table": (lambda c: (c / "evaluation.csv").write_text(""), "evaluation.csv: file: is no table"),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED_OTHERWISE)
+def test_judged_days_that_do_not_fit_are_refused(name, evaluated, flat, tmp_path):
+    damage, piece = JUDGED_OTHERWISE[name]
+    place = tmp_path / "case"
+    shutil.copytree(evaluated, place)
+    heldout.check_evaluation(place, flat)
+    damage(place)
+    with pytest.raises(CertificateError if piece.startswith("certificate") else InputError, match=piece):
+        heldout.check_evaluation(place, flat)
+
+
 def test_evaluated_days_at_other_prices_are_refused(solved, monkeypatch):
     """At other prices money moves from one agent to another, and all accounts still balance."""
     real = heldout.judge_policies
@@ -493,15 +561,6 @@ def test_evaluate_certifies_first_and_writes_nothing(copy, arrays, capsys):
 
 def cut(name):
     return lambda copy: (copy / name).write_bytes((copy / name).read_bytes()[:-200])
-
-
-def edit_json(name, change):
-    def apply(copy):
-        content = read_json(copy / name)
-        change(content)
-        write_json(copy / name, content)
-
-    return apply
 
 
 def edit_arrays(change):
@@ -580,6 +639,16 @@ def test_certify_exits_2_for_a_damaged_result(case, copy, capsys):
     code, line = certify(copy, capsys)
     assert code == 2
     assert piece in line and "; " in line
+
+
+@pytest.mark.parametrize("name", ["tau_k", "tau_c", "K", "H"])
+def test_certify_exits_2_where_a_peak_charge_or_what_it_is_billed_on_is_missing(name, tmp_path, capsys):
+    """They are stored where the menu offers such a charge, as that of a case that is stored with the data does."""
+    place = tmp_path / "case"
+    shutil.copytree(FOLDER / "fast-odd" / "case-4", place)
+    edit_arrays(lambda a: a.pop(name))(place)
+    assert main(["certify", str(place), "--study", str(DATA / "studies" / "ieee33"), "--quiet"]) == 2
+    assert f"decisions.npz: {name}: is missing; " in capsys.readouterr().err
 
 
 def test_certify_exits_2_when_the_study_has_changed(folder, copy, capsys):

@@ -139,7 +139,7 @@ def add_solve(verbs: Verbs) -> None:
     )
     verb.add_argument("--gap", type=float, default=None, help="largest gap accepted, share of the achievable gain")
     verb.add_argument(
-        "--engine", choices=("tree", "scip"), default="tree", help="who chooses what is answered next: we, or SCIP"
+        "--engine", choices=("tree", "scip"), default=None, help="who chooses what is answered next: we (tree), or SCIP"
     )
     verb.add_argument("--profile", action="store_true", help="print where the seconds go, and store it as profile.csv")
     add_run_options(verb)
@@ -155,9 +155,10 @@ def solve(a: argparse.Namespace) -> int:
     from tritier.provenance import keeping, sole_writer
 
     case, progress = find_case(a.case), teller(a.quiet)
-    check_asked(a.gap, a.jobs, a.engine)
-    if a.profile and not case.optimised:
-        raise InputError("--profile", "case", f"case {a.case} has no search", "profile case 3 or 4")
+    engine = a.engine or "tree"
+    check_asked(a.gap, a.jobs, engine)
+    if not case.optimised:
+        refuse_of_search(a)
     prepared = prepare(a.study, a.preset, parse_changes(a.set))
     place = store.check_out(Path(a.out))
     state = place.with_name(f"{place.name}.state.npz") if case.optimised else None
@@ -169,7 +170,7 @@ def solve(a: argparse.Namespace) -> int:
             f"{prepared.study.name}: case {a.case}, preset {a.preset}, {len(instance.prosumers)} prosumers, "
             f"{instance.days.n_days} scenarios"
         )
-        result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, a.engine)
+        result = solve_case(prepared, a.case, a.jobs, progress, state, a.gap, engine)
         result.write(place, a.profile)
         if result.bounds is not None:
             progress(result.bounds.in_words)
@@ -181,6 +182,13 @@ def solve(a: argparse.Namespace) -> int:
         print(profile_text(result.profile))
     progress(f"written to {a.out}")
     return 0
+
+
+def refuse_of_search(a: argparse.Namespace) -> None:
+    """Raise InputError where a case without a search is asked for what only a search has."""
+    for name in ("gap", "engine", "profile", "resume", "restart"):
+        if getattr(a, name) not in (None, False):
+            raise InputError(f"--{name}", "case", f"case {a.case} has no search", "leave it out, or solve case 3 or 4")
 
 
 def profile_text(profile: pd.DataFrame) -> str:
@@ -210,19 +218,25 @@ def add_certify(verbs: Verbs) -> None:
 
 def certify(a: argparse.Namespace) -> int:
     """Recompute every certificate and figure of a stored result; CertificateError at the first that fails."""
-    from tritier.cases.store import UNCHECKED
+    from tritier.cases.store import UNCHECKED, unread
+    from tritier.evaluation.heldout import check_evaluation
     from tritier.hosting.run import is_hosting, read_hosting
     from tritier.provenance import require_jobs
 
     require_jobs(a.jobs)
-    result = read_hosting(a.folder, a.study) if is_hosting(Path(a.folder)) else tt.read_result(a.folder, a.study)
+    folder = Path(a.folder)
+    result = read_hosting(folder, a.study) if is_hosting(folder) else tt.read_result(folder, a.study)
     progress, bounds = teller(a.quiet), getattr(result, "bounds", None)
     with at_work(a.quiet, f"certifying {a.folder}") as step:
         found = result.certify(a.jobs, step)
+    if isinstance(result, tt.Result):
+        check_evaluation(folder, result)
     if bounds is not None:
         progress(bounds.in_words)
-    if not is_hosting(Path(a.folder)):
+    if isinstance(result, tt.Result):
         progress(f"not checked, as no figure rests on it: {', '.join(UNCHECKED)} of provenance.json")
+        if files := unread(folder):
+            progress(f"not checked either: {files}")
     print(json.dumps(found, indent=1, default=float))
     return 0
 
@@ -545,13 +559,15 @@ def noted(study: Study, preset: str) -> None:
 
 
 def write_page(a: argparse.Namespace) -> int:
-    """Certify a stored case and write report.html beside it."""
+    """Certify a stored case and what was judged of it, and write report.html beside it."""
     from tritier.book.report import write_report
+    from tritier.evaluation.heldout import check_evaluation
 
     require_case(a.folder)
     result = tt.read_result(a.folder, a.study)
     with at_work(a.quiet, f"certifying {a.folder}, then drawing") as step:
         result.certify(progress=step)
+        check_evaluation(Path(a.folder), result)
         path = write_report(Path(a.folder), result)
     print(path)
     return 0

@@ -56,6 +56,11 @@ def versions(packages: Sequence[str] = VERSIONED) -> dict[str, str]:
     return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
+def versions_in_words(packages: Sequence[str] = VERSIONED) -> str:
+    """:func:`versions` in one cell of a table whose rows are measured at different times."""
+    return ", ".join(f"{name} {number}" for name, number in versions(packages).items())
+
+
 @cache
 def commit() -> str:
     """Commit of the checkout, with '+' where code or inputs differ from it; 'unknown' outside a checkout.

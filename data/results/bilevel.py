@@ -35,6 +35,7 @@ from bilevel_problems import RANDOM, RESCALINGS, UNITS, bard, fingerprint, grown
 from bilevel_routes import reference, routes, same  # noqa: E402
 
 from tritier.errors import CertificateError, SolverError  # noqa: E402
+from tritier.provenance import commit  # noqa: E402
 from tritier.reformulation.bilevel import LinearBilevel, solve_follower  # noqa: E402
 from tritier.reformulation.files import read_bilevel, write_bilevel  # noqa: E402
 from tritier.reformulation.kkt import leader_residual  # noqa: E402
@@ -214,11 +215,10 @@ def told(answer: float | str) -> str:
 
 def origin(name: str, seconds: float) -> dict[str, object]:
     """Where a table is from."""
-    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
     return {
         "command": f"python data/results/bilevel.py {name}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": head.stdout.strip(),
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "machine": platform.machine(),
@@ -230,6 +230,7 @@ def origin(name: str, seconds: float) -> dict[str, object]:
 
 
 def main(name: str, *interpreters: str) -> None:
+    commit()  # of the code as it is loaded: the table may be stored after the next one
     start = time.perf_counter()
     table = {"scaling": scaling, "random": random, "rivals": rivals, "first": first}[name](*interpreters)
     table.to_csv(HERE / f"bilevel_{name}.csv", index=False)

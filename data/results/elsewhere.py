@@ -1,9 +1,9 @@
 """Does it hold elsewhere? Cases 1, 2 and 4 on other electrified feeders: python data/results/elsewhere.py [NAME ...]
 
 Each feeder passes through ``study new`` and ``study electrify`` with no file edited, is solved and certified at preset
-fast, and judged on the even weeks of the season, which no design has seen. What is stored is left alone and what was
-begun goes on from ``_run/elsewhere``, so that a broken run loses minutes; delete a feeder's folder here for a fresh
-start.
+fast, and judged on the even weeks of the season, which no design has seen; a case that was solved anew is judged anew.
+What is stored is left alone and what was begun goes on from ``_run/elsewhere``, so that a broken run loses minutes;
+delete a feeder's folder here for a fresh start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from tritier.cases.cases import CASES
 from tritier.cases.result import Result, made_from, read_result, solve_case
 from tritier.cases.solve import Prepared, prepare
-from tritier.evaluation.heldout import REAL, find, find_days, judged, note_origin
+from tritier.evaluation.heldout import ORIGIN, REAL, find, find_days, is_of, judged, note_origin, origin_of
 from tritier.provenance import write_csv
 from tritier.studies.build import electrify, find_grid, new_study
 
@@ -59,19 +59,27 @@ def solved(name: str, prepared: Prepared, number: int) -> Result:
     return read_result(out, prepared.study.folder)
 
 
+def judge_case(name: str, prepared: Prepared, result: Result) -> None:
+    """Certify and judge a case, unless the days of the decisions that are stored are kept."""
+    place, number = HERE / name, result.case.number
+    mine, about = origin_of(place / f"case-{number}", prepared), f"case-{number}.json"
+    kept = place / f"case-{number}.csv"
+    if kept.exists() and is_of(place, mine, about):
+        return
+    (place / ORIGIN).unlink(missing_ok=True)  # by which a feeder counts as finished
+    result.certify(2)
+    made, days = result.decisions, find_days(prepared, REAL.kind)
+    found = find(prepared, number, made, judged(prepared, number, made, days))
+    write_csv(kept, found.daily)
+    note_origin(place, mine, about)
+    say(f"{name}, case {number}: {CASES[number].title}, {result.origin['seconds']:.0f} s")
+
+
 def renew(name: str) -> None:
     """Solve, certify and judge a feeder's cases, each kept as soon as it is there."""
     prepared = prepared_of(name)
-    days = find_days(prepared, REAL.kind)
     for number in NUMBERS:
-        result, kept = solved(name, prepared, number), HERE / name / f"case-{number}.csv"
-        if kept.exists():
-            continue
-        result.certify(2)
-        made = result.decisions
-        found = find(prepared, number, made, judged(prepared, number, made, days))
-        write_csv(kept, found.daily)
-        say(f"{name}, case {number}: {CASES[number].title}, {result.origin['seconds']:.0f} s")
+        judge_case(name, prepared, solved(name, prepared, number))
     study = prepared.study
     about = {
         "command": f"python data/results/elsewhere.py {name}",

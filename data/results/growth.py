@@ -8,7 +8,6 @@ rows that are stored, so delete growth.csv for a fresh start, which takes about 
 import json
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from tritier.evaluation.growth import PLAIN, growth
-from tritier.provenance import write_csv
+from tritier.provenance import commit, write_csv
 
 LIMIT = 600.0
 SIZES = ((3, 2), (4, 2), (6, 2), (8, 2), (12, 2), (24, 2), (24, 4), (24, 8), (24, 16))
@@ -36,10 +35,9 @@ def solved(mode: str, hours: int, scenarios: int) -> str:
     table = stored()
     row = table[(table["hours"] == hours) & (table["scenarios"] == scenarios) & (table["mode"] == mode)]
     if row.empty:
-        head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
         row = growth([(hours, scenarios)], LIMIT, [(mode, False)])
         row = row.assign(
-            date=datetime.now(UTC).strftime("%Y-%m-%d"), commit=head.stdout.strip(), load=round(os.getloadavg()[2], 1)
+            date=datetime.now(UTC).strftime("%Y-%m-%d"), commit=commit(), load=round(os.getloadavg()[2], 1)
         )
         both = pd.concat([table, row]) if len(table) else row
         write_csv(TABLE, both.sort_values(["hours", "scenarios"], kind="stable"))
@@ -48,6 +46,7 @@ def solved(mode: str, hours: int, scenarios: int) -> str:
 
 
 def main() -> None:
+    commit()  # of the code as it is loaded: a row may be stored after the next one
     for mode, _ in PLAIN:
         for hours, scenarios in SIZES:
             if solved(mode, hours, scenarios) != "optimal":

@@ -2,9 +2,9 @@
 
 ``python data/results/large.py`` measures each size in a process of its own: cleared by one process, by two, and on a
 Dask cluster of two local workers. ``--sizes 1000x10,12300x1`` and ``--ways one,two,cluster`` renew a part. A market
-that does not settle within ``--limit`` seconds is a row without a result. Beside
-seconds on the wall stand those of the processors, workers included, and the machine's load: on a machine that others
-use the wall's seconds tell little.
+that does not settle within ``--limit`` seconds is a row without a result. Beside seconds on the wall stand those of the
+processors, workers included, and the machine's load: on a machine that others use the wall's seconds tell little. Each
+row says by which commit, versions and processor it was measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pandas as pd
 from tritier.errors import SolverError
 from tritier.evaluation.bench import PACKAGES, market, posted, processor
 from tritier.inputs.instance import Instance
-from tritier.provenance import DATA, commit, versions, write_csv, write_json
+from tritier.provenance import DATA, commit, versions_in_words, write_csv, write_json
 from tritier.search.large import Clearing, clear, large_instance
 
 STUDY, STORED = "ieee33-2045", DATA / "results" / "large.csv"
@@ -51,6 +51,7 @@ def of_worker() -> float:
 
 def measured(people: int, days: int, way: str, limit: float) -> dict[str, object]:
     """One market cleared one way, as a row; building it counts, starting a cluster does not."""
+    code = commit()  # as it is loaded
     base = market(DATA / "studies" / STUDY, OWNERS, days)
     with ExitStack() as stack:
         workers = lambda: 0.0  # noqa: E731
@@ -76,7 +77,8 @@ def measured(people: int, days: int, way: str, limit: float) -> dict[str, object
         "buses": instance.feeder.bus.size, "way": WAYS[way], "status": "settled" if found else "not settled",
         "limit": limit, "seconds": wall, "processor_seconds": processors, "load": load,
         "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": code, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "versions": versions_in_words(PACKAGES),
+        "processor": processor(), "cores": os.cpu_count(),
     }  # fmt: skip
     return row if found is None else row | figures(instance, found)
 
@@ -112,11 +114,7 @@ def keep(row: dict[str, object]) -> None:
     rows = rows.sort_values(["scenarios", "prosumers", "way"])
     agree(rows)
     write_csv(STORED, rows)
-    about = {
-        "command": "python data/results/large.py", "study": STUDY, "processor": processor(),
-        "cores": os.cpu_count(), "versions": versions(PACKAGES),
-    }  # fmt: skip
-    write_json(STORED.with_suffix(".json"), about)
+    write_json(STORED.with_suffix(".json"), {"command": "python data/results/large.py", "study": STUDY})
 
 
 def main() -> None:

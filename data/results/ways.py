@@ -4,7 +4,8 @@ go as it stands.
 `python data/results/ways.py [WAY ...]` from the repository root: 10 prosumers x 20 scenarios, the menu of preset
 `fast`, gap 5 %, one process, all ways from the same ends (those of the search as it stands, which are timed as well).
 Seconds are of the processor, so that what else the machine does counts little. A row replaces the stored one of its
-way. The bounds of all ways must allow one optimum, or the script says so.
+way, and says itself when, by which commit and versions and at which limit it was measured; ways.json says what all rows
+share, and the limit of the last run. The bounds of all ways must allow one optimum, or the script says so.
 """
 
 import json
@@ -24,7 +25,7 @@ import pandas as pd
 from tritier.cases.cases import find_case
 from tritier.cases.solve import cleared, prepare
 from tritier.inputs.instance import Instance
-from tritier.provenance import DATA, commit, versions, write_csv
+from tritier.provenance import DATA, commit, versions_in_words, write_csv
 from tritier.reformulation import joint, lp
 from tritier.reformulation.joint import JointLP
 from tritier.reformulation.lp import Clock, WarmLP
@@ -102,7 +103,12 @@ def row_of(way: str, instance: Instance, ends: Sequence[Reference]) -> tuple[dic
         "proof": found.proof,
     }
     row |= {"lower_bound": found.lower_bound, "upper_bound": found.upper_bound, "gap": found.gap}
-    return row | {"menu_points": found.menu_points, "load": os.getloadavg()[0]}, table
+    row |= {"menu_points": found.menu_points, "load": os.getloadavg()[0], "limit": LIMIT}
+    return row | {"date": today(), "commit": commit(), "versions": versions_in_words(PACKAGES)}, table
+
+
+def today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def stored(rows: list[dict[str, Any]]) -> None:
@@ -115,6 +121,7 @@ def stored(rows: list[dict[str, Any]]) -> None:
 
 
 def main(ways: list[str]) -> None:
+    commit()  # of the code as it is loaded
     instance = cleared(prepare(DATA / "studies" / "ieee33-2045", "fast", SIZE), find_case(4))
     mock.patch.object(time, "perf_counter", time.process_time).start()
     begin = time.perf_counter()
@@ -136,7 +143,6 @@ def main(ways: list[str]) -> None:
             whole = pd.concat([profile, table]).groupby(["phase", "work"], sort=False, as_index=False).sum()
             write_csv(HERE / "profile.csv", whole, digits=6)
     told = {"command": "python data/results/ways.py", "size": SIZE, "gap": GAP, "limit_seconds": LIMIT, "processes": 1}
-    told |= {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions(PACKAGES)}
     told |= {"machine": platform.machine(), "cores": os.cpu_count()}
     (HERE / "ways.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from tritier.cases.certificate import PROOFS
 from tritier.cases.outcome import means_by_policy
-from tritier.cases.result import Result, certificate_table, choice_table, design_table, headline_table
+from tritier.cases.result import TODAY, Result, certificate_table, choice_table, design_table, headline_table
 from tritier.inputs.scenarios import bare_feeder_load
 from tritier.model.acflow import ac_power_flow
 from tritier.plots.cases import search_bounds, tariffs_and_load, trades_by_hour
@@ -156,9 +156,7 @@ def picture_of_tariffs(solved: Result) -> str:
     flat = np.full(rules.block.size, solved.prepared.study.settings.network_charge_usd_per_kwh)
     head = solved.days.net_load.sum(axis=0) @ p
     bare = bare_feeder_load(solved.days.instance.days)
-    fig = tariffs_and_load(
-        rules.block, {"network charge today": flat, "design": tau}, {"uncontrolled": bare @ p, "design": head}
-    )
+    fig = tariffs_and_load(rules.block, {TODAY: flat, "design": tau}, {"uncontrolled": bare @ p, "design": head})
     return picture(fig, "Energy charge and mean power at the feeder head by hour.", "Tariffs and head flow by hour")
 
 

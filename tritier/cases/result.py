@@ -174,7 +174,7 @@ class Result:
 
     def certify(self, jobs: int = 1, progress: Callable[[str], None] | None = None) -> dict[str, dict[str, object]]:
         """All certificates, the proof of the bounds row by row, and what files say beside what is found again; all but
-        ``store.UNCHECKED``.
+        ``store.UNCHECKED`` and what was judged later (:func:`tritier.evaluation.heldout.check_evaluation`).
 
         jobs: processes that share the rows of the proof; progress: is given a line at each step.
 
@@ -386,8 +386,8 @@ def state_question(prepared: Prepared, case: Case, state: Path, progress: Callab
     return json.dumps(mine)
 
 
-def check_figures(path: Path, name: str, stored: Any, again: Any) -> None:
-    """Compare a stored file with what decisions and study give, key by key.
+def check_figures(path: Path, name: str, stored: Any, again: Any, mend: str = store.AGAIN) -> None:
+    """Compare a stored file with what decisions and study give, key by key; ``mend``: what makes the file anew.
 
     Raises InputError where it is not of the same form, CertificateError where a figure or word differs.
     """
@@ -396,13 +396,13 @@ def check_figures(path: Path, name: str, stored: Any, again: Any) -> None:
         if not isinstance(stored, type(again)) or list(
             stored if isinstance(again, dict) else range(len(stored))
         ) != list(places):
-            raise InputError(path, name, "does not hold the expected keys", store.AGAIN)
+            raise InputError(path, name, "does not hold the expected keys", mend)
         for k in places:
-            check_figures(path, f"{name}.{k}", stored[k], again[k])
+            check_figures(path, f"{name}.{k}", stored[k], again[k], mend)
     elif isinstance(again, str):
         require(name, float(stored != again), 0.0, f"{stored!r} is stored, {again!r} is found")
     elif isinstance(stored, bool) or not isinstance(stored, int | float):
-        raise InputError(path, name, f"{stored!r} is no number", store.AGAIN)
+        raise InputError(path, name, f"{stored!r} is no number", mend)
     elif stored != again:  # infinities are equal, not close
         least = 1e-2 if "share" in name else 1.0
         require(name, abs(stored - again) / max(least, abs(again)), AGREES, f"{stored:g} is stored, {again:g} is found")
@@ -500,11 +500,15 @@ def design_table(design: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["figure", "unit", "value"])
 
 
-def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) -> pd.DataFrame:
-    """What the DSO chose, from which menu, beside the flat tariff in $/kWh; ``fixed``: what all customers pay as a
-    fixed charge, $/day."""
+TODAY = "network charge today"  # as tables and figures call what a design stands beside
+
+
+def choice_table(menu: Menu, design: Design, charge: float, fixed: float = 0.0) -> pd.DataFrame:
+    """What the DSO chose, from which menu, beside the network charge today in $/kWh, which need not be the flat tariff
+    that Case 1 ends at: a study may give its cost to recover itself; ``fixed``: what all customers pay as a fixed
+    charge, $/day."""
     blocks = ("off-peak", "day", "peak")
-    text = {f"tau_{b}": (f"energy charge, {name}", "$/kWh", f"{flat:.4f}") for b, name in enumerate(blocks)}
+    text = {f"tau_{b}": (f"energy charge, {name}", "$/kWh", f"{charge:.4f}") for b, name in enumerate(blocks)}
     text |= {
         "tau_p": ("P2P charge", "$/kWh", "–"),
         "tau_k": ("individual peak charge", "$/kW", "none"),
@@ -519,7 +523,7 @@ def choice_table(menu: Menu, design: Design, flat: float, fixed: float = 0.0) ->
     for line, levels in menu.capacity:
         offered = ", ".join(limit_in_words(x, levels) for x in levels)
         rows.append((f"limit of line {line}", "kW", offered, limit_in_words(limits[line], levels), "none"))
-    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", "Case 1"])
+    return pd.DataFrame(rows, columns=["decision", "unit", "menu", "chosen", TODAY])
 
 
 def limit_in_words(chosen: float, levels: Sequence[float]) -> str:

@@ -41,7 +41,7 @@ from tritier.reformulation.lp import Clock
 from tritier.search import hybrid
 from tritier.search.hybrid import HybridResult
 from tritier.search.references import stored_references
-from tritier.search.responses import Response, optimistic_response, social_cost
+from tritier.search.responses import Response, optimistic_response
 from tritier.studies.check import with_margin
 
 NOT_INPUTS = {"name", "title", "files", "calibrated_on", "menus", "presets"}  # keys that decide no figure by themselves
@@ -117,9 +117,15 @@ def anchored_baseline(prepared: Prepared, forecast: bool) -> tuple[Response, np.
 def baseline_at(instance: Instance, charge: float, forecast: bool) -> tuple[Response, np.ndarray]:
     """:func:`anchored_baseline` of an instance at a network charge, $/kWh."""
     instance = without_limits(risk_neutral(instance.forecast() if forecast else instance))
-    joint = JointLP(instance, market=False, network=False)
-    found = optimistic_response(joint, Design((charge,) * instance.rules.n_blocks, charge), revenue=False)
+    joint, found = at_charge(instance, charge)
     return found, found.x[joint.layout.gp].sum(axis=1)
+
+
+def at_charge(instance: Instance, charge: float) -> tuple[JointLP, Response]:
+    """An instance's market of Case 1, and its response at a network charge, $/kWh: of those that cost prosumers the
+    same, the one that is best for society."""
+    joint = JointLP(instance, market=False, network=False)
+    return joint, optimistic_response(joint, Design((charge,) * instance.rules.n_blocks, charge), revenue=False)
 
 
 #: solving, certifying and summarising a case begin with the same fixed cost
@@ -315,15 +321,11 @@ def baseline(prepared: Prepared) -> tuple[float, float, float]:
     """(prosumer cost, social cost, reference consumption kWh) of Case 1 on the design half's real days, $/day."""
     days = design_days(prepared.study, prepared.preset, prepared.half)
     instance = judging_instance(prepared.instance, CASES[1], days)
-    joint = JointLP(instance, market=False, network=False)
-    anchor = prepared.study.settings.network_charge_usd_per_kwh
-    design = Design((anchor,) * instance.rules.n_blocks, anchor)
-    joint.set_design(design)
-    found = joint.warm.solve(joint.cost(design))
-    x, fixed = found.x, passive_charges(instance, design) @ days.probability
-    cost = found.objective - float(0.0 if joint.inside.any() else fixed)
+    joint, found = at_charge(instance, prepared.study.settings.network_charge_usd_per_kwh)
+    fixed = passive_charges(instance, found.design) @ days.probability
+    cost = found.theta - float(0.0 if joint.inside.any() else fixed)
     reference = days.reference_kw.sum(axis=0) @ days.probability
-    return cost, social_cost(joint, x).total, float(reference)
+    return cost, found.social.total, float(reference)
 
 
 def calibrate(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tritier.cases.cases import Case, judging_instance
 from tritier.cases.certificate import ANSWERS, PROOFS, Answers, DesignProof, require
-from tritier.cases.decisions import Decisions
+from tritier.cases.decisions import Decisions, billed_of, prices_of
 from tritier.cases.recourse import AHEAD, UNWEIGHED, DayDecisions, with_rights
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
@@ -23,7 +23,7 @@ from tritier.inputs.instance import Design, Instance
 from tritier.inputs.settings import PRESET_KEYS, Preset, parse_value
 from tritier.model.chance import KINDS, Block
 from tritier.model.prosumer import all_data, decision_shapes
-from tritier.provenance import own_folder
+from tritier.provenance import digest, own_folder
 from tritier.reformulation.joint import JointLP
 from tritier.search import pool as hybrid_state
 from tritier.search.check import BOUND
@@ -52,6 +52,11 @@ ORIGIN: dict[str, type | tuple[type, ...]] = {  # keys of provenance.json and wh
 WORDS = ("blocks", "cap_line")  # arrays of text in decisions.npz
 AGAIN = "solve the case again with --out"
 UNCHECKED = ("commit", "versions", "engine", "jobs", "seconds")  # keys of provenance.json that no figure rests on
+BESIDE = {  # files beside a result that nobody reads again, and the verb that makes each anew
+    "evaluation.csv": "tritier evaluate",
+    "profile.csv": "tritier solve --profile",
+    "report.html": "tritier report",
+}
 DAY = "day_"  # prefix of arrays on the design scenarios under the headline policy
 
 
@@ -132,6 +137,17 @@ def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping
             raise InputError(path, name, "is missing", AGAIN)
         if arrays[name].shape != shape:
             raise InputError(path, name, f"has shape {arrays[name].shape}, not {shape}", AGAIN)
+
+
+def mark_of(decisions: Decisions) -> str:
+    """Hash of a clearing's arrays, the same before they are stored and after: what was judged later names it."""
+    parts = [f"{name} {digest(np.asarray(values).tobytes())}" for name, values in sorted(decisions.arrays.items())]
+    return digest("\n".join(parts))
+
+
+def unread(folder: Path) -> str:
+    """Which files beside a result nobody checks, in words; empty where there are none."""
+    return ", ".join(f"{name}, which {verb} makes anew" for name, verb in BESIDE.items() if (folder / name).exists())
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
@@ -243,9 +259,10 @@ def shapes(instance: Instance, clearing: Instance, n_blocks: int) -> dict[str, t
     hours, s, w = clearing.days.n_hours, clearing.days.n_days, instance.days.n_days
     market = {term: (people, *shape) for term, shape in decision_shapes(all_data(clearing)).items()}
     by_scenario = clearing.rules.trade == "by_scenario"
-    market |= {"tau": (rules.n_blocks,), "tau_p": (), "pi": (buses, hours, s)}
-    market |= {"lambda": (hours, s) if by_scenario else (hours,)}
-    books = {"G": (rules.n_blocks,), "Z": (), "theta": ()}
+    market |= {"pi": (buses, hours, s), "lambda": (hours, s) if by_scenario else (hours,)}
+    free = Design((0.0,) * rules.n_blocks, 0.0)  # stands for any: which prices and quantities are stored is the menu's
+    told = prices_of(clearing.menu, free) | billed_of(clearing.menu, np.zeros(free.prices.size))
+    books = {name: values.shape for name, values in told.items()} | {"theta": ()}
     priced = {"mu": (n_blocks,), "eta": (n_blocks,), "nu": (n_blocks, 2, s), "blocks": (n_blocks, 3)}
     offered = {"cap": (len(clearing.menu.capacity),), "cap_line": (len(clearing.menu.capacity),)}
     if rules.fixed_share:

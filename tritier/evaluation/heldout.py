@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,9 @@ from tritier.cases.outcome import (
 )
 from tritier.cases.recourse import DayDecisions
 from tritier.cases.result import FOLDER as STORED_CASES
-from tritier.cases.result import Result, made_from, read_made, read_or_solve, stored
+from tritier.cases.result import Result, check_figures, made_from, read_made, read_or_solve, stored
 from tritier.cases.solve import Prepared, baseline, fixed_cost, judge_policies, prosumer_bill_share, refunded
-from tritier.cases.store import stored_bounds
+from tritier.cases.store import mark_of, stored_bounds
 from tritier.errors import InputError
 from tritier.inputs.documents import read_json
 from tritier.inputs.instance import Days
@@ -51,6 +52,11 @@ from tritier.search.responses import both_readings
 
 DAY_SETS = ("held-out", "design", "scenarios", "resampled", "season", "other-weekdays", "weekends")
 STUDY = DATA / "studies" / "ieee33"  # the book's
+JUDGE_AGAIN = "run tritier evaluate again"
+PHYSICAL = (  # columns of judged days that physical_figures reads
+    *("probability", "ac_violation_share", "ac_overload_share", "ac_losses_kwh"),
+    *("lindistflow_max_error_pu", "lindistflow_violation_share"),
+)
 CHAPTERS = {0: "11-case-0", 1: "12-case-1", 2: "13-case-2", 3: "14-case-3", 4: "15-case-4"}
 
 
@@ -266,11 +272,17 @@ class Evaluation:
     headline: dict[str, float | int | str]
     policies: dict[str, dict[str, float | int]]
     table: pd.DataFrame
+    decisions: str  # mark of the decisions that were judged
+
+    @property
+    def physics(self) -> dict[str, Any]:
+        """What physics.json holds."""
+        return self.headline | {"decisions": self.decisions, "policies": self.policies}
 
     def write(self, folder: str | Path) -> None:
         """Write physics.json and evaluation.csv beside a stored result, each whole."""
         folder = Path(folder)
-        write_json(folder / "physics.json", self.headline | {"policies": self.policies})
+        write_json(folder / "physics.json", self.physics)
         write_csv(folder / "evaluation.csv", self.table, digits=None)
 
 
@@ -290,23 +302,62 @@ def evaluate(
     """
     find_day_set(days)
     result.certify(jobs, progress)
-    chosen, figures, tables = find_days(result.prepared, days), {}, []
+    chosen, tables = find_days(result.prepared, days), []
     policies = result.case.policies
     for policy, judged in judge_policies(result.prepared, result.case, result.decisions, chosen, policies):
         economics, physics = daily_table(judged, result.decisions), physics_table(judged)
         require("money.imbalance_usd", imbalance(settlement_of(judged, result.decisions), 0.0), 1e-3)
         check_judged(judged, result.decisions)
         tables.append(economics.merge(physics, on="day").assign(policy=policy))
-        figures[policy] = physical_figures(physics, chosen, result.prepared.instance.rules.chance_level)
         if progress is not None:
             progress(f"{chosen.n_days} {days} days judged under {policy}")
-    headline = figures[result.case.policy] | {"policy": result.case.policy, "day_set": days}
-    return Evaluation(headline, figures, pd.concat(tables, ignore_index=True))
+    return evaluation_of(result, days, pd.concat(tables, ignore_index=True))
 
 
-def physical_figures(physics: pd.DataFrame, days: Days, chance_level: float) -> dict[str, float | int]:
+def evaluation_of(result: Result, days: str, table: pd.DataFrame) -> Evaluation:
+    """The figures of a result's judged days, from a row a policy and day."""
+    level, case = result.prepared.instance.rules.chance_level, result.case
+    figures = {policy: physical_figures(table[table["policy"] == policy], level) for policy in case.policies}
+    headline = figures[case.policy] | {"policy": case.policy, "day_set": days}
+    return Evaluation(headline, figures, table, mark_of(result.decisions))
+
+
+def check_evaluation(folder: Path, result: Result) -> None:
+    """Compare physics.json with the judged days of evaluation.csv, and with the decisions of the result that both lie
+    beside; nothing where neither is there. The days are not judged again: ``tritier evaluate`` does that.
+
+    Raises InputError where one of them is missing or damaged, CertificateError where it is of other decisions or days.
+    """
+    path, days = folder / "physics.json", folder / "evaluation.csv"
+    if not path.exists() and not days.exists():
+        return
+    for file in (path, days):
+        if not file.is_file():
+            raise InputError(file, "file", "is missing", JUDGE_AGAIN)
+    told = read_json(path, JUDGE_AGAIN)
+    if told.get("day_set") not in DAY_SETS or not isinstance(told.get("decisions"), str):
+        raise InputError(path, "day_set, decisions", "are missing or unknown", JUDGE_AGAIN)
+    again = evaluation_of(result, told["day_set"], read_judged(days, result.case.policies)).physics
+    check_figures(path, "physics", told, again, JUDGE_AGAIN)
+
+
+def read_judged(path: Path, policies: Iterable[str]) -> pd.DataFrame:
+    """evaluation.csv. Raises InputError where it lacks a policy or a column of :data:`PHYSICAL`, or holds no number."""
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise InputError(path, "file", "is no table", JUDGE_AGAIN) from error
+    for name in ("policy", *PHYSICAL):
+        if name not in table or (name in PHYSICAL and table[name].dtype.kind not in "if"):
+            raise InputError(path, f"column {name}", "is missing or holds what is no number", JUDGE_AGAIN)
+    if missing := [policy for policy in policies if policy not in set(table["policy"])]:
+        raise InputError(path, "column policy", f"does not name {missing[0]}", JUDGE_AGAIN)
+    return table
+
+
+def physical_figures(physics: pd.DataFrame, chance_level: float) -> dict[str, float | int]:
     """Violations, losses and the largest LinDistFlow error of judged days, means weighed by probability."""
-    p = days.probability  # equal on real days, unequal on scenarios
+    p = physics["probability"]  # equal on real days, unequal on scenarios
     return {
         "violation_share": float(physics["ac_violation_share"] @ p),
         "violation_days_share": float((physics["ac_violation_share"] > 0) @ p),
@@ -348,6 +399,7 @@ def find_days(prepared: Prepared, name: str) -> Days:
 # ``data/results/unseen/run.py``; tables and verdicts are computed when they are read.
 
 UNSEEN = STORED_CASES.parent / "unseen"
+ORIGIN = "origin.json"  # beside results: what they were made from
 STUDIES = {"ieee33": "paper", "ieee33-2045": "fast"}  # and the preset at which its cases are stored
 
 
@@ -396,20 +448,25 @@ def origin(prepared: Prepared, number: int) -> dict[str, object]:
     if folder is None:
         name = prepared.study.folder / "study.yaml"
         raise InputError(name, "case", f"Case {number} is not stored", "run python data/results/cases/run.py")
+    return origin_of(folder, prepared)
+
+
+def origin_of(folder: Path, prepared: Prepared) -> dict[str, object]:
+    """:func:`origin` of the judged days of a case that is stored in a folder."""
     decisions = digest((folder / "decisions.npz").read_bytes())
     return {"data_hash": prepared.study.data_hash, "decisions": decisions, "preset": prepared.preset.name}
 
 
-def is_of(folder: Path, mine: Mapping[str, object]) -> bool:
+def is_of(folder: Path, mine: Mapping[str, object], name: str = ORIGIN) -> bool:
     """Whether what a folder keeps was made from the present data and decisions (:func:`origin`)."""
-    about = folder / "origin.json"
+    about = folder / name
     return about.is_file() and {key: read_json(about).get(key) for key in mine} == mine
 
 
-def note_origin(folder: Path, mine: Mapping[str, object]) -> None:
+def note_origin(folder: Path, mine: Mapping[str, object], name: str = ORIGIN) -> None:
     """Keep beside results what they were made from, when, and by which versions."""
     about = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "versions": versions()}
-    write_json(folder / "origin.json", dict(mine) | about)
+    write_json(folder / name, dict(mine) | about)
 
 
 def is_kept(prepared: Prepared, days: DaySet, number: int) -> bool:

@@ -215,9 +215,10 @@ class Bench:
         return self.store / f"{key}.json"
 
 
-def key_of(point: Point, data: str, origin: str) -> str:
-    """The name under which a point is kept: a hash of its parameters, its data and its origin, not of its label."""
-    return digest(json.dumps([point.parameters, data, origin], sort_keys=True))
+def key_of(point: Point, data: str, sizes: Mapping[str, object], origin: str) -> str:
+    """The name under which a point is kept: a hash of its parameters, its data, the sizes of the study's preset, of
+    which a point changes only some, and its origin, not of its label."""
+    return digest(json.dumps([point.parameters, data, dict(sizes), origin], sort_keys=True))
 
 
 def run_sweep(bench: Bench, points: Iterable[Point], jobs: int = 1) -> pd.DataFrame:
@@ -234,9 +235,11 @@ def run_sweep(bench: Bench, points: Iterable[Point], jobs: int = 1) -> pd.DataFr
             stay.
     """
     points, origin = list(points), bench.origin()
-    studies = {str(p.parameters["study"]) for p in points}
-    data = {name: inputs_hash(read_study(bench.root / name)) for name in studies}
-    keys = [key_of(p, data[str(p.parameters["study"])], origin) for p in points]
+    studies = {name: read_study(bench.root / name) for name in {str(p.parameters["study"]) for p in points}}
+    data = {name: inputs_hash(study) for name, study in studies.items()}
+    sizes = {name: asdict(study.preset(PRESET)) for name, study in studies.items()}
+    asked = [(p, str(p.parameters["study"])) for p in points]
+    keys = [key_of(p, data[name], sizes[name], origin) for p, name in asked]
     pending = {k: p for k, p in zip(keys, points, strict=True) if not bench.path(k).is_file()}
     bench.store.mkdir(parents=True, exist_ok=True)
     tasks = (delayed(run_point)(bench, p, k, data[str(p.parameters["study"])], origin) for k, p in pending.items())

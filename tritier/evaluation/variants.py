@@ -27,7 +27,7 @@ from tritier.evaluation.findings import BASE, JUDGED, by_policy, with_unit
 from tritier.evaluation.inference import CONFIDENCE, clustered, holm
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import held_out_days
-from tritier.inputs.settings import BLOCKS
+from tritier.inputs.settings import BLOCKS, read_settings
 from tritier.inputs.study import placed, read_study
 from tritier.model.dso import HARD, OWN
 from tritier.provenance import DATA, commit, digest, versions, write_csv, write_json
@@ -59,6 +59,9 @@ MAP_SIZE = {  # fewer scenarios than the preset has, and of its menu the charges
     f"menus.{MAP_PRESET}.p2p": "[0.04]",
     f"menus.{MAP_PRESET}.capacity": "{1: [1700, 4700]}",
 }
+# What else of its preset decides a setting, as it stood when the first was stored: what differs from it since is in the
+# key of a setting, so that all that were stored at these sizes stay.
+PRESET_SIZES = {"n_prosumers": 14, "gap": 0.05, "days_used": 366, "seed": 2016}
 AT = ["electrification", "prices"]  # what names a setting
 PAIRED = ["base_mean", "change", "low", "high", "weeks", "days", "p_value"]
 
@@ -115,7 +118,17 @@ class Variant(Protocol):
 
 def map_key(setting: Variant, data: str) -> str:
     """Hash of what decides a setting's figures; ``data``: :func:`~tritier.cases.solve.inputs_hash` as it stands."""
-    return digest(json.dumps([data, MAP_PRESET, setting.cases, setting.changes], sort_keys=True))
+    asked: list[object] = [data, MAP_PRESET, setting.cases, setting.changes]
+    if other := other_sizes(setting):
+        asked.append(other)
+    return digest(json.dumps(asked, sort_keys=True))
+
+
+def other_sizes(setting: Variant) -> dict[str, object]:
+    """What the map's preset is today where a setting does not change it and it is not :data:`PRESET_SIZES`."""
+    today = read_settings(MAP_STUDY / "study.yaml").preset(MAP_PRESET)
+    own = {name: getattr(today, name) for name in PRESET_SIZES if name not in setting.changes}
+    return {name: value for name, value in own.items() if value != PRESET_SIZES[name]}
 
 
 def map_days(prepared: Prepared, numbers: Sequence[int] = MAP_CASES) -> tuple[pd.DataFrame, dict[str, object]]:

@@ -86,7 +86,8 @@ def with_asked(load: np.ndarray, site: np.ndarray, asked: np.ndarray) -> np.ndar
 
 
 def year_data(study: Study) -> YearData:
-    """Profiles per kW installed at every site, and loads, for the whole load year."""
+    """Profiles per kW installed at every site, and loads, for the whole load year: weekends and the dates that the
+    study's season leaves out are days on which a feeder hosts, too."""
     _, profiles = read_days(study.paths["renewable_profiles"], 0.0, HIGHEST_RENEWABLE)
     table = read_prosumer_rows(study.paths["prosumers"], study.feeder, profiles)
     name_of = {row.bus: (row.pv_profile, row.wind_profile) for row in table}
@@ -271,8 +272,8 @@ def hosting_case(
         battery_low=low,
         battery_high=high,
         battery_hours=settings.battery_hours,
-        eta=float(np.mean([who.eta for who in study.prosumers])),
-        degradation=0.0 if size_batteries else float(np.mean([who.degradation for who in study.prosumers])),
+        eta=over_batteries([who.eta for who in study.prosumers], high),
+        degradation=0.0 if size_batteries else over_batteries([who.degradation for who in study.prosumers], high),
         flexible=0.0 if flexibility == "none" else study.settings.demand.flexibility,
         shift_cost=shift_cost(study),
         curtail_share=settings.curtail_share,
@@ -303,6 +304,14 @@ def battery_box(study: Study, flexibility: str, size_batteries: bool) -> tuple[n
     if size_batteries:
         return np.zeros(owned.size), np.maximum(2.0 * owned, nominal_load(study))
     return owned, owned
+
+
+def over_batteries(own: Sequence[float], energy: np.ndarray) -> float:
+    """Mean over the sites of what their batteries have, weighted by their largest energy, kWh (I,); a site without a
+    battery counts for nothing, except where no site has one."""
+    if np.ptp(own) == 0:  # to the last digit, as a weighted mean is not
+        return float(own[0])
+    return float(np.average(own, weights=energy if energy.any() else None))
 
 
 def annuities(settings: HostingSettings, size_batteries: bool) -> np.ndarray:

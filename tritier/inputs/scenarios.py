@@ -17,7 +17,7 @@ import numpy as np
 
 from tritier.errors import InputError
 from tritier.inputs.instance import DEFERRABLE, Days, Instance, Menu, Prosumer, Rules
-from tritier.inputs.settings import BLOCKS, Preset
+from tritier.inputs.settings import Preset
 from tritier.inputs.study import Study, with_prosumers
 from tritier.inputs.tables import DeferrableRow
 
@@ -249,25 +249,26 @@ def retail_price(study: Study, wholesale: np.ndarray, half: str) -> np.ndarray |
 
 
 def refuse_arbitrage(study: Study, days: Days) -> None:
-    """Raise an InputError unless retail price plus the smallest tariff of any menu is at or above the feed-in price.
+    """Raise an InputError unless the retail price is at or above the feed-in price at every hour, where one follows the
+    day: :func:`tritier.inputs.settings.check_arbitrage` looks at fixed ones.
 
-    Without this a prosumer would buy to sell at once, in amounts that only the size of its connection limits.
+    Without this a prosumer would buy to sell at once at a small tariff, in amounts that only the size of its connection
+    limits.
     """
     settings = study.settings
     if days.retail is None and days.feed_in is None:
         return
-    lowest = min(min(getattr(menu.tariff, block)) for menu in settings.menus.values() for block in BLOCKS)
     retail = settings.retail_usd_per_kwh if days.retail is None else days.retail
     feed_in = settings.feed_in_usd_per_kwh if days.feed_in is None else days.feed_in
-    short = np.broadcast_to(feed_in - retail - lowest, days.wholesale.shape)
+    short = np.broadcast_to(feed_in - retail, days.wholesale.shape)
     if short.max() > 1e-12:
         hour, day = np.unravel_index(short.argmax(), short.shape)
         raise InputError(
             study.paths["study"],
             "retail.kind" if days.retail is not None else "feed_in.kind",
-            f"retail price plus the smallest tariff {lowest:g} is {short.max():.4f} $/kWh below the feed-in price at "
-            f"{hour}:00 of {days.label[day]}",
-            "raise retail_usd_per_kwh or the tariffs, or take fixed prices or feed_in.kind market_value",
+            f"the retail price is {short.max():.4f} $/kWh below the feed-in price at {hour}:00 of {days.label[day]}: "
+            "importing to feed in again would pay at a small tariff",
+            "raise retail_usd_per_kwh, or take fixed prices or feed_in.kind market_value",
         )
 
 

@@ -399,6 +399,11 @@ class Settings(Section):
         """p0, the all-in price of Case 1 [$/kWh]."""
         return self.retail_usd_per_kwh + self.network_charge_usd_per_kwh
 
+    def preset(self, name: str) -> Preset:
+        """A preset by name, with the study's own sizes. Raises InputError where there is none of that name."""
+        found = find_preset(name)
+        return with_sizes(found, self.presets[found.name]) if found.name in self.presets else found
+
     @model_validator(mode="after")
     def taxes_hold_the_vat(self) -> Settings:
         vat = self.retail.vat_share
@@ -429,20 +434,18 @@ def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Se
 
 
 def check_arbitrage(path: Path, settings: Settings) -> None:
-    """Importing to feed in again must not pay: retail + tau_b >= feed-in at every tariff offered, both prices fixed."""
+    """Importing to feed in again must not pay, both prices fixed, at no tariff: the flat one is looked for from zero on
+    (:func:`tritier.search.flat.flat_tariff`), where what is imported to be fed in again would recover the cost too."""
     if settings.retail.kind != "fixed" or settings.feed_in.kind != "fixed":
         return
-    for name, menu in settings.menus.items():
-        for block in BLOCKS:
-            lowest = min(getattr(menu.tariff, block))
-            if settings.retail_usd_per_kwh + lowest < settings.feed_in_usd_per_kwh:
-                raise InputError(
-                    path,
-                    f"menus.{name}.tariff.{block}",
-                    f"retail price plus the smallest tariff {lowest:g} is below the feed-in price "
-                    f"{settings.feed_in_usd_per_kwh:g}",
-                    "raise the tariff or retail_usd_per_kwh, or lower feed_in_usd_per_kwh",
-                )
+    if settings.retail_usd_per_kwh < settings.feed_in_usd_per_kwh:
+        raise InputError(
+            path,
+            "feed_in_usd_per_kwh",
+            f"{settings.feed_in_usd_per_kwh:g} is above the retail price {settings.retail_usd_per_kwh:g}: importing to "
+            "feed in again would pay at a small tariff",
+            "lower it, or raise retail_usd_per_kwh",
+        )
 
 
 def put(path: Path, content: dict, name: str, value: object) -> None:

@@ -20,9 +20,7 @@ from tritier.inputs.settings import (
     Settings,
     change_as_text,
     change_preset,
-    find_preset,
     read_settings,
-    with_sizes,
 )
 from tritier.inputs.tables import (
     DeferrableRow,
@@ -74,11 +72,8 @@ class Study:
 
     def preset(self, preset: str | Preset = "fast", changes: Mapping[str, object] | None = None) -> Preset:
         """A preset with the study's own sizes, then with the changes given (see `settings.find_preset`)."""
-        if not isinstance(preset, Preset):
-            preset = find_preset(preset)
-            if preset.name in self.settings.presets:
-                preset = with_sizes(preset, self.settings.presets[preset.name])
-        return change_preset(preset, changes or {})
+        chosen = preset if isinstance(preset, Preset) else self.settings.preset(preset)
+        return change_preset(chosen, changes or {})
 
     def menu(self, preset: str | Preset = "fast") -> Menu:
         """The DSO's menu at a preset.
@@ -207,7 +202,8 @@ def _require_slack_within(feeder: Feeder, path: Path) -> None:
 
 
 def check_menus(path: Path, settings: Settings, feeder: Feeder) -> None:
-    """Capacity menus must name lines of the feeder, and their largest level must never bind."""
+    """Capacity menus must name lines of the feeder, and their largest level must never bind before the line's rating;
+    where a line has none, :func:`tritier.studies.check.menu_warnings` looks at its flows."""
     for name, menu in settings.menus.items():
         for line, levels in menu.capacity.items():
             field = f"menus.{name}.capacity.{line}"

@@ -705,7 +705,7 @@ def electrified_settings(content: dict, study: Study, level: float, made: Iterab
         "electrification": level,
         "renewables": renewables,
         "batteries": batteries,
-        "retail": {"kind": "spot_indexed"},
+        "retail": settings.retail.model_dump(exclude_unset=True) | {"kind": "spot_indexed"},
         "feed_in": {"kind": "market_value"},
         "billing": "scenario",
         "peak_with_losses": True,

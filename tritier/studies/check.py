@@ -186,10 +186,21 @@ def own_notes(study: Study, preset: str | Preset) -> list[str]:
 
 
 def menu_warnings(study: Study, preset: str, lines: pd.DataFrame) -> list[str]:
-    """That no limit of a preset's menu is below the flow of its line on design days, if so."""
-    menu = offered_limits(study, preset, lines)
+    """That no limit of a preset's menu is below the flow of its line on design days, or that the largest is, which
+    stands for no limit, on a line without a rating: a line's rating is at or below it.
+
+    The flows are those where nobody reacts. What waits or stores can raise one, so that no flow above proves that a
+    limit never binds; one below proves that it does.
+    """
+    menu, unrated = offered_limits(study, preset, lines), lines.loc[np.isinf(lines["rating_kva"]), "line"]
+    found = [
+        f"menus.{preset}.capacity.{row.line}: its largest level, {row.limit_kw:g} kW, stands for no limit but is below "
+        f"the {row.flow_kw:,.0f} kW that the line, which has no rating, carries on design days; offer a larger one"
+        for row in menu.loc[menu.groupby("line")["limit_kw"].idxmax()].itertuples()
+        if row.share < 1 and row.line in set(unrated)
+    ]
     if not menu.empty and (menu["share"] <= 1).any():
-        return []
+        return found
     return [f"menus.{preset}: no limit is below what its line carries on design days; nothing binds"]
 
 
