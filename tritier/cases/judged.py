@@ -55,6 +55,7 @@ from tritier.reformulation.lp import (
 
 ROUNDS = 40  # of network rows and tangents before giving up
 CLOSE = 5e-3  # $: how near its bound the least social cost of a day is known; tangents are added until it is
+PLAIN = 4  # tangents at points of the LP itself before an interior point is asked for one: it takes twenty of them
 SOCIAL = "social"  # column: what a prosumer's devices cost everybody, $, (W,)
 
 
@@ -421,8 +422,9 @@ class Society:
     """Least social cost of a day among the decisions that no agent minds (:eq:`eq-social-cost`).
 
     Losses are convex, so tangents at the stored flows bound them from below. Where the stored day is not seen to be the
-    best by these alone, tangents are added at the least of the convex program, as an interior point finds it. The
-    bound remains that of an LP, so nothing hangs on how exact that point is.
+    best by these alone, tangents are added where that LP has its least, and after a few of them at the least of the
+    convex program, as an interior point finds it. The bound remains that of an LP, so nothing hangs on how exact
+    that point is.
     """
 
     def __init__(self, own: PrivateSets, limits: Limits, w: int, found: LPSolution, shadow: ShadowPrices) -> None:
@@ -476,6 +478,9 @@ class Society:
                 continue
             if reached - least <= CLOSE:
                 return stored - least
+            if len(self.tangents) <= PLAIN:
+                self.tangents.append(self._load(point))
+                continue
             best = self._minimiser(lp)
             reached = min(reached, float(lp.cost @ best))
             self.tangents += [self._load(point), self._load(best)]
