@@ -32,7 +32,7 @@ from tritier.errors import (
     SolverError,
     printable,
 )
-from tritier.provenance import DATA
+from tritier.provenance import DATA, comes_of_interrupt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -608,7 +608,7 @@ def main(words: list[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             return told(f"{verb}: {stop or 'interrupted'}", 128 + (signals[0] if signals else signal.SIGINT))
         except Exception as error:
-            if signals:
+            if signals and comes_of_interrupt(error):
                 return told(f"{verb}: interrupted", 128 + signals[0])
             return told(f"{verb}: {type(error).__name__}: {str(error)[:300]}; {logged()}", DEFECT)
 
