@@ -160,7 +160,10 @@ def test_both_comparisons_by_hand():
     assert table.loc[("own policy", "secured_welfare_usd"), "change"] == pytest.approx(7.0)
     assert table.loc[("hard-limit redispatch", "secured_welfare_usd"), "change"] == pytest.approx(3.0)
     days = table.loc[("own policy", "days_with_a_violation")]
-    assert (days.base_mean, days.change) == (10, -3) and days.p_value == 1.0  # McNemar 0.25, times the rows it is among
+    assert (days.base_mean, days.change) == (
+        10,
+        -3,
+    ) and days.p_value == 1.0  # three weeks of three: 0.25, times the rows it is among
     assert table.loc[("own policy", "welfare_usd"), "p_value"] == 1.0 and len(table) == 12
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tritier.evaluation.inference import Estimate, clustered, holm, paired_days_p, verdict, week_of
+from tritier.evaluation.inference import Estimate, clustered, holm, paired_weeks_p, verdict, week_of
 
 
 def test_weeks_are_iso_weeks_and_resampled_days_belong_to_their_load_date():
@@ -57,7 +57,19 @@ def test_the_detectable_effect_is_found_four_times_in_five():
 def test_mcnemar_is_exact(only_before, only_after, p):
     before = np.array([True] * only_before + [False] * only_after + [True, False])
     after = np.array([False] * only_before + [True] * only_after + [True, False])
-    assert paired_days_p(before, after) == pytest.approx(p)
+    weeks = np.arange(before.size).astype(str)  # of one day each
+    assert paired_weeks_p(before, after, weeks) == pytest.approx(p)
+
+
+def test_a_week_counts_once_however_many_of_its_days_are_hit():
+    """Five days less in each of two weeks, one more in a third, as many as before in a fourth: 1 of 3 signs is p 1."""
+    weeks = np.repeat(["a", "b", "c", "d"], 5)
+    before = np.repeat([True, True, False, True], 5)
+    after = np.repeat([False, False, False, True], 5)
+    after[10] = True
+    assert paired_weeks_p(before, after, weeks) == 1.0
+    after[10] = False
+    assert paired_weeks_p(before, after, weeks) == 0.5, "where McNemar's test over ten days says 0.002"
 
 
 def test_holm_by_hand():

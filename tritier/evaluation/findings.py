@@ -1,8 +1,8 @@
 """What held-out days show: tables of cases and policies with their intervals, and verdicts on the paper.
 
 Hours and buses of a day are not independent, nor are days of a week: intervals of means are clustered by week
-(:mod:`tritier.evaluation.inference`). Shares of days get the exact interval of Clopper and Pearson, which is not empty
-where no day was hit.
+(:mod:`tritier.evaluation.inference`), and counts of days are tested by the signs of weeks. Shares of days get the exact
+interval of Clopper and Pearson, which is not empty where no day was hit, and takes days as independent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tritier.evaluation.heldout import (
     kept_studies,
     violation_shares,
 )
-from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_days_p, week_of
+from tritier.evaluation.inference import CONFIDENCE, Estimate, clustered, holm, paired_weeks_p, week_of
 from tritier.inputs.documents import read_json
 from tritier.inputs.scenarios import share_a_design_price
 from tritier.inputs.study import read_study
@@ -114,7 +114,8 @@ def mean_over_days(table: pd.DataFrame, column: str) -> Estimate:
 
 
 def share_interval(hits: int, days: int, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Share of days hit with the exact interval of Clopper and Pearson (:eq:`eq-exact-interval`)."""
+    """Share of days hit with the exact interval of Clopper and Pearson (:eq:`eq-exact-interval`): exact for independent
+    days, and too short for days of few weeks, which resemble each other."""
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, hits, days - hits + 1)) if hits else 0.0
     high = float(stats.beta.ppf(1 - tail, hits + 1, days - hits)) if hits < days else 1.0
@@ -160,7 +161,7 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
 
     One row per base, kind (``own policy`` or ``hard-limit redispatch`` for both) and quantity of :data:`JUDGED`: change
     with interval, Holm's p over all rows, and the smallest change that as many weeks would find. The last row of each
-    kind counts days with a violation, by the exact test on days hit in one case alone.
+    kind counts days with a violation, by the exact test on the signs of weeks.
     """
     rows = []
     for base in bases:
@@ -172,7 +173,7 @@ def comparisons(daily: pd.DataFrame, case: int = 4, bases: Iterable[int] = (1, 2
                 figures = (was.mean(), step.mean, step.low, step.high, step.detectable, step.p_value)
                 rows.append((base, kind, quantity, *figures))
             hit, was_hit = (wide["ac_violation_share"][k].to_numpy() > 0 for k in (case, base))
-            p_value = paired_days_p(was_hit, hit)
+            p_value = paired_weeks_p(was_hit, hit, week)
             rows.append((base, kind, HIT, was_hit.sum(), hit.sum() - was_hit.sum(), np.nan, np.nan, np.nan, p_value))
     names = ["base", "kind", "quantity", "base_mean", "change", "low", "high", "detectable", "p_value"]
     found = pd.DataFrame(rows, columns=names)

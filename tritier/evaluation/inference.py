@@ -1,4 +1,4 @@
-"""Statistics of judged days: intervals clustered by week, exact tests for counts of days, and verdicts by rule.
+"""Statistics of judged days: intervals clustered by week, an exact test for counts of days, and verdicts by rule.
 
 Days of one week resemble each other (lag-one correlation up to 0.6), so a week is one observation. The policy and the
 quantity of a comparison are fixed before its table; several comparisons are corrected for by Holm's method.
@@ -90,13 +90,16 @@ def clustered(x: np.ndarray, week: np.ndarray, confidence: float = CONFIDENCE) -
     return Estimate(mean, error, groups, x.size, confidence)
 
 
-def paired_days_p(before: np.ndarray, after: np.ndarray) -> float:
-    """Exact p of McNemar's test: are days hit, booleans (D,), in one case alone as often as in the other alone?"""
-    before, after = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
-    only_before, only_after = int((before & ~after).sum()), int((after & ~before).sum())
-    if only_before + only_after == 0:
-        return 1.0
-    return float(stats.binomtest(only_before, only_before + only_after, 0.5).pvalue)
+def paired_weeks_p(before: np.ndarray, after: np.ndarray, week: np.ndarray) -> float:
+    """Exact p of the sign test over weeks: are there as many weeks with fewer days hit as weeks with more?
+
+    before, after: days hit in one case and in the other, booleans (D,); week: of each day, (D,). Days of a week are not
+    independent, so that McNemar's test, which this is where each week has one day, would find too much in them.
+    """
+    _, index = np.unique(week, return_inverse=True)
+    more = np.bincount(index, weights=np.asarray(after, dtype=float) - np.asarray(before, dtype=float))
+    worse, differ = int((more > 0).sum()), int((more != 0).sum())
+    return float(stats.binomtest(worse, differ, 0.5).pvalue) if differ else 1.0
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
