@@ -211,7 +211,7 @@ DEPTH = "how far beyond the band under redispatch, p.u."
 
 def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     """Case 4 against a base case on unseen days as the book words it, by the text of the row: change, interval, and
-    whether Holm's test tells it from zero; counts of days without interval."""
+    whether Holm's test tells it from zero; counts of days without interval, and without a word where they are alike."""
     pair = comparisons(daily).set_index(["base", "kind", "quantity"]).loc[base]
     cells = {}
     for text, kind, quantity, form in ANSWER:
@@ -224,7 +224,7 @@ def answer_cells(daily: pd.DataFrame, base: int = 1) -> dict[str, str]:
     for text, kind in zip(HITS, (OWN, HARD), strict=True):
         hit = pair.loc[(kind, HIT)]
         counts = f"{int(hit.base_mean)} to {int(hit.base_mean + hit.change)} of {daily['day'].nunique()}"
-        cells[text] = counts + unless_resolved(hit.p_value)
+        cells[text] = counts + (unless_resolved(hit.p_value) if hit.change else "")
     return cells
 
 
