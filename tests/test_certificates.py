@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from toy import small_market
@@ -180,6 +181,15 @@ def test_money_of_the_clearing_follows_prices_and_dispatch(cleared):
     ):
         changed = replace(sound, arrays=sound.arrays | false)
         assert cleared_imbalance(lp, changed) > 1e-2, list(false)
+
+
+def test_a_best_reply_without_an_optimum_is_an_error_of_the_solver():
+    """Without a bound, or without a point, there is no figure to compare with; it ended in a TypeError."""
+    x = cp.Variable()
+    for objective, rows in ((x, []), (x, [x >= 1, x <= 0])):
+        with pytest.raises(SolverError, match=r"the best reply of Ann was not found: (unbounded|infeasible)"):
+            certificate.least(objective, rows, "Ann")
+    assert certificate.least(x, [x >= 2], "Ann") == pytest.approx(2.0, abs=1e-9)
 
 
 def test_a_flat_tariff_that_is_not_the_smallest_root_is_refused():

@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from unittest import mock
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import Phase, example, given, settings
@@ -761,6 +762,22 @@ def test_a_kill_between_two_answers_of_a_round_loses_none_of_them(case, referenc
     whole = [searched.lower_bound, searched.upper_bound]
     assert [again.lower_bound, again.upper_bound] == pytest.approx(whole, abs=1e-3)
     assert {row.request for row in again.rows} == {row.request for row in searched.rows}, "the same rounds"
+
+
+def test_jobs_of_minus_one_are_as_many_processes_as_there_are_cores(case, references, monkeypatch):
+    asked: list[int] = []
+
+    def parallel(n_jobs: int, **more: object) -> None:
+        asked.append(n_jobs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(joblib, "Parallel", parallel)
+    monkeypatch.setattr(joblib, "effective_n_jobs", lambda jobs: 7 if jobs == -1 else jobs)
+    with pytest.raises(KeyboardInterrupt):
+        stored_references(JointLP(case[0]), -1, None, "")
+    with pytest.raises(KeyboardInterrupt):
+        run(case[0], references, jobs=-1)
+    assert asked[0] == 2 and 1 < asked[1] <= 7
 
 
 def test_with_two_processes_a_state_holds_the_answers_that_came(case, references, searched, tmp_path, monkeypatch):

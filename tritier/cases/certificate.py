@@ -27,7 +27,7 @@ from tritier.cases.decisions import (
 from tritier.cases.judged import check_days
 from tritier.cases.outcome import imbalance, settlement_of
 from tritier.cases.recourse import DayDecisions, as_cleared
-from tritier.errors import CertificateError
+from tritier.errors import CertificateError, SolverError
 from tritier.inputs.instance import Design, Instance
 from tritier.model.devices import ProsumerData
 from tritier.model.dso import day_peak
@@ -113,6 +113,18 @@ def posted_objective(instance: Instance, i: int, decisions: Decisions, x: Mappin
     return risk_adjusted_cost(data, x) + charges_ahead(data, x, decisions.design) + trade - sold
 
 
+def least(objective: cp.Expression, rows: Sequence[cp.Constraint], whose: str) -> float:
+    """The least of an objective, $, to 1e-9. Raises SolverError where HiGHS finds no optimum."""
+    problem = cp.Problem(cp.Minimize(objective), list(rows))
+    try:
+        problem.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
+    except cp.SolverError as error:
+        raise SolverError(f"the best reply of {whose} was not found: {error}") from error
+    if problem.status != cp.OPTIMAL:
+        raise SolverError(f"the best reply of {whose} was not found: {problem.status}")
+    return float(problem.value)
+
+
 def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market: bool) -> tuple[float, float, float]:
     """(cost, best reply, bill without trade or assets) of prosumer i at the posted prices, $.
 
@@ -121,9 +133,7 @@ def prosumer_deviation(instance: Instance, i: int, decisions: Decisions, market:
     data = prosumer_data(instance, i)
     v = prosumer_variables(data, "alone", market)
     objective = posted_objective(instance, i, decisions, v, data)
-    best = cp.Problem(cp.Minimize(objective), prosumer_constraints(data, v, decisions.design.prices))
-    best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
-    optimum = float(best.value)
+    optimum = least(objective, prosumer_constraints(data, v, decisions.design.prices), data.own.name)
     set_values(v, decisions_of(data, decisions.arrays, i))
     day = retail_cost(data, data.demand, 0 * data.demand) + charges(instance.rules, decisions.design, data.demand)
     bill = day @ data.probability
@@ -151,12 +161,11 @@ def platform_deviation(
         bought = bought + slack
     objective = sum(cp.sum(cp.multiply(pi[i], q)) for i, q in enumerate(inject))
     objective = objective + instance.rules.violation_price * bought + charge * (days.probability @ peak)
-    best = cp.Problem(cp.Minimize(objective), rows)
-    best.solve(cp.HIGHS, primal_feasibility_tolerance=1e-9, dual_feasibility_tolerance=1e-9)
+    optimum = least(objective, rows, "the platform")
     bill = instance.rules.violation_price * float(point_of(joint, decisions)[joint.lp.at("slack")])
     bill += charge * float(days.probability @ day_peak(load))
     paid = float((pi * actual).sum()) + bill
-    return paid - float(best.value), max(1.0, float(np.abs(pi * actual).sum()))
+    return paid - optimum, max(1.0, float(np.abs(pi * actual).sum()))
 
 
 def equilibrium(instance: Instance, decisions: Decisions, joint: JointLP, market: bool) -> Equilibrium:
@@ -558,9 +567,7 @@ def gain_in_real_time(instance: Instance, i: int, decisions: Decisions) -> float
     bill = posted_objective(instance, i, decisions, v, data) - risk_adjusted_cost(data, v) - p @ paid
     rows = [total == v["cost"] + paid, *cvar_rows(total, var, excess)]
     private = prosumer_constraints(data, v, decisions.design.prices)
-    best = cp.Problem(cp.Minimize(risk + bill), [*private, *rows])
-    best.solve(cp.HIGHS)
-    optimum = float(best.value)
+    optimum = least(risk + bill, [*private, *rows], data.own.name)
     set_values(v, decisions_of(data, decisions.arrays, i))
     total.save_value(decisions["cost"][i] + paid.value)
     var.save_value(value_at_risk(total.value, p, data.rules.alpha))

@@ -439,7 +439,8 @@ class Search:
         asked = [(point, request) for point, request in asked if request not in known]
         make = {"least": self.least_at, "answer": self.task}
         tasks = {k: make[r.kind](point, r) for k, (point, r) in enumerate(asked) if r not in self.waiting}
-        run = joblib.Parallel(n_jobs=max(1, min(self.jobs, len(tasks))), return_as="generator_unordered")
+        workers = max(1, min(joblib.effective_n_jobs(self.jobs), len(tasks)))
+        run = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
         self.ended.clear()  # what is still there of earlier rounds is overwritten, or is no start of these
         with self.clock.during(""):  # the tasks' own clocks count it
             work = (

@@ -307,7 +307,7 @@ def stored_references(
     references = _known_references(joint, jobs, state, origin, progress)
     left, lp = [name for name in REFERENCES if name not in references], (joint.instance, joint.sees_network, joint.bare)
     _keep(state, origin, references)
-    run = joblib.Parallel(n_jobs=max(1, min(jobs, len(left))), return_as="generator_unordered")
+    run = joblib.Parallel(n_jobs=max(1, min(joblib.effective_n_jobs(jobs), len(left))), return_as="generator_unordered")
     for name, reference in run(joblib.delayed(_find)(name, state, origin, *lp) for name in left):
         references[name] = reference
         _keep(state, origin, references)
