@@ -189,11 +189,12 @@ def picture_of_trades(solved: Result) -> str:
     if not solved.case.market:
         return "<p>No P2P market in this case.</p>"
     tau = np.asarray(decisions.design.tariff)[instance.rules.block]
-    ceiling, floor = instance.retail.mean(axis=1) + tau, instance.feed_in.mean(axis=1)
+    p = instance.days.probability
+    ceiling, floor = instance.retail @ p + tau, instance.feed_in @ p
     buses = np.array([p.bus for p in instance.prosumers])
     bought, price = decisions["zb"] - decisions["zs"], decisions["lambda"]
     if price.ndim == 2:  # by scenario: expected purchases, and the mean price, whose scenarios hold their probability
-        bought, price = bought @ instance.days.probability, price.sum(axis=1)
+        bought, price = bought @ p, price.sum(axis=1)
     fig = trades_by_hour(buses, bought, price, ceiling, floor)
     return picture(
         fig, "P2P price, and what each prosumer buys, negative where it sells, by hour.", "P2P price and net purchases"

@@ -321,7 +321,8 @@ def _bus_table(net: Any, node: dict[int, int], fed: set[int], busbar: int) -> pd
     total = scaled.groupby("node")[["p", "q"]].sum()
     order = [busbar, *sorted(fed - {busbar})]
     slack = np.array([b == busbar for b in order])
-    held = float(net.ext_grid.vm_pu.iloc[0]) if busbar in {node.get(int(b)) for b in net.ext_grid.bus} else 1.0
+    source = net.ext_grid[net.ext_grid.in_service.astype(bool) & (net.ext_grid.bus.map(node) == busbar)]
+    held = float(source.vm_pu.iloc[0]) if len(source) else 1.0  # the busbar's own, where it has one
 
     def limit(column: str, default: float) -> np.ndarray:
         own = net.bus[column].reindex(order) if column in net.bus else pd.Series(np.nan, index=order)
