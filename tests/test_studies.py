@@ -100,6 +100,14 @@ def test_a_matpower_case_keeps_its_ohms_and_kilowatts(tmp_path):
     assert grid.branch["rating_a"].tolist() == pytest.approx([np.nan, 2e3 / (np.sqrt(3) * 10)], nan_ok=True)
 
 
+def test_the_slack_of_a_matpower_case_holds_the_set_point_of_its_generator(tmp_path):
+    """Vm of mpc.bus is a start value, and was taken."""
+    bus = find_grid(case_file(tmp_path, ("[1 0 0 10 -10 1 100 1 10 0;]", "[1 0 0 10 -10 1.05 100 1 10 0;]"))).bus
+    assert bus.loc[0, ["vmin_pu", "vmax_pu"]].tolist() == [1.05, 1.05]
+    off = ("[1 0 0 10 -10 1 100 1 10 0;]", "[1 0 0 10 -10 1.05 100 0 10 0;]")
+    assert find_grid(case_file(tmp_path, off)).bus.loc[0, "vmax_pu"] == 1.0
+
+
 def test_a_power_factor_written_as_code_is_applied(tmp_path):
     last = "mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;\n"
     code = "pf = 0.8;\nmpc.bus(:, QD) = mpc.bus(:, PD) * sin(acos(pf));\nmpc.bus(:, PD) = mpc.bus(:, PD) * pf;\n"
@@ -117,6 +125,7 @@ MATPOWER = [
     ([("mpc.baseMVA = 10;", "")], "holds no mpc.baseMVA"),
     ([("200 80", "200 x80")], "mpc.bus holds 'x80'"),
     ([("Vbase =", "mpc.bus(:, PD) = 2 * mpc.bus(:, PD);\nVbase =")], "changes its matrices"),
+    ([("* 1e6;\nmpc.branch(:", "* 1e6; mpc.branch(:")], "changes its matrices"),  # it was left out without a word
     ([("1 2 0.5 0.4", "1 2 NaN 0.4")], "line 1 has an impedance that is no number"),
     ([("2 1 100 50 0 0 1 1 0 10", "2 1 100 50 0 0.1 1 1 0 10")], "holds a shunt at bus 2"),
     ([("2 1 100 50 0 0 1 1 0 10", "2 1 100 50 0 0 1 1 0 20")], "several voltage levels, as bus 2"),

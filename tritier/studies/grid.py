@@ -512,7 +512,7 @@ def from_matpower(path: Path, name: str, source: str, root: int | None = None, o
     base = _scalar(text, "baseMVA", source)
     bus, branch = _matrix(text, "bus", 13, source), _matrix(text, "branch", 11, source)
     bus, branch = _converted(text, bus, branch, base, source)
-    grid = _grid(bus, branch, base, name, source, root, set(opened))
+    grid = _grid(_at_set_point(bus, text), branch, base, name, source, root, set(opened))
     own = grid.bus["bus"].tolist()
     return replace(grid, notes=_case_notes(text, set(own), own[0]))
 
@@ -574,7 +574,7 @@ def _converted(
             bus[:, QD] = bus[:, PD] * np.sin(np.arccos(factor))
         elif re.fullmatch(ACTIVE, short):
             bus[:, PD] *= factor
-        elif re.match(r"mpc\.(bus|branch)\b", short):
+        elif re.search(r"mpc\.(bus|branch)(\(.*?\))?=(?!=)", short):  # behind another statement of its line too
             raise InputError(
                 "--from", source, f"changes its matrices by {line.strip()!r}", "write the matrices in MW and p.u."
             )
@@ -610,15 +610,28 @@ def _grid(
     )
 
 
-def _case_notes(text: str, fed: set[int], slack: int) -> tuple[str, ...]:
-    """Generators of a case that stand elsewhere than at its substation: they are not read."""
+def _generators_of(text: str) -> list[list[float]]:
+    """Rows of mpc.gen in service: bus, Pg, Qg, Qmax, Qmin, Vg, and more."""
     found = re.search(r"mpc\.gen\s*=\s*\[(.*?)\]\s*;", text, re.S)
     rows = [r.split() for r in re.split(r"[;\n]", found.group(1).replace(",", " ")) if r.strip()] if found else []
     rows = [r for r in rows if len(r) > 7 and all(re.fullmatch(NUMBER, x) for x in r)]
-    own = [r for r in rows if int(float(r[0])) in fed - {slack} and float(r[7]) > 0]
+    return [[float(x) for x in r] for r in rows if float(r[7]) > 0]
+
+
+def _at_set_point(bus: np.ndarray, text: str) -> np.ndarray:
+    """The buses with the voltage that the generator of each holds, which in mpc.bus is a start value."""
+    bus = bus.copy()
+    for row in _generators_of(text):
+        bus[bus[:, BUS] == row[0], VM] = row[5]
+    return bus
+
+
+def _case_notes(text: str, fed: set[int], slack: int) -> tuple[str, ...]:
+    """Generators of a case that stand elsewhere than at its substation: they are not read."""
+    own = [r for r in _generators_of(text) if int(r[0]) in fed - {slack}]
     if not own:
         return ()
-    power = 1e3 * sum(float(r[1]) for r in own)
+    power = 1e3 * sum(r[1] for r in own)
     return (f"left out: {len(own)} generators of {power:,.4g} kW of mpc.gen; rules place sun, wind and batteries",)
 
 
